@@ -1,0 +1,83 @@
+//! The two eras of the protocol, and what an agent declared of itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{self, Params};
+
+/// The revision that is stateless and has no `initialize`.
+pub const MODERN: &str = "2026-07-28";
+/// The newest revision with `initialize`.
+pub const LEGACY: &str = "2025-11-25";
+/// Revisions with `initialize`, newest first.
+pub const LEGACY_ALL: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// Protocol revisions with `initialize` (2024-11-05 to 2025-11-25), or without (2026-07-28).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Era {
+    Legacy,
+    Modern,
+}
+
+/// What a legacy agent promised in its `initialize`. Agents share an instance only when their promises are the same,
+/// so that a server is never promised more, or less, than the agent behind a call can answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Class {
+    pub version: String,
+    /// The capabilities object as JSON text in one spelling: sorted keys, no spaces.
+    pub capabilities: String,
+}
+
+impl Class {
+    /// What trunkline promises for itself: nothing.
+    pub fn plain() -> Self {
+        Self { version: LEGACY.to_owned(), capabilities: "{}".to_owned() }
+    }
+
+    /// The class of an agent, from the `params` of its `initialize`.
+    pub fn of(params: &Params<'_>) -> Result<Self, &'static str> {
+        let version = params.protocol_version.and_then(envelope::text).ok_or("`protocolVersion` must be a string")?;
+        let capabilities = params.capabilities.unwrap_or("{}");
+        match serde_json::from_str::<serde_json::Value>(capabilities) {
+            Ok(value) if value.is_object() => Ok(Self { version: version.into_owned(), capabilities: value.to_string() }),
+            _ => Err("`capabilities` must be an object"),
+        }
+    }
+
+    /// The version to answer an `initialize` with, where trunkline itself is the server.
+    pub fn answer_version(&self) -> &'static str {
+        LEGACY_ALL.into_iter().find(|version| *version == self.version).unwrap_or(LEGACY)
+    }
+}
+
+/// How an agent speaks, and so what an instance that serves it must have been promised.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    Legacy(Class),
+    /// Every request carries its agent's own promises in `_meta`.
+    Modern,
+}
+
+impl Dialect {
+    pub fn era(&self) -> Era {
+        match self {
+            Self::Legacy(_) => Era::Legacy,
+            Self::Modern => Era::Modern,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_ignores_spelling_only() {
+        let class = |capabilities| {
+            Class::of(&Params { protocol_version: Some("\"2025-06-18\""), capabilities: Some(capabilities), ..Params::default() })
+        };
+        assert_eq!(class(r#"{"b":{},"a": {}}"#), class(r#"{"a":{},"b":{}}"#));
+        assert_ne!(class(r#"{"elicitation":{}}"#), class(r#"{"elicitation":{"url":{}}}"#));
+        assert!(class("[]").is_err());
+    }
+}

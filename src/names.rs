@@ -1,0 +1,115 @@
+//! Names as agents see them: one server's own, and the `server__name` form of the all-servers view.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Between a server's name and its tool's, prompt's or resource's.
+const SEPARATOR: &str = "__";
+/// Longest tool or prompt name that agents commonly accept.
+pub const MAX_QUALIFIED: usize = 64;
+/// Scheme of a resource URI that says which server it belongs to.
+const SCHEME: &str = "trunkline://";
+
+/// The name of a configured server: ASCII letters, digits, `-` and single `_`, so that it can stand before `__`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct ServerName(Arc<str>);
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BadName {
+    #[error("a server name must not be empty")]
+    Empty,
+    #[error("server name `{0}` has a character other than ASCII letters, digits, `-` and `_`: agents refuse it in tool names")]
+    Character(String),
+    #[error("server name `{0}` has `__` in it or `_` at its end: `__` separates server and tool")]
+    Separator(String),
+    #[error("server name `{0}` leaves no room for a tool in the {MAX_QUALIFIED} characters that agents accept")]
+    Long(String),
+}
+
+impl ServerName {
+    pub fn parse(name: &str) -> Result<Self, BadName> {
+        if name.is_empty() {
+            return Err(BadName::Empty);
+        }
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+            return Err(BadName::Character(name.into()));
+        }
+        if name.contains(SEPARATOR) || name.ends_with('_') {
+            return Err(BadName::Separator(name.into()));
+        }
+        if name.len() + SEPARATOR.len() >= MAX_QUALIFIED {
+            return Err(BadName::Long(name.into()));
+        }
+        Ok(Self(name.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `name` as the all-servers view shows it.
+    pub fn qualify(&self, name: &str) -> String {
+        format!("{self}{SEPARATOR}{name}")
+    }
+
+    /// A URI that names this server, for one that another server offers too.
+    pub fn qualify_uri(&self, uri: &str) -> String {
+        format!("{SCHEME}{self}/{uri}")
+    }
+}
+
+/// Takes `server__name` apart. A server's name has no `__`, so the first one is the border.
+pub fn split(qualified: &str) -> Option<(&str, &str)> {
+    qualified.split_once(SEPARATOR)
+}
+
+/// Takes a URI made by [`ServerName::qualify_uri`] apart.
+pub fn split_uri(uri: &str) -> Option<(&str, &str)> {
+    uri.strip_prefix(SCHEME)?.split_once('/')
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for ServerName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The known name nearest to `wanted`, when one is near enough to be a slip.
+pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(wanted.len()) / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for bad in ["", "a b", "a.b", "a__b", "a_", "ü", &"x".repeat(62)] {
+            assert!(ServerName::parse(bad).is_err(), "{bad}");
+        }
+        let server = ServerName::parse("a_b").expect("valid");
+        for tool in ["t", "_t", "__t", "t__u"] {
+            assert_eq!(split(&server.qualify(tool)), Some(("a_b", tool)));
+        }
+        let uri = "demo://r/1?x=/y#z";
+        assert_eq!(split_uri(&server.qualify_uri(uri)), Some(("a_b", uri)));
+        assert_eq!(nearest("comand", ["command", "args"]), Some("command"));
+        assert_eq!(nearest("zzz", ["command", "args"]), None);
+    }
+}

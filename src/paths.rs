@@ -1,0 +1,118 @@
+//! Where trunkline keeps its configuration, its socket and its state.
+
+use std::env;
+use std::path::PathBuf;
+
+/// The three places, settled: flags before `TRUNKLINE_*` variables before the platform's folders.
+#[derive(Debug, Clone)]
+pub struct Places {
+    pub config: PathBuf,
+    /// Whether the person named the configuration: then it must exist.
+    pub config_named: bool,
+    pub socket: PathBuf,
+    pub state: PathBuf,
+}
+
+/// What a command line may say of the places.
+#[derive(Debug, Clone, Default)]
+pub struct Named {
+    pub config: Option<PathBuf>,
+    pub socket: Option<PathBuf>,
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum NoPlace {
+    #[error("cannot tell where the {0} belongs: neither {1} is set; set one, or name the place with {2}")]
+    Unset(&'static str, &'static str, &'static str),
+    #[error("cannot tell your user id: {0}; name the socket with --socket")]
+    User(String),
+}
+
+impl Places {
+    pub fn find(named: Named) -> Result<Self, NoPlace> {
+        let config_named = named.config.is_some();
+        Ok(Self {
+            config: match named.config {
+                Some(path) => path,
+                None => config_dir()?.join("config.toml"),
+            },
+            config_named,
+            socket: match named.socket {
+                Some(path) => path,
+                None => default_socket()?,
+            },
+            state: match named.state {
+                Some(path) => path,
+                None => state_dir()?,
+            },
+        })
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+}
+
+/// An absolute folder named by an environment variable; the XDG specification says to ignore relative ones.
+fn folder(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+#[cfg(unix)]
+fn config_dir() -> Result<PathBuf, NoPlace> {
+    let base = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")));
+    base.map(|base| base.join("trunkline")).ok_or(NoPlace::Unset("configuration", "XDG_CONFIG_HOME nor HOME", "--config"))
+}
+
+#[cfg(unix)]
+fn state_dir() -> Result<PathBuf, NoPlace> {
+    let base = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    base.map(|base| base.join("trunkline")).ok_or(NoPlace::Unset("state", "XDG_STATE_HOME nor HOME", "--state-dir"))
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "the Windows twin can fail")]
+fn default_socket() -> Result<PathBuf, NoPlace> {
+    let folder = match folder("XDG_RUNTIME_DIR") {
+        Some(runtime) => runtime.join("trunkline"),
+        None => env::temp_dir().join(format!("trunkline-{}", rustix::process::geteuid().as_raw())),
+    };
+    Ok(folder.join("trunkline.sock"))
+}
+
+#[cfg(windows)]
+fn config_dir() -> Result<PathBuf, NoPlace> {
+    folder("APPDATA").map(|base| base.join("trunkline")).ok_or(NoPlace::Unset("configuration", "APPDATA", "--config"))
+}
+
+#[cfg(windows)]
+fn state_dir() -> Result<PathBuf, NoPlace> {
+    folder("LOCALAPPDATA").map(|base| base.join("trunkline")).ok_or(NoPlace::Unset("state", "LOCALAPPDATA", "--state-dir"))
+}
+
+#[cfg(windows)]
+fn default_socket() -> Result<PathBuf, NoPlace> {
+    let output = std::process::Command::new("whoami").args(["/user", "/fo", "csv", "/nh"]).output();
+    let output = output.map_err(|error| NoPlace::User(error.to_string()))?;
+    let line = String::from_utf8_lossy(&output.stdout);
+    let sid = sid_of(&line).ok_or_else(|| NoPlace::User(format!("`whoami /user` said {line:?}")))?;
+    Ok(PathBuf::from(format!(r"\\.\pipe\trunkline-{sid}")))
+}
+
+/// The SID in the one line that `whoami /user /fo csv /nh` prints: `"DOMAIN\user","S-1-5-…"`.
+#[cfg(any(windows, test))]
+fn sid_of(line: &str) -> Option<&str> {
+    let sid = line.trim().rsplit(',').next()?.trim_matches('"');
+    let well_formed = sid.starts_with("S-1-") && sid[4..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    well_formed.then_some(sid)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_sid_is_taken_from_whoami() {
+        assert_eq!(super::sid_of("\"pc\\ann, b\",\"S-1-5-21-1-2-3-1001\"\r\n"), Some("S-1-5-21-1-2-3-1001"));
+        assert_eq!(super::sid_of("ERROR: no"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! The writing half of a wire: one bounded buffer that frames are appended to in place, and its writer.
+//!
+//! Frames that pile up while the writer is busy leave in one write, and a frame costs no allocation of its own.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
+
+/// A buffer that grew past this is given back once it is written.
+const KEEP: usize = 256 * 1024;
+
+/// Why a frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    Full,
+    Closed,
+}
+
+/// Handle to one bounded queue of outgoing bytes.
+#[derive(Debug, Clone)]
+pub struct Outbox(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Wakes the writer.
+    filled: Notify,
+    /// Wakes those who wait for room.
+    drained: Notify,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    writing: usize,
+    closed: bool,
+}
+
+impl Outbox {
+    /// An outbox that holds at most `limit` bytes, or one frame if that is larger.
+    pub fn new(limit: usize) -> Self {
+        let queue = Mutex::new(Queue::default());
+        Self(Arc::new(Shared { queue, filled: Notify::new(), drained: Notify::new(), limit }))
+    }
+
+    /// Appends one frame of about `size` bytes, written by `fill`, and the line end.
+    pub fn push(&self, size: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
+        let mut queue = self.0.queue.lock();
+        if queue.closed {
+            return Err(Refused::Closed);
+        }
+        let waiting = queue.bytes.len() + queue.writing;
+        if waiting > 0 && waiting + size > self.0.limit {
+            return Err(Refused::Full);
+        }
+        let idle = queue.bytes.is_empty();
+        queue.bytes.reserve(size + 32);
+        fill(&mut queue.bytes);
+        queue.bytes.push(b'\n');
+        drop(queue);
+        if idle {
+            self.0.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes no more frames; what waits is still written.
+    pub fn close(&self) {
+        self.0.queue.lock().closed = true;
+        self.0.filled.notify_one();
+        self.0.drained.notify_waiters();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.0.queue.lock().closed
+    }
+
+    /// Bytes that wait or are being written.
+    pub fn waiting(&self) -> usize {
+        let queue = self.0.queue.lock();
+        queue.bytes.len() + queue.writing
+    }
+
+    /// Waits until no more than half of the limit waits, or the outbox is closed.
+    pub async fn room(&self) {
+        loop {
+            let drained = self.0.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            if self.is_closed() || self.waiting() <= self.0.limit / 2 {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    /// Writes what is pushed until the outbox is closed and empty, or the stream fails; closes the outbox either way.
+    pub async fn write_to<W: AsyncWrite + Unpin>(&self, mut io: W) -> io::Result<()> {
+        let result = self.write_all(&mut io).await;
+        self.close();
+        result
+    }
+
+    async fn write_all<W: AsyncWrite + Unpin>(&self, io: &mut W) -> io::Result<()> {
+        let mut batch = Vec::new();
+        loop {
+            {
+                let mut queue = self.0.queue.lock();
+                queue.writing = queue.bytes.len();
+                std::mem::swap(&mut batch, &mut queue.bytes);
+                if batch.is_empty() && queue.closed {
+                    return Ok(());
+                }
+            }
+            if batch.is_empty() {
+                self.0.filled.notified().await;
+                continue;
+            }
+            io.write_all(&batch).await?;
+            io.flush().await?;
+            batch.clear();
+            if batch.capacity() > KEEP {
+                batch = Vec::new();
+            }
+            self.0.queue.lock().writing = 0;
+            self.0.drained.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(outbox: &Outbox, frame: &str) -> Result<(), Refused> {
+        outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn frames_leave_in_order_and_the_bound_holds() {
+        let outbox = Outbox::new(8);
+        assert_eq!(push(&outbox, "a frame over the limit"), Ok(()));
+        assert_eq!(push(&outbox, "b"), Err(Refused::Full));
+        let writer = tokio::spawn({
+            let outbox = outbox.clone();
+            async move {
+                let mut written = Vec::new();
+                outbox.write_to(&mut written).await.map(|()| written)
+            }
+        });
+        outbox.room().await;
+        assert_eq!(push(&outbox, "b"), Ok(()));
+        assert_eq!(push(&outbox, "c"), Ok(()));
+        outbox.close();
+        assert_eq!(push(&outbox, "d"), Err(Refused::Closed));
+        let written = writer.await.expect("joined").expect("written");
+        assert_eq!(written, b"a frame over the limit\nb\nc\n");
+    }
+}
