@@ -1,0 +1,160 @@
+//! The Unix socket.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, flock};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{AcceptError, ListenError, Peer};
+
+pub type ReadHalf = OwnedReadHalf;
+pub type WriteHalf = OwnedWriteHalf;
+/// A blocking connection, for the shim.
+pub type ClientStream = std::os::unix::net::UnixStream;
+/// A blocking connection's reading half.
+pub type Reader = std::os::unix::net::UnixStream;
+
+/// Size of `sockaddr_un.sun_path`, less the closing zero byte.
+const MAX_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// The listening socket; holding it is what makes a process the daemon.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+    inode: u64,
+    uid: u32,
+    _lock: File,
+}
+
+impl Listener {
+    /// Checks the folder, takes the lock, removes a stale socket and listens.
+    ///
+    /// Sets the process's umask for the moment of creation: call it before there are other threads that create files.
+    pub fn bind(path: &Path) -> Result<Self, ListenError> {
+        let uid = rustix::process::geteuid().as_raw();
+        let length = path.as_os_str().as_bytes().len();
+        if length > MAX_PATH {
+            return Err(ListenError::PathTooLong { path: path.to_owned(), length, most: MAX_PATH });
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        check_folder(folder, uid)?;
+        let lock = lock(path)?;
+        remove_stale(path)?;
+        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let bound = UnixListener::bind(path);
+        rustix::process::umask(before);
+        let socket = bound.map_err(io_error("listen on", path))?;
+        let inode = fs::symlink_metadata(path).map_err(io_error("look at", path))?.ino();
+        Ok(Self { socket, path: path.to_owned(), inode, uid, _lock: lock })
+    }
+
+    /// The next connection of the same user.
+    pub async fn accept(&self) -> Result<(ReadHalf, WriteHalf, Peer), AcceptError> {
+        let (stream, _) = self.socket.accept().await?;
+        let peer = stream.peer_cred()?;
+        if peer.uid() != self.uid {
+            return Err(AcceptError::Foreign(peer.uid()));
+        }
+        let (read, write) = stream.into_split();
+        Ok((read, write, Peer { pid: peer.pid().and_then(|pid| u32::try_from(pid).ok()) }))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let still_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
+        if still_ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
+        }
+    }
+}
+
+pub async fn connect(path: &Path) -> io::Result<(ReadHalf, WriteHalf)> {
+    Ok(UnixStream::connect(path).await?.into_split())
+}
+
+pub fn connect_blocking(path: &Path) -> io::Result<(Reader, ClientStream)> {
+    let stream = ClientStream::connect(path)?;
+    Ok((stream.try_clone()?, stream))
+}
+
+/// The lock that lets one of many shims start the daemon; `None` while another holds it.
+pub fn start_lock(socket: &Path) -> Result<Option<File>, ListenError> {
+    let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check_folder(folder, rustix::process::geteuid().as_raw())?;
+    let path = socket.with_extension("starting");
+    let file = open_lock(&path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(io_error("lock", &path)(error.into())),
+    }
+}
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ListenError {
+    let path = path.to_owned();
+    move |error| ListenError::Io { doing, path, error }
+}
+
+fn check_folder(folder: &Path, uid: u32) -> Result<(), ListenError> {
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(io_error("create", folder)(error));
+    }
+    let found = fs::symlink_metadata(folder).map_err(io_error("look at", folder))?;
+    let path = folder.to_owned();
+    let mode = found.mode() & 0o7777;
+    if found.is_symlink() {
+        Err(ListenError::Symlink { path })
+    } else if !found.is_dir() {
+        Err(ListenError::NotAFolder { path })
+    } else if found.uid() != uid {
+        Err(ListenError::Owner { path, owner: found.uid(), you: uid })
+    } else if mode & 0o077 != 0 {
+        Err(ListenError::Mode { path, mode })
+    } else {
+        Ok(())
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, ListenError> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow);
+    options.open(path).map_err(io_error("open", path))
+}
+
+/// The file lock that makes the daemon single; its content tells the others who holds it.
+fn lock(socket: &Path) -> Result<File, ListenError> {
+    let path = socket.with_extension("lock");
+    let mut file = open_lock(&path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            let write = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+            write.map_err(io_error("write", &path))?;
+            Ok(file)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(io_error("read", &path))?;
+            Err(ListenError::AlreadyRunning { path: socket.to_owned(), pid })
+        }
+        Err(error) => Err(io_error("lock", &path)(error.into())),
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path).map_err(io_error("remove the stale", path)),
+        Ok(_) => Err(ListenError::NotASocket { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error("look at", path)(error)),
+    }
+}

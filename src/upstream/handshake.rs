@@ -1,0 +1,66 @@
+//! What a server said of itself in the handshake, kept as it was sent.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::envelope::Envelope;
+use crate::era::Era;
+
+/// The server's replies to the handshake, whole frames.
+#[derive(Debug, Clone, Default)]
+pub struct Handshake {
+    pub initialize: Option<Arc<str>>,
+    pub discover: Option<Arc<str>>,
+    pub(super) unreadable: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Reply<'a> {
+    instructions: Option<String>,
+    #[serde(borrow, default)]
+    capabilities: HashMap<Cow<'a, str>, IgnoredAny>,
+}
+
+impl Handshake {
+    pub(super) fn record(&mut self, method: &str, frame: &str) {
+        match method {
+            "initialize" => self.initialize = Some(frame.into()),
+            "server/discover" => self.discover = Some(frame.into()),
+            _ => {}
+        }
+    }
+
+    /// The era that the handshake settled: `initialize` comes last where both were tried.
+    pub fn era(&self) -> Era {
+        if self.initialize.is_some() { Era::Legacy } else { Era::Modern }
+    }
+
+    pub fn instructions(&self) -> Option<String> {
+        self.with_reply(|reply| reply.instructions.take())?
+    }
+
+    /// Whether the server declared `capability`.
+    pub fn offers(&self, capability: &str) -> bool {
+        self.with_reply(|reply| reply.capabilities.contains_key(capability)).unwrap_or(false)
+    }
+
+    /// The raw error with which the server refused to speak `era`.
+    pub fn refusal(&self, era: Era) -> Option<String> {
+        let frame = match era {
+            Era::Legacy => self.initialize.as_ref(),
+            Era::Modern => self.discover.as_ref(),
+        };
+        Envelope::parse(frame?.as_bytes()).ok()?.error.map(str::to_owned)
+    }
+
+    fn with_reply<T>(&self, read: impl FnOnce(&mut Reply<'_>) -> T) -> Option<T> {
+        let frame = self.initialize.as_ref().or(self.discover.as_ref())?;
+        let envelope = Envelope::parse(frame.as_bytes()).ok()?;
+        let mut reply = serde_json::from_str(envelope.result?).ok()?;
+        Some(read(&mut reply))
+    }
+}
