@@ -9,9 +9,9 @@ use std::io;
 use std::path::PathBuf;
 
 #[cfg(unix)]
-pub use unix::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, start_lock};
+pub use unix::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, start_lock};
 #[cfg(windows)]
-pub use windows::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, start_lock};
+pub use windows::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, start_lock};
 
 /// Why the endpoint cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt}
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, flock};
+use tokio::io::Interest;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -73,6 +74,11 @@ impl Drop for Listener {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
         }
     }
+}
+
+/// Whether the other side, which sends no more, does not receive any more either.
+pub async fn hung_up(read: &ReadHalf) -> bool {
+    read.ready(Interest::WRITABLE).await.is_ok_and(|ready| ready.is_write_closed())
 }
 
 pub async fn connect(path: &Path) -> io::Result<(ReadHalf, WriteHalf)> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::envelope::Envelope;
 use crate::era::Era;
@@ -22,7 +22,7 @@ pub struct Handshake {
 struct Reply<'a> {
     instructions: Option<String>,
     #[serde(borrow, default)]
-    capabilities: HashMap<Cow<'a, str>, IgnoredAny>,
+    capabilities: HashMap<Cow<'a, str>, &'a RawValue>,
 }
 
 impl Handshake {
@@ -46,6 +46,20 @@ impl Handshake {
     /// Whether the server declared `capability`.
     pub fn offers(&self, capability: &str) -> bool {
         self.with_reply(|reply| reply.capabilities.contains_key(capability)).unwrap_or(false)
+    }
+
+    /// Whether the server said that it announces changes of its `capability` list.
+    pub fn announces(&self, capability: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Announces {
+            #[serde(default, rename = "listChanged")]
+            list_changed: bool,
+        }
+        let declared = self.with_reply(|reply| {
+            let raw = reply.capabilities.get(capability)?;
+            serde_json::from_str::<Announces>(raw.get()).ok()
+        });
+        declared.flatten().is_some_and(|capability| capability.list_changed)
     }
 
     /// The raw error with which the server refused to speak `era`.

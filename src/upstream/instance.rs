@@ -131,7 +131,9 @@ impl Instance {
             }
             Ok(Err(error)) => {
                 drop(stopped);
-                let ended = timeout(EXIT_WAIT * 8, owner).await.ok().and_then(Result::ok);
+                // Only a server that ended by itself has more to say; the others are ended in their own time.
+                let gone = matches!(error, ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. });
+                let ended = if gone { timeout(EXIT_WAIT * 4, owner).await.ok().and_then(Result::ok) } else { None };
                 Err(why(&error, handshake, ended))
             }
             Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&around.stderr))),

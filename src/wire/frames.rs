@@ -69,6 +69,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
+    /// The stream that is read.
+    pub fn stream(&self) -> &R {
+        &self.io
+    }
+
     fn make_room(&mut self) {
         if self.buf.is_empty() && self.quiet >= QUIET && self.buf.capacity() > SMALL {
             self.buf = BytesMut::with_capacity(SMALL);

@@ -85,13 +85,18 @@ impl Outbox {
         queue.bytes.len() + queue.writing
     }
 
+    /// Whether it is time to wait for [`Outbox::room`].
+    pub fn is_half_full(&self) -> bool {
+        self.waiting() > self.0.limit / 2
+    }
+
     /// Waits until no more than half of the limit waits, or the outbox is closed.
     pub async fn room(&self) {
         loop {
             let drained = self.0.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            if self.is_closed() || self.waiting() <= self.0.limit / 2 {
+            if self.is_closed() || !self.is_half_full() {
                 return;
             }
             drained.await;

@@ -1,0 +1,228 @@
+//! What a server sends, brought to the agent it belongs to, and to no other.
+
+use std::sync::Arc;
+
+use super::catalog::ListKind;
+use super::level::Level;
+use super::line::Line;
+use super::reply::{self, code};
+use super::session::{Question, Session};
+use super::table::{Owner, Pending, Table, Then, Whose};
+use crate::envelope::{Envelope, Kind, result_meta, splice, text};
+use crate::upstream::Inbound;
+
+impl Line {
+    /// Takes one message of the server, or its end.
+    pub fn inbound(self: &Arc<Self>, inbound: Inbound<'_>) {
+        match inbound {
+            Inbound::Message(envelope) => match envelope.kind {
+                Kind::Response => self.response(envelope),
+                Kind::Request => self.question(envelope),
+                Kind::Notification => self.notification(envelope),
+            },
+            Inbound::Closed(reason) => self.closed(reason),
+        }
+    }
+
+    fn response(&self, envelope: &Envelope<'_>) {
+        let pending = envelope.id.parse().ok().and_then(|id| self.table.lock().remove(id));
+        let Some(Pending { owner, then }) = pending else {
+            tracing::debug!(server = %self.name, id = envelope.id, "dropped a reply to nothing, or a second one");
+            return;
+        };
+        match owner {
+            Owner::Agent { session, id, .. } => {
+                self.settle(&session, &then, envelope.error.is_some());
+                let mut edits = vec![envelope.edit(envelope.id, &id)];
+                if then == Then::Listen
+                    && let Some(subscription) = envelope.result.and_then(|result| result_meta(result).subscription_id)
+                {
+                    edits.push(envelope.edit(subscription, &id));
+                }
+                session.send(envelope.frame.len() + id.len(), |out| splice(envelope.frame, &mut edits, out));
+            }
+            Owner::Daemon(sender) | Owner::Hub(sender) => {
+                // A receiver that went away no longer wants the answer.
+                drop(sender.send(Ok(envelope.frame.into())));
+            }
+            Owner::Gone(_) | Owner::Nobody => {}
+        }
+    }
+
+    /// Carries out what a request was for, now that the server has answered it.
+    fn settle(&self, session: &Session, then: &Then, failed: bool) {
+        match then {
+            Then::Nothing | Then::Listen => {}
+            Then::SetLevel(level) => {
+                if !failed && let Some(member) = self.table.lock().members.get_mut(&session.id) {
+                    member.level = Some(*level);
+                }
+            }
+            Then::Subscribe(uri) => {
+                if failed {
+                    self.unsubscribe(session.id, uri);
+                }
+            }
+        }
+    }
+
+    /// A request of the server's. It is passed on only when it can belong to exactly one agent.
+    fn question(self: &Arc<Self>, envelope: &Envelope<'_>) {
+        let mut table = self.table.lock();
+        let session = match table.whose() {
+            Whose::One(id) => table.session(id).cloned(),
+            Whose::Idle | Whose::Several => None,
+        };
+        let Some(session) = session else {
+            drop(table);
+            if let Some(upstream) = self.upstream.upgrade() {
+                upstream.note_interactive(&envelope.method);
+            }
+            let message = "trunkline cannot tell which agent this request is for: it is passed on only while exactly one agent has calls in flight";
+            self.refuse(envelope.id, message);
+            return;
+        };
+        let token = envelope.params.meta.progress_token.map(Into::into);
+        let id = session.ask(Question { line: self.clone(), id: envelope.id.into(), token });
+        table.asked.insert(envelope.id.into(), (session.clone(), id));
+        drop(table);
+        let ours = id.to_string();
+        session.send(envelope.frame.len(), |out| splice(envelope.frame, &mut [envelope.edit(envelope.id, &ours)], out));
+    }
+
+    fn notification(&self, envelope: &Envelope<'_>) {
+        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+            self.catalog.forget(kind);
+        }
+        let mut table = self.table.lock();
+        if let Some(raw) = envelope.params.meta.subscription_id {
+            return to_call(&table, envelope, raw);
+        }
+        match &*envelope.method {
+            "notifications/progress" => {
+                if let Some(raw) = envelope.params.progress_token {
+                    to_progress(&table, envelope, raw);
+                }
+            }
+            "notifications/cancelled" => cancelled(&mut table, envelope),
+            "notifications/message" => self.log(&table, envelope),
+            "notifications/resources/updated" => updated(&table, envelope),
+            "notifications/tools/list_changed" | "notifications/prompts/list_changed" | "notifications/resources/list_changed" => {
+                table.sessions().for_each(|session| session.send_text(envelope.frame));
+            }
+            _ => self.unaddressed(&table, envelope),
+        }
+    }
+
+    /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
+    fn log(&self, table: &Table, envelope: &Envelope<'_>) {
+        let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
+        let whose = table.whose();
+        if whose == Whose::Several {
+            if let Some(upstream) = self.upstream.upgrade() {
+                upstream.stderr.push(&format!("[message to nobody: several agents have calls in flight] {}", envelope.frame));
+            }
+            return;
+        }
+        for (id, member) in &table.members {
+            if let Some(session) = &member.session
+                && (whose == Whose::Idle || whose == Whose::One(*id))
+                && table.wants(member, level)
+            {
+                session.send_text(envelope.frame);
+            }
+        }
+    }
+
+    /// A notification of a kind that names no agent: delivered only where there is no doubt.
+    fn unaddressed(&self, table: &Table, envelope: &Envelope<'_>) {
+        let mut sessions = table.sessions();
+        let session = match (table.whose(), sessions.next(), sessions.next()) {
+            (Whose::One(id), _, _) => table.session(id),
+            (Whose::Idle, Some(only), None) => Some(only),
+            (Whose::Idle | Whose::Several, _, _) => None,
+        };
+        match session {
+            Some(session) => session.send_text(envelope.frame),
+            None => tracing::debug!(server = %self.name, method = %envelope.method, "dropped a notification that names no agent"),
+        }
+    }
+
+    /// Fails everything that waits for the server, each call under its own id.
+    fn closed(self: &Arc<Self>, reason: &str) {
+        self.link.outbox.close();
+        let reason: Arc<str> = reason.into();
+        let mut table = self.table.lock();
+        table.closed = Some(reason.clone());
+        let sessions: Vec<_> = table.sessions().cloned().collect();
+        let pending = table.drain();
+        table.asked.clear();
+        drop(table);
+        for Pending { owner, .. } in pending {
+            match owner {
+                Owner::Agent { session, id, .. } => {
+                    let message = format!("server `{}` stopped before it answered: {reason}; the request was not repeated", self.name);
+                    session.send_text(&reply::error(&id, code::CONNECTION_CLOSED, &message));
+                }
+                Owner::Daemon(sender) | Owner::Hub(sender) => drop(sender.send(Err(reason.clone()))),
+                Owner::Gone(_) | Owner::Nobody => {}
+            }
+        }
+        for session in sessions {
+            session.drop_questions(self);
+        }
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.line_closed(self, &reason);
+        }
+    }
+}
+
+/// Brings progress to the call whose token it names, under the agent's own token.
+fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str) {
+    let pending = raw.parse().ok().and_then(|id| table.get(id));
+    if let Some(Pending { owner: Owner::Agent { session, token: Some(token), .. }, .. }) = pending {
+        session.send(envelope.frame.len() + token.len(), |out| splice(envelope.frame, &mut [envelope.edit(raw, token)], out));
+    }
+}
+
+/// Brings a notification to the `subscriptions/listen` that it names.
+fn to_call(table: &Table, envelope: &Envelope<'_>, raw: &str) {
+    let id = raw.parse().ok().or_else(|| text(raw)?.parse().ok());
+    if let Some(Pending { owner: Owner::Agent { session, id, .. }, .. }) = id.and_then(|id| table.get(id)) {
+        session.send(envelope.frame.len() + id.len(), |out| splice(envelope.frame, &mut [envelope.edit(raw, id)], out));
+    }
+}
+
+/// The server takes back a question that it asked, or ends a request that it was asked.
+fn cancelled(table: &mut Table, envelope: &Envelope<'_>) {
+    let Some(raw) = envelope.params.request_id else { return };
+    if let Some((session, id)) = table.asked.remove(raw) {
+        let ours = id.to_string();
+        if session.answer(&ours).is_some() {
+            session.send(envelope.frame.len(), |out| splice(envelope.frame, &mut [envelope.edit(raw, &ours)], out));
+        }
+        return;
+    }
+    let id: Option<u64> = raw.parse().ok();
+    if let Some(Pending { owner: Owner::Agent { session, id, .. }, .. }) = id.and_then(|id| table.remove(id)) {
+        session.send(envelope.frame.len() + id.len(), |out| splice(envelope.frame, &mut [envelope.edit(raw, &id)], out));
+    }
+}
+
+/// Brings an update to those who subscribed to the URI, or to one that it lies under, each by the URI that they know.
+fn updated(table: &Table, envelope: &Envelope<'_>) {
+    let Some((raw, uri)) = envelope.params.uri.and_then(|raw| Some((raw, text(raw)?))) else { return };
+    for member in table.members.values() {
+        let Some(session) = &member.session else { continue };
+        let exact = member.uris.iter().find(|(known, _)| *known == *uri);
+        let found = exact.or_else(|| member.uris.iter().find(|(known, _)| uri.starts_with(known.as_str())));
+        if let Some((server_uri, agent_uri)) = found {
+            let as_known = crate::envelope::quoted(&uri.replacen(server_uri.as_str(), agent_uri, 1));
+            let changed = server_uri != agent_uri;
+            session.send(envelope.frame.len() + as_known.len(), |out| {
+                let mut edits = if changed { vec![envelope.edit(raw, &as_known)] } else { Vec::new() };
+                splice(envelope.frame, &mut edits, out);
+            });
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The all-servers view: one handshake, merged lists, names as `server__name`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::Hub;
+use super::catalog::{List, ListKind};
+use super::level::Level;
+use super::registry::Upstream;
+use super::reply::{self, code};
+use super::router::{Later, Routed};
+use super::session::Session;
+use super::table::Then;
+use crate::envelope::{Envelope, quoted, text};
+use crate::era::{self, Class, Dialect, Era};
+use crate::names::{self, MAX_QUALIFIED, ServerName};
+
+/// How long a list waits for a server that is starting; one that comes later is announced by `list_changed`.
+const LIST_WAIT: Duration = Duration::from_secs(2);
+const CAPABILITIES: &str =
+    r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#;
+
+impl Hub {
+    /// The answer to `initialize`: at once, from what is known.
+    pub(super) fn greeting(&self, id: &str, class: &Class) -> String {
+        let version = class.answer_version();
+        let (info, instructions) = (server_info(), self.instructions());
+        reply::result(id, &format!(r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{info}{instructions}}}"#))
+    }
+
+    /// Every server's instructions under its name, as a member to append.
+    fn instructions(&self) -> String {
+        let known = self.upstreams().iter().filter_map(|upstream| Some((&upstream.name, upstream.known().instructions?)));
+        let parts: Vec<_> = known.map(|(name, text)| format!("# {name}\n\n{}", text.trim())).collect();
+        if parts.is_empty() { String::new() } else { format!(r#","instructions":{}"#, quoted(&parts.join("\n\n"))) }
+    }
+
+    /// `server/discover`: answered as modern only when every server is known to be; an agent that speaks both eras
+    /// then falls back to the one in which it reaches them all.
+    fn discover(&self, id: &str) -> String {
+        let mut enabled = self.upstreams().iter().filter(|upstream| upstream.server.enabled);
+        if !enabled.all(|upstream| upstream.known().era == Some(Era::Modern)) {
+            let message = format!("not every server is known to speak revision {}: use `initialize` here, or connect to one server", era::MODERN);
+            return reply::error(id, code::METHOD_NOT_FOUND, &message);
+        }
+        let (info, instructions) = (server_info(), self.instructions());
+        reply::result(
+            id,
+            &format!(
+                r#"{{"resultType":"complete","supportedVersions":["{}"],"capabilities":{CAPABILITIES}{instructions},"ttlMs":0,"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{info}}}}}"#,
+                era::MODERN
+            ),
+        )
+    }
+
+    /// Takes a request of the all-servers view.
+    pub(super) fn merged(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, dialect: Dialect) -> Routed {
+        if let Some(kind) = ListKind::of_method(&envelope.method) {
+            let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
+            return Routed::Later(cancellable(session, envelope.id, async move {
+                let result = hub.merged_list(&who, kind, &dialect).await;
+                who.send_text(&reply::result(&id, &result));
+            }));
+        }
+        match &*envelope.method {
+            "tools/call" | "prompts/get" => self.by_name(session, envelope, dialect),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" | "completion/complete" => self.by_resource(session, envelope, dialect),
+            method => {
+                session.send_text(&match method {
+                    "ping" => reply::result(envelope.id, "{}"),
+                    "server/discover" => self.discover(envelope.id),
+                    "logging/setLevel" => set_level(session, envelope),
+                    _ => {
+                        let message = format!("`{method}` is not offered for all servers together: connect to one server with `trunkline connect SERVER`");
+                        reply::error(envelope.id, code::METHOD_NOT_FOUND, &message)
+                    }
+                });
+                Routed::Done
+            }
+        }
+    }
+
+    async fn merged_list(&self, session: &Arc<Session>, kind: ListKind, dialect: &Dialect) -> String {
+        let lists = self.lists(session, kind, dialect).await;
+        let mut items: Vec<String> = Vec::new();
+        let mut seen: HashMap<String, ServerName> = HashMap::new();
+        for (upstream, list) in &lists {
+            for item in list.iter() {
+                match kind {
+                    ListKind::Tools | ListKind::Prompts => {
+                        let qualified = upstream.name.qualify(&item.key);
+                        if qualified.len() > MAX_QUALIFIED {
+                            upstream.note_hidden(&item.key);
+                        } else {
+                            items.push(item.renamed(&qualified));
+                        }
+                    }
+                    ListKind::Resources | ListKind::Templates => match seen.get(&item.key) {
+                        Some(_) => items.push(item.renamed(&upstream.name.qualify_uri(&item.key))),
+                        None => {
+                            seen.insert(item.key.clone(), upstream.name.clone());
+                            items.push(item.raw.to_string());
+                        }
+                    },
+                }
+            }
+        }
+        if kind == ListKind::Resources {
+            session.note_uris(seen);
+        }
+        let modern = match dialect {
+            Dialect::Modern => r#","resultType":"complete","ttlMs":0,"cacheScope":"private""#,
+            Dialect::Legacy(_) => "",
+        };
+        format!(r#"{{"{}":[{}]{modern}}}"#, kind.member(), items.join(","))
+    }
+
+    /// Each server's list, in the order of the configuration, of those that are there in time.
+    pub(super) async fn lists(&self, session: &Arc<Session>, kind: ListKind, dialect: &Dialect) -> Vec<(Arc<Upstream>, List)> {
+        let enabled = self.upstreams().iter().filter(|upstream| upstream.server.enabled);
+        let lists = enabled.map(|upstream| async move {
+            let list = async {
+                let line = self.line(session, upstream.name.as_str(), dialect).await.ok()?;
+                line.list(kind).await.inspect_err(|error| tracing::warn!(server = %upstream.name, %error, "list not read")).ok()
+            };
+            match tokio::time::timeout(LIST_WAIT, list).await {
+                Ok(list) => Some((upstream.clone(), list?)),
+                Err(_) => {
+                    session.note_missed(&upstream.name, kind);
+                    None
+                }
+            }
+        });
+        join_all(lists).await.into_iter().flatten().collect()
+    }
+
+    fn by_name(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, dialect: Dialect) -> Routed {
+        let raw = envelope.params.name.unwrap_or("\"\"");
+        let name = text(raw).unwrap_or_default();
+        let Some((server, own)) = names::split(&name) else {
+            let message = format!("`{name}` names no server: names are `server__name` here");
+            session.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, &message));
+            return Routed::Done;
+        };
+        let own = quoted(own);
+        if let Some(line) = session.line(server, dialect.era()) {
+            return self.send(session, &line, envelope, vec![envelope.edit(raw, &own)], Then::Nothing);
+        }
+        if let Err(failure) = self.upstream(server) {
+            session.send_text(&failure.frame(envelope.id, &envelope.method));
+            return Routed::Done;
+        }
+        let (hub, who, server, frame) = (self.clone(), session.clone(), server.to_owned(), envelope.frame.to_owned());
+        let at = envelope.span(raw);
+        Routed::Later(cancellable(session, envelope.id, async move {
+            let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+            match hub.line(&who, &server, &dialect).await {
+                Ok(line) => {
+                    let edit = crate::envelope::Edit { at, with: &own };
+                    line.request_patiently(&who, &envelope, vec![edit], Then::Nothing).await;
+                }
+                Err(failure) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
+            }
+        }))
+    }
+
+    /// Why servers are missing from the lists, for an error that they explain.
+    pub(super) fn absent(&self) -> Vec<(ServerName, String)> {
+        let failed = self.upstreams().iter().filter(|upstream| upstream.server.enabled && upstream.lines().is_empty());
+        failed.filter_map(|upstream| Some((upstream.name.clone(), upstream.known().last_error?.to_string()))).collect()
+    }
+}
+
+/// A request that waits, until its agent cancels it.
+pub(super) fn cancellable(session: &Arc<Session>, id: &str, work: impl Future<Output = ()> + Send + 'static) -> Later {
+    let cancelled = session.wait_with(id);
+    let (session, id) = (session.clone(), id.to_owned());
+    Box::pin(async move {
+        tokio::select! {
+            () = work => session.waited(&id),
+            () = cancelled.cancelled() => {}
+        }
+    })
+}
+
+fn server_info() -> String {
+    format!(r#"{{"name":"trunkline","version":"{}"}}"#, env!("CARGO_PKG_VERSION"))
+}
+
+fn set_level(session: &Session, envelope: &Envelope<'_>) -> String {
+    let Some((raw, level)) = envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) else {
+        return reply::error(envelope.id, code::INVALID_PARAMS, "`level` is not one of the log levels of RFC 5424");
+    };
+    session.set_level(raw);
+    for line in session.lines() {
+        if line.handshake().is_some_and(|handshake| handshake.offers("logging")) {
+            line.set_level(session.id, level);
+        }
+    }
+    reply::result(envelope.id, "{}")
+}

@@ -1,0 +1,53 @@
+//! The frames that trunkline itself writes: results, errors, notifications.
+
+use std::fmt::Write as _;
+
+use crate::envelope::quoted;
+use crate::era;
+
+/// Error codes of JSON-RPC 2.0 and of MCP (`schema.ts`).
+pub mod code {
+    pub const PARSE: i32 = -32700;
+    pub const INVALID_REQUEST: i32 = -32600;
+    pub const METHOD_NOT_FOUND: i32 = -32601;
+    pub const INVALID_PARAMS: i32 = -32602;
+    pub const INTERNAL: i32 = -32603;
+    /// What SDKs use for a connection that closed.
+    pub const CONNECTION_CLOSED: i32 = -32000;
+    pub const RESOURCE_NOT_FOUND: i32 = -32002;
+    pub const UNSUPPORTED_VERSION: i32 = -32022;
+}
+
+/// A result frame; `id` and `result` are raw JSON.
+pub fn result(id: &str, result: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+}
+
+/// An error frame; `id` is raw JSON.
+pub fn error(id: &str, code: i32, message: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{}}}}}"#, quoted(message))
+}
+
+/// An error frame around an error object that somebody else wrote.
+pub fn raw_error(id: &str, error: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+}
+
+/// The refusal of a protocol revision, with those that would do.
+pub fn unsupported_version(id: &str, message: &str, supported: &[&str]) -> String {
+    let supported: Vec<_> = supported.iter().map(|version| quoted(version)).collect();
+    let data = format!(r#"{{"supported":[{}],"requested":"{}"}}"#, supported.join(","), era::MODERN);
+    let message = quoted(message);
+    raw_error(id, &format!(r#"{{"code":{},"message":{message},"data":{data}}}"#, code::UNSUPPORTED_VERSION))
+}
+
+/// A notification; `params` is raw JSON, or empty.
+pub fn notification(method: &str, params: &str) -> String {
+    let mut frame = format!(r#"{{"jsonrpc":"2.0","method":"{method}""#);
+    if !params.is_empty() {
+        // Writing to a String cannot fail.
+        let _infallible = write!(frame, r#","params":{params}"#);
+    }
+    frame.push('}');
+    frame
+}

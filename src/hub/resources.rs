@@ -1,0 +1,123 @@
+//! Which server a resource belongs to, in the all-servers view.
+
+use std::sync::Arc;
+
+use super::Hub;
+use super::catalog::ListKind;
+use super::merged::cancellable;
+use super::reply::{self, code};
+use super::router::Routed;
+use super::session::Session;
+use super::table::Then;
+use crate::envelope::{Edit, Envelope, quoted, text};
+use crate::era::Dialect;
+use crate::names::{self, ServerName};
+
+/// Where a request goes: the server, and what it calls the thing.
+struct Target {
+    server: ServerName,
+    own: String,
+}
+
+impl Hub {
+    /// Takes a request that names a resource, or completes an argument of a prompt or of a resource template.
+    pub(super) fn by_resource(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, dialect: Dialect) -> Routed {
+        let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
+        Routed::Later(cancellable(session, envelope.id, async move {
+            let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+            let completion = envelope.method == "completion/complete";
+            let part = if completion { envelope.params.reference.name.or(envelope.params.reference.uri) } else { envelope.params.uri };
+            let Some((raw, named)) = part.and_then(|raw| Some((raw, text(raw)?))) else {
+                who.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, "the request names no resource and no prompt"));
+                return;
+            };
+            let target = if completion && envelope.params.reference.name.is_some() {
+                names::split(&named).and_then(|(server, own)| Some(Target { server: hub.upstream(server).ok()?.name.clone(), own: own.to_owned() }))
+            } else {
+                hub.resolve(&who, &named, &dialect).await
+            };
+            let Some(target) = target else {
+                who.send_text(&reply::error(envelope.id, code::RESOURCE_NOT_FOUND, &hub.nobody_has(&named)));
+                return;
+            };
+            match hub.line(&who, target.server.as_str(), &dialect).await {
+                Ok(line) => {
+                    let own = quoted(&target.own);
+                    let edit = Edit { at: envelope.span(raw), with: &own };
+                    let mut then = Then::Nothing;
+                    if envelope.method == "resources/subscribe" {
+                        line.subscribe(who.id, &target.own, &named);
+                        then = Then::Subscribe(target.own.clone());
+                    } else if envelope.method == "resources/unsubscribe" && line.unsubscribe(who.id, &target.own) {
+                        who.send_text(&reply::result(envelope.id, "{}"));
+                        return;
+                    }
+                    line.request_patiently(&who, &envelope, vec![edit], then).await;
+                }
+                Err(failure) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
+            }
+        }))
+    }
+
+    /// The server that a URI was listed for, else the one whose template it fits best, else the only one with resources.
+    async fn resolve(&self, session: &Arc<Session>, uri: &str, dialect: &Dialect) -> Option<Target> {
+        if let Some((server, own)) = names::split_uri(uri)
+            && let Ok(upstream) = self.upstream(server)
+        {
+            return Some(Target { server: upstream.name.clone(), own: own.to_owned() });
+        }
+        let target = |server: &ServerName| Some(Target { server: server.clone(), own: uri.to_owned() });
+        if let Some(server) = session.server_of_uri(uri) {
+            return target(&server);
+        }
+        let listed = self.lists(session, ListKind::Resources, dialect).await;
+        if let Some((upstream, _)) = listed.iter().find(|(_, list)| list.iter().any(|item| item.key == uri)) {
+            return target(&upstream.name);
+        }
+        let templates = self.lists(session, ListKind::Templates, dialect).await;
+        let fitting = templates.iter().flat_map(|(upstream, list)| list.iter().filter_map(move |item| Some((fit(&item.key, uri)?, upstream))));
+        // The first of equals: `max_by_key` would take the last.
+        let best = fitting.fold(None, |best: Option<(usize, _)>, next| if best.is_some_and(|best| best.0 >= next.0) { best } else { Some(next) });
+        if let Some((_, upstream)) = best {
+            return target(&upstream.name);
+        }
+        let lines = session.lines();
+        let mut offering = lines.iter().filter(|line| line.handshake().is_some_and(|handshake| handshake.offers("resources")));
+        match (offering.next(), offering.next()) {
+            (Some(only), None) => target(&only.name),
+            (_, _) => None,
+        }
+    }
+
+    fn nobody_has(&self, named: &str) -> String {
+        let absent: Vec<_> = self.absent().into_iter().map(|(server, error)| format!("{server}: {error}")).collect();
+        let absent = if absent.is_empty() { String::new() } else { format!("; not there: {}", absent.join("; ")) };
+        format!("no server offers `{named}`{absent}")
+    }
+}
+
+/// How many literal characters of a URI template `uri` matches at its start, or `None` if it does not fit (RFC 6570,
+/// as far as it takes to tell servers apart).
+fn fit(template: &str, uri: &str) -> Option<usize> {
+    if template == uri {
+        return Some(usize::MAX);
+    }
+    let (start, rest) = template.split_once('{')?;
+    let end = rest.rsplit_once('}').map_or("", |(_, end)| end);
+    let middle = uri.strip_prefix(start)?;
+    middle.ends_with(end).then_some(start.len() + end.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit;
+
+    #[test]
+    fn templates_fit_by_their_literals() {
+        assert_eq!(fit("demo://r/{id}", "demo://r/1"), Some(9));
+        assert_eq!(fit("demo://r/{id}.txt", "demo://r/1"), None);
+        assert_eq!(fit("demo://r/{id}", "other://r/1"), None);
+        assert_eq!(fit("demo://r/{id}", "demo://r/{id}"), Some(usize::MAX));
+        assert_eq!(fit("demo://r/1", "demo://r/2"), None);
+    }
+}

@@ -1,0 +1,268 @@
+//! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::catalog::ListKind;
+use super::line::Line;
+use crate::era::{Class, Dialect, Era};
+use crate::names::ServerName;
+use crate::wire::{Outbox, Refused};
+
+/// Numbers sessions; 0 stands for the daemon's own calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct SessionId(pub u64);
+
+impl SessionId {
+    pub const DAEMON: Self = Self(0);
+}
+
+/// What an agent looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// One server, with its own names.
+    One(ServerName),
+    /// All servers, names as `server__name`.
+    All,
+}
+
+/// What is known of an agent when it attaches.
+#[derive(Debug, Clone, Default)]
+pub struct Agent {
+    pub name: Option<String>,
+    pub cwd: Option<String>,
+    pub pid: Option<u32>,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    pub id: SessionId,
+    pub view: View,
+    pub since: Instant,
+    /// Cancelled when the session must end: the agent left, or does not read.
+    pub gone: CancellationToken,
+    outbox: Outbox,
+    in_flight: AtomicUsize,
+    settled: Notify,
+    agent: Mutex<Agent>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Set by `initialize`; a modern agent has none.
+    class: Option<Class>,
+    spoke_modern: bool,
+    lines: Vec<Arc<Line>>,
+    questions: HashMap<u64, Question>,
+    asked: u64,
+    /// Requests that wait for a server to start, by raw id.
+    waiting: HashMap<Box<str>, CancellationToken>,
+    /// Lists that were given without this server, because it was not there yet.
+    missed: HashSet<(ServerName, ListKind)>,
+    /// Which server a resource URI was listed for.
+    uris: HashMap<String, ServerName>,
+    /// Raw JSON of the level set in the all-servers view.
+    level: Option<String>,
+}
+
+/// A server's request that waits for this agent's answer.
+#[derive(Debug)]
+pub struct Question {
+    pub line: Arc<Line>,
+    /// The server's own id, raw.
+    pub id: Box<str>,
+    /// The server's own progress token, raw.
+    pub token: Option<Box<str>>,
+}
+
+impl Session {
+    pub fn new(id: SessionId, view: View, agent: Agent, outbox: Outbox, gone: CancellationToken) -> Self {
+        Self {
+            id,
+            view,
+            since: Instant::now(),
+            gone,
+            outbox,
+            in_flight: AtomicUsize::new(0),
+            settled: Notify::new(),
+            agent: Mutex::new(agent),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Queues one frame for the agent. An agent that lets its queue fill up is disconnected: waiting for it would make
+    /// the others wait.
+    pub fn send(&self, size: usize, fill: impl FnOnce(&mut Vec<u8>)) {
+        if self.outbox.push(size, fill) == Err(Refused::Full) {
+            tracing::warn!(session = self.id.0, waiting = self.outbox.waiting(), "agent does not read: disconnected");
+            self.gone.cancel();
+        }
+    }
+
+    pub fn send_text(&self, frame: &str) {
+        self.send(frame.len(), |out| out.extend_from_slice(frame.as_bytes()));
+    }
+
+    /// Counts a request that went to a server.
+    pub fn began(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts its answer.
+    pub fn ended(&self) {
+        if self.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.settled.notify_one();
+        }
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no request of this agent is in flight.
+    pub async fn settled(&self) {
+        while self.in_flight() > 0 {
+            self.settled.notified().await;
+        }
+    }
+
+    pub fn agent(&self) -> Agent {
+        self.agent.lock().clone()
+    }
+
+    /// Takes the name from the handshake, unless the agent named itself when it attached.
+    pub fn introduce(&self, name: &str) {
+        self.agent.lock().name.get_or_insert_with(|| name.to_owned());
+    }
+
+    pub fn set_class(&self, class: Class) {
+        let mut state = self.state.lock();
+        state.class = Some(class);
+        state.spoke_modern = false;
+    }
+
+    /// How a request of this agent must be served; `None` before any handshake.
+    pub fn dialect(&self, modern: bool) -> Option<Dialect> {
+        let mut state = self.state.lock();
+        if modern {
+            state.spoke_modern = true;
+            return Some(Dialect::Modern);
+        }
+        state.class.clone().map(Dialect::Legacy)
+    }
+
+    pub fn era(&self) -> Option<Era> {
+        let state = self.state.lock();
+        match (&state.class, state.spoke_modern) {
+            (Some(_), false) => Some(Era::Legacy),
+            (_, true) => Some(Era::Modern),
+            (None, false) => None,
+        }
+    }
+
+    /// The line that this session already has for a server and era, if it is still up.
+    pub fn line(&self, server: &str, era: Era) -> Option<Arc<Line>> {
+        let mut state = self.state.lock();
+        let index = state.lines.iter().position(|line| line.serves(server, era))?;
+        if state.lines[index].is_closed() {
+            state.lines.swap_remove(index);
+            return None;
+        }
+        Some(state.lines[index].clone())
+    }
+
+    pub fn lines(&self) -> Vec<Arc<Line>> {
+        self.state.lock().lines.clone()
+    }
+
+    pub fn add_line(&self, line: &Arc<Line>) {
+        let mut state = self.state.lock();
+        if !state.lines.iter().any(|known| Arc::ptr_eq(known, line)) {
+            state.lines.push(line.clone());
+        }
+    }
+
+    /// Notes a server's request and returns the id under which the agent is asked.
+    pub fn ask(&self, question: Question) -> u64 {
+        let mut state = self.state.lock();
+        let id = state.asked;
+        state.asked += 1;
+        state.questions.insert(id, question);
+        id
+    }
+
+    /// Takes the question that `id`, raw, answers.
+    pub fn answer(&self, id: &str) -> Option<Question> {
+        self.state.lock().questions.remove(&id.parse().ok()?)
+    }
+
+    /// Drops every question of a line that closed.
+    pub fn drop_questions(&self, line: &Line) {
+        self.state.lock().questions.retain(|_, question| !std::ptr::eq(&*question.line, line));
+    }
+
+    /// Takes all questions: the agent will not answer them.
+    pub fn take_questions(&self) -> Vec<Question> {
+        std::mem::take(&mut self.state.lock().questions).into_values().collect()
+    }
+
+    /// The line whose open question carries this progress token.
+    pub fn line_of_token(&self, token: &str) -> Option<Arc<Line>> {
+        let state = self.state.lock();
+        let mut questions = state.questions.values();
+        questions.find(|question| question.token.as_deref() == Some(token)).map(|question| question.line.clone())
+    }
+
+    /// Notes that the request `id` waits; the token says when the agent cancelled it.
+    pub fn wait_with(&self, id: &str) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.state.lock().waiting.insert(id.into(), token.clone());
+        token
+    }
+
+    pub fn waited(&self, id: &str) {
+        self.state.lock().waiting.remove(id);
+    }
+
+    /// Cancels a waiting request; tells whether there was one.
+    pub fn cancel_waiting(&self, id: &str) -> bool {
+        let token = self.state.lock().waiting.remove(id);
+        token.inspect(CancellationToken::cancel).is_some()
+    }
+
+    pub fn note_missed(&self, server: &ServerName, kind: ListKind) {
+        self.state.lock().missed.insert((server.clone(), kind));
+    }
+
+    /// Takes the lists that were given without this server.
+    pub fn take_missed(&self, server: &ServerName) -> Vec<ListKind> {
+        let mut state = self.state.lock();
+        let kinds: Vec<_> = state.missed.iter().filter(|(name, _)| name == server).map(|(_, kind)| *kind).collect();
+        state.missed.retain(|(name, _)| name != server);
+        kinds
+    }
+
+    pub fn note_uris(&self, uris: HashMap<String, ServerName>) {
+        self.state.lock().uris = uris;
+    }
+
+    pub fn server_of_uri(&self, uri: &str) -> Option<ServerName> {
+        self.state.lock().uris.get(uri).cloned()
+    }
+
+    pub fn level(&self) -> Option<String> {
+        self.state.lock().level.clone()
+    }
+
+    pub fn set_level(&self, level: &str) {
+        self.state.lock().level = Some(level.to_owned());
+    }
+}
