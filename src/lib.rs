@@ -1,1 +1,1 @@
-pub mod envelope; pub mod wire; pub mod retry; pub mod names; pub mod era; pub mod paths; pub mod config; pub mod lines; pub mod ipc; pub mod upstream; pub mod hub; pub mod downstream; pub mod control;
+pub mod envelope; pub mod wire; pub mod retry; pub mod names; pub mod era; pub mod paths; pub mod config; pub mod lines; pub mod ipc; pub mod upstream; pub mod hub; pub mod downstream; pub mod control; pub mod daemon; pub mod cli;

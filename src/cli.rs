@@ -1,0 +1,119 @@
+//! The commands.
+
+mod args;
+mod call;
+mod check;
+mod connect;
+mod demo;
+mod logs;
+mod report;
+mod start;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use jsonrpsee::core::client::Error as RpcError;
+
+use crate::control::{self, Client, DaemonClient};
+use crate::daemon;
+use crate::paths::Places;
+use args::{Args, Command};
+
+/// Why a command did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("no trunkline daemon is running on {0}: start one with `trunkline run`, or let `trunkline connect` do it")]
+    NoDaemon(String),
+    #[error("{0}")]
+    Daemon(String),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl From<RpcError> for Trouble {
+    fn from(error: RpcError) -> Self {
+        match error {
+            RpcError::Call(object) => Self::Daemon(object.message().to_owned()),
+            other => Self::Daemon(format!("the daemon did not answer: {other}")),
+        }
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+type Done = Result<ExitCode, Trouble>;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = Places::find(args.places()).map_err(|error| Trouble::Other(error.into())).and_then(|places| run(&args, &places));
+    match result {
+        Ok(code) => code,
+        // The reader of our output went away; that is its business.
+        Err(Trouble::Other(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            let code = if matches!(trouble, Trouble::NoDaemon(_)) { 3 } else { 1 };
+            let text = match trouble {
+                Trouble::Other(error) => format!("{error:#}"),
+                Trouble::NoDaemon(_) | Trouble::Daemon(_) => trouble.to_string(),
+            };
+            complain(&text);
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn complain(text: &str) {
+    // There is nowhere left to report that standard error is closed.
+    drop(writeln!(io::stderr(), "trunkline: {text}"));
+}
+
+fn run(args: &Args, places: &Places) -> Done {
+    match &args.command {
+        Command::Run => daemon::run_blocking(places).map(|()| ExitCode::SUCCESS).map_err(Trouble::Other),
+        Command::Connect { server, client } => connect::run(places, server.as_deref(), client.as_deref()),
+        Command::Demo => demo::run(),
+        Command::DemoServer => Ok(demo::server::run()?),
+        Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), args.json),
+        Command::Status => with_daemon(places, async |client| report::status(&client.status().await?, args.json)),
+        Command::Tools { server } => with_daemon(places, async |client| report::tools(&client.list_tools(server.clone()).await?, args.json)),
+        Command::Call { server, tool, arguments } => {
+            let arguments = call::arguments(arguments)?;
+            with_daemon(places, async |client| call::print(&client.call_tool(server.clone(), tool.clone(), arguments).await?, args.json))
+        }
+        Command::Logs { server, follow, lines } => with_daemon(places, async |client| logs::run(client, server.clone(), *lines, *follow, args.json).await),
+        Command::Shutdown => with_daemon(places, async |client| shutdown(client).await),
+    }
+}
+
+/// Runs `work` with a connection to the daemon.
+fn with_daemon(places: &Places, work: impl AsyncFnOnce(&Client) -> Done) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
+    runtime.block_on(async {
+        let client = match control::connect(&places.socket).await {
+            Ok(client) => client,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Err(Trouble::NoDaemon(places.socket.display().to_string()));
+            }
+            Err(error) => return Err(Trouble::Other(anyhow::Error::new(error).context(format!("cannot connect to {}", places.socket.display())))),
+        };
+        work(&client).await
+    })
+}
+
+/// Asks the daemon to end and waits until it has.
+async fn shutdown(client: &Client) -> Done {
+    client.shutdown().await?;
+    client.on_disconnect().await;
+    Ok(ExitCode::SUCCESS)
+}

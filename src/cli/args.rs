@@ -1,0 +1,72 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::paths::Named;
+
+/// One daemon owns every MCP connection of yours; any number of agents share them.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon.")]
+pub struct Args {
+    /// The configuration (default: ~/.config/trunkline/config.toml)
+    #[arg(long, global = true, env = "TRUNKLINE_CONFIG", value_name = "FILE", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// The daemon's socket
+    #[arg(long, global = true, env = "TRUNKLINE_SOCKET", value_name = "PATH", hide_env_values = true)]
+    socket: Option<PathBuf>,
+    /// Where logs are kept
+    #[arg(long, global = true, env = "TRUNKLINE_STATE_DIR", value_name = "DIR", hide_env_values = true)]
+    state_dir: Option<PathBuf>,
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon in the foreground
+    Run,
+    /// Connect an agent: what its configuration starts. Starts a daemon when none runs
+    Connect {
+        /// The server, with its own names; without it all servers, names as server__tool
+        server: Option<String>,
+        /// The agent's name, for `status` (default: the program that started this one)
+        #[arg(long, value_name = "NAME")]
+        client: Option<String>,
+    },
+    /// Show several agents share one server; needs no configuration and leaves nothing behind
+    Demo,
+    /// The demo's server
+    #[command(hide = true)]
+    DemoServer,
+    /// Show the daemon, its servers and its agents
+    Status,
+    /// List the tools of a server, or of all
+    Tools { server: Option<String> },
+    /// Call a tool: `call SERVER TOOL key=value …`, or one JSON object, or `-` to read it from standard input
+    Call { server: String, tool: String, arguments: Vec<String> },
+    /// Check a configuration file and name every problem with its line
+    Check { file: Option<PathBuf> },
+    /// Show the daemon's log, or what a server writes to its standard error
+    Logs {
+        server: Option<String>,
+        /// Go on as lines come
+        #[arg(short, long)]
+        follow: bool,
+        /// How many lines to begin with
+        #[arg(short = 'n', long, default_value_t = 100)]
+        lines: usize,
+    },
+    /// Stop the daemon and its servers
+    Shutdown,
+}
+
+impl Args {
+    pub fn places(&self) -> Named {
+        Named { config: self.config.clone(), socket: self.socket.clone(), state: self.state_dir.clone() }
+    }
+}

@@ -1,0 +1,125 @@
+//! The stdio shim: attaches to the daemon, then moves bytes between it and the agent, and knows nothing of them.
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use super::{Done, complain, start};
+use crate::ipc::Reader;
+use crate::paths::Places;
+
+const CHUNK: usize = 64 * 1024;
+/// The longest answer to `daemon.attach`.
+const MAX_REPLY: usize = 64 * 1024;
+
+pub fn run(places: &Places, server: Option<&str>, client: Option<&str>) -> Done {
+    let (mut from_daemon, mut to_daemon) = start::connect(places)?;
+    attach(&mut from_daemon, &mut to_daemon, server, client)?;
+    let (mut stdin, mut stdout) = raw_stdio()?;
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let sent = pump(&mut stdin, &mut to_daemon);
+        // Told before the daemon can hang up in answer.
+        let _main_thread_is_done = closed.send(());
+        if sent.is_ok() {
+            finish(to_daemon);
+        }
+    });
+    match pump(&mut from_daemon, &mut stdout) {
+        Ok(()) if is_closed.try_recv().is_ok() => Ok(ExitCode::SUCCESS),
+        Ok(()) => {
+            complain("the daemon closed the connection; `trunkline logs` or its log file may say why");
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(anyhow::Error::new(error).context("the connection to the daemon broke").into()),
+    }
+}
+
+/// Standard input and output without the buffers of `std`.
+#[cfg(unix)]
+fn raw_stdio() -> io::Result<(std::fs::File, std::fs::File)> {
+    use std::os::fd::AsFd;
+    Ok((io::stdin().as_fd().try_clone_to_owned()?.into(), io::stdout().as_fd().try_clone_to_owned()?.into()))
+}
+
+#[cfg(windows)]
+fn raw_stdio() -> io::Result<(std::fs::File, std::fs::File)> {
+    use std::os::windows::io::AsHandle;
+    Ok((io::stdin().as_handle().try_clone_to_owned()?.into(), io::stdout().as_handle().try_clone_to_owned()?.into()))
+}
+
+/// The agent says no more. If it also reads no more, it is gone, and its calls need not be finished.
+#[cfg(unix)]
+fn finish(to_daemon: crate::ipc::ClientStream) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let polled = poll(&mut watched, Some(&Timespec::default()));
+    let gone = polled.is_ok() && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
+    let how = if gone { std::net::Shutdown::Both } else { std::net::Shutdown::Write };
+    // Fails only if the daemon hung up first, which the other direction sees too.
+    drop(to_daemon.shutdown(how));
+}
+
+#[cfg(windows)]
+fn finish(to_daemon: crate::ipc::ClientStream) {
+    drop(to_daemon);
+}
+
+fn pump(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(length) => to.write_all(&chunk[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn attach(from_daemon: &mut Reader, to_daemon: &mut impl Write, server: Option<&str>, client: Option<&str>) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Reply {
+        error: Option<Refusal>,
+    }
+    #[derive(Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    let cwd = std::env::current_dir().ok();
+    let client = client.map(str::to_owned).or_else(parent_name);
+    let params = serde_json::json!({ "server": server, "cwd": cwd, "client": client });
+    let request = serde_json::json!({ "jsonrpc": "2.0", "id": 0, "method": "daemon.attach", "params": params });
+    to_daemon.write_all(format!("{request}\n").as_bytes()).context("the daemon does not take the connection")?;
+    let mut reply = Vec::new();
+    let mut chunk = [0; 512];
+    while !reply.ends_with(b"\n") {
+        let length = from_daemon.read(&mut chunk).context("the daemon does not answer")?;
+        if length == 0 || reply.len() > MAX_REPLY {
+            bail!("the daemon closed the connection: is it of another version?");
+        }
+        reply.extend_from_slice(&chunk[..length]);
+    }
+    let reply: Reply = serde_json::from_slice(&reply).context("the daemon's answer cannot be read")?;
+    match reply.error {
+        None => Ok(()),
+        Some(refusal) => bail!("{}", refusal.message),
+    }
+}
+
+/// The name of the program that started this one, where the system tells it.
+fn parent_name() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    {
+        let parent = std::os::unix::process::parent_id();
+        let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).ok()?;
+        Some(name.trim_end().to_owned())
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}

@@ -1,0 +1,123 @@
+//! `status` and `tools`, for a person and for scripts.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use super::Done;
+use crate::control::{Instance, ServerStatus, ServerTools, SessionStatus, Status};
+
+pub fn status(status: &Status, json: bool) -> Done {
+    if json {
+        return print_json(status);
+    }
+    let mut out = io::stdout().lock();
+    let (pid, up) = (status.pid, age(status.uptime));
+    writeln!(out, "trunkline {} (pid {pid}), up {up}", status.version)?;
+    writeln!(out, "socket {}, configuration {}", status.socket.display(), status.config.display())?;
+    if status.servers.is_empty() {
+        writeln!(out, "\nNo servers are configured: name some in {}", status.config.display())?;
+    } else {
+        writeln!(out, "\nServers")?;
+        table(&mut out, &["NAME", "STATE", "ERA", "PROCESSES", "AGENTS", "IN FLIGHT"], &status.servers.iter().map(server_row).collect::<Vec<_>>())?;
+        status.servers.iter().try_for_each(|server| notes(&mut out, server))?;
+    }
+    if !status.sessions.is_empty() {
+        writeln!(out, "\nAgents")?;
+        table(&mut out, &["ID", "NAME", "SERVER", "ERA", "PID", "AGE", "IN FLIGHT", "FOLDER"], &status.sessions.iter().map(session_row).collect::<Vec<_>>())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn server_row(server: &ServerStatus) -> Vec<String> {
+    let join = |each: fn(&Instance) -> String| {
+        let all: Vec<_> = server.instances.iter().map(each).collect();
+        if all.is_empty() { "-".to_owned() } else { all.join(" + ") }
+    };
+    vec![
+        server.name.clone(),
+        server.state.clone(),
+        server.era.map_or("-".to_owned(), |era| format!("{era:?}").to_lowercase()),
+        join(|instance| format!("{} ({})", instance.pid, age(instance.age))),
+        join(|instance| instance.sessions.len().to_string()),
+        join(|instance| instance.in_flight.to_string()),
+    ]
+}
+
+fn session_row(session: &SessionStatus) -> Vec<String> {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    vec![
+        session.session.to_string(),
+        or_dash(&session.name),
+        session.server.clone().unwrap_or_else(|| "(all)".to_owned()),
+        session.era.map_or("-".to_owned(), |era| format!("{era:?}").to_lowercase()),
+        session.pid.map_or("-".to_owned(), |pid| pid.to_string()),
+        age(session.age),
+        session.in_flight.to_string(),
+        or_dash(&session.cwd),
+    ]
+}
+
+fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
+    if let Some(error) = &server.last_error {
+        writeln!(out, "  {}: {error}", server.name)?;
+    }
+    if !server.hidden.is_empty() {
+        writeln!(out, "  {}: left out of the all-servers view, because the name would be longer than 64 characters: {}", server.name, server.hidden.join(", "))?;
+    }
+    if let Some(method) = &server.ambiguous_request {
+        writeln!(out, "  {}: its `{method}` was refused, because it could have been for any of several agents", server.name)?;
+    }
+    Ok(())
+}
+
+pub fn tools(servers: &[ServerTools], json: bool) -> Done {
+    #[derive(Deserialize)]
+    struct Tool {
+        name: String,
+        description: Option<String>,
+    }
+    if json {
+        return print_json(&servers);
+    }
+    let mut out = io::stdout().lock();
+    for ServerTools { server, tools, error } in servers {
+        if let Some(error) = error {
+            writeln!(out, "{server}: {error}")?;
+        }
+        for tool in tools {
+            let Ok(tool) = serde_json::from_str::<Tool>(tool.get()) else { continue };
+            let description = tool.description.unwrap_or_default();
+            writeln!(out, "{server} {}  {}", tool.name, description.lines().next().unwrap_or_default())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(value: &impl Serialize) -> Done {
+    writeln!(io::stdout().lock(), "{}", serde_json::to_string(value).map_err(anyhow::Error::from)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints rows in columns as wide as their widest cell.
+pub fn table(out: &mut impl Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    let all: Vec<_> = std::iter::once(&heads).chain(rows).collect();
+    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..heads.len()).map(width).collect();
+    for row in all {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        writeln!(out, "  {}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h{}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
