@@ -11,6 +11,7 @@ mod start;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -18,8 +19,13 @@ use jsonrpsee::core::client::Error as RpcError;
 
 use crate::control::{self, Client, DaemonClient};
 use crate::daemon;
+use crate::ipc;
 use crate::paths::Places;
+use crate::retry::Backoff;
 use args::{Args, Command};
+
+/// How long a daemon may take to end; it gives its servers up before that.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(20);
 
 /// Why a command did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +98,7 @@ fn run(args: &Args, places: &Places) -> Done {
             with_daemon(places, async |client| call::print(&client.call_tool(server.clone(), tool.clone(), arguments).await?, args.json))
         }
         Command::Logs { server, follow, lines } => with_daemon(places, async |client| logs::run(client, server.clone(), *lines, *follow, args.json).await),
-        Command::Shutdown => with_daemon(places, async |client| shutdown(client).await),
+        Command::Shutdown => with_daemon(places, async |client| shutdown(client, places).await),
     }
 }
 
@@ -111,9 +117,16 @@ fn with_daemon(places: &Places, work: impl AsyncFnOnce(&Client) -> Done) -> Done
     })
 }
 
-/// Asks the daemon to end and waits until it has.
-async fn shutdown(client: &Client) -> Done {
+/// Asks the daemon to end and waits until it and its servers have.
+async fn shutdown(client: &Client, places: &Places) -> Done {
     client.shutdown().await?;
     client.on_disconnect().await;
+    let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(50), SHUTDOWN_WAIT);
+    while ipc::is_held(&places.socket).map_err(anyhow::Error::from)? {
+        match backoff.pause() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(Trouble::Daemon(format!("the daemon has not ended after {SHUTDOWN_WAIT:?}"))),
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }

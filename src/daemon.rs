@@ -47,7 +47,9 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
         () = shutdown.cancelled() => {}
     }
     tracing::info!("shutting down");
-    // Gone before the servers are stopped, so that a shim that loses its connection finds no half-dead daemon.
+    // The socket goes before the servers do, so that a shim that loses its connection finds no half-dead daemon; the lock
+    // stays to the end, so that the next daemon meets none of this one's servers.
+    let _lock = listener.lock();
     drop(listener);
     stop.cancel();
     drop((hub, api));

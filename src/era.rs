@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::{self, Params};
-
 /// The revision that is stateless and has no `initialize`.
 pub const MODERN: &str = "2026-07-28";
 /// The newest revision with `initialize`.
@@ -34,14 +32,10 @@ impl Class {
         Self { version: LEGACY.to_owned(), capabilities: "{}".to_owned() }
     }
 
-    /// The class of an agent, from the `params` of its `initialize`.
-    pub fn of(params: &Params<'_>) -> Result<Self, &'static str> {
-        let version = params.protocol_version.and_then(envelope::text).ok_or("`protocolVersion` must be a string")?;
-        let capabilities = params.capabilities.unwrap_or("{}");
-        match serde_json::from_str::<serde_json::Value>(capabilities) {
-            Ok(value) if value.is_object() => Ok(Self { version: version.into_owned(), capabilities: value.to_string() }),
-            _ => Err("`capabilities` must be an object"),
-        }
+    /// The class of an agent that said so in its `initialize`; `capabilities` is raw JSON. `None` if that is no object.
+    pub fn of(version: &str, capabilities: &str) -> Option<Self> {
+        let value = serde_json::from_str::<serde_json::Value>(capabilities).ok().filter(serde_json::Value::is_object)?;
+        Some(Self { version: version.to_owned(), capabilities: value.to_string() })
     }
 
     /// The version to answer an `initialize` with, where trunkline itself is the server.
@@ -73,11 +67,9 @@ mod tests {
 
     #[test]
     fn a_class_ignores_spelling_only() {
-        let class = |capabilities| {
-            Class::of(&Params { protocol_version: Some("\"2025-06-18\""), capabilities: Some(capabilities), ..Params::default() })
-        };
+        let class = |capabilities| Class::of("2025-06-18", capabilities);
         assert_eq!(class(r#"{"b":{},"a": {}}"#), class(r#"{"a":{},"b":{}}"#));
         assert_ne!(class(r#"{"elicitation":{}}"#), class(r#"{"elicitation":{"url":{}}}"#));
-        assert!(class("[]").is_err());
+        assert_eq!(class("[]"), None);
     }
 }

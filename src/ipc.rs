@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 #[cfg(unix)]
-pub use unix::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, start_lock};
+pub use unix::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_held, start_lock};
 #[cfg(windows)]
 pub use windows::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, start_lock};
 

@@ -1,1 +1,73 @@
-pub mod envelope; pub mod wire; pub mod retry; pub mod names; pub mod era; pub mod paths; pub mod config; pub mod lines; pub mod ipc; pub mod upstream; pub mod hub; pub mod downstream; pub mod control; pub mod daemon; pub mod cli;
+//! trunkline: one daemon per user that owns every MCP connection, shared by any number of agents.
+//!
+//! ```text
+//!  agent ── stdio ── trunkline connect ─┐
+//!  agent ── stdio ── trunkline connect ─┤   one Unix socket / named pipe          ┌─ stdio child
+//!  script ── JSON-RPC (daemon.*) ───────┴── newline-delimited JSON-RPC ── trunkline ┴─ stdio child
+//!                                                                            run
+//!       downstream: sessions                     hub                upstream: instances
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | upstream | one configured MCP server |
+//! | instance | one live connection to an upstream: a child process. Agents share it when they made the same promises |
+//! | line | an instance as the hub sees it: its queue, what is in flight on it, and who uses it |
+//! | session | one attached agent |
+//! | hub | routes between sessions and lines; owns no I/O |
+//! | catalog | what an upstream offers: its lists, as raw JSON |
+//! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes |
+//! | tap | sits between a wire and the upstream's `rmcp` client and takes the agents' traffic past it |
+//! | era | *legacy*: protocol revisions with `initialize` (2024-11-05 … 2025-11-25). *modern*: 2026-07-28, stateless |
+//! | class | what a legacy agent promised: protocol version and capabilities |
+//! | dialect | how an agent speaks: legacy with its class, or modern |
+//!
+//! # Floors
+//!
+//! A module imports from strictly lower floors only, and siblings do not meet; `tests/it/tidy.rs` reads this table.
+//!
+//! 7  cli         the commands; the stdio shim (`connect`); the demo
+//! 6  daemon      composes everything, owns every task, ends in order
+//! 5  downstream  the agents' side: what a connection's first message makes of it, and its frames
+//! 5  control     `daemon.*` (jsonrpsee): shapes, server, client
+//! 4  hub         registry of upstreams, router, in-flight table, the all-servers view
+//! 3  upstream    the servers' side: child process, instance, tap under `rmcp`
+//! 1  config      file -> Config, or every problem with its line
+//! 1  ipc         the socket: listen, connect, who is at the other end
+//! 0  wire        frames out of bytes; a bounded queue of bytes to write
+//! 0  lines       the last lines of a log, and its followers
+//! 0  paths       where things are
+//! 0  retry       pauses between tries
+//! 0  era         eras, classes, dialects
+//! 0  names       server names, `server__name`, qualified URIs
+//! 0  envelope    one parse of a message as borrowed slices; rewriting by splice
+//!
+//! # Two walks
+//!
+//! **tools/call.** `downstream::connection` reads a frame -> `Hub::route` parses the envelope and finds the session's
+//! line -> `Line::request` notes the pending call (our id -> session, its id, its token) and appends the frame, spliced,
+//! to the instance's outbox -> the writer task writes what has gathered. The instance's reader parses the reply -> the tap
+//! lets it past -> `Line::inbound` takes the pending call and appends the reply, ids restored, to the session's outbox.
+//! Nothing on the way allocates a JSON value, spawns a task or waits for another agent.
+//!
+//! **First use.** The session has no line yet -> `Upstream::line` finds an instance of the agent's dialect, or starts one
+//! in a task of its own that all who want it wait for -> `Instance::start` spawns the child and lets `rmcp` shake hands
+//! through the tap -> the session joins the line.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod downstream;
+pub mod envelope;
+pub mod era;
+pub mod hub;
+pub mod ipc;
+pub mod lines;
+pub mod names;
+pub mod paths;
+pub mod retry;
+pub mod upstream;
+pub mod wire;

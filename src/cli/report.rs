@@ -38,7 +38,7 @@ fn server_row(server: &ServerStatus) -> Vec<String> {
     vec![
         server.name.clone(),
         server.state.clone(),
-        server.era.map_or("-".to_owned(), |era| format!("{era:?}").to_lowercase()),
+        join(|instance| format!("{:?}", instance.era).to_lowercase()),
         join(|instance| format!("{} ({})", instance.pid, age(instance.age))),
         join(|instance| instance.sessions.len().to_string()),
         join(|instance| instance.in_flight.to_string()),

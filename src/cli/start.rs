@@ -35,7 +35,11 @@ pub fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)> {
         match &mut started {
             None if lock.is_some() => started = Some(Started::spawn(places)?),
             None => {}
-            Some(daemon) => daemon.check()?,
+            Some(daemon) => {
+                if !daemon.is_up()? {
+                    started = None;
+                }
+            }
         }
         match backoff.pause() {
             Some(pause) => std::thread::sleep(pause),
@@ -84,15 +88,15 @@ impl Started {
         Ok(Self { child, log, begins })
     }
 
-    /// Fails with the daemon's own words once it has ended.
-    fn check(&mut self) -> anyhow::Result<()> {
-        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+    /// Whether it still runs. Fails with its own words if it ended, unless it gave way to another daemon.
+    fn is_up(&mut self) -> anyhow::Result<bool> {
+        let Some(status) = self.child.try_wait()? else { return Ok(true) };
         let mut words = String::new();
         self.log.seek(SeekFrom::Start(self.begins))?;
         self.log.read_to_string(&mut words)?;
-        // Another daemon that was started by hand in the same moment is as good.
+        // That one is about to listen, or about to end.
         if words.contains("already running") {
-            return Ok(());
+            return Ok(false);
         }
         let words = words.trim();
         bail!("the daemon did not start ({status}): {}", words.strip_prefix("trunkline: ").unwrap_or(words))

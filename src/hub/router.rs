@@ -79,12 +79,12 @@ impl Hub {
     }
 
     fn initialize(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
-        let class = match Class::of(&envelope.params) {
-            Ok(class) => class,
-            Err(problem) => {
-                session.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, &format!("initialize: {problem}")));
-                return Routed::Done;
-            }
+        let version = envelope.params.protocol_version.and_then(text);
+        let class = version.and_then(|version| Class::of(&version, envelope.params.capabilities.unwrap_or("{}")));
+        let Some(class) = class else {
+            let message = "initialize: `protocolVersion` must be a string and `capabilities` an object";
+            session.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, message));
+            return Routed::Done;
         };
         introduce(session, envelope.params.client_info);
         session.set_class(class.clone());

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Mode, flock};
 use tokio::io::Interest;
@@ -30,7 +31,13 @@ pub struct Listener {
     path: PathBuf,
     inode: u64,
     uid: u32,
-    _lock: File,
+    lock: Lock,
+}
+
+/// What makes a process the daemon; given up when it is dropped, and by the system when the process ends.
+#[derive(Debug, Clone)]
+pub struct Lock {
+    _held: Arc<File>,
 }
 
 impl Listener {
@@ -52,7 +59,12 @@ impl Listener {
         rustix::process::umask(before);
         let socket = bound.map_err(io_error("listen on", path))?;
         let inode = fs::symlink_metadata(path).map_err(io_error("look at", path))?.ino();
-        Ok(Self { socket, path: path.to_owned(), inode, uid, _lock: lock })
+        Ok(Self { socket, path: path.to_owned(), inode, uid, lock })
+    }
+
+    /// The lock, for holding on to it when listening is over.
+    pub fn lock(&self) -> Lock {
+        self.lock.clone()
     }
 
     /// The next connection of the same user.
@@ -88,6 +100,16 @@ pub async fn connect(path: &Path) -> io::Result<(ReadHalf, WriteHalf)> {
 pub fn connect_blocking(path: &Path) -> io::Result<(Reader, ClientStream)> {
     let stream = ClientStream::connect(path)?;
     Ok((stream.try_clone()?, stream))
+}
+
+/// Whether a daemon holds the lock, if only to end in order.
+pub fn is_held(socket: &Path) -> Result<bool, ListenError> {
+    let path = socket.with_extension("lock");
+    match flock(&open_lock(&path)?, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(io_error("lock", &path)(error.into())),
+    }
 }
 
 /// The lock that lets one of many shims start the daemon; `None` while another holds it.
@@ -138,14 +160,14 @@ fn open_lock(path: &Path) -> Result<File, ListenError> {
 }
 
 /// The file lock that makes the daemon single; its content tells the others who holds it.
-fn lock(socket: &Path) -> Result<File, ListenError> {
+fn lock(socket: &Path) -> Result<Lock, ListenError> {
     let path = socket.with_extension("lock");
     let mut file = open_lock(&path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
             let write = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
             write.map_err(io_error("write", &path))?;
-            Ok(file)
+            Ok(Lock { _held: Arc::new(file) })
         }
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut pid = String::new();

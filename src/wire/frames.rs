@@ -77,8 +77,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     fn make_room(&mut self) {
         if self.buf.is_empty() && self.quiet >= QUIET && self.buf.capacity() > SMALL {
             self.buf = BytesMut::with_capacity(SMALL);
-        }
-        if self.buf.capacity() == self.buf.len() {
+        } else if self.buf.is_empty() {
+            // Takes back the room of what was handed out, which costs nothing now.
+            self.buf.reserve(SMALL);
+        } else if self.buf.capacity() == self.buf.len() {
             self.buf.reserve(self.buf.len().max(SMALL));
         }
     }

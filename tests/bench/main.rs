@@ -1,0 +1,57 @@
+//! What a hop through trunkline costs: `cargo bench`.
+//!
+//! Measures in one run, interleaved, the same calls to the same echo server: *direct* to the child, through a *floor* (the
+//! least a multiplexer can do: one shared child, ids rewritten, nothing else), through trunkline's socket, and through
+//! its shim. Everything is pinned to one CPU, so that latency is work and not scheduling.
+
+mod echo;
+mod floor;
+mod measure;
+mod peers;
+
+use std::process::ExitCode;
+
+use measure::{Sizes, Summary};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["echo"] => echo::serve(),
+        ["floor", socket] => floor::serve(socket.as_ref()),
+        rest => report(rest.contains(&"--quick")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(quick: bool) -> std::io::Result<()> {
+    let sizes = if quick { Sizes::QUICK } else { Sizes::FULL };
+    measure::pin_to_one_cpu()?;
+    let folder = tempfile::tempdir()?;
+    let bench = peers::Bench::start(folder.path())?;
+    let Summary { latency, pipelined, large, crowd, cpu, attach, memory } = measure::all(&bench, &sizes)?;
+    let direct = latency[0].0;
+    println!("one call at a time, µs       p50     p99   over direct");
+    for (way, (p50, p99)) in peers::Way::ALL.iter().zip(&latency) {
+        println!("  {:<22} {p50:>9.1} {p99:>7.1} {:>+10.1}", way.name(), p50 - direct);
+    }
+    for (title, rates) in [("1 agent × 32 in flight, calls/s", &pipelined), ("1 MB each way, messages/s", &large)] {
+        println!("{title}   of direct");
+        for (way, rate) in peers::Way::ALL.iter().zip(rates) {
+            println!("  {:<22} {rate:>12.0} {:>9.2}", way.name(), rate / rates[0]);
+        }
+    }
+    println!("50 agents × 1, calls/s   of the floor");
+    for (way, rate) in [peers::Way::Floor, peers::Way::Socket].iter().zip(&crowd) {
+        println!("  {:<22} {rate:>12.0} {:>9.2}", way.name(), rate / crowd[0]);
+    }
+    println!("daemon CPU a call: {cpu:.1} µs");
+    println!("attach to first tools/list, warm: {:.3} ms", attach * 1e3);
+    println!("resident: daemon with 8 idle servers {:.1} MB, with 50 agents {:.1} MB, one shim {:.1} MB", memory[0], memory[1], memory[2]);
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! What is measured, and how often.
+
+use std::fs;
+use std::io;
+use std::time::Instant;
+
+use super::peers::{Agent, Bench, Way, call};
+
+const WINDOW: u64 = 32;
+const CROWD: usize = 50;
+const PAYLOAD: &str = "hello";
+
+pub struct Sizes {
+    rounds: usize,
+    calls: u64,
+    large: u64,
+}
+
+impl Sizes {
+    pub const FULL: Self = Self { rounds: 5, calls: 4_000, large: 40 };
+    pub const QUICK: Self = Self { rounds: 2, calls: 500, large: 5 };
+}
+
+/// Figures by way, in the order of [`Way::ALL`]; the best of the rounds, so that a neighbour's noise does not count.
+pub struct Summary {
+    pub latency: Vec<(f64, f64)>,
+    pub pipelined: Vec<f64>,
+    pub large: Vec<f64>,
+    /// Floor, socket.
+    pub crowd: Vec<f64>,
+    pub cpu: f64,
+    pub attach: f64,
+    /// MB: daemon idle with 8 servers, with 50 agents, one shim.
+    pub memory: [f64; 3],
+}
+
+pub fn pin_to_one_cpu() -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(0);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+pub fn all(bench: &Bench, sizes: &Sizes) -> io::Result<Summary> {
+    let daemon = bench.daemon.0.id();
+    let mut idle = ["echo", "b", "c", "d", "e", "f", "g", "h"].map(|server| bench.attached(server));
+    for agent in &mut idle {
+        if let Ok(agent) = agent {
+            agent.greet()?;
+        }
+    }
+    drop(idle);
+    let mut memory = [resident(daemon)?, 0.0, 0.0];
+    let mut agents = Way::ALL.map(|way| bench.agent(way));
+    let mut latency = vec![(f64::MAX, f64::MAX); 4];
+    let (mut pipelined, mut large, mut cpu) = (vec![0.0f64; 4], vec![0.0f64; 4], f64::MAX);
+    for _ in 0..sizes.rounds {
+        for (way, agent) in agents.iter_mut().enumerate() {
+            let agent = agent.as_mut().map_err(|error| io::Error::other(error.to_string()))?;
+            let before = cpu_seconds(daemon)?;
+            let (p50, p99) = one_at_a_time(agent, sizes.calls)?;
+            if Way::ALL[way] == Way::Socket {
+                cpu = cpu.min((cpu_seconds(daemon)? - before) * 1e6 / sizes.calls as f64);
+            }
+            latency[way] = (latency[way].0.min(p50), latency[way].1.min(p99));
+            pipelined[way] = pipelined[way].max(in_flight(agent, sizes.calls * 2)?);
+        }
+        for (way, best) in Way::ALL.iter().zip(&mut large) {
+            *best = best.max(megabytes(bench.agent(*way)?, sizes.large)?);
+        }
+    }
+    if let Ok(Agent { child: Some(shim), .. }) = &agents[3] {
+        memory[2] = resident(shim.0.id())?;
+    }
+    drop(agents);
+    let mut crowd = vec![0.0f64; 2];
+    for _ in 0..sizes.rounds {
+        for (way, best) in [Way::Floor, Way::Socket].iter().zip(&mut crowd) {
+            let mut agents = (0..CROWD).map(|_| bench.agent(*way)).collect::<io::Result<Vec<_>>>()?;
+            *best = best.max(together(&mut agents, sizes.calls / 40)?);
+            if *way == Way::Socket {
+                memory[1] = resident(daemon)?;
+            }
+        }
+    }
+    let attach = (0..sizes.calls / 20).map(|_| attach(bench)).collect::<io::Result<Vec<_>>>()?;
+    Ok(Summary { latency, pipelined, large, crowd, cpu, attach: median(attach), memory })
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+/// Microseconds: the median, and the 99th percentile.
+fn one_at_a_time(agent: &mut Agent, calls: u64) -> io::Result<(f64, f64)> {
+    let mut times = Vec::new();
+    for id in 0..calls {
+        let frame = call(id, PAYLOAD);
+        let began = Instant::now();
+        agent.send(&frame)?;
+        agent.receive()?;
+        times.push(began.elapsed().as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok((times[times.len() / 2], times[times.len() * 99 / 100]))
+}
+
+/// Calls a second with a full window.
+fn in_flight(agent: &mut Agent, calls: u64) -> io::Result<f64> {
+    let began = Instant::now();
+    for id in 0..WINDOW {
+        agent.send(&call(id, PAYLOAD))?;
+    }
+    for id in WINDOW..WINDOW + calls {
+        agent.receive()?;
+        agent.send(&call(id, PAYLOAD))?;
+    }
+    for _ in 0..WINDOW {
+        agent.receive()?;
+    }
+    Ok(calls as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Messages of 1 MB a second, there and back.
+fn megabytes(agent: Agent, messages: u64) -> io::Result<f64> {
+    let payload = "x".repeat(1 << 20);
+    let (mut send, mut receive, child) = agent.into_halves();
+    let frame = call(1, &payload);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(move || (0..messages).try_for_each(|_| send(&frame)).map(|()| send));
+        for _ in 0..messages {
+            if receive()? < 1 << 20 {
+                return Err(io::Error::other("a short answer"));
+            }
+        }
+        sender.join().map_err(|_| io::Error::other("the sender panicked"))?.map(drop)
+    })?;
+    let rate = messages as f64 / began.elapsed().as_secs_f64();
+    drop(child);
+    Ok(rate)
+}
+
+/// Calls a second when every agent has one in flight.
+fn together(agents: &mut [Agent], rounds: u64) -> io::Result<f64> {
+    let began = Instant::now();
+    for id in 0..rounds {
+        let frame = call(id, PAYLOAD);
+        for agent in agents.iter_mut() {
+            agent.send(&frame)?;
+        }
+        for agent in agents.iter_mut() {
+            agent.receive()?;
+        }
+    }
+    Ok((rounds * agents.len() as u64) as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Seconds from connecting to the first list.
+fn attach(bench: &Bench) -> io::Result<f64> {
+    let began = Instant::now();
+    let mut agent = bench.attached("echo")?;
+    agent.greet()?;
+    agent.ask(r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#)?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// Resident megabytes.
+fn resident(pid: u32) -> io::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: f64 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(f64::NAN);
+    Ok(kib / 1024.0)
+}
+
+/// Seconds of CPU, user and system.
+fn cpu_seconds(pid: u32) -> io::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    Ok(ticks / 100.0)
+}

@@ -1,0 +1,89 @@
+//! What a server asks in mid-call goes to the agent whose call it is, or to nobody.
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Daemon, id_of, own_server, text_of};
+
+const CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitation":{}}"#;
+
+fn agent(daemon: &Daemon, capabilities: &str) -> Agent {
+    let mut agent = daemon.attach("t");
+    agent.greet(capabilities);
+    agent
+}
+
+#[test]
+fn a_question_reaches_its_agent_and_the_answer_its_server() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut agents = [agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES)];
+    for (round, method) in ["roots/list", "sampling/createMessage", "elicitation/create", "x/unknown"].into_iter().enumerate() {
+        let asker = round % 2;
+        agents[asker].send_call("1", "ask", &json!({ "id": "q\"1", "method": method, "params": { "n": 1 } }).to_string());
+        let question = agents[asker].line();
+        assert!(question.contains(method), "{question}");
+        let id = id_of(&question).expect("an id");
+        let reply = format!(r#"{{"result":{{"n":12345678901234567890123}},"id":{id},"jsonrpc":"2.0"}}"#);
+        // The other agent answers first, under the same id: not taken.
+        agents[1 - asker].send(&reply.replace("12345", "666"));
+        agents[1 - asker].call("5", "echo", "{}");
+        agents[asker].send(&reply);
+        assert_eq!(text_of(&agents[asker].answer("1")), reply.replace(&format!("\"id\":{id}"), r#""id":"q\"1""#));
+    }
+}
+
+#[test]
+fn with_two_callers_it_is_refused_never_guessed() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let (mut one, mut two) = (agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES));
+    two.send_call("1", "hold", r#"{"key":"k"}"#);
+    crate::support::eventually("the other call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
+    let answer: Value = serde_json::from_str(&text_of(&one.call("1", "ask", r#"{"id":1,"method":"sampling/createMessage","params":{}}"#))).expect("JSON");
+    assert!(answer["error"]["message"].as_str().is_some_and(|message| message.contains("cannot tell which agent")), "{answer}");
+    assert_eq!(daemon.server("t")["ambiguous_request"], "sampling/createMessage");
+    // A call that was cancelled, but not answered, may still be the one that asks.
+    two.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
+    two.call("2", "echo", "{}");
+    let answer = text_of(&one.call("2", "ask", r#"{"id":2,"method":"sampling/createMessage","params":{}}"#));
+    assert!(answer.contains("cannot tell which agent"), "{answer}");
+    // Once it is answered, there is no doubt left.
+    two.call("3", "release", r#"{"key":"k"}"#);
+    one.send_call("3", "ask", r#"{"id":3,"method":"sampling/createMessage","params":{}}"#);
+    assert!(one.line().contains("sampling/createMessage"));
+}
+
+#[test]
+fn an_agent_that_leaves_answers_nothing_and_the_server_learns_it() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let (mut leaves, mut stays) = (agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES));
+    leaves.send_call("1", "ask", r#"{"id":"gone?","method":"elicitation/create","params":{}}"#);
+    leaves.line();
+    drop(leaves);
+    crate::support::eventually("the server is told", || text_of(&stays.call("2", "seen", r#"{"what":"the agent that was asked left"}"#)).contains("gone?"));
+}
+
+#[test]
+fn agents_that_promise_other_things_do_not_share_a_process() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let (mut plain, mut sampling, mut same) = (agent(&daemon, "{}"), agent(&daemon, r#"{"sampling":{}, "x":{"n":1}}"#), agent(&daemon, r#"{ "x":{"n":1},"sampling":{} }"#));
+    let (first, second, third) = (plain.server_pid(), sampling.server_pid(), same.server_pid());
+    assert!(first != second && second == third, "{first} {second} {third}");
+    let promised = text_of(&same.call("1", "seen", r#"{"what":"\"initialize\""}"#));
+    assert!(promised.contains(r#"\"capabilities\":{\"sampling\":{},\"x\":{\"n\":1}}"#), "{promised}");
+}
+
+#[test]
+fn a_question_outside_of_any_call_is_refused() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut one = agent(&daemon, CAPABILITIES);
+    let late = json!({ "jsonrpc": "2.0", "id": "late", "method": "roots/list" }).to_string();
+    one.call("1", "raw", &json!({ "frames": [r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#, late] }).to_string());
+    crate::support::eventually("the server is told", || text_of(&one.call("2", "seen", r#"{"what":"cannot tell which agent"}"#)).contains("late"));
+}
+
+#[test]
+fn a_server_that_pings_is_answered_by_the_daemon() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut one = agent(&daemon, "{}");
+    let answer = text_of(&one.call("1", "ask", r#"{"id":"p","method":"ping","params":{}}"#));
+    assert_eq!(answer, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);
+}

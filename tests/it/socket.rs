@@ -1,0 +1,127 @@
+//! The endpoint: single, private, and each refusal with its own words.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::thread;
+
+use crate::support::{Agent, Daemon, command, eventually, own_server, trunkline};
+
+fn refused(folder: &Path, socket: &Path) -> String {
+    let output = command(folder).arg("run").arg("--socket").arg(socket).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn an_unsafe_folder_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("config.toml"), "").expect("written");
+    let at = |name: &str| folder.path().join(name);
+    for (name, mode) in [("open", 0o755), ("private", 0o700)] {
+        fs::create_dir(at(name)).expect("created");
+        fs::set_permissions(at(name), Permissions::from_mode(mode)).expect("set");
+    }
+    symlink(at("private"), at("link")).expect("linked");
+    fs::write(at("file"), "").expect("written");
+    fs::create_dir(at("private/s")).expect("created");
+    for (socket, why) in [
+        ("open/s", "chmod 700"),
+        ("link/s", "symbolic link"),
+        ("private/s", "is not a socket"),
+        ("file/s", "is not a folder"),
+        (&format!("private/{}", "x".repeat(120)), "the system takes at most 107"),
+    ] {
+        let error = refused(folder.path(), &at(socket));
+        assert!(error.contains(why), "{socket}: {error}");
+    }
+    // Another owner: only root can make such a folder.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(at("private"), Some(12345), None).expect("given away");
+        assert!(refused(folder.path(), &at("private/new")).contains("belongs to user id 12345"));
+    }
+}
+
+#[test]
+fn another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can try this as another user");
+        return;
+    }
+    let daemon = Daemon::start("");
+    let run = daemon.folder().join("run");
+    for (path, mode) in [(daemon.folder().to_owned(), 0o755), (run, 0o755), (daemon.socket(), 0o666)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("opened up");
+    }
+    let script = format!("import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect({:?})\ns.sendall(b'{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"daemon.status\"}}\\n')\ntry: print(len(s.recv(100)))\nexcept ConnectionResetError: print(0)", daemon.socket());
+    let mut other = std::process::Command::new("python3");
+    std::os::unix::process::CommandExt::uid(&mut other, 12345);
+    let output = other.args(["-c", &script]).env("PYTHONDONTWRITEBYTECODE", "1").output().expect("python3 starts");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0", "{}", String::from_utf8_lossy(&output.stderr));
+    eventually("the log says so", || daemon.log().contains("refused a connection from user id 12345"));
+}
+
+#[test]
+fn the_socket_is_private_from_birth_and_gone_at_the_end() {
+    let daemon = Daemon::start("");
+    let socket = fs::metadata(daemon.socket()).expect("there");
+    let folder = fs::metadata(daemon.folder().join("run")).expect("there");
+    assert_eq!((socket.mode() & 0o777, folder.mode() & 0o777), (0o600, 0o700));
+    assert!(daemon.run(&["shutdown"]).status.success());
+    assert!(!daemon.socket().exists());
+    let gone = daemon.run(&["status"]);
+    assert_eq!(gone.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&gone.stderr).contains("no trunkline daemon is running"));
+}
+
+#[test]
+fn a_second_daemon_says_who_runs_and_a_stale_socket_is_taken_over() {
+    let daemon = Daemon::start("");
+    let second = daemon.run(&["run"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains(&format!("already running (pid {})", daemon.pid())));
+    assert!(UnixStream::connect(daemon.socket()).is_ok(), "the loser leaves the socket alone");
+    assert!(std::process::Command::new("kill").args(["-9", &daemon.pid().to_string()]).status().expect("kill runs").success());
+    eventually("it is dead", || UnixStream::connect(daemon.socket()).is_err());
+    assert!(daemon.socket().exists(), "stale");
+    let mut next = command(daemon.folder()).arg("run").stderr(Stdio::null()).spawn().expect("starts");
+    eventually("the next one listens", || UnixStream::connect(daemon.socket()).is_ok());
+    assert!(daemon.run(&["shutdown"]).status.success());
+    assert!(next.wait().expect("waited").success(), "an orderly shutdown exits 0");
+}
+
+#[test]
+fn a_hundred_runs_at_once_leave_one() {
+    let daemon = Daemon::not_started(&own_server("t", &[]));
+    let folder = daemon.folder().to_owned();
+    let runs: Vec<_> = (0..100).map(|_| command(&folder).arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts")).collect();
+    let waits: Vec<_> = runs.into_iter().map(|run| thread::spawn(move || run.wait_with_output().expect("waited"))).collect();
+    eventually("all but one have left", || waits.iter().filter(|wait| wait.is_finished()).count() == 99);
+    let pid = daemon.status()["pid"].to_string();
+    assert!(trunkline(&folder, &["shutdown"]).status.success());
+    let outputs: Vec<Output> = waits.into_iter().map(|wait| wait.join().expect("no panic")).collect();
+    let losers: Vec<_> = outputs.iter().filter(|output| output.status.code() == Some(1)).collect();
+    assert_eq!((losers.len(), outputs.iter().filter(|output| output.status.success()).count()), (99, 1));
+    assert!(losers.iter().all(|loser| String::from_utf8_lossy(&loser.stderr).contains("already running")), "{pid}");
+}
+
+#[test]
+fn the_first_message_decides_and_nonsense_is_refused() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    for (first, why) in [
+        ("nonsense", "not valid JSON"),
+        (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, "must be a request"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, "cannot be the first message"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"server":"tt"}}"#, "did you mean `t`?"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"sever":"t"}}"#, "unknown field `sever`"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"profile":"p"}}"#, "not in this version"),
+    ] {
+        let mut agent = Agent::socket(&daemon.socket());
+        agent.send(first);
+        let answer = agent.line();
+        assert!(answer.contains("\"error\"") && answer.contains(why), "{first}: {answer}");
+        assert_eq!(agent.next(), None, "and the connection is closed");
+    }
+}

@@ -1,0 +1,1 @@
+//! Published servers and clients, pinned in `tests/peers/` and installed there on first use by `tests/run`.
