@@ -40,10 +40,10 @@ enum Trouble {
 
 impl From<RpcError> for Trouble {
     fn from(error: RpcError) -> Self {
-        match error {
-            RpcError::Call(object) => Self::Daemon(object.message().to_owned()),
-            other => Self::Daemon(format!("the daemon did not answer: {other}")),
+        if let RpcError::Call(object) = error {
+            return Self::Daemon(object.message().to_owned());
         }
+        Self::Daemon(format!("the daemon did not answer: {error}"))
     }
 }
 
@@ -58,7 +58,9 @@ type Done = Result<ExitCode, Trouble>;
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let result = Places::find(args.places()).map_err(|error| Trouble::Other(error.into())).and_then(|places| run(&args, &places));
+    let result = Places::find(args.places())
+        .map_err(|error| Trouble::Other(error.into()))
+        .and_then(|places| run(&args, &places));
     match result {
         Ok(code) => code,
         // The reader of our output went away; that is its business.
@@ -92,26 +94,37 @@ fn run(args: &Args, places: &Places) -> Done {
         Command::DemoServer => Ok(demo::server::run()?),
         Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), args.json),
         Command::Status => with_daemon(places, async |client| report::status(&client.status().await?, args.json)),
-        Command::Tools { server } => with_daemon(places, async |client| report::tools(&client.list_tools(server.clone()).await?, args.json)),
+        Command::Tools { server } => {
+            with_daemon(places, async |client| report::tools(&client.list_tools(server.clone()).await?, args.json))
+        }
         Command::Call { server, tool, arguments } => {
             let arguments = call::arguments(arguments)?;
-            with_daemon(places, async |client| call::print(&client.call_tool(server.clone(), tool.clone(), arguments).await?, args.json))
+            with_daemon(places, async |client| {
+                call::print(&client.call_tool(server.clone(), tool.clone(), arguments).await?, args.json)
+            })
         }
-        Command::Logs { server, follow, lines } => with_daemon(places, async |client| logs::run(client, server.clone(), *lines, *follow, args.json).await),
+        Command::Logs { server, follow, lines } => {
+            with_daemon(places, async |client| logs::run(client, server.clone(), *lines, *follow, args.json).await)
+        }
         Command::Shutdown => with_daemon(places, async |client| shutdown(client, places).await),
     }
 }
 
 /// Runs `work` with a connection to the daemon.
 fn with_daemon(places: &Places, work: impl AsyncFnOnce(&Client) -> Done) -> Done {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
     runtime.block_on(async {
         let client = match control::connect(&places.socket).await {
             Ok(client) => client,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 return Err(Trouble::NoDaemon(places.socket.display().to_string()));
             }
-            Err(error) => return Err(Trouble::Other(anyhow::Error::new(error).context(format!("cannot connect to {}", places.socket.display())))),
+            Err(error) => {
+                return Err(Trouble::Other(
+                    anyhow::Error::new(error).context(format!("cannot connect to {}", places.socket.display())),
+                ));
+            }
         };
         work(&client).await
     })

@@ -115,7 +115,8 @@ pub enum LoadError {
 }
 
 fn lines(path: &Path, problems: &[Problem]) -> String {
-    let lines: Vec<_> = problems.iter().map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.message)).collect();
+    let lines: Vec<_> =
+        problems.iter().map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.message)).collect();
     lines.join("\n")
 }
 
@@ -167,7 +168,9 @@ impl Config {
                 let others = fields.rest();
                 let near = others.iter().find(|member| crate::names::nearest(&member.name, ["mcpServers"]).is_some());
                 match near {
-                    Some(member) => fields.problems.add(member.at.start, format!("unknown key `{}`: did you mean `mcpServers`?", member.name)),
+                    Some(member) => fields
+                        .problems
+                        .add(member.at.start, format!("unknown key `{}`: did you mean `mcpServers`?", member.name)),
                     None => fields.problems.add(at, "no `mcpServers` in this file".to_owned()),
                 }
                 None
@@ -178,7 +181,8 @@ impl Config {
     /// What `${…}` in the file cannot be replaced right now; a server with such a value cannot start.
     pub fn unexpandable(&self) -> Vec<Problem> {
         let templates = self.servers.iter().filter(|(_, server)| server.enabled).flat_map(|(name, server)| {
-            let all = std::iter::once(&server.command).chain(&server.args).chain(server.env.values()).chain(&server.cwd);
+            let all =
+                std::iter::once(&server.command).chain(&server.args).chain(server.env.values()).chain(&server.cwd);
             all.map(move |template| (name, template))
         });
         let problems = templates.filter_map(|(name, template)| {
@@ -234,7 +238,10 @@ impl Decode for Server {
         let remote = fields.take_node("url");
         let transport: Option<String> = fields.take("type");
         if let Some(node) = &remote {
-            fields.problems.add(node.at.start, "`url` is not in this version of trunkline yet: only servers with a `command`".to_owned());
+            fields.problems.add(
+                node.at.start,
+                "`url` is not in this version of trunkline yet: only servers with a `command`".to_owned(),
+            );
         } else if let Some(other) = transport.filter(|transport| transport != "stdio") {
             fields.problems.add(at, format!("`type` is `{other}`, and only `stdio` is in this version of trunkline"));
         }
@@ -283,7 +290,10 @@ impl Decode for Share {
         if let Value::String(text) = &node.value
             && matches!(text.as_str(), "project" | "session")
         {
-            problems.add(node.at.start, format!("`share = \"{text}\"` is not in this version of trunkline yet: only \"all\""));
+            problems.add(
+                node.at.start,
+                format!("`share = \"{text}\"` is not in this version of trunkline yet: only \"all\""),
+            );
             return None;
         }
         one_of(node, &[("all", Self::All)], problems)
@@ -357,13 +367,22 @@ env = { A = "${env:}", B = 1 }
         assert!(!config.servers[0].1.enabled);
         let twice = "{\"mcpServers\": {\n\"a\": {\"command\": \"x\"},\n\"a\": {\"command\": \"y\"}}}";
         assert_eq!(problems(Config::from_json(twice)), ["3: `a` is defined twice"]);
-        assert_eq!(problems(Config::from_json("{\"mcpServer\": {}}")), ["1: unknown key `mcpServer`: did you mean `mcpServers`?"]);
+        assert_eq!(
+            problems(Config::from_json("{\"mcpServer\": {}}")),
+            ["1: unknown key `mcpServer`: did you mean `mcpServers`?"]
+        );
         assert!(problems(Config::from_json("{\n\"mcpServers\": [}"))[0].starts_with("2: not valid JSON"));
     }
 
     #[test]
     fn two_syntax_errors_are_both_named() {
-        assert_eq!(problems(Config::from_toml("a = \nb = 1 2\n")).iter().filter(|line| line.contains("not valid TOML")).count(), 2);
+        assert_eq!(
+            problems(Config::from_toml("a = \nb = 1 2\n"))
+                .iter()
+                .filter(|line| line.contains("not valid TOML"))
+                .count(),
+            2
+        );
     }
 
     #[test]

@@ -64,7 +64,9 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
 /// The configuration; a missing file in the usual place counts as an empty one.
 fn load(places: &Places) -> anyhow::Result<Config> {
     match Config::load(&places.config) {
-        Err(LoadError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound && !places.config_named => Ok(Config::default()),
+        Err(LoadError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound && !places.config_named => {
+            Ok(Config::default())
+        }
         loaded => Ok(loaded?),
     }
 }
@@ -133,7 +135,8 @@ async fn signals(shutdown: CancellationToken, stop: CancellationToken) {
 /// Runs the daemon on a runtime of one thread: it moves bytes and waits, and a hop between threads costs more than
 /// both. The thread lives as long as the daemon, as the children's parent must.
 pub fn run_blocking(places: &Places) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
     let result = runtime.block_on(run(places));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -147,4 +150,3 @@ pub fn create_private(folder: &Path) -> anyhow::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
-

@@ -306,20 +306,31 @@ mod tests {
 
     #[test]
     fn kinds() {
-        let kind = |frame: &str| Envelope::parse(frame.as_bytes()).map(|envelope| envelope.kind).map_err(|e| e.to_string());
+        let kind =
+            |frame: &str| Envelope::parse(frame.as_bytes()).map(|envelope| envelope.kind).map_err(|e| e.to_string());
         assert_eq!(kind(r#"{"id":1,"method":"m","params":[1,{"id":2}]}"#), Ok(Kind::Request));
         assert_eq!(kind(r#"{"method":"m","params":"odd"}"#), Ok(Kind::Notification));
         assert_eq!(kind(r#"{"id":"x","result":null}"#), Ok(Kind::Response));
         assert_eq!(kind(r#"{"error":{"code":1}}"#), Ok(Kind::Response));
         assert_eq!(kind(r#"{"\u0069d":1,"method":"m"}"#), Ok(Kind::Request));
-        for bad in [r#"{"id":null,"method":"m"}"#, r#"{"id":{},"method":"m"}"#, r#"{"id":1,"id":2,"method":"m"}"#, "[]", "1", r#"{"id":1}"#, r#"{"method":7}"#] {
+        for bad in [
+            r#"{"id":null,"method":"m"}"#,
+            r#"{"id":{},"method":"m"}"#,
+            r#"{"id":1,"id":2,"method":"m"}"#,
+            "[]",
+            "1",
+            r#"{"id":1}"#,
+            r#"{"method":7}"#,
+        ] {
             assert!(kind(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn depth_is_bounded_for_agents_only() {
-        let deep = |levels: usize| format!(r#"{{"id":1,"method":"m","params":{{"a":{}{}}}}}"#, "[".repeat(levels), "]".repeat(levels));
+        let deep = |levels: usize| {
+            format!(r#"{{"id":1,"method":"m","params":{{"a":{}{}}}}}"#, "[".repeat(levels), "]".repeat(levels))
+        };
         assert!(Envelope::from_agent(deep(900).as_bytes()).is_ok());
         assert!(matches!(Envelope::from_agent(deep(200_000).as_bytes()), Err(Malformed::Depth)));
         assert!(Envelope::parse(deep(200_000).as_bytes()).is_ok());

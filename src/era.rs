@@ -34,7 +34,8 @@ impl Class {
 
     /// The class of an agent that said so in its `initialize`; `capabilities` is raw JSON. `None` if that is no object.
     pub fn of(version: &str, capabilities: &str) -> Option<Self> {
-        let value = serde_json::from_str::<serde_json::Value>(capabilities).ok().filter(serde_json::Value::is_object)?;
+        let value =
+            serde_json::from_str::<serde_json::Value>(capabilities).ok().filter(serde_json::Value::is_object)?;
         Some(Self { version: version.to_owned(), capabilities: value.to_string() })
     }
 

@@ -131,7 +131,8 @@ impl Hub {
         for session in self.sessions() {
             let same = session.dialect(false).as_ref() == line.dialect();
             if session.view == View::All && same {
-                let changed: std::collections::BTreeSet<_> = session.take_missed(&upstream.name).into_iter().map(ListKind::changed).collect();
+                let changed: std::collections::BTreeSet<_> =
+                    session.take_missed(&upstream.name).into_iter().map(ListKind::changed).collect();
                 for method in changed {
                     session.send_text(&reply::notification(method, ""));
                 }

@@ -9,16 +9,22 @@ use std::io;
 use std::path::PathBuf;
 
 #[cfg(unix)]
-pub use unix::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_held, start_lock};
+pub use unix::{
+    ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_held, start_lock,
+};
 #[cfg(windows)]
-pub use windows::{ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, start_lock};
+pub use windows::{
+    ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, start_lock,
+};
 
 /// Why the endpoint cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     #[error("a trunkline daemon is already running (pid {pid}) on {path}: use it, or `trunkline shutdown` it first")]
     AlreadyRunning { path: PathBuf, pid: String },
-    #[error("{path} is a symbolic link: the socket's folder must be a real folder of yours; name another place with --socket")]
+    #[error(
+        "{path} is a symbolic link: the socket's folder must be a real folder of yours; name another place with --socket"
+    )]
     Symlink { path: PathBuf },
     #[error("{path} is not a folder: remove it, or name another place with --socket")]
     NotAFolder { path: PathBuf },
@@ -28,7 +34,9 @@ pub enum ListenError {
     Mode { path: PathBuf, mode: u32 },
     #[error("{path} exists and is not a socket: remove it, or name another place with --socket")]
     NotASocket { path: PathBuf },
-    #[error("the socket path {path} has {length} bytes and the system takes at most {most}: name a shorter place with --socket")]
+    #[error(
+        "the socket path {path} has {length} bytes and the system takes at most {most}: name a shorter place with --socket"
+    )]
     PathTooLong { path: PathBuf, length: usize, most: usize },
     #[error("cannot {doing} {path}: {error}")]
     Io { doing: &'static str, path: PathBuf, error: io::Error },

@@ -22,7 +22,9 @@ pub struct ServerName(Arc<str>);
 pub enum BadName {
     #[error("a server name must not be empty")]
     Empty,
-    #[error("server name `{0}` has a character other than ASCII letters, digits, `-` and `_`: agents refuse it in tool names")]
+    #[error(
+        "server name `{0}` has a character other than ASCII letters, digits, `-` and `_`: agents refuse it in tool names"
+    )]
     Character(String),
     #[error("server name `{0}` has `__` in it or `_` at its end: `__` separates server and tool")]
     Separator(String),

@@ -62,7 +62,11 @@ fn folder(variable: &str) -> Option<PathBuf> {
 #[cfg(unix)]
 fn config_dir() -> Result<PathBuf, NoPlace> {
     let base = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")));
-    base.map(|base| base.join("trunkline")).ok_or(NoPlace::Unset("configuration", "XDG_CONFIG_HOME nor HOME", "--config"))
+    base.map(|base| base.join("trunkline")).ok_or(NoPlace::Unset(
+        "configuration",
+        "XDG_CONFIG_HOME nor HOME",
+        "--config",
+    ))
 }
 
 #[cfg(unix)]
@@ -88,7 +92,11 @@ fn config_dir() -> Result<PathBuf, NoPlace> {
 
 #[cfg(windows)]
 fn state_dir() -> Result<PathBuf, NoPlace> {
-    folder("LOCALAPPDATA").map(|base| base.join("trunkline")).ok_or(NoPlace::Unset("state", "LOCALAPPDATA", "--state-dir"))
+    folder("LOCALAPPDATA").map(|base| base.join("trunkline")).ok_or(NoPlace::Unset(
+        "state",
+        "LOCALAPPDATA",
+        "--state-dir",
+    ))
 }
 
 #[cfg(windows)]

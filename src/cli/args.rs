@@ -8,8 +8,12 @@ use crate::paths::Named;
 
 /// One daemon owns every MCP connection of yours; any number of agents share them.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon.")]
-pub struct Args {
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon."
+)]
+pub(super) struct Args {
     /// The configuration (default: ~/.config/trunkline/config.toml)
     #[arg(long, global = true, env = "TRUNKLINE_CONFIG", value_name = "FILE", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -27,7 +31,7 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Run the daemon in the foreground
     Run,
     /// Connect an agent: what its configuration starts. Starts a daemon when none runs
@@ -66,7 +70,7 @@ pub enum Command {
 }
 
 impl Args {
-    pub fn places(&self) -> Named {
+    pub(super) fn places(&self) -> Named {
         Named { config: self.config.clone(), socket: self.socket.clone(), state: self.state_dir.clone() }
     }
 }

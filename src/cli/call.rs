@@ -12,7 +12,7 @@ use super::Done;
 
 /// The arguments: one JSON object, `-` for one on standard input, or `key=value` pairs. A value that is JSON counts as
 /// such, any other as a string; `key:=value` must be JSON.
-pub fn arguments(words: &[String]) -> anyhow::Result<Option<Box<RawValue>>> {
+pub(super) fn arguments(words: &[String]) -> anyhow::Result<Option<Box<RawValue>>> {
     let text = match words {
         [] => return Ok(None),
         [word] if word == "-" => {
@@ -35,13 +35,16 @@ fn pair(word: &str) -> anyhow::Result<(String, Value)> {
         bail!("`{word}` is not key=value, and not a JSON object");
     };
     match key.strip_suffix(':') {
-        Some(key) => Ok((key.to_owned(), serde_json::from_str(value).with_context(|| format!("the value of `{key}` is not JSON"))?)),
+        Some(key) => Ok((
+            key.to_owned(),
+            serde_json::from_str(value).with_context(|| format!("the value of `{key}` is not JSON"))?,
+        )),
         None => Ok((key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)))),
     }
 }
 
 /// Prints a tool's result: its text, or all of it as JSON. A result that is an error makes the exit status 1.
-pub fn print(result: &RawValue, json: bool) -> Done {
+pub(super) fn print(result: &RawValue, json: bool) -> Done {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Result {
@@ -59,7 +62,9 @@ pub fn print(result: &RawValue, json: bool) -> Done {
     let parsed = serde_json::from_str::<Result>(result.get());
     let mut out = io::stdout().lock();
     match &parsed {
-        Ok(parsed) if !json && parsed.content.iter().all(|content| content.kind == "text") && !parsed.content.is_empty() => {
+        Ok(parsed)
+            if !json && parsed.content.iter().all(|content| content.kind == "text") && !parsed.content.is_empty() =>
+        {
             for content in &parsed.content {
                 writeln!(out, "{}", content.text.as_deref().unwrap_or_default())?;
             }
@@ -81,7 +86,10 @@ mod tests {
         };
         assert_eq!(raw(&[]), Ok(None));
         assert_eq!(raw(&["{\"a\": 12345678901234567890123}"]), Ok(Some("{\"a\": 12345678901234567890123}".into())));
-        assert_eq!(raw(&["a=1", "b=x y", "c:=\"1\"", "d=e=f"]), Ok(Some(r#"{"a":1,"b":"x y","c":"1","d":"e=f"}"#.into())));
+        assert_eq!(
+            raw(&["a=1", "b=x y", "c:=\"1\"", "d=e=f"]),
+            Ok(Some(r#"{"a":1,"b":"x y","c":"1","d":"e=f"}"#.into()))
+        );
         for bad in [&["a"][..], &["a:=x"], &["{"]] {
             assert!(raw(bad).is_err(), "{bad:?}");
         }

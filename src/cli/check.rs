@@ -16,7 +16,7 @@ struct Checked<'a> {
     problems: &'a [Problem],
 }
 
-pub fn run(file: &Path, json: bool) -> Done {
+pub(super) fn run(file: &Path, json: bool) -> Done {
     let (servers, problems) = match Config::load(file) {
         Ok(config) => (config.servers.len(), config.unexpandable()),
         Err(LoadError::Problems { problems, .. }) => (0, problems),

@@ -14,7 +14,7 @@ const CHUNK: usize = 64 * 1024;
 /// The longest answer to `daemon.attach`.
 const MAX_REPLY: usize = 64 * 1024;
 
-pub fn run(places: &Places, server: Option<&str>, client: Option<&str>) -> Done {
+pub(super) fn run(places: &Places, server: Option<&str>, client: Option<&str>) -> Done {
     let (mut from_daemon, mut to_daemon) = start::connect(places)?;
     attach(&mut from_daemon, &mut to_daemon, server, client)?;
     let (mut stdin, mut stdout) = raw_stdio()?;
@@ -65,8 +65,12 @@ fn finish(to_daemon: crate::ipc::ClientStream) {
 }
 
 #[cfg(windows)]
-fn finish(to_daemon: crate::ipc::ClientStream) {
-    drop(to_daemon);
+#[expect(
+    clippy::exit,
+    reason = "a pipe cannot be closed on one side only, and the main thread waits for its other side"
+)]
+fn finish(_to_daemon: crate::ipc::ClientStream) {
+    std::process::exit(0);
 }
 
 fn pump(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
@@ -82,7 +86,12 @@ fn pump(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-fn attach(from_daemon: &mut Reader, to_daemon: &mut impl Write, server: Option<&str>, client: Option<&str>) -> anyhow::Result<()> {
+fn attach(
+    from_daemon: &mut Reader,
+    to_daemon: &mut impl Write,
+    server: Option<&str>,
+    client: Option<&str>,
+) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Reply {
         error: Option<Refusal>,

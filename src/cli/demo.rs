@@ -1,7 +1,7 @@
 //! `demo`: a daemon in a temporary folder, a few agents through the real socket and shim, and who shared what.
 
 mod agent;
-pub mod server;
+pub(super) mod server;
 
 use std::io::{self, BufReader, Write};
 use std::path::Path;
@@ -50,12 +50,18 @@ impl Drop for Owned {
     }
 }
 
-pub fn run() -> Done {
-    let folder = tempfile::Builder::new().prefix("trunkline-demo-").tempdir().context("cannot create a temporary folder")?;
+pub(super) fn run() -> Done {
+    let folder =
+        tempfile::Builder::new().prefix("trunkline-demo-").tempdir().context("cannot create a temporary folder")?;
     let places = places(folder.path())?;
     let mut daemon = start(&places)?;
     let mut out = io::stdout().lock();
-    writeln!(out, "A daemon (pid {}) with one server, and {} agents at work, all with the same request ids …\n", daemon.0.id(), AGENTS.len())?;
+    writeln!(
+        out,
+        "A daemon (pid {}) with one server, and {} agents at work, all with the same request ids …\n",
+        daemon.0.id(),
+        AGENTS.len()
+    )?;
     let agents: Vec<_> = AGENTS
         .into_iter()
         .zip(1..)
@@ -71,14 +77,25 @@ pub fn run() -> Done {
             Err(_) => return Err(anyhow::anyhow!("an agent of the demo panicked").into()),
         }
     }
-    let rows: Vec<_> = AGENTS.into_iter().zip(&seen).zip(1..).map(|((way, seen), number)| row(number, way, seen)).collect();
+    let rows: Vec<_> =
+        AGENTS.into_iter().zip(&seen).zip(1..).map(|((way, seen), number)| row(number, way, seen)).collect();
     report::table(&mut out, &["AGENT", "THROUGH", "SERVER PROCESS", "CALLS", "PROGRESS", "ONE CALL"], &rows)?;
     let mut pids: Vec<_> = seen.iter().map(|seen| seen.server_pid).collect();
     pids.sort_unstable();
     pids.dedup();
     let calls: u32 = seen.iter().map(|seen| seen.calls).sum();
-    writeln!(out, "\n{calls} calls by {} agents, every answer at its owner, from {} server process{}; without trunkline: {}.", seen.len(), pids.len(), if pids.len() == 1 { "" } else { "es" }, seen.len())?;
-    writeln!(out, "Next: put a server into ~/.config/trunkline/config.toml and run `trunkline tools` (see the README).")?;
+    writeln!(
+        out,
+        "\n{calls} calls by {} agents, every answer at its owner, from {} server process{}; without trunkline: {}.",
+        seen.len(),
+        pids.len(),
+        if pids.len() == 1 { "" } else { "es" },
+        seen.len()
+    )?;
+    writeln!(
+        out,
+        "Next: put a server into ~/.config/trunkline/config.toml and run `trunkline tools` (see the README)."
+    )?;
     shut_down(&places, &mut daemon)?;
     folder.close().context("cannot remove the temporary folder")?;
     Ok(if pids.len() == 1 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -100,7 +117,11 @@ fn places(folder: &Path) -> anyhow::Result<Places> {
     let own = std::env::current_exe().context("cannot tell where trunkline itself is")?;
     let own = toml_string(&own.display().to_string());
     std::fs::write(&config, format!("[servers.example]\ncommand = {own}\nargs = [\"demo-server\"]\n"))?;
-    let socket = if cfg!(windows) { format!(r"\\.\pipe\trunkline-demo-{}", std::process::id()).into() } else { folder.join("run/trunkline.sock") };
+    let socket = if cfg!(windows) {
+        format!(r"\\.\pipe\trunkline-demo-{}", std::process::id()).into()
+    } else {
+        folder.join("run/trunkline.sock")
+    };
     Ok(Places { config, config_named: true, socket, state: folder.join("state") })
 }
 
@@ -111,7 +132,14 @@ fn toml_string(text: &str) -> String {
 
 fn trunkline(places: &Places, words: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("cannot tell where trunkline itself is")?);
-    command.args(words).arg("--config").arg(&places.config).arg("--socket").arg(&places.socket).arg("--state-dir").arg(&places.state);
+    command
+        .args(words)
+        .arg("--config")
+        .arg(&places.config)
+        .arg("--socket")
+        .arg(&places.socket)
+        .arg("--state-dir")
+        .arg(&places.state);
     Ok(command)
 }
 
@@ -139,10 +167,14 @@ fn work(places: &Places, way: Way, own: u32) -> anyhow::Result<Seen> {
         let agent = Agent { replies: BufReader::new(Box::new(replies)), requests, prefix: "", own };
         return agent.work();
     }
-    let (words, prefix): (&[&str], _) = if let Way::Shim = way { (&["connect", "example"], "") } else { (&["connect"], "example__") };
+    let (words, prefix): (&[&str], _) =
+        if let Way::Shim = way { (&["connect", "example"], "") } else { (&["connect"], "example__") };
     let mut command = trunkline(places, words)?;
-    let mut shim = Owned(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the shim")?);
-    let (Some(requests), Some(replies)) = (shim.0.stdin.take(), shim.0.stdout.take()) else { bail!("the shim has no standard streams") };
+    let mut shim =
+        Owned(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the shim")?);
+    let (Some(requests), Some(replies)) = (shim.0.stdin.take(), shim.0.stdout.take()) else {
+        bail!("the shim has no standard streams")
+    };
     let agent = Agent { replies: BufReader::new(Box::new(replies)), requests, prefix, own };
     agent.work()
 }

@@ -12,11 +12,12 @@ use crate::control::{Client, DaemonClient, LogLine, Missed};
 /// The lines that are there already come at once; this long without one, and there are no more.
 const QUIET: Duration = Duration::from_millis(200);
 
-pub async fn run(client: &Client, server: Option<String>, lines: usize, follow: bool, json: bool) -> Done {
+pub(super) async fn run(client: &Client, server: Option<String>, lines: usize, follow: bool, json: bool) -> Done {
     let mut log = client.subscribe_logs(server, Some(lines)).await?;
     let mut left = lines;
     while follow || left > 0 {
-        let next = if follow { log.next().await } else { tokio::time::timeout(QUIET, log.next()).await.unwrap_or(None) };
+        let next =
+            if follow { log.next().await } else { tokio::time::timeout(QUIET, log.next()).await.unwrap_or(None) };
         let Some(message) = next else { break };
         print(&message.map_err(anyhow::Error::from)?, json)?;
         left = left.saturating_sub(1);

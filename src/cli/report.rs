@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Done;
 use crate::control::{Instance, ServerStatus, ServerTools, SessionStatus, Status};
 
-pub fn status(status: &Status, json: bool) -> Done {
+pub(super) fn status(status: &Status, json: bool) -> Done {
     if json {
         return print_json(status);
     }
@@ -20,12 +20,20 @@ pub fn status(status: &Status, json: bool) -> Done {
         writeln!(out, "\nNo servers are configured: name some in {}", status.config.display())?;
     } else {
         writeln!(out, "\nServers")?;
-        table(&mut out, &["NAME", "STATE", "ERA", "PROCESSES", "AGENTS", "IN FLIGHT"], &status.servers.iter().map(server_row).collect::<Vec<_>>())?;
+        table(
+            &mut out,
+            &["NAME", "STATE", "ERA", "PROCESSES", "AGENTS", "IN FLIGHT"],
+            &status.servers.iter().map(server_row).collect::<Vec<_>>(),
+        )?;
         status.servers.iter().try_for_each(|server| notes(&mut out, server))?;
     }
     if !status.sessions.is_empty() {
         writeln!(out, "\nAgents")?;
-        table(&mut out, &["ID", "NAME", "SERVER", "ERA", "PID", "AGE", "IN FLIGHT", "FOLDER"], &status.sessions.iter().map(session_row).collect::<Vec<_>>())?;
+        table(
+            &mut out,
+            &["ID", "NAME", "SERVER", "ERA", "PID", "AGE", "IN FLIGHT", "FOLDER"],
+            &status.sessions.iter().map(session_row).collect::<Vec<_>>(),
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -64,15 +72,24 @@ fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
         writeln!(out, "  {}: {error}", server.name)?;
     }
     if !server.hidden.is_empty() {
-        writeln!(out, "  {}: left out of the all-servers view, because the name would be longer than 64 characters: {}", server.name, server.hidden.join(", "))?;
+        writeln!(
+            out,
+            "  {}: left out of the all-servers view, because the name would be longer than 64 characters: {}",
+            server.name,
+            server.hidden.join(", ")
+        )?;
     }
     if let Some(method) = &server.ambiguous_request {
-        writeln!(out, "  {}: its `{method}` was refused, because it could have been for any of several agents", server.name)?;
+        writeln!(
+            out,
+            "  {}: its `{method}` was refused, because it could have been for any of several agents",
+            server.name
+        )?;
     }
     Ok(())
 }
 
-pub fn tools(servers: &[ServerTools], json: bool) -> Done {
+pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {
     #[derive(Deserialize)]
     struct Tool {
         name: String,
@@ -101,10 +118,12 @@ fn print_json(value: &impl Serialize) -> Done {
 }
 
 /// Prints rows in columns as wide as their widest cell.
-pub fn table(out: &mut impl Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+pub(super) fn table(out: &mut impl Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let all: Vec<_> = std::iter::once(&heads).chain(rows).collect();
-    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<_> = (0..heads.len()).map(width).collect();
     for row in all {
         let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();

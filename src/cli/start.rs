@@ -18,7 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connects to the daemon, starting it first if it does not run.
-pub fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)> {
+pub(super) fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)> {
     if let Some(connected) = try_connect(places)? {
         return Ok(connected);
     }
@@ -32,18 +32,18 @@ pub fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)> {
         if let Some(connected) = try_connect(places)? {
             return Ok(connected);
         }
-        match &mut started {
-            None if lock.is_some() => started = Some(Started::spawn(places)?),
-            None => {}
-            Some(daemon) => {
-                if !daemon.is_up()? {
-                    started = None;
-                }
-            }
-        }
+        started = match started.take() {
+            None if lock.is_some() => Some(Started::spawn(places)?),
+            None => None,
+            Some(daemon) => daemon.still_up()?,
+        };
         match backoff.pause() {
             Some(pause) => std::thread::sleep(pause),
-            None => bail!("no daemon listens on {} after {START_WAIT:?}: see {}", places.socket.display(), log_path(places).display()),
+            None => bail!(
+                "no daemon listens on {} after {START_WAIT:?}: see {}",
+                places.socket.display(),
+                log_path(places).display()
+            ),
         }
     }
 }
@@ -71,7 +71,12 @@ impl Started {
     fn spawn(places: &Places) -> anyhow::Result<Self> {
         create_private(&places.logs())?;
         let path = log_path(places);
-        let mut log = OpenOptions::new().read(true).append(true).create(true).open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let mut log = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
         let begins = log.seek(SeekFrom::End(0))?;
         let mut command = Command::new(std::env::current_exe().context("cannot tell where trunkline itself is")?);
         command.arg("run").arg("--socket").arg(&places.socket).arg("--state-dir").arg(&places.state);
@@ -83,20 +88,23 @@ impl Started {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         #[cfg(windows)]
-        std::os::windows::process::CommandExt::creation_flags(&mut command, DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
+        std::os::windows::process::CommandExt::creation_flags(
+            &mut command,
+            DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP,
+        );
         let child = command.spawn().context("cannot start the daemon")?;
         Ok(Self { child, log, begins })
     }
 
-    /// Whether it still runs. Fails with its own words if it ended, unless it gave way to another daemon.
-    fn is_up(&mut self) -> anyhow::Result<bool> {
-        let Some(status) = self.child.try_wait()? else { return Ok(true) };
+    /// Itself, if it still runs. Fails with its own words if it ended, unless it gave way to another daemon.
+    fn still_up(mut self) -> anyhow::Result<Option<Self>> {
+        let Some(status) = self.child.try_wait()? else { return Ok(Some(self)) };
         let mut words = String::new();
         self.log.seek(SeekFrom::Start(self.begins))?;
         self.log.read_to_string(&mut words)?;
         // That one is about to listen, or about to end.
         if words.contains("already running") {
-            return Ok(false);
+            return Ok(None);
         }
         let words = words.trim();
         bail!("the daemon did not start ({status}): {}", words.strip_prefix("trunkline: ").unwrap_or(words))

@@ -14,43 +14,43 @@ pub struct Problem {
 }
 
 /// Collects problems and tells the line of a place in the text.
-pub struct Problems<'t> {
+pub(super) struct Problems<'t> {
     text: &'t str,
     found: Vec<Problem>,
 }
 
 impl<'t> Problems<'t> {
-    pub fn new(text: &'t str) -> Self {
+    pub(super) fn new(text: &'t str) -> Self {
         Self { text, found: Vec::new() }
     }
 
-    pub fn add(&mut self, at: usize, message: String) {
+    pub(super) fn add(&mut self, at: usize, message: String) {
         self.found.push(Problem { line: self.line(at), message });
     }
 
-    pub fn line(&self, at: usize) -> usize {
+    pub(super) fn line(&self, at: usize) -> usize {
         let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
         1 + memchr::memchr_iter(b'\n', before).count()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// What was found, in the order of the lines.
-    pub fn into_found(mut self) -> Vec<Problem> {
+    pub(super) fn into_found(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|problem| problem.line);
         self.found
     }
 }
 
 /// A setting that can be read from a node.
-pub trait Decode: Sized {
+pub(super) trait Decode: Sized {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self>;
 }
 
 /// The members of one table, taken out by name until [`Fields::finish`] names what is left.
-pub struct Fields<'p, 't> {
+pub(super) struct Fields<'p, 't> {
     members: Vec<Member>,
     known: Vec<&'static str>,
     at: usize,
@@ -59,7 +59,7 @@ pub struct Fields<'p, 't> {
 
 impl<'p, 't> Fields<'p, 't> {
     /// Opens `node` as a table; a member that stands twice is a problem.
-    pub fn open(node: Node, problems: &'p mut Problems<'t>) -> Option<Self> {
+    pub(super) fn open(node: Node, problems: &'p mut Problems<'t>) -> Option<Self> {
         let at = node.at.start;
         let Value::Table(members) = node.value else {
             wrong_type("a table", &node, problems);
@@ -77,35 +77,35 @@ impl<'p, 't> Fields<'p, 't> {
     }
 
     /// Where the table starts.
-    pub fn at(&self) -> usize {
+    pub(super) fn at(&self) -> usize {
         self.at
     }
 
     /// The member `name`, if the file has it and its value is right.
-    pub fn take<T: Decode>(&mut self, name: &'static str) -> Option<T> {
+    pub(super) fn take<T: Decode>(&mut self, name: &'static str) -> Option<T> {
         T::decode(self.take_node(name)?, self.problems)
     }
 
-    pub fn take_node(&mut self, name: &'static str) -> Option<Node> {
+    pub(super) fn take_node(&mut self, name: &'static str) -> Option<Node> {
         self.known.push(name);
         let index = self.members.iter().position(|member| member.name == name)?;
         Some(self.members.remove(index).node)
     }
 
     /// A member that is documented but that this version does not act on: refused rather than passed over.
-    pub fn not_yet(&mut self, name: &'static str, instead: &str) {
+    pub(super) fn not_yet(&mut self, name: &'static str, instead: &str) {
         if let Some(node) = self.take_node(name) {
             self.problems.add(node.at.start, format!("`{name}` is not in this version of trunkline yet: {instead}"));
         }
     }
 
     /// All members that are left, for tables whose names the person chooses.
-    pub fn rest(&mut self) -> Vec<Member> {
+    pub(super) fn rest(&mut self) -> Vec<Member> {
         std::mem::take(&mut self.members)
     }
 
     /// Names every member that nothing took.
-    pub fn finish(self) {
+    pub(super) fn finish(self) {
         for member in self.members {
             let hint = match names::nearest(&member.name, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -116,7 +116,7 @@ impl<'p, 't> Fields<'p, 't> {
     }
 }
 
-pub fn wrong_type(wanted: &str, node: &Node, problems: &mut Problems<'_>) {
+pub(super) fn wrong_type(wanted: &str, node: &Node, problems: &mut Problems<'_>) {
     problems.add(node.at.start, format!("expected {wanted}, found {}", node.value.kind()));
 }
 
@@ -158,6 +158,11 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
         let members = fields.rest();
-        Some(members.into_iter().filter_map(|member| Some((member.name, T::decode(member.node, fields.problems)?))).collect())
+        Some(
+            members
+                .into_iter()
+                .filter_map(|member| Some((member.name, T::decode(member.node, fields.problems)?)))
+                .collect(),
+        )
     }
 }

@@ -10,13 +10,13 @@ use super::decode::Problems;
 
 /// One value and where it stands in the text, in bytes.
 #[derive(Debug)]
-pub struct Node {
+pub(super) struct Node {
     pub at: Range<usize>,
     pub value: Value,
 }
 
 #[derive(Debug)]
-pub enum Value {
+pub(super) enum Value {
     String(String),
     Bool(bool),
     Array(Vec<Node>),
@@ -26,14 +26,14 @@ pub enum Value {
 }
 
 #[derive(Debug)]
-pub struct Member {
+pub(super) struct Member {
     pub name: String,
     pub at: Range<usize>,
     pub node: Node,
 }
 
 impl Value {
-    pub fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",
             Self::Bool(_) => "a boolean",
@@ -45,7 +45,7 @@ impl Value {
 }
 
 /// Reads TOML; every syntax error becomes a problem and what can be read is returned.
-pub fn from_toml(text: &str, problems: &mut Problems<'_>) -> Node {
+pub(super) fn from_toml(text: &str, problems: &mut Problems<'_>) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let at = error.span().unwrap_or_default();
@@ -78,7 +78,7 @@ fn toml_node(value: toml::Spanned<DeValue<'_>>) -> Node {
 }
 
 /// Reads JSON, comments allowed; `None` after a syntax error, which becomes a problem.
-pub fn from_json(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
+pub(super) fn from_json(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
     match jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default()) {
         Ok(parsed) => match parsed.value {
             Some(value) => Some(json_node(value)),

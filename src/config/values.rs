@@ -49,7 +49,11 @@ impl Template {
         self.replace(|kind, name| match kind {
             "env" => std::env::var(name).map_err(|_| BadTemplate::Unset(name.to_owned())),
             _ => match std::fs::read_to_string(name) {
-                Ok(text) => Ok(text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text).to_owned()),
+                Ok(text) => Ok(text
+                    .strip_suffix('\n')
+                    .map(|text| text.strip_suffix('\r').unwrap_or(text))
+                    .unwrap_or(&text)
+                    .to_owned()),
                 Err(error) => Err(BadTemplate::File(name.to_owned(), error.to_string())),
             },
         })

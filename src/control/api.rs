@@ -30,7 +30,12 @@ pub trait Daemon {
 
     /// Calls a tool and returns its result as the server sent it; its error is this call's error.
     #[method(name = "daemon.call_tool", param_kind = map)]
-    async fn call_tool(&self, server: String, tool: String, arguments: Option<Box<RawValue>>) -> RpcResult<Box<RawValue>>;
+    async fn call_tool(
+        &self,
+        server: String,
+        tool: String,
+        arguments: Option<Box<RawValue>>,
+    ) -> RpcResult<Box<RawValue>>;
 
     /// Every event from now on; a reader that is too slow gets `{"missed": n}` in between.
     #[subscription(name = "daemon.subscribe_events" => "daemon.event", unsubscribe = "daemon.unsubscribe_events", item = Box<RawValue>)]

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use jsonrpsee::core::client::{Client as RpcClient, ClientBuilder, ReceivedMessage, TransportReceiverT, TransportSenderT};
+use jsonrpsee::core::client::{
+    Client as RpcClient, ClientBuilder, ReceivedMessage, TransportReceiverT, TransportSenderT,
+};
 use tokio::io::AsyncWriteExt;
 
 use crate::ipc::{self, ReadHalf, WriteHalf};

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use jsonrpsee::PendingSubscriptionSink;
 use jsonrpsee::core::id_providers::RandomIntegerIdProvider;
 use jsonrpsee::core::server::{
-    BoundedSubscriptions, ConnectionId, Extensions, MethodCallback, MethodResponse, MethodSink, Methods, SubscriptionSink, SubscriptionState,
+    BoundedSubscriptions, ConnectionId, Extensions, MethodCallback, MethodResponse, MethodSink, Methods,
+    SubscriptionSink, SubscriptionState,
 };
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait, to_json_raw_value};
 use jsonrpsee::types::{ErrorCode, ErrorObject, ErrorObjectOwned, Id, Params, Request};
-use jsonrpsee::PendingSubscriptionSink;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{broadcast, mpsc};
@@ -95,7 +96,12 @@ async fn push(outbox: &Outbox, message: Option<Box<RawValue>>) {
 }
 
 /// Carries one call out; a subscription answers through `sink`, and a notification not at all.
-async fn dispatch(methods: Methods, frame: Vec<u8>, sink: mpsc::Sender<Box<RawValue>>, subscriptions: BoundedSubscriptions) -> Option<Box<RawValue>> {
+async fn dispatch(
+    methods: Methods,
+    frame: Vec<u8>,
+    sink: mpsc::Sender<Box<RawValue>>,
+    subscriptions: BoundedSubscriptions,
+) -> Option<Box<RawValue>> {
     let request: Request<'_> = match serde_json::from_slice(&frame) {
         Ok(request) => request,
         Err(error) => {
@@ -112,15 +118,24 @@ async fn dispatch(methods: Methods, frame: Vec<u8>, sink: mpsc::Sender<Box<RawVa
             MethodResponse::error(id, ErrorObject::owned(ErrorCode::MethodNotFound.code(), message, None::<()>))
         }
         Some(MethodCallback::Sync(call)) => call(id, params, limit, extensions),
-        Some(MethodCallback::Async(call)) => call(id.into_owned(), params.into_owned(), connection, limit, extensions).await,
+        Some(MethodCallback::Async(call)) => {
+            call(id.into_owned(), params.into_owned(), connection, limit, extensions).await
+        }
         Some(MethodCallback::Unsubscription(call)) => call(id, params, connection, limit, extensions),
         Some(MethodCallback::Subscription(call)) => match subscriptions.acquire() {
             Some(subscription_permit) => {
-                let state = SubscriptionState { conn_id: connection, id_provider: &RandomIntegerIdProvider, subscription_permit };
+                let state = SubscriptionState {
+                    conn_id: connection,
+                    id_provider: &RandomIntegerIdProvider,
+                    subscription_permit,
+                };
                 call(id, params, MethodSink::new(sink), state, extensions).await;
                 return None;
             }
-            None => MethodResponse::error(id, refused(code::INTERNAL, format!("at most {MAX_SUBSCRIPTIONS} subscriptions a connection"))),
+            None => MethodResponse::error(
+                id,
+                refused(code::INTERNAL, format!("at most {MAX_SUBSCRIPTIONS} subscriptions a connection")),
+            ),
         },
     };
     Some(response.to_json())
@@ -172,12 +187,19 @@ impl DaemonServer for Api {
         Ok(lists)
     }
 
-    async fn call_tool(&self, server: String, tool: String, arguments: Option<Box<RawValue>>) -> RpcResult<Box<RawValue>> {
+    async fn call_tool(
+        &self,
+        server: String,
+        tool: String,
+        arguments: Option<Box<RawValue>>,
+    ) -> RpcResult<Box<RawValue>> {
         let upstream = self.hub.upstream(&server).map_err(|failure| failed(&failure))?;
         let line = upstream.line(Want::Any).await.map_err(|failure| failed(&failure))?;
         let arguments = arguments.as_deref().map_or("{}", RawValue::get);
         let params = line.own_params(Some(format!(r#""name":{},"arguments":{arguments}"#, quoted(&tool))));
-        let stopped = |reason: &str| refused(code::CONNECTION_CLOSED, format!("server `{server}` stopped before it answered: {reason}"));
+        let stopped = |reason: &str| {
+            refused(code::CONNECTION_CLOSED, format!("server `{server}` stopped before it answered: {reason}"))
+        };
         let frame = match line.call("tools/call", &params).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(reason)) => return Err(stopped(&reason)),
@@ -193,7 +215,12 @@ impl DaemonServer for Api {
         Ok(())
     }
 
-    async fn subscribe_logs(&self, pending: PendingSubscriptionSink, server: Option<String>, tail: Option<usize>) -> SubscriptionResult {
+    async fn subscribe_logs(
+        &self,
+        pending: PendingSubscriptionSink,
+        server: Option<String>,
+        tail: Option<usize>,
+    ) -> SubscriptionResult {
         let lines = match server.map(|name| self.hub.upstream(&name).map(|upstream| upstream.stderr.clone())) {
             None => self.log.clone(),
             Some(Ok(lines)) => lines,
@@ -224,7 +251,11 @@ fn log_line(line: Arc<str>) -> LogLine {
 }
 
 /// Passes a stream on until the subscriber goes; what it is too slow for is counted in its place.
-async fn follow<T: Clone, M: Serialize>(sink: SubscriptionSink, mut stream: broadcast::Receiver<T>, message: impl Fn(T) -> M) {
+async fn follow<T: Clone, M: Serialize>(
+    sink: SubscriptionSink,
+    mut stream: broadcast::Receiver<T>,
+    message: impl Fn(T) -> M,
+) {
     loop {
         let received = tokio::select! {
             () = sink.closed() => return,
@@ -268,7 +299,9 @@ fn tools_of(upstream: &Arc<Upstream>) -> impl Future<Output = ServerTools> + use
             };
             line.list(ListKind::Tools).await.map_err(|error| error.to_string())
         };
-        let list = tokio::time::timeout(LIST_WAIT, list).await.unwrap_or_else(|_| Err(format!("no list within {LIST_WAIT:?}")));
+        let list = tokio::time::timeout(LIST_WAIT, list)
+            .await
+            .unwrap_or_else(|_| Err(format!("no list within {LIST_WAIT:?}")));
         let server = upstream.name.to_string();
         match list {
             Ok(list) => {
@@ -285,7 +318,13 @@ fn server_status(upstream: &Upstream) -> ServerStatus {
     let instance = |line: &Arc<Line>| {
         let instance = line.instance()?;
         let sessions = line.session_ids().into_iter().map(|id| id.0).collect();
-        Some(Instance { pid: instance.pid, era: instance.era, age: instance.started.elapsed().as_secs(), in_flight: line.in_flight(), sessions })
+        Some(Instance {
+            pid: instance.pid,
+            era: instance.era,
+            age: instance.started.elapsed().as_secs(),
+            in_flight: line.in_flight(),
+            sessions,
+        })
     };
     let instances: Vec<_> = upstream.lines().iter().filter_map(instance).collect();
     let state = match (upstream.server.enabled, instances.is_empty(), upstream.is_starting(), &known.last_error) {

@@ -15,15 +15,23 @@ const KEPT: usize = 2_000;
 const VARIABLE: &str = "TRUNKLINE_LOG";
 
 /// Starts logging; returns what is kept. The first start in a process counts.
-pub fn start() -> Lines {
+pub(super) fn start() -> Lines {
     let kept = Lines::new(KEPT);
     let wanted = std::env::var(VARIABLE).ok();
     let filter = wanted.as_deref().and_then(|text| Targets::from_str(text).ok());
     // rmcp logs payloads at INFO; jsonrpsee has nothing to say to a user.
-    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)).with_target("rmcp", LevelFilter::WARN).with_target("jsonrpsee", LevelFilter::WARN);
+    let filter = filter
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+        .with_target("rmcp", LevelFilter::WARN)
+        .with_target("jsonrpsee", LevelFilter::WARN);
     let to_kept = kept.clone();
     let started = tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(move || KeptWriter(to_kept.clone())))
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_target(false)
+                .with_writer(move || KeptWriter(to_kept.clone())),
+        )
         .with(tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(io::stderr))
         .with(filter)
         .try_init();
@@ -31,7 +39,9 @@ pub fn start() -> Lines {
         kept.push(&format!("logging was started before: {error}"));
     }
     if wanted.is_some_and(|text| Targets::from_str(&text).is_err()) {
-        tracing::warn!("{VARIABLE} is not a level (error, warn, info, debug, trace) nor a list of module=level: info is used");
+        tracing::warn!(
+            "{VARIABLE} is not a level (error, warn, info, debug, trace) nor a list of module=level: info is used"
+        );
     }
     kept
 }

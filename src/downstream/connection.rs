@@ -72,11 +72,19 @@ pub async fn open(connection: &mut Connection) -> Opened {
     };
     let pid = connection.peer.pid;
     if envelope.kind != Kind::Request {
-        return refused(code::INVALID_REQUEST, "the first message must be a request: daemon.attach, another daemon.* call, or MCP");
+        return refused(
+            code::INVALID_REQUEST,
+            "the first message must be a request: daemon.attach, another daemon.* call, or MCP",
+        );
     }
     if envelope.method == "daemon.attach" {
         return match attach(&envelope) {
-            Ok((view, agent)) => Opened::Agent { view, agent: Agent { pid, ..agent }, attach_id: Some(envelope.id.to_owned()), first: None },
+            Ok((view, agent)) => Opened::Agent {
+                view,
+                agent: Agent { pid, ..agent },
+                attach_id: Some(envelope.id.to_owned()),
+                first: None,
+            },
             Err(message) => Opened::Refused { error: reply::error(envelope.id, code::INVALID_PARAMS, &message) },
         };
     }
@@ -84,9 +92,17 @@ pub async fn open(connection: &mut Connection) -> Opened {
         return Opened::Control { first: frame.to_vec() };
     }
     if envelope.method == "initialize" || envelope.method == "ping" || envelope.is_modern() {
-        return Opened::Agent { view: View::All, agent: Agent { pid, ..Agent::default() }, attach_id: None, first: Some(frame.to_vec()) };
+        return Opened::Agent {
+            view: View::All,
+            agent: Agent { pid, ..Agent::default() },
+            attach_id: None,
+            first: Some(frame.to_vec()),
+        };
     }
-    let message = format!("`{}` cannot be the first message: begin with `initialize`, `server/discover`, daemon.attach or another daemon.* call", envelope.method);
+    let message = format!(
+        "`{}` cannot be the first message: begin with `initialize`, `server/discover`, daemon.attach or another daemon.* call",
+        envelope.method
+    );
     Opened::Refused { error: reply::error(envelope.id, code::INVALID_REQUEST, &message) }
 }
 
@@ -96,10 +112,14 @@ fn attach(envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
         #[serde(default)]
         params: Attach,
     }
-    let request: Request = serde_json::from_str(envelope.frame).map_err(|error| format!("daemon.attach: {error}; it takes server, cwd and client, by name"))?;
+    let request: Request = serde_json::from_str(envelope.frame)
+        .map_err(|error| format!("daemon.attach: {error}; it takes server, cwd and client, by name"))?;
     let Attach { server, profile, cwd, client } = request.params;
     if profile.is_some() {
-        return Err("daemon.attach: profiles are not in this version of trunkline yet: name a server, or nothing for all".to_owned());
+        return Err(
+            "daemon.attach: profiles are not in this version of trunkline yet: name a server, or nothing for all"
+                .to_owned(),
+        );
     }
     let view = match server {
         Some(name) => View::One(ServerName::parse(&name).map_err(|error| format!("daemon.attach: {error}"))?),
@@ -109,14 +129,27 @@ fn attach(envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
 }
 
 /// Serves an agent until it leaves, does not read, or `stop` is cancelled.
-pub async fn serve(hub: Arc<Hub>, connection: Connection, view: View, agent: Agent, attach_id: Option<String>, first: Option<Vec<u8>>, stop: CancellationToken) {
+pub async fn serve(
+    hub: Arc<Hub>,
+    connection: Connection,
+    view: View,
+    agent: Agent,
+    attach_id: Option<String>,
+    first: Option<Vec<u8>>,
+    stop: CancellationToken,
+) {
     let Connection { mut frames, mut write, .. } = connection;
     let (session, outbox) = match hub.attach(view, agent, stop.child_token()) {
         Ok(attached) => attached,
-        Err(failure) => return refuse(&mut write, &failure.frame(attach_id.as_deref().unwrap_or("null"), "daemon.attach")).await,
+        Err(failure) => {
+            return refuse(&mut write, &failure.frame(attach_id.as_deref().unwrap_or("null"), "daemon.attach")).await;
+        }
     };
     if let Some(id) = attach_id {
-        session.send_text(&reply::result(&id, &format!(r#"{{"session":{},"version":"{}"}}"#, session.id.0, env!("CARGO_PKG_VERSION"))));
+        session.send_text(&reply::result(
+            &id,
+            &format!(r#"{{"session":{},"version":"{}"}}"#, session.id.0, env!("CARGO_PKG_VERSION")),
+        ));
     }
     let writer = outbox.clone();
     let mut writing = tokio::spawn(async move { writer.write_to(write).await });
@@ -133,7 +166,9 @@ pub async fn serve(hub: Arc<Hub>, connection: Connection, view: View, agent: Age
     }
     hub.detach(&session);
     outbox.close();
-    if !writing.is_finished() && (session.gone.is_cancelled() && !stop.is_cancelled() || timeout(LAST_WORDS, &mut writing).await.is_err()) {
+    if !writing.is_finished()
+        && (session.gone.is_cancelled() && !stop.is_cancelled() || timeout(LAST_WORDS, &mut writing).await.is_err())
+    {
         writing.abort();
     }
 }
@@ -157,7 +192,13 @@ enum End {
     Broken,
 }
 
-async fn read(hub: &Arc<Hub>, session: &Arc<Session>, outbox: &Outbox, frames: &mut Frames<ReadHalf>, first: Option<Vec<u8>>) -> End {
+async fn read(
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    outbox: &Outbox,
+    frames: &mut Frames<ReadHalf>,
+    first: Option<Vec<u8>>,
+) -> End {
     let mut waiting: FuturesUnordered<Later> = FuturesUnordered::new();
     if let Some(frame) = first {
         take(hub, session, &frame, &mut waiting).await;
@@ -183,7 +224,11 @@ async fn read(hub: &Arc<Hub>, session: &Arc<Session>, outbox: &Outbox, frames: &
                 return End::Finished;
             }
             Err(error) => {
-                session.send_text(&reply::error("null", code::INVALID_REQUEST, &format!("{error}; the connection is closed")));
+                session.send_text(&reply::error(
+                    "null",
+                    code::INVALID_REQUEST,
+                    &format!("{error}; the connection is closed"),
+                ));
                 return End::Broken;
             }
         }

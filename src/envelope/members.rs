@@ -8,13 +8,13 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Se
 use serde_json::value::RawValue;
 
 /// A set of wanted members of a JSON object, the rest passed over.
-pub trait Wanted<'de>: Default {
+pub(super) trait Wanted<'de>: Default {
     /// Reads the value of `key`, or passes over it.
     fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
 /// Reads wanted members from an object; a value of another type counts as an object without members.
-pub struct Members<T>(pub T);
+pub(super) struct Members<T>(pub T);
 
 impl<'de, T: Wanted<'de>> Deserialize<'de> for Members<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -72,7 +72,7 @@ impl<'de, T: Wanted<'de>> Visitor<'de> for MembersVisitor<T> {
 }
 
 /// Reads a raw value into `slot`; a second one is refused, since parsers disagree on which of two counts.
-pub fn once<'de, A: MapAccess<'de>>(slot: &mut Option<&'de str>, map: &mut A) -> Result<(), A::Error> {
+pub(super) fn once<'de, A: MapAccess<'de>>(slot: &mut Option<&'de str>, map: &mut A) -> Result<(), A::Error> {
     let raw: &'de RawValue = map.next_value()?;
     match slot.replace(raw.get()) {
         None => Ok(()),
@@ -80,6 +80,6 @@ pub fn once<'de, A: MapAccess<'de>>(slot: &mut Option<&'de str>, map: &mut A) ->
     }
 }
 
-pub fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+pub(super) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(drop)
 }

@@ -83,7 +83,7 @@ pub struct Item {
     pub at: std::ops::Range<usize>,
 }
 
-pub type List = Arc<Vec<Item>>;
+pub(super) type List = Arc<Vec<Item>>;
 type Fetched = Result<List, Arc<str>>;
 
 /// The lists of one line, each fetched once for all who ask.
@@ -190,7 +190,8 @@ fn read_page(frame: &str, kind: ListKind, items: &mut Vec<Item>) -> Result<Optio
     };
     let unreadable = |error: serde_json::Error| Arc::from(format!("{} cannot be read: {error}", kind.method()));
     let page: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(result).map_err(unreadable)?;
-    let listed: Vec<&RawValue> = page.get(kind.member()).map_or(Ok(Vec::new()), |raw| serde_json::from_str(raw.get())).map_err(unreadable)?;
+    let listed: Vec<&RawValue> =
+        page.get(kind.member()).map_or(Ok(Vec::new()), |raw| serde_json::from_str(raw.get())).map_err(unreadable)?;
     for raw in listed {
         let raw = raw.get();
         let Ok(keys) = serde_json::from_str::<Keys<'_>>(raw) else { continue };

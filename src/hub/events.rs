@@ -39,4 +39,3 @@ impl Events {
         self.0.subscribe()
     }
 }
-

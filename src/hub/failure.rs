@@ -19,10 +19,16 @@ pub enum Failure {
     #[error("server `{server}` did not start: {reason}")]
     Start { server: ServerName, reason: Arc<str> },
     /// The server answered `initialize` with this raw error.
-    #[error("server `{server}` refuses `initialize`, which this agent speaks; it may speak only revision {}", era::MODERN)]
+    #[error(
+        "server `{server}` refuses `initialize`, which this agent speaks; it may speak only revision {}",
+        era::MODERN
+    )]
     NoLegacy { server: ServerName, error: Arc<str> },
     /// The server answered `server/discover` with this raw error, if it answered.
-    #[error("server `{server}` does not speak revision {}, which this agent does: connect with `initialize`", era::MODERN)]
+    #[error(
+        "server `{server}` does not speak revision {}, which this agent does: connect with `initialize`",
+        era::MODERN
+    )]
     NoModern { server: ServerName, error: Option<Arc<str>> },
 }
 

@@ -107,7 +107,9 @@ impl Line {
             "notifications/cancelled" => cancelled(&mut table, envelope),
             "notifications/message" => self.log(&table, envelope),
             "notifications/resources/updated" => updated(&table, envelope),
-            "notifications/tools/list_changed" | "notifications/prompts/list_changed" | "notifications/resources/list_changed" => {
+            "notifications/tools/list_changed"
+            | "notifications/prompts/list_changed"
+            | "notifications/resources/list_changed" => {
                 table.sessions().for_each(|session| session.send_text(envelope.frame));
             }
             _ => self.unaddressed(&table, envelope),
@@ -120,7 +122,9 @@ impl Line {
         let whose = table.whose();
         if whose == Whose::Several {
             if let Some(upstream) = self.upstream.upgrade() {
-                upstream.stderr.push(&format!("[message to nobody: several agents have calls in flight] {}", envelope.frame));
+                upstream
+                    .stderr
+                    .push(&format!("[message to nobody: several agents have calls in flight] {}", envelope.frame));
             }
             return;
         }
@@ -144,7 +148,9 @@ impl Line {
         };
         match session {
             Some(session) => session.send_text(envelope.frame),
-            None => tracing::debug!(server = %self.name, method = %envelope.method, "dropped a notification that names no agent"),
+            None => {
+                tracing::debug!(server = %self.name, method = %envelope.method, "dropped a notification that names no agent")
+            }
         }
     }
 
@@ -161,7 +167,10 @@ impl Line {
         for Pending { owner, .. } in pending {
             match owner {
                 Owner::Agent { session, id, .. } => {
-                    let message = format!("server `{}` stopped before it answered: {reason}; the request was not repeated", self.name);
+                    let message = format!(
+                        "server `{}` stopped before it answered: {reason}; the request was not repeated",
+                        self.name
+                    );
                     session.send_text(&reply::error(&id, code::CONNECTION_CLOSED, &message));
                 }
                 Owner::Daemon(sender) | Owner::Hub(sender) => drop(sender.send(Err(reason.clone()))),
@@ -181,7 +190,9 @@ impl Line {
 fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str) {
     let pending = raw.parse().ok().and_then(|id| table.get(id));
     if let Some(Pending { owner: Owner::Agent { session, token: Some(token), .. }, .. }) = pending {
-        session.send(envelope.frame.len() + token.len(), |out| splice(envelope.frame, &mut [envelope.edit(raw, token)], out));
+        session.send(envelope.frame.len() + token.len(), |out| {
+            splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
+        });
     }
 }
 
@@ -205,7 +216,8 @@ fn cancelled(table: &mut Table, envelope: &Envelope<'_>) {
     }
     let id: Option<u64> = raw.parse().ok();
     if let Some(Pending { owner: Owner::Agent { session, id, .. }, .. }) = id.and_then(|id| table.remove(id)) {
-        session.send(envelope.frame.len() + id.len(), |out| splice(envelope.frame, &mut [envelope.edit(raw, &id)], out));
+        session
+            .send(envelope.frame.len() + id.len(), |out| splice(envelope.frame, &mut [envelope.edit(raw, &id)], out));
     }
 }
 

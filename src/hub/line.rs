@@ -81,7 +81,13 @@ impl Line {
     }
 
     /// Sends an agent's request on, under an id of this line's own. `edits` are the view's: a name, a URI.
-    pub fn request(&self, session: &Arc<Session>, envelope: &Envelope<'_>, edits: Vec<Edit<'_>>, then: Then) -> Result<(), Refused> {
+    pub fn request(
+        &self,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+    ) -> Result<(), Refused> {
         let id = self.link.next_id();
         let ours = id.to_string();
         let mut edits = edits;
@@ -100,18 +106,30 @@ impl Line {
     }
 
     /// Like [`Line::request`], but waits for room and answers the agent itself if the request cannot be sent.
-    pub async fn request_patiently(&self, session: &Arc<Session>, envelope: &Envelope<'_>, edits: Vec<Edit<'_>>, then: Then) {
+    pub async fn request_patiently(
+        &self,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+    ) {
         let mut waited = Ok(());
         let sent = loop {
             match self.request(session, envelope, edits.clone(), then.clone()) {
-                Err(Refused::Full) if waited.is_ok() => waited = tokio::time::timeout(ROOM_WAIT, self.link.outbox.room()).await,
+                Err(Refused::Full) if waited.is_ok() => {
+                    waited = tokio::time::timeout(ROOM_WAIT, self.link.outbox.room()).await
+                }
                 other => break other,
             }
         };
         match sent {
             Ok(()) => {}
             Err(Refused::Full) => {
-                let message = format!("server `{}` does not read its input: {} bytes wait for it", self.name, self.link.outbox.waiting());
+                let message = format!(
+                    "server `{}` does not read its input: {} bytes wait for it",
+                    self.name,
+                    self.link.outbox.waiting()
+                );
                 session.send_text(&reply::error(envelope.id, code::INTERNAL, &message));
             }
             Err(Refused::Closed) => session.send_text(&self.ended_error(envelope.id)),
@@ -146,7 +164,12 @@ impl Line {
         self.ask_for(method, params, Owner::Daemon)
     }
 
-    fn ask_for(&self, method: &str, params: &str, owner: impl FnOnce(oneshot::Sender<Answer>) -> Owner) -> oneshot::Receiver<Answer> {
+    fn ask_for(
+        &self,
+        method: &str,
+        params: &str,
+        owner: impl FnOnce(oneshot::Sender<Answer>) -> Owner,
+    ) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
         let id = self.link.next_id();
         self.table.lock().insert(id, Pending { owner: owner(sender), then: Then::Nothing });
@@ -227,7 +250,8 @@ impl Line {
     pub fn leave(&self, session: &Session) {
         let mut table = self.table.lock();
         let uris = table.members.get(&session.id).map(|member| member.uris.clone()).unwrap_or_default();
-        let orphaned: Vec<_> = uris.into_iter().filter(|(uri, _)| !table.subscribed_by_other(session.id, uri)).collect();
+        let orphaned: Vec<_> =
+            uris.into_iter().filter(|(uri, _)| !table.subscribed_by_other(session.id, uri)).collect();
         let abandoned = table.abandon(session.id);
         drop(table);
         for id in abandoned {

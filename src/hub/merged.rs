@@ -20,20 +20,25 @@ use crate::names::{self, MAX_QUALIFIED, ServerName};
 
 /// How long a list waits for a server that is starting; one that comes later is announced by `list_changed`.
 const LIST_WAIT: Duration = Duration::from_secs(2);
-const CAPABILITIES: &str =
-    r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#;
+const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#;
 
 impl Hub {
     /// The answer to `initialize`: at once, from what is known.
     pub(super) fn greeting(&self, id: &str, class: &Class) -> String {
         let version = class.answer_version();
         let (info, instructions) = (server_info(), self.instructions());
-        reply::result(id, &format!(r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{info}{instructions}}}"#))
+        reply::result(
+            id,
+            &format!(
+                r#"{{"protocolVersion":"{version}","capabilities":{CAPABILITIES},"serverInfo":{info}{instructions}}}"#
+            ),
+        )
     }
 
     /// Every server's instructions under its name, as a member to append.
     fn instructions(&self) -> String {
-        let known = self.upstreams().iter().filter_map(|upstream| Some((&upstream.name, upstream.known().instructions?)));
+        let known =
+            self.upstreams().iter().filter_map(|upstream| Some((&upstream.name, upstream.known().instructions?)));
         let parts: Vec<_> = known.map(|(name, text)| format!("# {name}\n\n{}", text.trim())).collect();
         if parts.is_empty() { String::new() } else { format!(r#","instructions":{}"#, quoted(&parts.join("\n\n"))) }
     }
@@ -43,7 +48,10 @@ impl Hub {
     fn discover(&self, id: &str) -> String {
         let mut enabled = self.upstreams().iter().filter(|upstream| upstream.server.enabled);
         if !enabled.all(|upstream| upstream.known().era == Some(Era::Modern)) {
-            let message = format!("not every server is known to speak revision {}: use `initialize` here, or connect to one server", era::MODERN);
+            let message = format!(
+                "not every server is known to speak revision {}: use `initialize` here, or connect to one server",
+                era::MODERN
+            );
             return reply::error(id, code::METHOD_NOT_FOUND, &message);
         }
         let (info, instructions) = (server_info(), self.instructions());
@@ -57,7 +65,12 @@ impl Hub {
     }
 
     /// Takes a request of the all-servers view.
-    pub(super) fn merged(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, dialect: Dialect) -> Routed {
+    pub(super) fn merged(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        dialect: Dialect,
+    ) -> Routed {
         if let Some(kind) = ListKind::of_method(&envelope.method) {
             let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
             return Routed::Later(cancellable(session, envelope.id, async move {
@@ -67,7 +80,9 @@ impl Hub {
         }
         match &*envelope.method {
             "tools/call" | "prompts/get" => self.by_name(session, envelope, dialect),
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" | "completion/complete" => self.by_resource(session, envelope, dialect),
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" | "completion/complete" => {
+                self.by_resource(session, envelope, dialect)
+            }
             method => {
                 session.send_text(&match method {
                     "ping" => reply::result(envelope.id, "{}"),
@@ -119,12 +134,20 @@ impl Hub {
     }
 
     /// Each server's list, in the order of the configuration, of those that are there in time.
-    pub(super) async fn lists(&self, session: &Arc<Session>, kind: ListKind, dialect: &Dialect) -> Vec<(Arc<Upstream>, List)> {
+    pub(super) async fn lists(
+        &self,
+        session: &Arc<Session>,
+        kind: ListKind,
+        dialect: &Dialect,
+    ) -> Vec<(Arc<Upstream>, List)> {
         let enabled = self.upstreams().iter().filter(|upstream| upstream.server.enabled);
         let lists = enabled.map(|upstream| async move {
             let list = async {
                 let line = self.line(session, upstream.name.as_str(), dialect).await.ok()?;
-                line.list(kind).await.inspect_err(|error| tracing::warn!(server = %upstream.name, %error, "list not read")).ok()
+                line.list(kind)
+                    .await
+                    .inspect_err(|error| tracing::warn!(server = %upstream.name, %error, "list not read"))
+                    .ok()
             };
             match tokio::time::timeout(LIST_WAIT, list).await {
                 Ok(list) => Some((upstream.clone(), list?)),

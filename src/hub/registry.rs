@@ -83,7 +83,8 @@ impl Slot {
 
     fn fits(&self, want: &Want) -> bool {
         let ready = self.line();
-        self.want == *want || matches!((want, ready), (Want::Dialect(dialect), Some(line)) if line.dialect() == Some(dialect))
+        self.want == *want
+            || matches!((want, ready), (Want::Dialect(dialect), Some(line)) if line.dialect() == Some(dialect))
     }
 }
 
@@ -128,7 +129,9 @@ impl Upstream {
             Ok(phase) => phase.clone(),
             Err(_) => None,
         };
-        result.unwrap_or_else(|| Err(Failure::Start { server: self.name.clone(), reason: "the daemon is shutting down".into() }))
+        result.unwrap_or_else(|| {
+            Err(Failure::Start { server: self.name.clone(), reason: "the daemon is shutting down".into() })
+        })
     }
 
     fn phase(self: &Arc<Self>, want: Want) -> Result<watch::Receiver<Phase>, Failure> {
@@ -213,15 +216,21 @@ impl Upstream {
                 Ok(line) => return Ok(line),
                 Err(error) => return Err(self.no_legacy(error)),
             },
-            Want::Dialect(Dialect::Modern) if unknown_era => match tokio::time::timeout(PROBE, self.try_start(Speak::Modern)).await {
-                Ok(Ok(line)) => {
-                    self.state.lock().known.era = Some(Era::Modern);
-                    return Ok(line);
+            Want::Dialect(Dialect::Modern) if unknown_era => {
+                match tokio::time::timeout(PROBE, self.try_start(Speak::Modern)).await {
+                    Ok(Ok(line)) => {
+                        self.state.lock().known.era = Some(Era::Modern);
+                        return Ok(line);
+                    }
+                    Ok(Err(StartError::Spawn(reason))) => reason,
+                    Ok(Err(StartError::Refused { handshake, .. })) => {
+                        return Err(self.no_modern(handshake.refusal(Era::Modern)));
+                    }
+                    Ok(Err(StartError::Ended(_) | StartError::Timeout(..))) | Err(_) => {
+                        return Err(self.no_modern(None));
+                    }
                 }
-                Ok(Err(StartError::Spawn(reason))) => reason,
-                Ok(Err(StartError::Refused { handshake, .. })) => return Err(self.no_modern(handshake.refusal(Era::Modern))),
-                Ok(Err(StartError::Ended(_) | StartError::Timeout(..))) | Err(_) => return Err(self.no_modern(None)),
-            },
+            }
             Want::Dialect(Dialect::Modern) => match self.try_start(Speak::Modern).await {
                 Ok(line) => return Ok(line),
                 Err(error) => error.to_string(),
@@ -263,7 +272,9 @@ impl Upstream {
         let link = Link::new(self.around.max_frame * QUEUE_FRAMES);
         let line = Line::new(self, link.clone());
         let to_line = line.clone();
-        let instance = Instance::start(&self.server, &speak, link, self.around.clone(), move |inbound| to_line.inbound(inbound)).await?;
+        let instance =
+            Instance::start(&self.server, &speak, link, self.around.clone(), move |inbound| to_line.inbound(inbound))
+                .await?;
         let dialect = match (speak, instance.era) {
             (Speak::Legacy(class), _) => Dialect::Legacy(class),
             (Speak::Auto, Era::Legacy) => Dialect::Legacy(Class::plain()),

@@ -21,18 +21,33 @@ struct Target {
 
 impl Hub {
     /// Takes a request that names a resource, or completes an argument of a prompt or of a resource template.
-    pub(super) fn by_resource(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, dialect: Dialect) -> Routed {
+    pub(super) fn by_resource(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        dialect: Dialect,
+    ) -> Routed {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
         Routed::Later(cancellable(session, envelope.id, async move {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
             let completion = envelope.method == "completion/complete";
-            let part = if completion { envelope.params.reference.name.or(envelope.params.reference.uri) } else { envelope.params.uri };
+            let part = if completion {
+                envelope.params.reference.name.or(envelope.params.reference.uri)
+            } else {
+                envelope.params.uri
+            };
             let Some((raw, named)) = part.and_then(|raw| Some((raw, text(raw)?))) else {
-                who.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, "the request names no resource and no prompt"));
+                who.send_text(&reply::error(
+                    envelope.id,
+                    code::INVALID_PARAMS,
+                    "the request names no resource and no prompt",
+                ));
                 return;
             };
             let target = if completion && envelope.params.reference.name.is_some() {
-                names::split(&named).and_then(|(server, own)| Some(Target { server: hub.upstream(server).ok()?.name.clone(), own: own.to_owned() }))
+                names::split(&named).and_then(|(server, own)| {
+                    Some(Target { server: hub.upstream(server).ok()?.name.clone(), own: own.to_owned() })
+                })
             } else {
                 hub.resolve(&who, &named, &dialect).await
             };
@@ -75,14 +90,20 @@ impl Hub {
             return target(&upstream.name);
         }
         let templates = self.lists(session, ListKind::Templates, dialect).await;
-        let fitting = templates.iter().flat_map(|(upstream, list)| list.iter().filter_map(move |item| Some((fit(&item.key, uri)?, upstream))));
+        let fitting = templates
+            .iter()
+            .flat_map(|(upstream, list)| list.iter().filter_map(move |item| Some((fit(&item.key, uri)?, upstream))));
         // The first of equals: `max_by_key` would take the last.
-        let best = fitting.fold(None, |best: Option<(usize, _)>, next| if best.is_some_and(|best| best.0 >= next.0) { best } else { Some(next) });
+        let best = fitting.fold(
+            None,
+            |best: Option<(usize, _)>, next| if best.is_some_and(|best| best.0 >= next.0) { best } else { Some(next) },
+        );
         if let Some((_, upstream)) = best {
             return target(&upstream.name);
         }
         let lines = session.lines();
-        let mut offering = lines.iter().filter(|line| line.handshake().is_some_and(|handshake| handshake.offers("resources")));
+        let mut offering =
+            lines.iter().filter(|line| line.handshake().is_some_and(|handshake| handshake.offers("resources")));
         match (offering.next(), offering.next()) {
             (Some(only), None) => target(&only.name),
             (_, _) => None,

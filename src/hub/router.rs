@@ -31,7 +31,9 @@ impl Hub {
             Err(error) => {
                 let code = match error {
                     crate::envelope::Malformed::Utf8 | crate::envelope::Malformed::Json(_) => code::PARSE,
-                    crate::envelope::Malformed::Depth | crate::envelope::Malformed::Batch | crate::envelope::Malformed::NotRpc(_) => code::INVALID_REQUEST,
+                    crate::envelope::Malformed::Depth
+                    | crate::envelope::Malformed::Batch
+                    | crate::envelope::Malformed::NotRpc(_) => code::INVALID_REQUEST,
                 };
                 session.send_text(&reply::error("null", code, &error.to_string()));
                 return Routed::Done;
@@ -102,9 +104,11 @@ impl Hub {
                 Ok(line) => {
                     let frame = line.handshake().and_then(|handshake| handshake.initialize.clone());
                     // Joined only behind its answer, so that no notification can overtake the handshake.
-                    session.send_text(&frame.and_then(|frame| under(&frame, &id)).unwrap_or_else(|| {
-                        reply::error(&id, code::INTERNAL, "the server's handshake was not kept")
-                    }));
+                    session.send_text(
+                        &frame.and_then(|frame| under(&frame, &id)).unwrap_or_else(|| {
+                            reply::error(&id, code::INTERNAL, "the server's handshake was not kept")
+                        }),
+                    );
                     line.join(&session);
                 }
                 Err(failure) => session.send_text(&failure.frame(&id, "initialize")),
@@ -121,7 +125,14 @@ impl Hub {
     }
 
     /// Sends a request, at once if the server has room.
-    pub(super) fn send(self: &Arc<Self>, session: &Arc<Session>, line: &Arc<Line>, envelope: &Envelope<'_>, edits: Vec<Edit<'_>>, then: Then) -> Routed {
+    pub(super) fn send(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        line: &Arc<Line>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+    ) -> Routed {
         match line.request(session, envelope, edits.clone(), then.clone()) {
             Ok(()) => Routed::Done,
             Err(Refused::Full | Refused::Closed) => {
@@ -137,7 +148,13 @@ impl Hub {
         }
     }
 
-    fn start_then_send(self: &Arc<Self>, session: &Arc<Session>, server: ServerName, dialect: Dialect, envelope: &Envelope<'_>) -> Routed {
+    fn start_then_send(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        server: ServerName,
+        dialect: Dialect,
+        envelope: &Envelope<'_>,
+    ) -> Routed {
         let (hub, session, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
         if envelope.is_modern() {
             introduce(&session, envelope.params.meta.client_info);

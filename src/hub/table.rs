@@ -12,18 +12,22 @@ use super::session::{Session, SessionId};
 const REMEMBERED: usize = 1024;
 
 /// What a reply to a hub's own request is: the reply frame, or why there is none.
-pub type Answer = Result<Box<str>, Arc<str>>;
+pub(super) type Answer = Result<Box<str>, Arc<str>>;
 
 /// One request that the server has not answered.
 #[derive(Debug)]
-pub struct Pending {
+pub(super) struct Pending {
     pub owner: Owner,
     pub then: Then,
 }
 
 #[derive(Debug)]
-pub enum Owner {
-    Agent { session: Arc<Session>, id: Box<str>, token: Option<Box<str>> },
+pub(super) enum Owner {
+    Agent {
+        session: Arc<Session>,
+        id: Box<str>,
+        token: Option<Box<str>>,
+    },
     /// The agent left; its call may go on in the server.
     Gone(SessionId),
     /// A call made for `daemon.call_tool`.
@@ -46,7 +50,7 @@ pub enum Then {
 
 /// An agent that uses the instance.
 #[derive(Debug, Default)]
-pub struct Member {
+pub(super) struct Member {
     /// `None` once it left while calls of its may still go on.
     pub session: Option<Arc<Session>>,
     in_flight: usize,
@@ -57,7 +61,7 @@ pub struct Member {
 
 /// Whose a message without an address can be.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Whose {
+pub(super) enum Whose {
     /// Exactly one session has calls in flight.
     One(SessionId),
     /// No session has.
@@ -67,7 +71,7 @@ pub enum Whose {
 }
 
 #[derive(Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     pending: HashMap<u64, Pending>,
     pub members: HashMap<SessionId, Member>,
     cancelled: VecDeque<u64>,
@@ -77,7 +81,7 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn insert(&mut self, id: u64, pending: Pending) {
+    pub(super) fn insert(&mut self, id: u64, pending: Pending) {
         if let Owner::Agent { session, .. } = &pending.owner {
             session.began();
         }
@@ -87,11 +91,11 @@ impl Table {
         self.pending.insert(id, pending);
     }
 
-    pub fn get(&self, id: u64) -> Option<&Pending> {
+    pub(super) fn get(&self, id: u64) -> Option<&Pending> {
         self.pending.get(&id)
     }
 
-    pub fn remove(&mut self, id: u64) -> Option<Pending> {
+    pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
         if let Owner::Agent { session, .. } = &pending.owner {
             session.ended();
@@ -107,7 +111,7 @@ impl Table {
         Some(pending)
     }
 
-    pub fn drain(&mut self) -> Vec<Pending> {
+    pub(super) fn drain(&mut self) -> Vec<Pending> {
         let ids: Vec<_> = self.pending.keys().copied().collect();
         let all = ids.into_iter().filter_map(|id| self.remove(id)).collect();
         self.members.clear();
@@ -115,13 +119,13 @@ impl Table {
     }
 
     /// The id under which an agent's request `id`, raw, went to the server.
-    pub fn find(&self, whose: SessionId, raw: &str) -> Option<u64> {
+    pub(super) fn find(&self, whose: SessionId, raw: &str) -> Option<u64> {
         let mut all = self.pending.iter();
         all.find(|(_, pending)| matches!(&pending.owner, Owner::Agent { session, id, .. } if session.id == whose && **id == *raw)).map(|(id, _)| *id)
     }
 
     /// Notes that a call was cancelled. Its entry stays, since the server may still answer, or ask, on its behalf.
-    pub fn note_cancelled(&mut self, id: u64) {
+    pub(super) fn note_cancelled(&mut self, id: u64) {
         self.cancelled.push_back(id);
         while self.cancelled.len() > REMEMBERED {
             if let Some(oldest) = self.cancelled.pop_front() {
@@ -131,7 +135,7 @@ impl Table {
     }
 
     /// Hands the calls of an agent that leaves to nobody; returns their ids.
-    pub fn abandon(&mut self, leaver: SessionId) -> Vec<u64> {
+    pub(super) fn abandon(&mut self, leaver: SessionId) -> Vec<u64> {
         let mut abandoned = Vec::new();
         for (id, pending) in &mut self.pending {
             if matches!(&pending.owner, Owner::Agent { session, .. } if session.id == leaver) {
@@ -152,7 +156,7 @@ impl Table {
     }
 
     /// Whose a message is that does not say to which call it belongs.
-    pub fn whose(&self) -> Whose {
+    pub(super) fn whose(&self) -> Whose {
         let mut busy = self.members.iter().filter(|(_, member)| member.in_flight > 0);
         match (busy.next(), busy.next()) {
             (None, _) => Whose::Idle,
@@ -161,26 +165,26 @@ impl Table {
         }
     }
 
-    pub fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.pending.len()
     }
 
-    pub fn session(&self, id: SessionId) -> Option<&Arc<Session>> {
+    pub(super) fn session(&self, id: SessionId) -> Option<&Arc<Session>> {
         self.members.get(&id)?.session.as_ref()
     }
 
-    pub fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
         self.members.values().filter_map(|member| member.session.as_ref())
     }
 
     /// The level that the server must log at so that every member gets what it asked for.
-    pub fn server_level(&self, changing: SessionId, to: Level) -> Level {
+    pub(super) fn server_level(&self, changing: SessionId, to: Level) -> Level {
         let others = self.members.iter().filter(|(id, member)| **id != changing && member.session.is_some());
         others.map(|(_, member)| member.level.unwrap_or(Level::UNSET)).chain([to]).min().unwrap_or(to)
     }
 
     /// Whether a member wants a log message of this level.
-    pub fn wants(&self, member: &Member, level: Level) -> bool {
+    pub(super) fn wants(&self, member: &Member, level: Level) -> bool {
         let any_set = self.members.values().any(|member| member.level.is_some());
         match member.level {
             Some(own) => level >= own,
@@ -189,7 +193,7 @@ impl Table {
     }
 
     /// Whether somebody other than `except` is subscribed to `uri`.
-    pub fn subscribed_by_other(&self, except: SessionId, uri: &str) -> bool {
+    pub(super) fn subscribed_by_other(&self, except: SessionId, uri: &str) -> bool {
         self.members.iter().any(|(id, member)| *id != except && member.uris.iter().any(|(known, _)| known == uri))
     }
 }

@@ -1,13 +1,13 @@
 //! The Unix socket.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::Mode;
 use tokio::io::Interest;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -105,10 +105,10 @@ pub fn connect_blocking(path: &Path) -> io::Result<(Reader, ClientStream)> {
 /// Whether a daemon holds the lock, if only to end in order.
 pub fn is_held(socket: &Path) -> Result<bool, ListenError> {
     let path = socket.with_extension("lock");
-    match flock(&open_lock(&path)?, FlockOperation::NonBlockingLockShared) {
+    match open_lock(&path)?.try_lock_shared() {
         Ok(()) => Ok(false),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
-        Err(error) => Err(io_error("lock", &path)(error.into())),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
     }
 }
 
@@ -118,10 +118,10 @@ pub fn start_lock(socket: &Path) -> Result<Option<File>, ListenError> {
     check_folder(folder, rustix::process::geteuid().as_raw())?;
     let path = socket.with_extension("starting");
     let file = open_lock(&path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match file.try_lock() {
         Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(io_error("lock", &path)(error.into())),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
     }
 }
 
@@ -163,18 +163,19 @@ fn open_lock(path: &Path) -> Result<File, ListenError> {
 fn lock(socket: &Path) -> Result<Lock, ListenError> {
     let path = socket.with_extension("lock");
     let mut file = open_lock(&path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match file.try_lock() {
         Ok(()) => {
-            let write = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+            let write =
+                file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
             write.map_err(io_error("write", &path))?;
             Ok(Lock { _held: Arc::new(file) })
         }
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             file.read_to_string(&mut pid).map_err(io_error("read", &path))?;
             Err(ListenError::AlreadyRunning { path: socket.to_owned(), pid })
         }
-        Err(error) => Err(io_error("lock", &path)(error.into())),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
     }
 }
 

@@ -18,8 +18,18 @@ const PASSED_ON: [&str; 11] =
     ["HOME", "LOGNAME", "PATH", "SHELL", "USER", "LANG", "LC_ALL", "TERM", "TMPDIR", "TZ", "__CF_USER_TEXT_ENCODING"];
 /// What programs on Windows need besides.
 const PASSED_ON_WINDOWS: [&str; 12] = [
-    "APPDATA", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PATHEXT", "PROCESSOR_ARCHITECTURE", "PROGRAMFILES",
-    "SYSTEMDRIVE", "SYSTEMROOT", "TEMP", "USERPROFILE",
+    "APPDATA",
+    "COMSPEC",
+    "HOMEDRIVE",
+    "HOMEPATH",
+    "LOCALAPPDATA",
+    "PATHEXT",
+    "PROCESSOR_ARCHITECTURE",
+    "PROGRAMFILES",
+    "SYSTEMDRIVE",
+    "SYSTEMROOT",
+    "TEMP",
+    "USERPROFILE",
 ];
 /// How long a server has to end after its standard input closed, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -28,21 +38,21 @@ const STDERR_LINE: u64 = 16 * 1024;
 
 /// A running server process and its process group.
 #[derive(Debug)]
-pub struct Child {
+pub(super) struct Child {
     inner: Box<dyn ChildWrapper>,
     pub pid: u32,
 }
 
 /// The streams of a process that was just started.
 #[derive(Debug)]
-pub struct Streams {
+pub(super) struct Streams {
     pub stdin: ChildStdin,
     pub stdout: ChildStdout,
     pub stderr: ChildStderr,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
+pub(super) enum SpawnError {
     #[error(transparent)]
     Template(#[from] BadTemplate),
     #[error("cannot start `{command}`: {}", reason(error))]
@@ -52,15 +62,15 @@ pub enum SpawnError {
 }
 
 fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such program, or no such folder in `cwd`; give the full path in `command`".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::NotFound {
+        return "no such program, or no such folder in `cwd`; give the full path in `command`".to_owned();
     }
+    error.to_string()
 }
 
 impl Child {
     /// Starts the server's command in a process group of its own.
-    pub fn spawn(server: &Server) -> Result<(Self, Streams), SpawnError> {
+    pub(super) fn spawn(server: &Server) -> Result<(Self, Streams), SpawnError> {
         let program = server.command.expand()?;
         let mut command = Command::new(&program);
         for argument in &server.args {
@@ -98,12 +108,12 @@ impl Child {
     }
 
     /// Waits until the process ends.
-    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.inner.wait().await
     }
 
     /// Ends the process, whose standard input the caller has closed: waits, then SIGTERM, then SIGKILL to the group.
-    pub async fn stop(mut self) -> Option<ExitStatus> {
+    pub(super) async fn stop(mut self) -> Option<ExitStatus> {
         let mut status = timeout(GRACE, self.inner.wait()).await.ok();
         if status.is_none() {
             #[cfg(unix)]
@@ -129,7 +139,7 @@ impl Child {
 }
 
 /// Keeps what a server writes to its standard error, line by line, until the stream ends.
-pub async fn keep_stderr(stream: impl AsyncRead + Unpin, lines: Lines) {
+pub(super) async fn keep_stderr(stream: impl AsyncRead + Unpin, lines: Lines) {
     let mut reader = BufReader::with_capacity(1024, stream);
     let mut line = Vec::new();
     loop {

@@ -106,7 +106,8 @@ impl Instance {
         around: Surroundings,
         inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let (child, streams) = Child::spawn(server).map_err(|error: SpawnError| StartError::Spawn(error.to_string()))?;
+        let (child, streams) =
+            Child::spawn(server).map_err(|error: SpawnError| StartError::Spawn(error.to_string()))?;
         let pid = child.pid;
         let capabilities = match speak {
             Speak::Legacy(class) => Some(class.capabilities.clone()),
@@ -132,7 +133,10 @@ impl Instance {
             Ok(Err(error)) => {
                 drop(stopped);
                 // Only a server that ended by itself has more to say; the others are ended in their own time.
-                let gone = matches!(error, ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. });
+                let gone = matches!(
+                    error,
+                    ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. }
+                );
                 let ended = if gone { timeout(EXIT_WAIT * 4, owner).await.ok().and_then(Result::ok) } else { None };
                 Err(why(&error, handshake, ended))
             }
@@ -152,6 +156,7 @@ impl Drop for Instance {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "rmcp's enum is open, and all the rest is said by its own words")]
 fn why(error: &ClientInitializeError, handshake: Handshake, ended: Option<String>) -> StartError {
     if let Some(unreadable) = handshake.unreadable {
         return StartError::Ended(unreadable);
@@ -161,7 +166,9 @@ fn why(error: &ClientInitializeError, handshake: Handshake, ended: Option<String
             StartError::Ended(ended.unwrap_or_else(|| error.to_string()))
         }
         ClientInitializeError::LegacyFallbackFailed { fallback, .. } => why(fallback, handshake, ended),
-        ClientInitializeError::JsonRpcError(data) => StartError::Refused { message: data.message.to_string(), handshake },
+        ClientInitializeError::JsonRpcError(data) => {
+            StartError::Refused { message: data.message.to_string(), handshake }
+        }
         other => StartError::Refused { message: other.to_string(), handshake },
     }
 }
@@ -171,9 +178,14 @@ fn lifecycle(speak: &Speak) -> (ClientLifecycleMode, ClientConfig) {
     let config = ClientConfig::new(ClientCapabilities::default(), identity);
     let modern = vec![version(era::MODERN)];
     match speak {
-        Speak::Auto => (ClientLifecycleMode::Auto { preferred_versions: modern, legacy_version: Some(version(era::LEGACY)) }, config),
+        Speak::Auto => (
+            ClientLifecycleMode::Auto { preferred_versions: modern, legacy_version: Some(version(era::LEGACY)) },
+            config,
+        ),
         Speak::Modern => (ClientLifecycleMode::Discover { preferred_versions: modern }, config),
-        Speak::Legacy(class) => (ClientLifecycleMode::Initialize, config.with_protocol_version(version(&class.version))),
+        Speak::Legacy(class) => {
+            (ClientLifecycleMode::Initialize, config.with_protocol_version(version(&class.version)))
+        }
     }
 }
 
@@ -232,7 +244,12 @@ impl Owner {
     }
 
     /// Reads until the output ends; `Some` says why reading was given up before that.
-    async fn read<O: AsyncRead + Unpin>(&self, stdout: O, cap: usize, inbound: &impl Fn(Inbound<'_>)) -> Option<String> {
+    async fn read<O: AsyncRead + Unpin>(
+        &self,
+        stdout: O,
+        cap: usize,
+        inbound: &impl Fn(Inbound<'_>),
+    ) -> Option<String> {
         let mut frames = Frames::new(stdout, cap);
         let mut junk = 0u64;
         loop {

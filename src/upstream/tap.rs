@@ -21,7 +21,7 @@ const TO_RMCP: usize = 16;
 
 /// The half that the reader of the wire holds.
 #[derive(Debug)]
-pub struct Tap {
+pub(super) struct Tap {
     link: Link,
     /// Capabilities to promise in `initialize`, in the agent's own words.
     capabilities: Option<String>,
@@ -35,13 +35,13 @@ pub struct Tap {
 
 /// The half that `rmcp` holds.
 #[derive(Debug)]
-pub struct TapTransport {
+pub(super) struct TapTransport {
     tap: Arc<Tap>,
     from_server: mpsc::Receiver<ServerJsonRpcMessage>,
 }
 
 impl Tap {
-    pub fn new(link: Link, capabilities: Option<String>) -> (Arc<Self>, TapTransport) {
+    pub(super) fn new(link: Link, capabilities: Option<String>) -> (Arc<Self>, TapTransport) {
         let (to_rmcp, from_server) = mpsc::channel(TO_RMCP);
         let tap = Arc::new(Self {
             link,
@@ -55,7 +55,7 @@ impl Tap {
     }
 
     /// Takes `envelope` if it is a reply to `rmcp`; tells whether it did.
-    pub fn take_reply(&self, envelope: &Envelope<'_>) -> bool {
+    pub(super) fn take_reply(&self, envelope: &Envelope<'_>) -> bool {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return false;
         }
@@ -82,12 +82,12 @@ impl Tap {
     }
 
     /// What the handshake brought so far.
-    pub fn handshake(&self) -> Handshake {
+    pub(super) fn handshake(&self) -> Handshake {
         self.handshake.lock().clone()
     }
 
     /// Tells `rmcp` that the server is gone.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.to_rmcp.lock().take();
     }
 
@@ -102,7 +102,9 @@ impl Tap {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             edits.push(envelope.edit(envelope.id, &ours));
         }
-        if let (Some(promised), Some(part), "initialize") = (&self.capabilities, envelope.params.capabilities, &*envelope.method) {
+        if let (Some(promised), Some(part), "initialize") =
+            (&self.capabilities, envelope.params.capabilities, &*envelope.method)
+        {
             edits.push(envelope.edit(part, promised));
         }
         self.link.outbox.push(frame.len(), |out| splice(&frame, &mut edits, out)).map_err(|refused| match refused {
@@ -131,10 +133,10 @@ impl Transport<RoleClient> for TapTransport {
 
 /// Ids for everything that goes to one server, `rmcp`'s requests and the agents' alike.
 #[derive(Debug, Clone, Default)]
-pub struct Ids(Arc<AtomicU64>);
+pub(super) struct Ids(Arc<AtomicU64>);
 
 impl Ids {
-    pub fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 }

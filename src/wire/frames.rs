@@ -45,7 +45,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 Some(at) => {
                     let end = self.scanned + at;
                     self.scanned = 0;
-                    let length = end - self.buf[..end].iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
+                    let length =
+                        end - self.buf[..end].iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
                     if length == 0 {
                         self.buf.advance(end + 1);
                         continue;

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use memchr::memmem;
 
 /// Serves until standard input closes. Each answer is a write of its own, as servers do it.
-pub fn serve() -> io::Result<()> {
+pub(crate) fn serve() -> io::Result<()> {
     let mut input = BufReader::with_capacity(1 << 20, io::stdin().lock());
     let mut output = io::stdout().lock();
     let mut line = Vec::new();

@@ -14,9 +14,12 @@ use rustix::event::{PollFd, PollFlags, poll};
 type Pending = Mutex<HashMap<u64, (Arc<UnixStream>, Vec<u8>)>>;
 
 /// Serves agents on `socket` until it is killed: one thread for what agents say, one for what the child does.
-pub fn serve(socket: &Path) -> io::Result<()> {
-    let mut child = Command::new(std::env::current_exe()?).arg("echo").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let (Some(mut to_child), Some(from_child)) = (child.stdin.take(), child.stdout.take()) else { return Err(io::ErrorKind::BrokenPipe.into()) };
+pub(crate) fn serve(socket: &Path) -> io::Result<()> {
+    let mut child =
+        Command::new(std::env::current_exe()?).arg("echo").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let (Some(mut to_child), Some(from_child)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
     let listener = UnixListener::bind(socket)?;
     let pending: Arc<Pending> = Arc::default();
     std::thread::spawn({
@@ -33,7 +36,9 @@ pub fn serve(socket: &Path) -> io::Result<()> {
             watched.iter().map(|fd| !fd.revents().is_empty()).collect()
         };
         let mut out = Vec::new();
-        for (index, _) in ready.iter().skip(1).enumerate().filter(|(_, ready)| **ready).collect::<Vec<_>>().into_iter().rev() {
+        for (index, _) in
+            ready.iter().skip(1).enumerate().filter(|(_, ready)| **ready).collect::<Vec<_>>().into_iter().rev()
+        {
             let (stream, buffer) = &mut agents[index];
             let length = (&**stream).read(&mut chunk)?;
             if length == 0 {

@@ -4,6 +4,8 @@
 //! least a multiplexer can do: one shared child, ids rewritten, nothing else), through trunkline's socket, and through
 //! its shim. Everything is pinned to one CPU, so that latency is work and not scheduling.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures are its output")]
+
 mod echo;
 mod floor;
 mod measure;
@@ -52,6 +54,9 @@ fn report(quick: bool) -> std::io::Result<()> {
     }
     println!("daemon CPU a call: {cpu:.1} µs");
     println!("attach to first tools/list, warm: {:.3} ms", attach * 1e3);
-    println!("resident: daemon with 8 idle servers {:.1} MB, with 50 agents {:.1} MB, one shim {:.1} MB", memory[0], memory[1], memory[2]);
+    println!(
+        "resident: daemon with 8 idle servers {:.1} MB, with 50 agents {:.1} MB, one shim {:.1} MB",
+        memory[0], memory[1], memory[2]
+    );
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What is measured, and how often.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead};
 use std::time::Instant;
 
 use super::peers::{Agent, Bench, Way, call};
@@ -10,19 +10,19 @@ const WINDOW: u64 = 32;
 const CROWD: usize = 50;
 const PAYLOAD: &str = "hello";
 
-pub struct Sizes {
+pub(crate) struct Sizes {
     rounds: usize,
     calls: u64,
     large: u64,
 }
 
 impl Sizes {
-    pub const FULL: Self = Self { rounds: 5, calls: 4_000, large: 40 };
-    pub const QUICK: Self = Self { rounds: 2, calls: 500, large: 5 };
+    pub(crate) const FULL: Self = Self { rounds: 5, calls: 4_000, large: 40 };
+    pub(crate) const QUICK: Self = Self { rounds: 2, calls: 500, large: 5 };
 }
 
 /// Figures by way, in the order of [`Way::ALL`]; the best of the rounds, so that a neighbour's noise does not count.
-pub struct Summary {
+pub(crate) struct Summary {
     pub latency: Vec<(f64, f64)>,
     pub pipelined: Vec<f64>,
     pub large: Vec<f64>,
@@ -34,19 +34,19 @@ pub struct Summary {
     pub memory: [f64; 3],
 }
 
-pub fn pin_to_one_cpu() -> io::Result<()> {
+pub(crate) fn pin_to_one_cpu() -> io::Result<()> {
     let mut set = rustix::thread::CpuSet::new();
     set.set(0);
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-pub fn all(bench: &Bench, sizes: &Sizes) -> io::Result<Summary> {
+pub(crate) fn all(bench: &Bench, sizes: &Sizes) -> io::Result<Summary> {
     let daemon = bench.daemon.0.id();
-    let mut idle = ["echo", "b", "c", "d", "e", "f", "g", "h"].map(|server| bench.attached(server));
-    for agent in &mut idle {
-        if let Ok(agent) = agent {
-            agent.greet()?;
-        }
+    let mut idle = Vec::new();
+    for server in ["echo", "b", "c", "d", "e", "f", "g", "h"] {
+        let mut agent = bench.attached(server)?;
+        agent.greet()?;
+        idle.push(agent);
     }
     drop(idle);
     let mut memory = [resident(daemon)?, 0.0, 0.0];
@@ -124,13 +124,14 @@ fn in_flight(agent: &mut Agent, calls: u64) -> io::Result<f64> {
 /// Messages of 1 MB a second, there and back.
 fn megabytes(agent: Agent, messages: u64) -> io::Result<f64> {
     let payload = "x".repeat(1 << 20);
-    let (mut send, mut receive, child) = agent.into_halves();
+    let Agent { child, mut read, mut write, mut line } = agent;
     let frame = call(1, &payload);
     let began = Instant::now();
     std::thread::scope(|scope| {
-        let sender = scope.spawn(move || (0..messages).try_for_each(|_| send(&frame)).map(|()| send));
+        let sender = scope.spawn(move || (0..messages).try_for_each(|_| write.write_all(&frame)).map(|()| write));
         for _ in 0..messages {
-            if receive()? < 1 << 20 {
+            line.clear();
+            if read.read_until(b'\n', &mut line)? < 1 << 20 {
                 return Err(io::Error::other("a short answer"));
             }
         }

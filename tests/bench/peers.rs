@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const TRUNKLINE: &str = env!("CARGO_BIN_EXE_trunkline");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     Direct,
     Floor,
     Socket,
@@ -18,9 +18,9 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Floor, Self::Socket, Self::Shim];
+    pub(crate) const ALL: [Self; 4] = [Self::Direct, Self::Floor, Self::Socket, Self::Shim];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Floor => "floor",
@@ -31,7 +31,7 @@ impl Way {
 }
 
 /// A process that ends with its owner.
-pub struct Owned(pub Child);
+pub(crate) struct Owned(pub Child);
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -41,14 +41,14 @@ impl Drop for Owned {
 }
 
 /// The running processes that are measured.
-pub struct Bench {
+pub(crate) struct Bench {
     pub daemon: Owned,
     _floor: Owned,
     folder: PathBuf,
 }
 
 impl Bench {
-    pub fn start(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path) -> io::Result<Self> {
         let own = std::env::current_exe()?;
         let mut config = String::new();
         for name in ["echo", "b", "c", "d", "e", "f", "g", "h"] {
@@ -75,7 +75,7 @@ impl Bench {
     }
 
     /// An agent that has shaken hands over `way`.
-    pub fn agent(&self, way: Way) -> io::Result<Agent> {
+    pub(crate) fn agent(&self, way: Way) -> io::Result<Agent> {
         let mut agent = match way {
             Way::Direct => Agent::piped(Command::new(std::env::current_exe()?).arg("echo"))?,
             Way::Floor => Agent::socket(&self.folder.join("floor.sock"))?,
@@ -87,9 +87,10 @@ impl Bench {
     }
 
     /// An agent that is attached to `server` and has not shaken hands.
-    pub fn attached(&self, server: &str) -> io::Result<Agent> {
+    pub(crate) fn attached(&self, server: &str) -> io::Result<Agent> {
         let mut agent = Agent::socket(&self.folder.join("run/trunkline.sock"))?;
-        agent.ask(&format!(r#"{{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{{"server":"{server}"}}}}"#))?;
+        agent
+            .ask(&format!(r#"{{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{{"server":"{server}"}}}}"#))?;
         Ok(agent)
     }
 }
@@ -102,36 +103,48 @@ fn trunkline(folder: &Path) -> Command {
 }
 
 /// One agent: raw lines, no JSON library between it and the clock.
-pub struct Agent {
+pub(crate) struct Agent {
     pub child: Option<Owned>,
-    read: BufReader<Box<dyn Read + Send>>,
-    write: Box<dyn Write + Send>,
-    line: Vec<u8>,
+    pub read: BufReader<Box<dyn Read + Send>>,
+    pub write: Box<dyn Write + Send>,
+    pub line: Vec<u8>,
 }
 
 impl Agent {
     fn piped(command: &mut Command) -> io::Result<Self> {
         let mut child = Owned(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-        let (Some(write), Some(read)) = (child.0.stdin.take(), child.0.stdout.take()) else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        Ok(Self { child: Some(child), read: BufReader::with_capacity(1 << 16, Box::new(read)), write: Box::new(write), line: Vec::new() })
+        let (Some(write), Some(read)) = (child.0.stdin.take(), child.0.stdout.take()) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        Ok(Self {
+            child: Some(child),
+            read: BufReader::with_capacity(1 << 16, Box::new(read)),
+            write: Box::new(write),
+            line: Vec::new(),
+        })
     }
 
     fn socket(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
         let read = Box::new(stream.try_clone()?);
-        Ok(Self { child: None, read: BufReader::with_capacity(1 << 16, read), write: Box::new(stream), line: Vec::new() })
+        Ok(Self {
+            child: None,
+            read: BufReader::with_capacity(1 << 16, read),
+            write: Box::new(stream),
+            line: Vec::new(),
+        })
     }
 
-    pub fn greet(&mut self) -> io::Result<()> {
+    pub(crate) fn greet(&mut self) -> io::Result<()> {
         self.ask(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#)?;
         self.send(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n")
     }
 
-    pub fn send(&mut self, frames: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, frames: &[u8]) -> io::Result<()> {
         self.write.write_all(frames)
     }
 
-    pub fn receive(&mut self) -> io::Result<&[u8]> {
+    pub(crate) fn receive(&mut self) -> io::Result<&[u8]> {
         self.line.clear();
         if self.read.read_until(b'\n', &mut self.line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -139,24 +152,13 @@ impl Agent {
         Ok(&self.line)
     }
 
-    pub fn ask(&mut self, frame: &str) -> io::Result<&[u8]> {
+    pub(crate) fn ask(&mut self, frame: &str) -> io::Result<&[u8]> {
         self.send(format!("{frame}\n").as_bytes())?;
         self.receive()
-    }
-
-    /// Splits sending from receiving, for messages larger than the buffers between.
-    pub fn into_halves(self) -> (impl FnMut(&[u8]) -> io::Result<()> + Send, impl FnMut() -> io::Result<usize> + Send, Option<Owned>) {
-        let (mut write, mut read, mut line) = (self.write, self.read, self.line);
-        let send = move |frame: &[u8]| write.write_all(frame);
-        let receive = move || {
-            line.clear();
-            read.read_until(b'\n', &mut line)
-        };
-        (send, receive, self.child)
     }
 }
 
 /// A call with `payload` as its text.
-pub fn call(id: u64, payload: &str) -> Vec<u8> {
+pub(crate) fn call(id: u64, payload: &str) -> Vec<u8> {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"echo\",\"arguments\":{{\"text\":\"{payload}\"}}}}}}\n").into_bytes()
 }

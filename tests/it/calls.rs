@@ -41,10 +41,11 @@ fn assert_echoed(sent: &str, seen: &str) {
     let mask = |frame: &str| {
         let frame = frame.replacen(&format!("\"id\" : {}", id_of(frame).unwrap_or_default()), "\"id\" : $ID", 1);
         let frame = strip_id(&frame);
-        match token(&frame.replace("$ID", "0")) {
-            Value::Null => frame,
-            token => frame.replacen(&format!("\"progressToken\":{token}"), "\"progressToken\":$TOKEN", 1),
+        let token = token(&frame.replace("$ID", "0"));
+        if token.is_null() {
+            return frame;
         }
+        frame.replacen(&format!("\"progressToken\":{token}"), "\"progressToken\":$TOKEN", 1)
     };
     assert_eq!(mask(sent), mask(seen));
 }
@@ -69,7 +70,15 @@ fn junk_and_second_answers_are_skipped() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agent = daemon.agent("t");
     assert_eq!(text_of(&agent.call("1", "junk", "{}")), "after the junk");
-    assert_eq!(text_of(&agent.call("2", "raw", r#"{"frames":["{\"jsonrpc\":\"2.0\",\"id\":$ID,\"result\":{\"content\":[{\"text\":\"next\"}]}}"]}"#)), "next", "the second answer was dropped");
+    assert_eq!(
+        text_of(&agent.call(
+            "2",
+            "raw",
+            r#"{"frames":["{\"jsonrpc\":\"2.0\",\"id\":$ID,\"result\":{\"content\":[{\"text\":\"next\"}]}}"]}"#
+        )),
+        "next",
+        "the second answer was dropped"
+    );
     assert!(daemon.log().contains("skipped a line that is no message"), "{}", daemon.log());
 }
 
@@ -82,7 +91,10 @@ fn a_server_that_ends_fails_its_calls_once_and_starts_again() {
     let error = one.call("5", "exit", r#"{"code":7}"#);
     for (error, id) in [(error, "5"), (other.answer("\"held\""), "\"held\"")] {
         assert_eq!(id_of(&error).as_deref(), Some(id));
-        assert!(error.contains("exit status: 7") && error.contains("leaving on request") && error.contains("not repeated"), "{error}");
+        assert!(
+            error.contains("exit status: 7") && error.contains("leaving on request") && error.contains("not repeated"),
+            "{error}"
+        );
     }
     assert_ne!(one.server_pid(), pid, "the next call starts it again");
     assert_eq!(daemon.server("t")["starts"], 2);
@@ -90,13 +102,18 @@ fn a_server_that_ends_fails_its_calls_once_and_starts_again() {
 
 #[test]
 fn a_server_that_cannot_start_says_why() {
-    let config = format!("{}[servers.none]\ncommand = \"/nonesuch\"\n[servers.env]\ncommand = \"x\"\nargs = [\"${{env:TRUNKLINE_UNSET}}\"]\n", own_server("dies", &["--die", "no licence"]));
+    let config = format!(
+        "{}[servers.none]\ncommand = \"/nonesuch\"\n[servers.env]\ncommand = \"x\"\nargs = [\"${{env:TRUNKLINE_UNSET}}\"]\n",
+        own_server("dies", &["--die", "no licence"])
+    );
     let daemon = Daemon::start(&config.replace("\"--die\", \"no licence\"", "\"--die=no licence\""));
     for (server, why) in [("dies", "no licence"), ("none", "no such program"), ("env", "TRUNKLINE_UNSET is not set")] {
         let mut agent = daemon.attach(server);
         let answer = agent.ask(&crate::support::legacy("{}"));
         assert!(answer.contains("\"error\"") && answer.contains(why) && answer.contains(server), "{answer}");
-        eventually("status says so", || daemon.server(server)["last_error"].as_str().is_some_and(|error| error.contains(why)));
+        eventually("status says so", || {
+            daemon.server(server)["last_error"].as_str().is_some_and(|error| error.contains(why))
+        });
     }
 }
 
@@ -115,8 +132,25 @@ fn a_child_gets_a_small_environment_and_its_folder() {
     let environment = state["environment"].as_object().expect("an object");
     assert_eq!(environment["TOLD"], "from a file");
     assert_eq!(environment["HERE"].as_str(), std::env::var("HOME").ok().as_deref());
-    assert!(environment.contains_key("TRUNKLINE_SOCKET") && !environment.contains_key("TRUNKLINE_CONFIG"), "{environment:?}");
-    let known = ["HOME", "LOGNAME", "PATH", "SHELL", "USER", "LANG", "LC_ALL", "TERM", "TMPDIR", "TZ", "TOLD", "HERE", "TRUNKLINE_SOCKET"];
+    assert!(
+        environment.contains_key("TRUNKLINE_SOCKET") && !environment.contains_key("TRUNKLINE_CONFIG"),
+        "{environment:?}"
+    );
+    let known = [
+        "HOME",
+        "LOGNAME",
+        "PATH",
+        "SHELL",
+        "USER",
+        "LANG",
+        "LC_ALL",
+        "TERM",
+        "TMPDIR",
+        "TZ",
+        "TOLD",
+        "HERE",
+        "TRUNKLINE_SOCKET",
+    ];
     assert!(environment.keys().all(|name| known.contains(&name.as_str())), "{environment:?}");
     assert_eq!(state["cwd"], folder.path().canonicalize().expect("there").display().to_string());
 }

@@ -9,7 +9,10 @@ use crate::support::{Agent, Daemon, command, eventually, own_server, test_server
 
 fn control(daemon: &Daemon, method: &str, params: &Value) -> Value {
     let mut agent = Agent::socket(&daemon.socket());
-    serde_json::from_str(&agent.ask(&json!({ "jsonrpc": "2.0", "id": "c", "method": method, "params": params }).to_string())).expect("JSON")
+    serde_json::from_str(
+        &agent.ask(&json!({ "jsonrpc": "2.0", "id": "c", "method": method, "params": params }).to_string()),
+    )
+    .expect("JSON")
 }
 
 #[test]
@@ -21,7 +24,10 @@ fn a_script_uses_a_server_without_speaking_mcp() {
     let answer = agent.ask(r#"{"jsonrpc":"2.0","id":1,"method":"daemon.call_tool","params":{"server":"t","tool":"echo","arguments":{"n":12345678901234567890123}}}"#);
     assert!(answer.contains(r#"\"arguments\":{\"n\":12345678901234567890123}"#), "{answer}");
     let failed = control(&daemon, "daemon.call_tool", &json!({ "server": "t", "tool": "none" }));
-    assert_eq!((failed["error"]["code"].as_i64(), failed["error"]["message"].as_str()), (Some(-32602), Some("no such tool")));
+    assert_eq!(
+        (failed["error"]["code"].as_i64(), failed["error"]["message"].as_str()),
+        (Some(-32602), Some("no such tool"))
+    );
     for (method, params, code) in [
         ("daemon.login", json!({}), -32601),
         ("daemon.call_tool", json!({ "server": "none", "tool": "x" }), -32602),
@@ -37,7 +43,9 @@ fn one_slow_call_does_not_hold_the_next_up() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agent = Agent::socket(&daemon.socket());
     agent.send(r#"{"jsonrpc":"2.0","id":1,"method":"daemon.call_tool","params":{"server":"t","tool":"hold","arguments":{"key":"k"}}}"#);
-    eventually("the call is in flight, and others are answered", || agent.ask(r#"{"jsonrpc":"2.0","id":2,"method":"daemon.servers"}"#).contains("\"in_flight\":1"));
+    eventually("the call is in flight, and others are answered", || {
+        agent.ask(r#"{"jsonrpc":"2.0","id":2,"method":"daemon.servers"}"#).contains("\"in_flight\":1")
+    });
     agent.send(r#"{"jsonrpc":"2.0","id":3,"method":"daemon.call_tool","params":{"server":"t","tool":"release","arguments":{"key":"k"}}}"#);
     agent.answer("1");
 }
@@ -48,7 +56,8 @@ fn subscriptions_are_each_connections_own_and_a_slow_reader_learns_what_it_misse
     let subscribe = r#"{"jsonrpc":"2.0","id":1,"method":"daemon.subscribe_events"}"#;
     let (mut watcher, mut slow) = (Agent::socket(&daemon.socket()), Agent::socket(&daemon.socket()));
     let id = serde_json::from_str::<Value>(&watcher.ask(subscribe)).expect("JSON")["result"].clone();
-    let foreign = slow.ask(&json!({ "jsonrpc": "2.0", "id": 2, "method": "daemon.unsubscribe_events", "params": [id] }).to_string());
+    let foreign = slow
+        .ask(&json!({ "jsonrpc": "2.0", "id": 2, "method": "daemon.unsubscribe_events", "params": [id] }).to_string());
     assert!(foreign.contains("\"result\":false"), "another connection's subscription is not there: {foreign}");
     let agent = daemon.agent("t");
     let attached = watcher.until(|line| line.contains("agent_attached"));
@@ -56,7 +65,8 @@ fn subscriptions_are_each_connections_own_and_a_slow_reader_learns_what_it_misse
     watcher.until(|line| line.contains("server_ready"));
     drop(agent);
     watcher.until(|line| line.contains("agent_left"));
-    let stopped = watcher.ask(&json!({ "jsonrpc": "2.0", "id": 3, "method": "daemon.unsubscribe_events", "params": [id] }).to_string());
+    let stopped = watcher
+        .ask(&json!({ "jsonrpc": "2.0", "id": 3, "method": "daemon.unsubscribe_events", "params": [id] }).to_string());
     assert!(stopped.contains("\"result\":true"), "{stopped}");
     // A flood of log lines for a reader that reads nothing for a while.
     slow.ask(r#"{"jsonrpc":"2.0","id":4,"method":"daemon.subscribe_logs","params":{"server":"t"}}"#);
@@ -65,7 +75,10 @@ fn subscriptions_are_each_connections_own_and_a_slow_reader_learns_what_it_misse
     flood.send_call("2", "hold", r#"{"key":"k"}"#);
     let mut second = daemon.agent("t");
     let message = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": "info", "data": "x".repeat(3_000) } }).to_string();
-    let frames = vec![message; 2_000].into_iter().chain([r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#.to_owned()]).collect::<Vec<_>>();
+    let frames = vec![message; 2_000]
+        .into_iter()
+        .chain([r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#.to_owned()])
+        .collect::<Vec<_>>();
     second.call("2", "raw", &json!({ "frames": frames }).to_string());
     slow.resume();
     let missed = slow.until(|line| line.contains("\"missed\":"));
@@ -85,7 +98,12 @@ fn commands_for_people_and_for_scripts() {
     assert!(text(&["call", "t", "echo", "a=1", "b=two"]).contains(r#""arguments":{"a":1,"b":"two"}"#));
     assert!(text(&["status"]).contains("ready"));
     assert!(text(&["logs"]).contains("trunkline is up"));
-    let mut call = command(daemon.folder()).args(["call", "t", "echo", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut call = command(daemon.folder())
+        .args(["call", "t", "echo", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
     call.stdin.take().expect("piped").write_all(b"{\"from\":\"stdin\"}").expect("sent");
     assert!(String::from_utf8_lossy(&call.wait_with_output().expect("waited").stdout).contains(r#"{"from":"stdin"}"#));
     for (words, code, why) in [
@@ -97,7 +115,11 @@ fn commands_for_people_and_for_scripts() {
     ] {
         let output = daemon.run(words);
         assert_eq!(output.status.code(), Some(code), "{words:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(why), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains(why),
+            "{words:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -127,16 +149,32 @@ fn check_names_every_problem_with_its_line() {
     let check = |text: &str| {
         std::fs::write(&file, text).expect("written");
         let output = trunkline(folder.path(), &["check", &file.display().to_string()]);
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout))
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout),
+        )
     };
     assert_eq!(check(&own_server("t", &[])).0, Some(0));
-    let (code, words) = check("[servers.a]\ncomand = \"x\"\n\n[servers.b]\ncommand = \"${env:TRUNKLINE_UNSET}\"\nurl = 3\n");
+    let (code, words) =
+        check("[servers.a]\ncomand = \"x\"\n\n[servers.b]\ncommand = \"${env:TRUNKLINE_UNSET}\"\nurl = 3\n");
     assert_eq!(code, Some(1));
-    let lines: Vec<_> = words.lines().map(|line| line.strip_prefix(&format!("{}:", file.display())).unwrap_or(line)).collect();
-    assert!(lines[0].starts_with("1: the server has no `command`") && lines[1].starts_with("2: unknown key `comand`") && lines[2].starts_with("6: `url` is not in this version"), "{lines:#?}");
-    assert!(check("[servers.b]\ncommand = \"${env:TRUNKLINE_UNSET}\"\n").1.contains(":2: server `b`: environment variable TRUNKLINE_UNSET is not set"));
+    let lines: Vec<_> =
+        words.lines().map(|line| line.strip_prefix(&format!("{}:", file.display())).unwrap_or(line)).collect();
+    assert!(
+        lines[0].starts_with("1: the server has no `command`")
+            && lines[1].starts_with("2: unknown key `comand`")
+            && lines[2].starts_with("6: `url` is not in this version"),
+        "{lines:#?}"
+    );
+    assert!(
+        check("[servers.b]\ncommand = \"${env:TRUNKLINE_UNSET}\"\n")
+            .1
+            .contains(":2: server `b`: environment variable TRUNKLINE_UNSET is not set")
+    );
     let missing = trunkline(folder.path(), &["check", "/nonesuch"]);
-    assert!(missing.status.code() == Some(1) && String::from_utf8_lossy(&missing.stderr).contains("cannot read /nonesuch"));
+    assert!(
+        missing.status.code() == Some(1) && String::from_utf8_lossy(&missing.stderr).contains("cannot read /nonesuch")
+    );
 }
 
 #[test]

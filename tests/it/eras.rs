@@ -11,7 +11,11 @@ fn a_modern_agent_on_a_modern_server() {
     let discovered = one.ask(&modern("\"d\"", "server/discover", ""));
     assert!(discovered.contains("\"x-odd\":1E5") && discovered.contains("\"id\":\"d\""), "{discovered}");
     let echoed = crate::support::text_of(&one.ask(&modern("1", "tools/call", r#""name":"echo","arguments":{}"#)));
-    assert_eq!(params_of(&echoed)["_meta"]["io.modelcontextprotocol/clientInfo"]["name"], "agent", "each request carries its own agent's _meta");
+    assert_eq!(
+        params_of(&echoed)["_meta"]["io.modelcontextprotocol/clientInfo"]["name"],
+        "agent",
+        "each request carries its own agent's _meta"
+    );
     // A subscription's notifications come to its owner, under its own id.
     two.send(&modern("\"s\"", "subscriptions/listen", r#""notifications":{"toolsListChanged":true}"#));
     let acknowledged = two.line();
@@ -27,7 +31,12 @@ fn a_legacy_agent_on_a_modern_only_server_is_refused() {
         let answer: Value = serde_json::from_str(&daemon.attach("m").ask(&legacy("{}"))).expect("JSON");
         assert_eq!(answer["error"]["code"], -32022);
         assert_eq!(answer["error"]["data"]["supported"][0], "2026-07-28");
-        assert!(answer["error"]["message"].as_str().is_some_and(|message| message.contains("`m`") && message.contains("modern only")), "{answer}");
+        assert!(
+            answer["error"]["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("`m`") && message.contains("modern only")),
+            "{answer}"
+        );
     }
 }
 
@@ -39,7 +48,11 @@ fn an_agent_that_probes_a_legacy_server_falls_back() {
         let refused: Value = serde_json::from_str(&agent.ask(&modern("0", "server/discover", ""))).expect("JSON");
         assert_eq!(refused["error"]["code"], -32601, "{refused}");
         let other: Value = serde_json::from_str(&agent.ask(&modern("0", "tools/list", ""))).expect("JSON");
-        assert_eq!((other["error"]["code"].as_i64(), other["error"]["data"]["supported"][0].as_str()), (Some(-32022), Some("2025-11-25")), "{other}");
+        assert_eq!(
+            (other["error"]["code"].as_i64(), other["error"]["data"]["supported"][0].as_str()),
+            (Some(-32022), Some("2025-11-25")),
+            "{other}"
+        );
         agent.greet("{}");
         assert!(agent.call("3", "echo", "{}").contains("content"), "in full, in the era that both speak");
     }
@@ -49,7 +62,10 @@ fn an_agent_that_probes_a_legacy_server_falls_back() {
 fn the_servers_own_refusal_of_discover_is_passed_on() {
     let daemon = Daemon::start(&own_server("l", &[]));
     let refused = daemon.attach("l").ask(&modern("\"x\"", "server/discover", ""));
-    assert_eq!(refused, r#"{"jsonrpc":"2.0","id":"x","error":{"code":-32601,"message":"no such method","data":{"n":12345678901234567890123,"method":"server/discover"}}}"#);
+    assert_eq!(
+        refused,
+        r#"{"jsonrpc":"2.0","id":"x","error":{"code":-32601,"message":"no such method","data":{"n":12345678901234567890123,"method":"server/discover"}}}"#
+    );
 }
 
 #[test]
@@ -75,7 +91,10 @@ fn each_agent_gets_the_version_that_it_asked_for() {
     let daemon = Daemon::start(&own_server("s", &[]));
     for version in ["2024-11-05", "2025-11-25", "2099-01-01"] {
         let answer = daemon.attach("s").ask(&legacy("{}").replace("2025-06-18", version));
-        assert!(answer.contains(&format!("\"protocolVersion\":\"{version}\"")) && id_of(&answer).as_deref() == Some("1"), "{answer}");
+        assert!(
+            answer.contains(&format!("\"protocolVersion\":\"{version}\"")) && id_of(&answer).as_deref() == Some("1"),
+            "{answer}"
+        );
     }
 }
 

@@ -38,7 +38,11 @@ fn a_line_without_an_end_is_cut_at_the_cap() {
 fn malformed_messages_are_answered_and_the_session_goes_on() {
     let daemon = small();
     let mut agent = daemon.agent("t");
-    let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"a":{}{}}}}}"#, "[".repeat(20_000), "]".repeat(20_000));
+    let deep = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"a":{}{}}}}}"#,
+        "[".repeat(20_000),
+        "]".repeat(20_000)
+    );
     for (frame, code, why) in [
         ("{\"jsonrpc\":\"2.0\",\"id\":1,".as_bytes(), -32700, "not valid JSON"),
         (b"{\"id\":\"\xff\",\"method\":\"x\"}", -32700, "not valid UTF-8"),
@@ -82,7 +86,9 @@ fn an_agent_that_never_reads_is_dropped_alone() {
         }
         assert_eq!(id_of(&other.call(&last.to_string(), "echo", "{}")), Some(last.to_string()), "the other goes on");
     }
-    eventually("the deaf one is gone", || daemon.status()["sessions"].as_array().is_some_and(|sessions| sessions.len() == 1));
+    eventually("the deaf one is gone", || {
+        daemon.status()["sessions"].as_array().is_some_and(|sessions| sessions.len() == 1)
+    });
     assert!(daemon.log().contains("agent does not read"), "{}", daemon.log());
 }
 
@@ -108,7 +114,9 @@ fn agents_that_come_and_go_leave_nothing() {
     for _ in 0..10 {
         drop(round(100));
     }
-    eventually("they are gone too", || daemon.status()["sessions"].as_array().is_some_and(|sessions| sessions.len() == 1));
+    eventually("they are gone too", || {
+        daemon.status()["sessions"].as_array().is_some_and(|sessions| sessions.len() == 1)
+    });
     eventually("descriptors are back", || descriptors() <= before);
     assert!(resident_kib(daemon.pid()) < memory + 2_048, "memory came back to {memory} KiB");
     assert_eq!(id_of(&stays.call("1", "echo", "{}")).as_deref(), Some("1"));

@@ -14,7 +14,8 @@ const CALLS_EACH: u64 = 2_000;
 fn fifty_agents_with_the_same_ids_and_tokens() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let agents: Vec<_> = (0..AGENTS).map(|_| daemon.agent("t")).collect();
-    let workers: Vec<_> = agents.into_iter().enumerate().map(|(own, agent)| thread::spawn(move || work(agent, own))).collect();
+    let workers: Vec<_> =
+        agents.into_iter().enumerate().map(|(own, agent)| thread::spawn(move || work(agent, own))).collect();
     let mut pids: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("no panic")).collect();
     pids.dedup();
     assert_eq!(pids.len(), 1, "one child");
@@ -31,7 +32,10 @@ fn work(mut agent: Agent, own: usize) -> u64 {
         }
         for id in first..=last {
             let progress = params_of(&agent.line());
-            assert_eq!((progress["mark"].as_str(), &progress["progressToken"]), (Some(format!("{own}/{id}").as_str()), &Value::from(1)));
+            assert_eq!(
+                (progress["mark"].as_str(), &progress["progressToken"]),
+                (Some(format!("{own}/{id}").as_str()), &Value::from(1))
+            );
             let answer = agent.line();
             assert_eq!((id_of(&answer), text_of(&answer)), (Some(id.to_string()), format!("\"{own}/{id}\"")));
         }
@@ -76,7 +80,11 @@ fn step() -> impl Strategy<Value = Step> {
 #[test]
 fn random_interleavings_never_cross() {
     let daemon = Daemon::start(&own_server("t", &[]));
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() });
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     let result = runner.run(&prop::collection::vec(step(), 1..60), |steps| {
         interleave(&daemon, &steps);
         Ok(())
@@ -111,7 +119,9 @@ fn interleave(daemon: &Daemon, steps: &[Step]) {
             Step::Cancel(who) => {
                 let Actor { agent, held, .. } = &mut actors[*who];
                 if let Some(id) = held.last() {
-                    agent.send(&format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#));
+                    agent.send(&format!(
+                        r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
+                    ));
                 }
             }
             Step::Leave(who) => actors[*who] = actor(),
@@ -120,7 +130,11 @@ fn interleave(daemon: &Daemon, steps: &[Step]) {
     for (who, Actor { agent, next, held }) in actors.iter_mut().enumerate() {
         agent.send_call(&next.to_string(), "release", &format!(r#"{{"key":"{who}"}}"#));
         for id in held {
-            assert_eq!(text_of(&agent.answer(&id.to_string())), who.to_string(), "a held call ends with its own answer");
+            assert_eq!(
+                text_of(&agent.answer(&id.to_string())),
+                who.to_string(),
+                "a held call ends with its own answer"
+            );
         }
         assert_eq!(text_of(&agent.answer(&next.to_string())), "released");
     }
@@ -133,15 +147,23 @@ fn a_cancellation_names_the_servers_id_and_leaving_cancels_only_ones_own() {
     stays.send_call("1", "hold", r#"{"key":"stays"}"#);
     leaves.send_call("1", "hold", r#"{"key":"leaves"}"#);
     let held = |watcher: &mut Agent, key: &str| -> Option<String> {
-        let seen: Vec<String> = serde_json::from_str(&text_of(&watcher.call("7", "seen", r#"{"what":"\"hold\""}"#))).expect("JSON");
+        let seen: Vec<String> =
+            serde_json::from_str(&text_of(&watcher.call("7", "seen", r#"{"what":"\"hold\""}"#))).expect("JSON");
         seen.iter().find(|frame| frame.contains(key)).and_then(|frame| id_of(frame))
     };
-    crate::support::eventually("both calls arrived", || held(&mut watcher, "leaves").is_some() && held(&mut watcher, "stays").is_some());
+    crate::support::eventually("both calls arrived", || {
+        held(&mut watcher, "leaves").is_some() && held(&mut watcher, "stays").is_some()
+    });
     let id = held(&mut watcher, "leaves").expect("held");
     drop(leaves);
     let mut cancelled = Vec::new();
     crate::support::eventually("the call of the agent that left is cancelled", || {
-        cancelled = serde_json::from_str::<Vec<String>>(&text_of(&watcher.call("8", "seen", r#"{"what":"notifications/cancelled"}"#))).expect("JSON");
+        cancelled = serde_json::from_str::<Vec<String>>(&text_of(&watcher.call(
+            "8",
+            "seen",
+            r#"{"what":"notifications/cancelled"}"#,
+        )))
+        .expect("JSON");
         !cancelled.is_empty()
     });
     assert_eq!(cancelled.len(), 1);
@@ -156,23 +178,39 @@ fn log_levels_and_messages_are_each_agents_own() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let (mut loud, mut quiet, mut other) = (daemon.agent("t"), daemon.agent("t"), daemon.agent("t"));
     for (agent, level) in [(&mut loud, "debug"), (&mut quiet, "error")] {
-        let answer = agent.ask(&format!(r#"{{"jsonrpc":"2.0","id":3,"method":"logging/setLevel","params":{{"level":"{level}"}}}}"#));
+        let answer = agent
+            .ask(&format!(r#"{{"jsonrpc":"2.0","id":3,"method":"logging/setLevel","params":{{"level":"{level}"}}}}"#));
         assert!(answer.contains("\"result\":{}"), "{answer}");
     }
-    let levels: Vec<String> = serde_json::from_str(&text_of(&loud.call("4", "seen", r#"{"what":"logging/setLevel"}"#))).expect("JSON");
-    assert!(levels.iter().all(|frame| params_of(frame)["level"] == "debug"), "the server logs at the finest level asked for: {levels:?}");
-    let log = |level: &str| serde_json::json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": level, "data": level } }).to_string();
+    let levels: Vec<String> =
+        serde_json::from_str(&text_of(&loud.call("4", "seen", r#"{"what":"logging/setLevel"}"#))).expect("JSON");
+    assert!(
+        levels.iter().all(|frame| params_of(frame)["level"] == "debug"),
+        "the server logs at the finest level asked for: {levels:?}"
+    );
+    let log = |level: &str| {
+        serde_json::json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": level, "data": level } }).to_string()
+    };
     // In mid-call: the caller's. Behind the answer, with nothing in flight: everybody's, at their level.
     let frames = serde_json::json!({ "frames": [log("debug"), r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#, log("info"), log("error")] }).to_string();
     loud.send_call("5", "raw", &frames);
-    let seen: Vec<_> = (0..4).map(|_| loud.line()).map(|line| params_of(&line)["data"].as_str().map(str::to_owned)).collect();
+    let seen: Vec<_> =
+        (0..4).map(|_| loud.line()).map(|line| params_of(&line)["data"].as_str().map(str::to_owned)).collect();
     assert_eq!(seen, [Some("debug".into()), None, Some("info".into()), Some("error".into())]);
     assert_eq!(params_of(&quiet.line())["data"], "error");
-    assert_eq!((params_of(&other.line())["data"].clone(), params_of(&other.line())["data"].clone()), ("info".into(), "error".into()), "no level set: info, once another set one");
+    assert_eq!(
+        (params_of(&other.line())["data"].clone(), params_of(&other.line())["data"].clone()),
+        ("info".into(), "error".into()),
+        "no level set: info, once another set one"
+    );
     // With two callers in flight a message is nobody's.
     quiet.send_call("6", "hold", r#"{"key":"k"}"#);
     other.send_call("6", "hold", r#"{"key":"k"}"#);
-    let answer = loud.call("7", "raw", &frames.replace("\"frames\":[", &format!("\"frames\":[{},", Value::from(log("emergency")))));
+    let answer = loud.call(
+        "7",
+        "raw",
+        &frames.replace("\"frames\":[", &format!("\"frames\":[{},", Value::from(log("emergency")))),
+    );
     assert!(answer.contains("\"id\":7"));
     loud.call("8", "release", r#"{"key":"k"}"#);
     assert_eq!(id_of(&quiet.line()).as_deref(), Some("6"), "nothing came before the answer");
@@ -183,20 +221,31 @@ fn log_levels_and_messages_are_each_agents_own() {
 fn updates_reach_subscribers_only_and_subscriptions_are_counted() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let (mut one, mut two, mut none) = (daemon.agent("t"), daemon.agent("t"), daemon.agent("t"));
-    let request = |method: &str| format!(r#"{{"jsonrpc":"2.0","id":4,"method":"resources/{method}","params":{{"uri":"test://a"}}}}"#);
+    let request = |method: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":4,"method":"resources/{method}","params":{{"uri":"test://a"}}}}"#)
+    };
     for agent in [&mut one, &mut two] {
         agent.ask(&request("subscribe"));
     }
     let update = |agent: &mut Agent, mark: u32| {
         let updated = serde_json::json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": { "uri": "test://a", "mark": mark } });
-        agent.call("5", "raw", &serde_json::json!({ "frames": [updated.to_string(), r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#] }).to_string());
+        agent.call(
+            "5",
+            "raw",
+            &serde_json::json!({ "frames": [updated.to_string(), r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#] })
+                .to_string(),
+        );
     };
     update(&mut none, 1);
     assert_eq!((params_of(&one.line())["mark"].clone(), params_of(&two.line())["mark"].clone()), (1.into(), 1.into()));
     assert!(one.ask(&request("unsubscribe")).contains("\"result\":{}"));
     update(&mut none, 2);
     assert_eq!(params_of(&two.line())["mark"], 2);
-    let unsubscribed = |agent: &mut Agent| serde_json::from_str::<Vec<String>>(&text_of(&agent.call("6", "seen", r#"{"what":"resources/unsubscribe"}"#))).expect("JSON").len();
+    let unsubscribed = |agent: &mut Agent| {
+        serde_json::from_str::<Vec<String>>(&text_of(&agent.call("6", "seen", r#"{"what":"resources/unsubscribe"}"#)))
+            .expect("JSON")
+            .len()
+    };
     assert_eq!(unsubscribed(&mut none), 0, "another still wants it");
     assert!(one.call("7", "echo", "{}").contains("\"id\":7"), "and no update came in between");
     drop(two);
@@ -210,7 +259,11 @@ fn list_changed_reaches_everybody() {
     let mut all = all;
     all.ask(r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#);
     let changed = r#"{"jsonrpc":"2.0","x":1,"method":"notifications/tools/list_changed"}"#;
-    one.call("1", "raw", &serde_json::json!({ "frames": [changed, r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#] }).to_string());
+    one.call(
+        "1",
+        "raw",
+        &serde_json::json!({ "frames": [changed, r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#] }).to_string(),
+    );
     assert_eq!(two.line(), changed);
     assert_eq!(all.line(), changed);
 }

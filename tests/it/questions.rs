@@ -16,9 +16,15 @@ fn agent(daemon: &Daemon, capabilities: &str) -> Agent {
 fn a_question_reaches_its_agent_and_the_answer_its_server() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agents = [agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES)];
-    for (round, method) in ["roots/list", "sampling/createMessage", "elicitation/create", "x/unknown"].into_iter().enumerate() {
+    for (round, method) in
+        ["roots/list", "sampling/createMessage", "elicitation/create", "x/unknown"].into_iter().enumerate()
+    {
         let asker = round % 2;
-        agents[asker].send_call("1", "ask", &json!({ "id": "q\"1", "method": method, "params": { "n": 1 } }).to_string());
+        agents[asker].send_call(
+            "1",
+            "ask",
+            &json!({ "id": "q\"1", "method": method, "params": { "n": 1 } }).to_string(),
+        );
         let question = agents[asker].line();
         assert!(question.contains(method), "{question}");
         let id = id_of(&question).expect("an id");
@@ -37,8 +43,16 @@ fn with_two_callers_it_is_refused_never_guessed() {
     let (mut one, mut two) = (agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES));
     two.send_call("1", "hold", r#"{"key":"k"}"#);
     crate::support::eventually("the other call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
-    let answer: Value = serde_json::from_str(&text_of(&one.call("1", "ask", r#"{"id":1,"method":"sampling/createMessage","params":{}}"#))).expect("JSON");
-    assert!(answer["error"]["message"].as_str().is_some_and(|message| message.contains("cannot tell which agent")), "{answer}");
+    let answer: Value = serde_json::from_str(&text_of(&one.call(
+        "1",
+        "ask",
+        r#"{"id":1,"method":"sampling/createMessage","params":{}}"#,
+    )))
+    .expect("JSON");
+    assert!(
+        answer["error"]["message"].as_str().is_some_and(|message| message.contains("cannot tell which agent")),
+        "{answer}"
+    );
     assert_eq!(daemon.server("t")["ambiguous_request"], "sampling/createMessage");
     // A call that was cancelled, but not answered, may still be the one that asks.
     two.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
@@ -58,13 +72,19 @@ fn an_agent_that_leaves_answers_nothing_and_the_server_learns_it() {
     leaves.send_call("1", "ask", r#"{"id":"gone?","method":"elicitation/create","params":{}}"#);
     leaves.line();
     drop(leaves);
-    crate::support::eventually("the server is told", || text_of(&stays.call("2", "seen", r#"{"what":"the agent that was asked left"}"#)).contains("gone?"));
+    crate::support::eventually("the server is told", || {
+        text_of(&stays.call("2", "seen", r#"{"what":"the agent that was asked left"}"#)).contains("gone?")
+    });
 }
 
 #[test]
 fn agents_that_promise_other_things_do_not_share_a_process() {
     let daemon = Daemon::start(&own_server("t", &[]));
-    let (mut plain, mut sampling, mut same) = (agent(&daemon, "{}"), agent(&daemon, r#"{"sampling":{}, "x":{"n":1}}"#), agent(&daemon, r#"{ "x":{"n":1},"sampling":{} }"#));
+    let (mut plain, mut sampling, mut same) = (
+        agent(&daemon, "{}"),
+        agent(&daemon, r#"{"sampling":{}, "x":{"n":1}}"#),
+        agent(&daemon, r#"{ "x":{"n":1},"sampling":{} }"#),
+    );
     let (first, second, third) = (plain.server_pid(), sampling.server_pid(), same.server_pid());
     assert!(first != second && second == third, "{first} {second} {third}");
     let promised = text_of(&same.call("1", "seen", r#"{"what":"\"initialize\""}"#));
@@ -77,7 +97,9 @@ fn a_question_outside_of_any_call_is_refused() {
     let mut one = agent(&daemon, CAPABILITIES);
     let late = json!({ "jsonrpc": "2.0", "id": "late", "method": "roots/list" }).to_string();
     one.call("1", "raw", &json!({ "frames": [r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#, late] }).to_string());
-    crate::support::eventually("the server is told", || text_of(&one.call("2", "seen", r#"{"what":"cannot tell which agent"}"#)).contains("late"));
+    crate::support::eventually("the server is told", || {
+        text_of(&one.call("2", "seen", r#"{"what":"cannot tell which agent"}"#)).contains("late")
+    });
 }
 
 #[test]

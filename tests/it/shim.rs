@@ -28,7 +28,10 @@ fn it_attaches_with_its_folder_and_name_and_exits_0_when_its_input_closes() {
     shim.greet("{}");
     let session = daemon.status()["sessions"][0].clone();
     let folder = daemon.folder().canonicalize().expect("there");
-    assert_eq!((session["name"].clone(), session["cwd"].clone(), session["era"].clone()), ("me".into(), folder.display().to_string().into(), "legacy".into()));
+    assert_eq!(
+        (session["name"].clone(), session["cwd"].clone(), session["era"].clone()),
+        ("me".into(), folder.display().to_string().into(), "legacy".into())
+    );
     assert_eq!(session["pid"], shim.child_id());
     shim.send_call("2", "echo", "{}");
     shim.close_input();
@@ -46,7 +49,9 @@ fn a_shim_whose_agent_was_killed_cancels_its_calls_at_once() {
     shim.send_call("2", "hold", r#"{"key":"k"}"#);
     eventually("it is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
     drop(shim);
-    eventually("it is cancelled", || text_of(&watcher.call("3", "seen", r#"{"what":"notifications/cancelled"}"#)).contains("the agent left"));
+    eventually("it is cancelled", || {
+        text_of(&watcher.call("3", "seen", r#"{"what":"notifications/cancelled"}"#)).contains("the agent left")
+    });
 }
 
 #[test]
@@ -55,7 +60,11 @@ fn what_cannot_work_is_said_in_one_line() {
     let broken = daemon.run(&["connect", "x"]);
     assert_eq!(broken.status.code(), Some(1));
     let words = String::from_utf8_lossy(&broken.stderr);
-    assert!(words.contains("the daemon did not start") && words.contains("config.toml:2: expected a string, found a number"), "{words}");
+    assert!(
+        words.contains("the daemon did not start")
+            && words.contains("config.toml:2: expected a string, found a number"),
+        "{words}"
+    );
     let daemon = Daemon::start(&own_server("t", &[]));
     let unknown = daemon.run(&["connect", "tt"]);
     assert_eq!(unknown.status.code(), Some(1));

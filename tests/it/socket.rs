@@ -55,7 +55,10 @@ fn another_user_is_refused() {
     for (path, mode) in [(daemon.folder().to_owned(), 0o755), (run, 0o755), (daemon.socket(), 0o666)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("opened up");
     }
-    let script = format!("import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect({:?})\ns.sendall(b'{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"daemon.status\"}}\\n')\ntry: print(len(s.recv(100)))\nexcept ConnectionResetError: print(0)", daemon.socket());
+    let script = format!(
+        "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect({:?})\ns.sendall(b'{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"daemon.status\"}}\\n')\ntry: print(len(s.recv(100)))\nexcept ConnectionResetError: print(0)",
+        daemon.socket()
+    );
     let mut other = std::process::Command::new("python3");
     std::os::unix::process::CommandExt::uid(&mut other, 12345);
     let output = other.args(["-c", &script]).env("PYTHONDONTWRITEBYTECODE", "1").output().expect("python3 starts");
@@ -83,7 +86,13 @@ fn a_second_daemon_says_who_runs_and_a_stale_socket_is_taken_over() {
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains(&format!("already running (pid {})", daemon.pid())));
     assert!(UnixStream::connect(daemon.socket()).is_ok(), "the loser leaves the socket alone");
-    assert!(std::process::Command::new("kill").args(["-9", &daemon.pid().to_string()]).status().expect("kill runs").success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-9", &daemon.pid().to_string()])
+            .status()
+            .expect("kill runs")
+            .success()
+    );
     eventually("it is dead", || UnixStream::connect(daemon.socket()).is_err());
     assert!(daemon.socket().exists(), "stale");
     let mut next = command(daemon.folder()).arg("run").stderr(Stdio::null()).spawn().expect("starts");
@@ -96,8 +105,11 @@ fn a_second_daemon_says_who_runs_and_a_stale_socket_is_taken_over() {
 fn a_hundred_runs_at_once_leave_one() {
     let daemon = Daemon::not_started(&own_server("t", &[]));
     let folder = daemon.folder().to_owned();
-    let runs: Vec<_> = (0..100).map(|_| command(&folder).arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts")).collect();
-    let waits: Vec<_> = runs.into_iter().map(|run| thread::spawn(move || run.wait_with_output().expect("waited"))).collect();
+    let runs: Vec<_> = (0..100)
+        .map(|_| command(&folder).arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts"))
+        .collect();
+    let waits: Vec<_> =
+        runs.into_iter().map(|run| thread::spawn(move || run.wait_with_output().expect("waited"))).collect();
     eventually("all but one have left", || waits.iter().filter(|wait| wait.is_finished()).count() == 99);
     let pid = daemon.status()["pid"].to_string();
     assert!(trunkline(&folder, &["shutdown"]).status.success());

@@ -2,32 +2,36 @@
 
 mod agent;
 mod daemon;
-pub mod peers;
+pub(crate) mod peers;
 
 use std::time::Duration;
 
-pub use agent::{Agent, id_of, legacy, modern, params_of, strip_id, text_of};
-pub use daemon::{Daemon, command, trunkline};
+pub(crate) use agent::{Agent, id_of, legacy, modern, params_of, strip_id, text_of};
+pub(crate) use daemon::{Daemon, command, trunkline};
 
 /// The longest that any test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The tests' own server, built by `cargo test` beside the program.
-pub fn test_server() -> String {
+pub(crate) fn test_server() -> String {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_trunkline"));
     let server = program.with_file_name("examples").join("test-server");
-    assert!(server.exists(), "{} is missing: run plain `cargo test`, which builds it, or `cargo build --examples`", server.display());
+    assert!(
+        server.exists(),
+        "{} is missing: run plain `cargo test`, which builds it, or `cargo build --examples`",
+        server.display()
+    );
     server.display().to_string()
 }
 
 /// Configuration of one server that is the tests' own.
-pub fn own_server(name: &str, words: &[&str]) -> String {
+pub(crate) fn own_server(name: &str, words: &[&str]) -> String {
     let words: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
     format!("[servers.{name}]\ncommand = {:?}\nargs = [\"--name={name}\", {}]\n", test_server(), words.join(", "))
 }
 
 /// Tries until it holds; says what did not when patience ends.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + PATIENCE;
     while !holds() {
         assert!(std::time::Instant::now() < end, "never came true: {what}");

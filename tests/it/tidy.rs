@@ -41,16 +41,31 @@ fn imports_go_down() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let codemap = fs::read_to_string(src.join("lib.rs")).expect("lib.rs");
     let floors = floors(&codemap);
-    let declared: Vec<_> = codemap.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    assert!(declared.iter().all(|module| floors.contains_key(*module)) && declared.len() == floors.len(), "the codemap names every module: {declared:?} {floors:?}");
+    let declared: Vec<_> =
+        codemap.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    assert!(
+        declared.iter().all(|module| floors.contains_key(*module)) && declared.len() == floors.len(),
+        "the codemap names every module: {declared:?} {floors:?}"
+    );
     let mut files = Vec::new();
     sources(&src, &mut files);
     let mut wrong = Vec::new();
     for file in files {
-        let module = file.strip_prefix(&src).expect("inside").iter().next().expect("a part").to_string_lossy().trim_end_matches(".rs").to_owned();
+        let module = file
+            .strip_prefix(&src)
+            .expect("inside")
+            .iter()
+            .next()
+            .expect("a part")
+            .to_string_lossy()
+            .trim_end_matches(".rs")
+            .to_owned();
         let Some(own) = floors.get(&module) else { continue };
         let text = fs::read_to_string(&file).expect("text");
-        for used in text.match_indices("crate::").filter_map(|(at, _)| text[at + 7..].split(|c: char| !c.is_alphanumeric() && c != '_').next()) {
+        for used in text
+            .match_indices("crate::")
+            .filter_map(|(at, _)| text[at + 7..].split(|c: char| !c.is_alphanumeric() && c != '_').next())
+        {
             let floor = floors.get(used).unwrap_or_else(|| panic!("{}: crate::{used} is no module", file.display()));
             if used != module && floor >= own {
                 wrong.push(format!("{}: {module} (floor {own}) imports {used} (floor {floor})", file.display()));

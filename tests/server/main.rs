@@ -3,6 +3,8 @@
 //! Its tools do what their names say, and never by themselves: a test holds a call open with `hold` and ends it with
 //! `release`, writes any bytes with `raw`, and reads what arrived with `seen`.
 
+#![allow(clippy::print_stderr, clippy::exit, reason = "a server of the tests writes and ends as it is told")]
+
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
 
@@ -89,7 +91,9 @@ impl Server {
         let Some(method) = message["method"].as_str() else { return self.answered(&id, frame) };
         let params = &message["params"];
         match method {
-            "initialize" if self.modern => send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32022,"message":"modern only","data":{{"supported":["2026-07-28"]}}}}}}"#)),
+            "initialize" if self.modern => send(&format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32022,"message":"modern only","data":{{"supported":["2026-07-28"]}}}}}}"#
+            )),
             "initialize" => self.initialize(&id, params),
             "server/discover" if self.silent_probe => Ok(()),
             "server/discover" if self.exit_on_probe => std::process::exit(1),
@@ -99,21 +103,42 @@ impl Server {
             "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => result(&id, &json!({})),
             "tools/list" => self.list_tools(&id, params),
             "prompts/list" => result(&id, &json!({ "prompts": [{ "name": "greet", "x-odd": [1] }] })),
-            "prompts/get" => result(&id, &json!({ "messages": [{ "role": "user", "content": { "type": "text", "text": params["name"] } }] })),
-            "resources/list" => result(&id, &json!({ "resources": [{ "uri": "test://shared", "name": "shared" }, { "uri": format!("test://{}/own", self.name), "name": "own" }] })),
-            "resources/templates/list" => result(&id, &json!({ "resourceTemplates": [{ "uriTemplate": format!("test://{}/item/{{id}}", self.name), "name": "item" }] })),
-            "resources/read" => result(&id, &json!({ "contents": [{ "uri": params["uri"], "text": format!("{} from {}", params["uri"].as_str().unwrap_or_default(), self.name) }] })),
-            "completion/complete" => result(&id, &json!({ "completion": { "values": [format!("{}:{}", self.name, params["ref"])] } })),
+            "prompts/get" => result(
+                &id,
+                &json!({ "messages": [{ "role": "user", "content": { "type": "text", "text": params["name"] } }] }),
+            ),
+            "resources/list" => result(
+                &id,
+                &json!({ "resources": [{ "uri": "test://shared", "name": "shared" }, { "uri": format!("test://{}/own", self.name), "name": "own" }] }),
+            ),
+            "resources/templates/list" => result(
+                &id,
+                &json!({ "resourceTemplates": [{ "uriTemplate": format!("test://{}/item/{{id}}", self.name), "name": "item" }] }),
+            ),
+            "resources/read" => result(
+                &id,
+                &json!({ "contents": [{ "uri": params["uri"], "text": format!("{} from {}", params["uri"].as_str().unwrap_or_default(), self.name) }] }),
+            ),
+            "completion/complete" => {
+                result(&id, &json!({ "completion": { "values": [format!("{}:{}", self.name, params["ref"])] } }))
+            }
             "subscriptions/listen" => send(&format!(
                 r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"notifications":{{"toolsListChanged":true}}}}}}"#
             )),
             "tools/call" => self.call(&id, params, frame),
-            _ => send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"no such method","data":{{"n":12345678901234567890123,"method":{}}}}}}}"#, message["method"])),
+            _ => send(&format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"no such method","data":{{"n":12345678901234567890123,"method":{}}}}}}}"#,
+                message["method"]
+            )),
         }
     }
 
     fn initialize(&self, id: &str, params: &Value) -> io::Result<()> {
-        let instructions = self.instructions.as_ref().map(|text| format!(r#","instructions":{}"#, Value::from(text.as_str()))).unwrap_or_default();
+        let instructions = self
+            .instructions
+            .as_ref()
+            .map(|text| format!(r#","instructions":{}"#, Value::from(text.as_str())))
+            .unwrap_or_default();
         send(&format!(
             r#"{{"jsonrpc":"2.0","result":{{"x-unknown":[1E5,12345678901234567890123],"protocolVersion":{},"capabilities":{{"x-cap":{{}},"tools":{{"listChanged":true}},"prompts":{{}},"resources":{{"subscribe":true}},"completions":{{}},"logging":{{}}}},"serverInfo":{{"name":"test","version":"1","x":null}}{instructions}}},"id":{id}}}"#,
             params["protocolVersion"]
@@ -121,10 +146,14 @@ impl Server {
     }
 
     fn list_tools(&self, id: &str, params: &Value) -> io::Result<()> {
-        let tool = |name: &str| json!({ "name": name, "x-odd": { "z": 1, "a": 2 }, "inputSchema": { "type": "object" } });
+        let tool =
+            |name: &str| json!({ "name": name, "x-odd": { "z": 1, "a": 2 }, "inputSchema": { "type": "object" } });
         let page = params["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap_or(0));
         if self.pages && page < 2 {
-            return result(id, &json!({ "tools": [tool(&format!("page{page}"))], "nextCursor": format!("{}", page + 1) }));
+            return result(
+                id,
+                &json!({ "tools": [tool(&format!("page{page}"))], "nextCursor": format!("{}", page + 1) }),
+            );
         }
         let names = ["echo", "raw"].into_iter().chain(self.extra_tools.iter().map(String::as_str));
         result(id, &json!({ "tools": names.map(tool).collect::<Vec<_>>() }))
@@ -183,9 +212,15 @@ impl Server {
                 eprintln!("leaving on request");
                 std::process::exit(i32::try_from(arguments["code"].as_i64().unwrap_or(1)).unwrap_or(1))
             }
-            "big" => text_result(id, &"x".repeat(usize::try_from(arguments["bytes"].as_u64().unwrap_or(0)).unwrap_or(0))),
+            "big" => {
+                text_result(id, &"x".repeat(usize::try_from(arguments["bytes"].as_u64().unwrap_or(0)).unwrap_or(0)))
+            }
             "seen" => {
-                let seen: Vec<_> = self.seen.iter().filter(|frame| frame.contains(&text("what")) && !frame.contains(r#""name":"seen""#)).collect();
+                let seen: Vec<_> = self
+                    .seen
+                    .iter()
+                    .filter(|frame| frame.contains(&text("what")) && !frame.contains(r#""name":"seen""#))
+                    .collect();
                 text_result(id, &json!(seen).to_string())
             }
             "state" => {

@@ -11,7 +11,7 @@ const STEPS: u64 = 5;
 
 /// What an agent saw.
 #[derive(Debug)]
-pub struct Seen {
+pub(super) struct Seen {
     pub server_pid: u64,
     pub calls: u32,
     pub progress: u64,
@@ -20,7 +20,7 @@ pub struct Seen {
 }
 
 /// A connection to the daemon, whatever it runs over.
-pub struct Agent<W> {
+pub(super) struct Agent<W> {
     pub replies: BufReader<Box<dyn Read + Send>>,
     pub requests: W,
     /// Before the tools' names: empty with one server, `example__` with all.
@@ -31,12 +31,19 @@ pub struct Agent<W> {
 
 impl<W: Write> Agent<W> {
     /// Does a day's work. Every agent uses the same ids and the same progress token.
-    pub fn work(mut self) -> anyhow::Result<Seen> {
+    pub(super) fn work(mut self) -> anyhow::Result<Seen> {
         let client = json!({ "name": format!("demo-agent-{}", self.own), "version": "1" });
-        self.request(1, "initialize", &json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client }))?;
+        self.request(
+            1,
+            "initialize",
+            &json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client }),
+        )?;
         self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))?;
         let listed = self.request(2, "tools/list", &json!({}))?;
-        ensure!(listed["result"]["tools"].as_array().is_some_and(|tools| tools.len() == 3), "not the demo's tools: {listed}");
+        ensure!(
+            listed["result"]["tools"].as_array().is_some_and(|tools| tools.len() == 3),
+            "not the demo's tools: {listed}"
+        );
         let (mut server_pid, mut times) = (0, Vec::new());
         for round in 0..ADDITIONS {
             let began = Instant::now();
@@ -61,16 +68,33 @@ impl<W: Write> Agent<W> {
         Ok(STEPS)
     }
 
-    fn call(&mut self, id: u32, tool: &str, arguments: &Value, progress: Option<&mut Vec<u64>>) -> anyhow::Result<Value> {
+    fn call(
+        &mut self,
+        id: u32,
+        tool: &str,
+        arguments: &Value,
+        progress: Option<&mut Vec<u64>>,
+    ) -> anyhow::Result<Value> {
         let name = format!("{}{tool}", self.prefix);
-        self.ask(id, "tools/call", &json!({ "name": name, "arguments": arguments, "_meta": { "progressToken": 1 } }), progress)
+        self.ask(
+            id,
+            "tools/call",
+            &json!({ "name": name, "arguments": arguments, "_meta": { "progressToken": 1 } }),
+            progress,
+        )
     }
 
     fn request(&mut self, id: u32, method: &str, params: &Value) -> anyhow::Result<Value> {
         self.ask(id, method, params, None)
     }
 
-    fn ask(&mut self, id: u32, method: &str, params: &Value, mut progress: Option<&mut Vec<u64>>) -> anyhow::Result<Value> {
+    fn ask(
+        &mut self,
+        id: u32,
+        method: &str,
+        params: &Value,
+        mut progress: Option<&mut Vec<u64>>,
+    ) -> anyhow::Result<Value> {
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))?;
         loop {
             let mut line = String::new();

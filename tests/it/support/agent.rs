@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-pub struct Agent {
+pub(crate) struct Agent {
     child: Option<Child>,
     socket: Option<UnixStream>,
     write: Option<Box<dyn Write + Send>>,
@@ -28,69 +28,74 @@ struct Paused {
 }
 
 impl Agent {
-    pub fn socket(path: &Path) -> Self {
+    pub(crate) fn socket(path: &Path) -> Self {
         let stream = UnixStream::connect(path).expect("connected");
         let (read, write) = (stream.try_clone().expect("cloned"), stream.try_clone().expect("cloned"));
         Self::over(None, Some(stream), Box::new(write), read)
     }
 
     /// A child process whose standard streams are the connection.
-    pub fn process(command: &mut Command) -> Self {
+    pub(crate) fn process(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
         let read = child.stdout.take().expect("piped");
         let write = child.stdin.take().expect("piped");
         Self::over(Some(child), None, Box::new(write), read)
     }
 
-    fn over(child: Option<Child>, socket: Option<UnixStream>, write: Box<dyn Write + Send>, read: impl Read + Send + 'static) -> Self {
+    fn over(
+        child: Option<Child>,
+        socket: Option<UnixStream>,
+        write: Box<dyn Write + Send>,
+        read: impl Read + Send + 'static,
+    ) -> Self {
         let paused = Arc::new(Paused::default());
         Self { child, socket, write: Some(write), lines: lines(read, paused.clone()), paused }
     }
 
     /// Stops reading, as an agent that is busy does.
-    pub fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         *self.paused.now.lock() = true;
     }
 
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         *self.paused.now.lock() = false;
         self.paused.changed.notify_all();
     }
 
-    pub fn send(&mut self, frame: &str) {
+    pub(crate) fn send(&mut self, frame: &str) {
         self.send_bytes(format!("{frame}\n").as_bytes());
     }
 
-    pub fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         self.try_send(bytes).expect("sent");
     }
 
-    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.write.as_mut().expect("open").write_all(bytes)
     }
 
     /// The next line, whatever it is.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("a line in time")
     }
 
     /// The next line, or `None` at the end.
-    pub fn next(&self) -> Option<String> {
+    pub(crate) fn next(&self) -> Option<String> {
         self.lines.recv_timeout(PATIENCE).ok()
     }
 
     /// Sends a request and returns the line that answers it, passing over what comes before.
-    pub fn ask(&mut self, frame: &str) -> String {
+    pub(crate) fn ask(&mut self, frame: &str) -> String {
         self.send(frame);
         self.answer(&id_of(frame).expect("a request has an id"))
     }
 
     /// The line that answers `id`, raw.
-    pub fn answer(&self, id: &str) -> String {
+    pub(crate) fn answer(&self, id: &str) -> String {
         self.until(|line| id_of(line).as_deref() == Some(id) && member(line, "method").is_none())
     }
 
-    pub fn until(&self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn until(&self, wanted: impl Fn(&str) -> bool) -> String {
         loop {
             let line = self.line();
             if wanted(&line) {
@@ -99,16 +104,16 @@ impl Agent {
         }
     }
 
-    pub fn call(&mut self, id: &str, tool: &str, arguments: &str) -> String {
+    pub(crate) fn call(&mut self, id: &str, tool: &str, arguments: &str) -> String {
         self.ask(&call(id, tool, arguments))
     }
 
-    pub fn send_call(&mut self, id: &str, tool: &str, arguments: &str) {
+    pub(crate) fn send_call(&mut self, id: &str, tool: &str, arguments: &str) {
         self.send(&call(id, tool, arguments));
     }
 
     /// The legacy handshake, with these capabilities.
-    pub fn greet(&mut self, capabilities: &str) -> String {
+    pub(crate) fn greet(&mut self, capabilities: &str) -> String {
         let answer = self.ask(&legacy(capabilities));
         assert!(answer.contains("protocolVersion"), "{answer}");
         self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
@@ -116,24 +121,24 @@ impl Agent {
     }
 
     /// The process id of the shared server behind a one-server view.
-    pub fn server_pid(&mut self) -> u64 {
+    pub(crate) fn server_pid(&mut self) -> u64 {
         let state: Value = serde_json::from_str(&text_of(&self.call("\"pid\"", "state", "{}"))).expect("JSON");
         state["pid"].as_u64().expect("a pid")
     }
 
-    pub fn child_id(&self) -> u32 {
+    pub(crate) fn child_id(&self) -> u32 {
         self.child.as_ref().expect("a process").id()
     }
 
     /// Closes the agent's side and leaves the other open.
-    pub fn close_input(&mut self) {
+    pub(crate) fn close_input(&mut self) {
         self.write = None;
         if let Some(socket) = &self.socket {
             socket.shutdown(std::net::Shutdown::Write).expect("shut down");
         }
     }
 
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.as_mut().expect("a process").wait().expect("waited")
     }
 }
@@ -168,16 +173,20 @@ fn lines(read: impl Read + Send + 'static, paused: Arc<Paused>) -> Receiver<Stri
 }
 
 fn call(id: &str, tool: &str, arguments: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"progressToken":1}}}}}}"#)
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"progressToken":1}}}}}}"#
+    )
 }
 
 /// An `initialize` with these capabilities, under the id 1.
-pub fn legacy(capabilities: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"2025-06-18","capabilities":{capabilities},"clientInfo":{{"name":"agent","version":"1"}}}}}}"#)
+pub(crate) fn legacy(capabilities: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"2025-06-18","capabilities":{capabilities},"clientInfo":{{"name":"agent","version":"1"}}}}}}"#
+    )
 }
 
 /// A request of the modern era; `members` stand in its `params` before `_meta`.
-pub fn modern(id: &str, method: &str, members: &str) -> String {
+pub(crate) fn modern(id: &str, method: &str, members: &str) -> String {
     let comma = if members.is_empty() { "" } else { "," };
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{members}{comma}"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"agent","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{{}}}}}}}}"#
@@ -190,22 +199,22 @@ fn member(line: &str, name: &str) -> Option<String> {
 }
 
 /// The raw id of a frame.
-pub fn id_of(line: &str) -> Option<String> {
+pub(crate) fn id_of(line: &str) -> Option<String> {
     member(line, "id")
 }
 
-pub fn params_of(line: &str) -> Value {
+pub(crate) fn params_of(line: &str) -> Value {
     serde_json::from_str(&member(line, "params").unwrap_or_default()).unwrap_or_default()
 }
 
 /// The text of a tool's result.
-pub fn text_of(line: &str) -> String {
+pub(crate) fn text_of(line: &str) -> String {
     let message: Value = serde_json::from_str(line).expect("JSON");
     message["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {line}")).to_owned()
 }
 
 /// A frame with `$ID` for its id, for comparing.
-pub fn strip_id(line: &str) -> String {
+pub(crate) fn strip_id(line: &str) -> String {
     match id_of(line) {
         Some(id) => line.replacen(&format!("\"id\":{id}"), "\"id\":$ID", 1),
         None => line.to_owned(),

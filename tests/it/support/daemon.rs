@@ -10,78 +10,83 @@ use tempfile::TempDir;
 
 use super::{Agent, eventually};
 
-pub struct Daemon {
+pub(crate) struct Daemon {
     folder: TempDir,
     child: Option<Child>,
 }
 
 /// The real program, with its places in `folder`.
-pub fn command(folder: &Path) -> Command {
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-    for (variable, place) in [("TRUNKLINE_CONFIG", "config.toml"), ("TRUNKLINE_SOCKET", "run/trunkline.sock"), ("TRUNKLINE_STATE_DIR", "state")] {
+    for (variable, place) in [
+        ("TRUNKLINE_CONFIG", "config.toml"),
+        ("TRUNKLINE_SOCKET", "run/trunkline.sock"),
+        ("TRUNKLINE_STATE_DIR", "state"),
+    ] {
         command.env(variable, folder.join(place));
     }
     command
 }
 
 /// Runs the program to its end.
-pub fn trunkline(folder: &Path, words: &[&str]) -> Output {
+pub(crate) fn trunkline(folder: &Path, words: &[&str]) -> Output {
     command(folder).args(words).stdin(Stdio::null()).output().expect("the program starts")
 }
 
 impl Daemon {
-    pub fn start(config: &str) -> Self {
+    pub(crate) fn start(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.toml"), config).expect("written");
         let log = fs::File::create(folder.path().join("daemon.log")).expect("created");
-        let child = command(folder.path()).arg("run").stdin(Stdio::null()).stderr(log).spawn().expect("the daemon starts");
+        let child =
+            command(folder.path()).arg("run").stdin(Stdio::null()).stderr(log).spawn().expect("the daemon starts");
         let daemon = Self { folder, child: Some(child) };
         eventually("the daemon listens", || UnixStream::connect(daemon.socket()).is_ok());
         daemon
     }
 
     /// Only a configuration: the daemon is for a shim to start.
-    pub fn not_started(config: &str) -> Self {
+    pub(crate) fn not_started(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.toml"), config).expect("written");
         Self { folder, child: None }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("run/trunkline.sock")
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    pub fn run(&self, words: &[&str]) -> Output {
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
         trunkline(self.folder(), words)
     }
 
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let output = self.run(&["status", "--json"]);
         assert!(output.status.success(), "status: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// The status of one server.
-    pub fn server(&self, name: &str) -> Value {
+    pub(crate) fn server(&self, name: &str) -> Value {
         let status = self.status();
         let servers = status["servers"].as_array().expect("servers").clone();
         servers.into_iter().find(|server| server["name"] == name).expect("the server")
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("daemon.log")).unwrap_or_default()
     }
 
     /// An agent of one server's view on the socket, not yet introduced.
-    pub fn attach(&self, server: &str) -> Agent {
+    pub(crate) fn attach(&self, server: &str) -> Agent {
         let mut agent = Agent::socket(&self.socket());
         let reply = agent.ask(&format!(r#"{{"jsonrpc":"2.0","id":"attach","method":"daemon.attach","params":{{"server":"{server}","client":"test"}}}}"#));
         assert!(reply.contains(r#""session":"#), "{reply}");
@@ -89,21 +94,21 @@ impl Daemon {
     }
 
     /// A legacy agent of one server's view, introduced.
-    pub fn agent(&self, server: &str) -> Agent {
+    pub(crate) fn agent(&self, server: &str) -> Agent {
         let mut agent = self.attach(server);
         agent.greet("{}");
         agent
     }
 
     /// A legacy agent of the all-servers view, introduced.
-    pub fn agent_of_all(&self) -> Agent {
+    pub(crate) fn agent_of_all(&self) -> Agent {
         let mut agent = Agent::socket(&self.socket());
         agent.greet("{}");
         agent
     }
 
     /// An agent behind the shim, not yet introduced.
-    pub fn shim(&self, words: &[&str]) -> Agent {
+    pub(crate) fn shim(&self, words: &[&str]) -> Agent {
         Agent::process(command(self.folder()).arg("connect").args(words).current_dir(self.folder()))
     }
 }
