@@ -7,6 +7,7 @@ mod connect;
 mod demo;
 mod logs;
 mod report;
+mod shim_args;
 mod start;
 
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use crate::ipc;
 use crate::paths::Places;
 use crate::retry::Backoff;
 use args::{Args, Command};
+use shim_args::ShimArgs;
 
 /// How long a daemon may take to end; it gives its servers up before that.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(20);
@@ -57,10 +59,16 @@ type Done = Result<ExitCode, Trouble>;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
-    let result = Places::find(args.places())
-        .map_err(|error| Trouble::Other(error.into()))
-        .and_then(|places| run(&args, &places));
+    let find = |named| Places::find(named).map_err(|error| Trouble::Other(error.into()));
+    let result = match ShimArgs::from_process() {
+        Some(shim) => {
+            find(shim.places()).and_then(|places| connect::run(&places, shim.server.as_deref(), shim.client.as_deref()))
+        }
+        None => {
+            let args = Args::parse();
+            find(args.places()).and_then(|places| run(&args, &places))
+        }
+    };
     match result {
         Ok(code) => code,
         // The reader of our output went away; that is its business.

@@ -20,6 +20,8 @@ use crate::wire::Frames;
 
 /// How long servers and agents have to end before the daemon leaves without them.
 const DRAIN: Duration = Duration::from_secs(10);
+/// A daemon never gives up accepting.
+const ACCEPT_PATIENCE: Duration = Duration::from_secs(1 << 30);
 /// Pauses after a failed accept: the first, and the longest.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
@@ -72,7 +74,7 @@ fn load(places: &Places) -> anyhow::Result<Config> {
 }
 
 async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTracker, stop: &CancellationToken) {
-    let fresh = || Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1, Duration::MAX / 4);
+    let fresh = || Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1, ACCEPT_PATIENCE);
     let mut backoff = fresh();
     loop {
         match listener.accept().await {

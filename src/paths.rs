@@ -14,7 +14,7 @@ pub struct Places {
 }
 
 /// What a command line may say of the places.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
     pub config: Option<PathBuf>,
     pub socket: Option<PathBuf>,

@@ -77,9 +77,16 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
             },
         }
     }
-    // Answers to what was asked before the end still go out; `daemon.shutdown` is answered so.
-    while let Ok(Some(answer)) = tokio::time::timeout(Duration::from_millis(200), calls.next()).await {
-        push(&outbox, answer).await;
+    // A script that closed its side after its last call still gets the answers.
+    let answers = async {
+        while let Some(answer) = calls.next().await {
+            push(&outbox, answer).await;
+        }
+    };
+    tokio::select! {
+        () = answers => {}
+        () = stop.cancelled() => {}
+        _ = &mut writing => return,
     }
     outbox.close();
     if tokio::time::timeout(Duration::from_secs(2), &mut writing).await.is_err() {

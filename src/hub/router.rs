@@ -89,7 +89,7 @@ impl Hub {
             return Routed::Done;
         };
         introduce(session, envelope.params.client_info);
-        session.set_class(class.clone());
+        session.begin(class.clone()).iter().for_each(|line| line.leave(session));
         let View::One(server) = &session.view else {
             session.send_text(&self.greeting(envelope.id, &class));
             return Routed::Done;

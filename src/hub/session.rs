@@ -143,10 +143,12 @@ impl Session {
         self.agent.lock().name.get_or_insert_with(|| name.to_owned());
     }
 
-    pub fn set_class(&self, class: Class) {
+    /// Begins a legacy session; returns the lines of an earlier handshake, which may have promised something else.
+    pub fn begin(&self, class: Class) -> Vec<Arc<Line>> {
         let mut state = self.state.lock();
         state.class = Some(class);
         state.spoke_modern = false;
+        std::mem::take(&mut state.lines)
     }
 
     /// How a request of this agent must be served; `None` before any handshake.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::level::Level;
@@ -72,8 +73,8 @@ pub(super) enum Whose {
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    pending: HashMap<u64, Pending>,
-    pub members: HashMap<SessionId, Member>,
+    pending: FxHashMap<u64, Pending>,
+    pub members: FxHashMap<SessionId, Member>,
     cancelled: VecDeque<u64>,
     /// The server's open requests, by its raw id: who was asked, under which id.
     pub asked: HashMap<Box<str>, (Arc<Session>, u64)>,

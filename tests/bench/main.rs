@@ -52,7 +52,7 @@ fn report(quick: bool) -> std::io::Result<()> {
     for (way, rate) in [peers::Way::Floor, peers::Way::Socket].iter().zip(&crowd) {
         println!("  {:<22} {rate:>12.0} {:>9.2}", way.name(), rate / crowd[0]);
     }
-    println!("daemon CPU a call: {cpu:.1} µs");
+    println!("CPU a call: floor {:.1} µs, daemon {:.1} µs", cpu[0], cpu[1]);
     println!("attach to first tools/list, warm: {:.3} ms", attach * 1e3);
     println!(
         "resident: daemon with 8 idle servers {:.1} MB, with 50 agents {:.1} MB, one shim {:.1} MB",

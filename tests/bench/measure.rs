@@ -28,7 +28,8 @@ pub(crate) struct Summary {
     pub large: Vec<f64>,
     /// Floor, socket.
     pub crowd: Vec<f64>,
-    pub cpu: f64,
+    /// Microseconds of CPU a call: floor, socket.
+    pub cpu: [f64; 2],
     pub attach: f64,
     /// MB: daemon idle with 8 servers, with 50 agents, one shim.
     pub memory: [f64; 3],
@@ -50,16 +51,20 @@ pub(crate) fn all(bench: &Bench, sizes: &Sizes) -> io::Result<Summary> {
     }
     drop(idle);
     let mut memory = [resident(daemon)?, 0.0, 0.0];
+    let attached = (0..CROWD).map(|_| bench.agent(Way::Socket)).collect::<io::Result<Vec<_>>>()?;
+    memory[1] = resident(daemon)?;
+    drop(attached);
     let mut agents = Way::ALL.map(|way| bench.agent(way));
     let mut latency = vec![(f64::MAX, f64::MAX); 4];
-    let (mut pipelined, mut large, mut cpu) = (vec![0.0f64; 4], vec![0.0f64; 4], f64::MAX);
+    let (mut pipelined, mut large, mut cpu) = (vec![0.0f64; 4], vec![0.0f64; 4], [f64::MAX; 2]);
     for _ in 0..sizes.rounds {
         for (way, agent) in agents.iter_mut().enumerate() {
             let agent = agent.as_mut().map_err(|error| io::Error::other(error.to_string()))?;
-            let before = cpu_seconds(daemon)?;
+            let measured = [(1, bench.floor.0.id()), (2, daemon)].into_iter().find(|(measured, _)| *measured == way);
+            let before = measured.map(|(_, pid)| cpu_seconds(pid)).transpose()?;
             let (p50, p99) = one_at_a_time(agent, sizes.calls)?;
-            if Way::ALL[way] == Way::Socket {
-                cpu = cpu.min((cpu_seconds(daemon)? - before) * 1e6 / sizes.calls as f64);
+            if let (Some((_, pid)), Some(before)) = (measured, before) {
+                cpu[way - 1] = cpu[way - 1].min((cpu_seconds(pid)? - before) * 1e6 / sizes.calls as f64);
             }
             latency[way] = (latency[way].0.min(p50), latency[way].1.min(p99));
             pipelined[way] = pipelined[way].max(in_flight(agent, sizes.calls * 2)?);
@@ -76,10 +81,7 @@ pub(crate) fn all(bench: &Bench, sizes: &Sizes) -> io::Result<Summary> {
     for _ in 0..sizes.rounds {
         for (way, best) in [Way::Floor, Way::Socket].iter().zip(&mut crowd) {
             let mut agents = (0..CROWD).map(|_| bench.agent(*way)).collect::<io::Result<Vec<_>>>()?;
-            *best = best.max(together(&mut agents, sizes.calls / 40)?);
-            if *way == Way::Socket {
-                memory[1] = resident(daemon)?;
-            }
+            *best = best.max(together(&mut agents, sizes.calls / 10)?);
         }
     }
     let attach = (0..sizes.calls / 20).map(|_| attach(bench)).collect::<io::Result<Vec<_>>>()?;

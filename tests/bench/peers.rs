@@ -43,7 +43,7 @@ impl Drop for Owned {
 /// The running processes that are measured.
 pub(crate) struct Bench {
     pub daemon: Owned,
-    _floor: Owned,
+    pub floor: Owned,
     folder: PathBuf,
 }
 
@@ -57,7 +57,7 @@ impl Bench {
         fs::write(folder.join("config.toml"), config)?;
         let daemon = trunkline(folder).arg("run").env("TRUNKLINE_LOG", "error").spawn().map(Owned)?;
         let floor = Command::new(own).arg("floor").arg(folder.join("floor.sock")).spawn().map(Owned)?;
-        let bench = Self { daemon, _floor: floor, folder: folder.to_owned() };
+        let bench = Self { daemon, floor, folder: folder.to_owned() };
         bench.wait_for("run/trunkline.sock")?;
         bench.wait_for("floor.sock")?;
         Ok(bench)

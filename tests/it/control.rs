@@ -51,6 +51,16 @@ fn one_slow_call_does_not_hold_the_next_up() {
 }
 
 #[test]
+fn a_script_that_closed_its_side_still_gets_its_answers() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut agent = Agent::socket(&daemon.socket());
+    agent.send(r#"{"jsonrpc":"2.0","id":1,"method":"daemon.call_tool","params":{"server":"t","tool":"echo"}}"#);
+    agent.close_input();
+    assert!(agent.answer("1").contains("content"));
+    assert_eq!(agent.next(), None, "and then the connection ends");
+}
+
+#[test]
 fn subscriptions_are_each_connections_own_and_a_slow_reader_learns_what_it_missed() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let subscribe = r#"{"jsonrpc":"2.0","id":1,"method":"daemon.subscribe_events"}"#;

@@ -92,6 +92,15 @@ fn agents_that_promise_other_things_do_not_share_a_process() {
 }
 
 #[test]
+fn a_second_handshake_counts_from_then_on() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut one = agent(&daemon, "{}");
+    let plain = one.server_pid();
+    one.greet(CAPABILITIES);
+    assert_ne!(one.server_pid(), plain, "what the server was promised is what the agent promised last");
+}
+
+#[test]
 fn a_question_outside_of_any_call_is_refused() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut one = agent(&daemon, CAPABILITIES);

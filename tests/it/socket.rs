@@ -120,6 +120,14 @@ fn a_hundred_runs_at_once_leave_one() {
 }
 
 #[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let daemon = Daemon::start("");
+    let agent = Agent::socket(&daemon.socket());
+    assert!(agent.line().contains("no message within 10s"));
+    assert_eq!(agent.next(), None);
+}
+
+#[test]
 fn the_first_message_decides_and_nonsense_is_refused() {
     let daemon = Daemon::start(&own_server("t", &[]));
     for (first, why) in [
