@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
@@ -18,17 +20,18 @@ pub(super) fn run(places: &Places, server: Option<&str>, client: Option<&str>) -
     let (mut from_daemon, mut to_daemon) = start::connect(places)?;
     attach(&mut from_daemon, &mut to_daemon, server, client)?;
     let (mut stdin, mut stdout) = raw_stdio()?;
-    let (closed, is_closed) = std::sync::mpsc::channel();
+    let agent_is_done = Arc::new(AtomicBool::new(false));
+    let (done, mut chunk) = (agent_is_done.clone(), vec![0; CHUNK]);
     std::thread::spawn(move || {
-        let sent = pump(&mut stdin, &mut to_daemon);
+        let sent = pump(&mut stdin, &mut to_daemon, &mut chunk);
         // Told before the daemon can hang up in answer.
-        let _main_thread_is_done = closed.send(());
+        done.store(true, Ordering::Release);
         if sent.is_ok() {
             finish(to_daemon);
         }
     });
-    match pump(&mut from_daemon, &mut stdout) {
-        Ok(()) if is_closed.try_recv().is_ok() => Ok(ExitCode::SUCCESS),
+    match pump(&mut from_daemon, &mut stdout, &mut vec![0; CHUNK]) {
+        Ok(()) if agent_is_done.load(Ordering::Acquire) => Ok(ExitCode::SUCCESS),
         Ok(()) => {
             complain("the daemon closed the connection; `trunkline logs` or its log file may say why");
             Ok(ExitCode::FAILURE)
@@ -73,10 +76,9 @@ fn finish(_to_daemon: crate::ipc::ClientStream) {
     std::process::exit(0);
 }
 
-fn pump(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
-    let mut chunk = vec![0; CHUNK];
+fn pump(from: &mut impl Read, to: &mut impl Write, chunk: &mut [u8]) -> io::Result<()> {
     loop {
-        match from.read(&mut chunk) {
+        match from.read(chunk) {
             Ok(0) => return Ok(()),
             Ok(length) => to.write_all(&chunk[..length])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

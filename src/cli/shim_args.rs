@@ -73,10 +73,8 @@ mod tests {
     fn by_clap(words: &[&str]) -> Option<(Option<String>, Option<String>, Named)> {
         let args = Args::try_parse_from(std::iter::once(&"trunkline").chain(words)).ok()?;
         let places = args.places();
-        match args.command {
-            Command::Connect { server, client } if !args.json => Some((server, client, places)),
-            _ => None,
-        }
+        let Command::Connect { server, client } = args.command else { return None };
+        (!args.json).then_some((server, client, places))
     }
 
     #[test]

@@ -33,6 +33,9 @@ const PASSED_ON_WINDOWS: [&str; 12] = [
 ];
 /// How long a server has to end after its standard input closed, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
+/// How much a pipe to or from a server holds, in bytes.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 256 * 1024;
 /// Longest line of standard error read as one.
 const STDERR_LINE: u64 = 16 * 1024;
 
@@ -104,6 +107,8 @@ impl Child {
         let (Some(stdin), Some(stdout), Some(stderr), Some(pid)) = streams else {
             return Err(SpawnError::Streams(program));
         };
+        #[cfg(target_os = "linux")]
+        widen(&stdin, &stdout);
         Ok((Self { inner, pid }, Streams { stdin, stdout, stderr }))
     }
 
@@ -134,6 +139,16 @@ impl Child {
     fn signal_group(&self, signal: i32) {
         if let Err(error) = self.inner.signal(signal) {
             tracing::debug!(pid = self.pid, %error, "cannot signal the process group");
+        }
+    }
+}
+
+/// Lets large messages pass in fewer turns. A user who has used up the system's allowance keeps the usual size.
+#[cfg(target_os = "linux")]
+fn widen(stdin: &ChildStdin, stdout: &ChildStdout) {
+    for result in [rustix::pipe::fcntl_setpipe_size(stdin, PIPE), rustix::pipe::fcntl_setpipe_size(stdout, PIPE)] {
+        if let Err(error) = result {
+            tracing::debug!(%error, "pipe not widened");
         }
     }
 }

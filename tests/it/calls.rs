@@ -103,7 +103,7 @@ fn a_server_that_ends_fails_its_calls_once_and_starts_again() {
 #[test]
 fn a_server_that_cannot_start_says_why() {
     let config = format!(
-        "{}[servers.none]\ncommand = \"/nonesuch\"\n[servers.env]\ncommand = \"x\"\nargs = [\"${{env:TRUNKLINE_UNSET}}\"]\n",
+        "{}[servers.none]\ncommand = \"trunkline-nonesuch\"\n[servers.env]\ncommand = \"x\"\nargs = [\"${{env:TRUNKLINE_UNSET}}\"]\n",
         own_server("dies", &["--die", "no licence"])
     );
     let daemon = Daemon::start(&config.replace("\"--die\", \"no licence\"", "\"--die=no licence\""));

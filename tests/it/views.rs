@@ -116,7 +116,7 @@ fn a_name_that_agents_refuse_is_left_out_and_named() {
 #[test]
 fn a_server_that_fails_is_absent_and_says_why_when_called() {
     let daemon = Daemon::start(&format!(
-        "{}[servers.bad]\ncommand = \"/nonesuch\"\n[servers.off]\ncommand = \"x\"\nenabled = false\n",
+        "{}[servers.bad]\ncommand = \"trunkline-nonesuch\"\n[servers.off]\ncommand = \"x\"\nenabled = false\n",
         own_server("good", &[])
     ));
     let mut agent = daemon.agent_of_all();
