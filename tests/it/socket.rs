@@ -55,8 +55,9 @@ fn another_user_is_refused() {
     for (path, mode) in [(daemon.folder().to_owned(), 0o755), (run, 0o755), (daemon.socket(), 0o666)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("opened up");
     }
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"daemon.status"}"#;
     let script = format!(
-        "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect({:?})\ns.sendall(b'{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"daemon.status\"}}\\n')\ntry: print(len(s.recv(100)))\nexcept ConnectionResetError: print(0)",
+        "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect({:?})\ntry:\n  s.sendall(b'{request}\\n')\n  print(len(s.recv(100)))\nexcept (BrokenPipeError, ConnectionResetError):\n  print(0)",
         daemon.socket()
     );
     let mut other = std::process::Command::new("python3");
