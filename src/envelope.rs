@@ -8,7 +8,7 @@ mod members;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use members::{Members, Wanted, once, skip};
+use members::{Members, Wanted, nested, once, skip};
 use serde::de::MapAccess;
 
 /// Deepest nesting of arrays and objects that an agent may send; deeper JSON overflows the stacks of common parsers.
@@ -54,6 +54,8 @@ pub struct Envelope<'a> {
 /// The members of `params` that routing needs. Anything else in `params` is passed over.
 #[derive(Debug, Default)]
 pub struct Params<'a> {
+    meta_seen: bool,
+    reference_seen: bool,
     pub meta: Meta<'a>,
     /// `progressToken` of `notifications/progress`.
     pub progress_token: Option<&'a str>,
@@ -184,6 +186,7 @@ struct Raw<'a> {
     params: Params<'a>,
     result: Option<&'a str>,
     error: Option<&'a str>,
+    params_seen: bool,
 }
 
 impl<'a> Raw<'a> {
@@ -223,7 +226,7 @@ impl<'de> Wanted<'de> for Raw<'de> {
             "method" => once(&mut self.method, map),
             "result" => once(&mut self.result, map),
             "error" => once(&mut self.error, map),
-            "params" => map.next_value().map(|Members(params)| self.params = params),
+            "params" => nested(&mut self.params_seen, map).map(|params| self.params = params),
             _ => skip(map),
         }
     }
@@ -232,13 +235,13 @@ impl<'de> Wanted<'de> for Raw<'de> {
 impl<'de> Wanted<'de> for Params<'de> {
     fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "_meta" => map.next_value().map(|Members(meta)| self.meta = meta),
+            "_meta" => nested(&mut self.meta_seen, map).map(|meta| self.meta = meta),
             "progressToken" => once(&mut self.progress_token, map),
             "requestId" => once(&mut self.request_id, map),
             "name" => once(&mut self.name, map),
             "uri" => once(&mut self.uri, map),
             "level" => once(&mut self.level, map),
-            "ref" => map.next_value().map(|Members(reference)| self.reference = reference),
+            "ref" => nested(&mut self.reference_seen, map).map(|reference| self.reference = reference),
             "protocolVersion" => once(&mut self.protocol_version, map),
             "capabilities" => once(&mut self.capabilities, map),
             "clientInfo" => once(&mut self.client_info, map),
@@ -317,6 +320,8 @@ mod tests {
             r#"{"id":null,"method":"m"}"#,
             r#"{"id":{},"method":"m"}"#,
             r#"{"id":1,"id":2,"method":"m"}"#,
+            r#"{"id":1,"method":"m","params":{"_meta":{"progressToken":7},"_meta":{}}}"#,
+            r#"{"id":1,"method":"m","params":{},"params":{}}"#,
             "[]",
             "1",
             r#"{"id":1}"#,

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 pub use catalog::ListKind;
 pub use events::{Event, Events};
 pub use failure::Failure;
-pub use line::Line;
+pub use line::{Call, Line};
 pub use registry::{Known, Upstream, Want};
 pub use router::{Later, Routed};
 pub use session::{Agent, Session, SessionId, View};
@@ -121,7 +121,7 @@ impl Hub {
         if let Some(level) = session.level().as_deref().and_then(level::Level::parse)
             && line.handshake().is_some_and(|handshake| handshake.offers("logging"))
         {
-            line.set_level(session.id, level);
+            line.tell_level(session.id, level);
         }
         Ok(line)
     }

@@ -24,7 +24,7 @@ use super::api::{DaemonServer, Instance, LogLine, Missed, ServerStatus, ServerTo
 use crate::envelope::{Envelope, quoted};
 use crate::hub::reply::code;
 use crate::hub::{Failure, Hub, Line, ListKind, Session, Upstream, View, Want};
-use crate::ipc::{ReadHalf, WriteHalf};
+use crate::ipc::{ReadHalf, WriteHalf, hung_up};
 use crate::lines::Lines;
 use crate::names::ServerName;
 use crate::wire::{Frames, Outbox, Refused};
@@ -67,9 +67,9 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
             biased;
             () = stop.cancelled() => break,
             _ = &mut writing => return,
-            Some(answer) = calls.next() => push(&outbox, answer).await,
+            Some(answer) = calls.next() => push(&outbox, answer, &stop).await,
             // Not taken while the reader is behind: the subscription then falls behind, and says so.
-            Some(notice) = notices.recv(), if !outbox.is_half_full() => push(&outbox, Some(notice)).await,
+            Some(notice) = notices.recv(), if !outbox.is_half_full() => push(&outbox, Some(notice), &stop).await,
             () = outbox.room(), if outbox.is_half_full() => {}
             frame = frames.next(), if calls.len() < MAX_CALLS && !outbox.is_half_full() => match frame {
                 Ok(Some(frame)) => calls.push(dispatch(methods.clone(), frame.to_vec(), sink.clone(), subscriptions.clone())),
@@ -77,10 +77,15 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
             },
         }
     }
-    // A script that closed its side after its last call still gets the answers.
+    // A script that closed its side after its last call still gets the answers; with one that is gone, what still runs
+    // is cancelled.
+    let hung_up = hung_up(frames.stream()).await;
     let answers = async {
+        if hung_up {
+            return;
+        }
         while let Some(answer) = calls.next().await {
-            push(&outbox, answer).await;
+            push(&outbox, answer, &stop).await;
         }
     };
     tokio::select! {
@@ -94,11 +99,14 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
     }
 }
 
-async fn push(outbox: &Outbox, message: Option<Box<RawValue>>) {
+async fn push(outbox: &Outbox, message: Option<Box<RawValue>>, stop: &CancellationToken) {
     let Some(message) = message else { return };
     let text = message.get();
     while outbox.push(text.len(), |out| out.extend_from_slice(text.as_bytes())) == Err(Refused::Full) {
-        outbox.room().await;
+        tokio::select! {
+            () = outbox.room_for(text.len()) => {}
+            () = stop.cancelled() => return,
+        }
     }
 }
 
@@ -207,7 +215,8 @@ impl DaemonServer for Api {
         let stopped = |reason: &str| {
             refused(code::CONNECTION_CLOSED, format!("server `{server}` stopped before it answered: {reason}"))
         };
-        let frame = match line.call("tools/call", &params).await {
+        let mut call = line.call("tools/call", &params);
+        let frame = match (&mut call.answer).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(reason)) => return Err(stopped(&reason)),
             Err(_) => return Err(stopped("it takes no more messages")),

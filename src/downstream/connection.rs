@@ -155,12 +155,7 @@ pub async fn serve(
     let mut writing = tokio::spawn(async move { writer.write_to(write).await });
     tokio::select! {
         biased;
-        end = read(&hub, &session, &outbox, &mut frames, first) => {
-            if let End::Finished = end && !hung_up(frames.stream()).await {
-                // It closed its side only: what it asked for is still answered.
-                drop(timeout(LAST_WORDS, session.settled()).await);
-            }
-        }
+        () = read(&hub, &session, &outbox, &mut frames, first) => {}
         () = session.gone.cancelled() => {}
         _ = &mut writing => {}
     }
@@ -186,19 +181,14 @@ pub async fn refuse(write: &mut WriteHalf, frame: &str) {
     }
 }
 
-/// Why reading ended.
-enum End {
-    Finished,
-    Broken,
-}
-
+/// Reads until the agent has said all, and then until it has been answered.
 async fn read(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
     outbox: &Outbox,
     frames: &mut Frames<ReadHalf>,
     first: Option<Vec<u8>>,
-) -> End {
+) {
     let mut waiting: FuturesUnordered<Later> = FuturesUnordered::new();
     if let Some(frame) = first {
         take(hub, session, &frame, &mut waiting).await;
@@ -220,8 +210,12 @@ async fn read(
         match next {
             Ok(Some(frame)) => take(hub, session, frame, &mut waiting).await,
             Ok(None) => {
-                while waiting.next().await.is_some() {}
-                return End::Finished;
+                if !hung_up(frames.stream()).await {
+                    // It closed its side only: what it asked for is still answered.
+                    while waiting.next().await.is_some() {}
+                    drop(timeout(LAST_WORDS, session.settled()).await);
+                }
+                return;
             }
             Err(error) => {
                 session.send_text(&reply::error(
@@ -229,7 +223,7 @@ async fn read(
                     code::INVALID_REQUEST,
                     &format!("{error}; the connection is closed"),
                 ));
-                return End::Broken;
+                return;
             }
         }
     }

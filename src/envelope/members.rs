@@ -80,6 +80,14 @@ pub(super) fn once<'de, A: MapAccess<'de>>(slot: &mut Option<&'de str>, map: &mu
     }
 }
 
+/// Reads a nested object of wanted members, once.
+pub(super) fn nested<'de, T: Wanted<'de>, A: MapAccess<'de>>(seen: &mut bool, map: &mut A) -> Result<T, A::Error> {
+    if std::mem::replace(seen, true) {
+        return Err(A::Error::custom("a member stands twice in one object"));
+    }
+    map.next_value().map(|Members(wanted)| wanted)
+}
+
 pub(super) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(drop)
 }

@@ -108,7 +108,9 @@ impl Line {
         if !handshake.offers(kind.capability()) {
             return Ok(List::default());
         }
-        let mut fetched = self.start_fetch(kind, handshake.announces(kind.capability()));
+        // A modern server announces changes only to those who listen, and trunkline itself does not.
+        let keep = self.era() == Era::Legacy && handshake.announces(kind.capability());
+        let mut fetched = self.start_fetch(kind, keep);
         let answer = match fetched.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone(),
             Err(_) => None,

@@ -26,7 +26,7 @@ impl Line {
 
     fn response(&self, envelope: &Envelope<'_>) {
         let pending = envelope.id.parse().ok().and_then(|id| self.table.lock().remove(id));
-        let Some(Pending { owner, then }) = pending else {
+        let Some(Pending { owner, then, .. }) = pending else {
             tracing::debug!(server = %self.name, id = envelope.id, "dropped a reply to nothing, or a second one");
             return;
         };
@@ -53,9 +53,9 @@ impl Line {
     fn settle(&self, session: &Session, then: &Then, failed: bool) {
         match then {
             Then::Nothing | Then::Listen => {}
-            Then::SetLevel(level) => {
-                if !failed && let Some(member) = self.table.lock().members.get_mut(&session.id) {
-                    member.level = Some(*level);
+            Then::SetLevel { before } => {
+                if failed && let Some(member) = self.table.lock().members.get_mut(&session.id) {
+                    member.level = *before;
                 }
             }
             Then::Subscribe(uri) => {
@@ -120,11 +120,14 @@ impl Line {
     fn log(&self, table: &Table, envelope: &Envelope<'_>) {
         let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
         let whose = table.whose();
-        if whose == Whose::Several {
+        let to_nobody = match &whose {
+            Whose::Idle => false,
+            Whose::One(id) => table.session(*id).is_none(),
+            Whose::Several => true,
+        };
+        if to_nobody {
             if let Some(upstream) = self.upstream.upgrade() {
-                upstream
-                    .stderr
-                    .push(&format!("[message to nobody: several agents have calls in flight] {}", envelope.frame));
+                upstream.stderr.push(&format!("[a message that names no agent] {}", envelope.frame));
             }
             return;
         }
@@ -214,7 +217,9 @@ fn cancelled(table: &mut Table, envelope: &Envelope<'_>) {
         }
         return;
     }
-    let id: Option<u64> = raw.parse().ok();
+    // Only what lives until somebody ends it is ended so; any other number is a question that was answered meanwhile.
+    let id: Option<u64> =
+        raw.parse().ok().filter(|id| table.get(*id).is_some_and(|pending| pending.then == Then::Listen));
     if let Some(Pending { owner: Owner::Agent { session, id, .. }, .. }) = id.and_then(|id| table.remove(id)) {
         session
             .send(envelope.frame.len() + id.len(), |out| splice(envelope.frame, &mut [envelope.edit(raw, &id)], out));

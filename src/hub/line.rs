@@ -92,12 +92,12 @@ impl Line {
         let ours = id.to_string();
         let mut edits = edits;
         edits.push(envelope.edit(envelope.id, &ours));
-        let token = envelope.params.meta.progress_token;
+        let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
         if let Some(token) = token {
             edits.push(envelope.edit(token, &ours));
         }
         let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
-        self.table.lock().insert(id, Pending { owner, then });
+        self.table.lock().insert(id, Pending::new(owner, then));
         let sent = self.link.outbox.push(envelope.frame.len(), |out| splice(envelope.frame, &mut edits, out));
         if sent.is_err() {
             self.table.lock().remove(id);
@@ -117,7 +117,7 @@ impl Line {
         let sent = loop {
             match self.request(session, envelope, edits.clone(), then.clone()) {
                 Err(Refused::Full) if waited.is_ok() => {
-                    waited = tokio::time::timeout(ROOM_WAIT, self.link.outbox.room()).await
+                    waited = tokio::time::timeout(ROOM_WAIT, self.link.outbox.room_for(envelope.frame.len())).await
                 }
                 other => break other,
             }
@@ -156,37 +156,32 @@ impl Line {
 
     /// Asks the server something for the hub itself. `params` is raw JSON, or empty.
     pub fn ask(&self, method: &str, params: &str) -> oneshot::Receiver<Answer> {
-        self.ask_for(method, params, Owner::Hub)
-    }
-
-    /// Calls the server for the daemon: counts as a call in flight, so that nobody else is asked its questions.
-    pub fn call(&self, method: &str, params: &str) -> oneshot::Receiver<Answer> {
-        self.ask_for(method, params, Owner::Daemon)
-    }
-
-    fn ask_for(
-        &self,
-        method: &str,
-        params: &str,
-        owner: impl FnOnce(oneshot::Sender<Answer>) -> Owner,
-    ) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
-        let id = self.link.next_id();
-        self.table.lock().insert(id, Pending { owner: owner(sender), then: Then::Nothing });
-        if self.notify_text(&request_frame(id, method, params)).is_err() {
-            // Dropping the entry drops the sender, which tells the receiver.
-            self.table.lock().remove(id);
-        }
+        self.send_own(method, params, Owner::Hub(sender));
         receiver
     }
 
-    /// Sends a request of the hub's own whose answer nobody needs.
-    fn tell(&self, method: &str, params: &str) {
+    /// Calls the server for the daemon: counts as a call in flight, so that nobody else is asked its questions.
+    pub fn call(self: &Arc<Self>, method: &str, params: &str) -> Call {
+        let (sender, answer) = oneshot::channel();
+        let id = self.send_own(method, params, Owner::Daemon(sender));
+        Call { line: self.clone(), id, answer }
+    }
+
+    /// Sends a request of trunkline's own. If it cannot be sent, its owner is dropped, which tells who waits.
+    fn send_own(&self, method: &str, params: &str, owner: Owner) -> u64 {
         let id = self.link.next_id();
-        self.table.lock().insert(id, Pending { owner: Owner::Nobody, then: Then::Nothing });
-        if self.notify_text(&request_frame(id, method, params)).is_err() {
+        self.table.lock().insert(id, Pending::new(owner, Then::Nothing));
+        let params = if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) };
+        if self.notify_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"{params}}}"#)).is_err() {
             self.table.lock().remove(id);
         }
+        id
+    }
+
+    fn send_cancelled(&self, id: u64, reason: &str) -> Result<(), Refused> {
+        let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
+        self.notify_text(&reply::notification("notifications/cancelled", &params))
     }
 
     /// Passes on an agent's cancellation if it names a call of that agent on this line.
@@ -201,18 +196,17 @@ impl Line {
         true
     }
 
-    /// Sets a session's level; returns what the server must be told, raw.
-    pub fn effective_level(&self, session: SessionId, level: Level) -> &'static str {
-        self.table.lock().server_level(session, level).raw()
+    /// Notes the level that a session asks for; returns what it had, and what the server must be told, raw.
+    pub fn set_level(&self, session: SessionId, level: Level) -> (Option<Level>, &'static str) {
+        let mut table = self.table.lock();
+        let before = table.members.get_mut(&session).and_then(|member| member.level.replace(level));
+        (before, table.server_level(session, level).raw())
     }
 
-    /// Sets the level of a member that asked for it in the all-servers view.
-    pub fn set_level(&self, session: SessionId, level: Level) {
-        let raw = self.effective_level(session, level);
-        if let Some(member) = self.table.lock().members.get_mut(&session) {
-            member.level = Some(level);
-        }
-        self.tell("logging/setLevel", &format!(r#"{{"level":{raw}}}"#));
+    /// Sets the level of a session of the all-servers view.
+    pub fn tell_level(&self, session: SessionId, level: Level) {
+        let (_, raw) = self.set_level(session, level);
+        self.send_own("logging/setLevel", &format!(r#"{{"level":{raw}}}"#), Owner::Nobody);
     }
 
     pub fn subscribe(&self, session: SessionId, server_uri: &str, agent_uri: &str) {
@@ -255,13 +249,16 @@ impl Line {
         let abandoned = table.abandon(session.id);
         drop(table);
         for id in abandoned {
-            let params = format!(r#"{{"requestId":{id},"reason":"the agent left"}}"#);
-            if self.notify_text(&reply::notification("notifications/cancelled", &params)).is_err() {
+            if self.send_cancelled(id, "the agent left").is_err() {
                 return;
             }
         }
         for (uri, _) in orphaned {
-            self.tell("resources/unsubscribe", &format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri)));
+            self.send_own(
+                "resources/unsubscribe",
+                &format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri)),
+                Owner::Nobody,
+            );
         }
     }
 
@@ -276,7 +273,24 @@ impl Line {
     }
 }
 
-fn request_frame(id: u64, method: &str, params: &str) -> String {
-    let params = if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) };
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"{params}}}"#)
+/// A call of the daemon's own; dropped before its answer, it is cancelled.
+#[derive(Debug)]
+pub struct Call {
+    line: Arc<Line>,
+    id: u64,
+    pub answer: oneshot::Receiver<Answer>,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut table = self.line.table.lock();
+        if table.get(self.id).is_none() {
+            return;
+        }
+        table.note_cancelled(self.id);
+        drop(table);
+        if let Err(refused) = self.line.send_cancelled(self.id, "the caller left") {
+            tracing::debug!(?refused, "cancellation dropped");
+        }
+    }
 }

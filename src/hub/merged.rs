@@ -220,7 +220,7 @@ fn set_level(session: &Session, envelope: &Envelope<'_>) -> String {
     session.set_level(raw);
     for line in session.lines() {
         if line.handshake().is_some_and(|handshake| handshake.offers("logging")) {
-            line.set_level(session.id, level);
+            line.tell_level(session.id, level);
         }
     }
     reply::result(envelope.id, "{}")

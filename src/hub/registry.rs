@@ -226,8 +226,9 @@ impl Upstream {
                     Ok(Err(StartError::Refused { handshake, .. })) => {
                         return Err(self.no_modern(handshake.refusal(Era::Modern)));
                     }
+                    // It may not know the method, or be slow today: an agent that can falls back, and nothing is remembered.
                     Ok(Err(StartError::Ended(_) | StartError::Timeout(..))) | Err(_) => {
-                        return Err(self.no_modern(None));
+                        return Err(Failure::NoModern { server: self.name.clone(), error: None });
                     }
                 }
             }
@@ -239,6 +240,7 @@ impl Upstream {
         Err(Failure::Start { server: self.name.clone(), reason: reason.into() })
     }
 
+    /// Remembers that the server answered `server/discover` with an error.
     fn no_modern(&self, error: Option<String>) -> Failure {
         let error: Option<Arc<str>> = error.map(Into::into);
         let known = &mut self.state.lock().known;
@@ -292,6 +294,10 @@ impl Upstream {
     }
 
     pub fn line_closed(&self, line: &Arc<Line>, reason: &Arc<str>) {
+        if line.instance().is_none() {
+            // It never was ready; who tried to start it says why.
+            return;
+        }
         let mut state = self.state.lock();
         state.slots.retain(|slot| slot.starting() || slot.line().is_some_and(|other| !Arc::ptr_eq(&other, line)));
         state.known.last_error = Some(reason.clone());

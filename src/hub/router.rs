@@ -182,10 +182,16 @@ fn own_plan<'e>(session: &Arc<Session>, line: &Line, envelope: &Envelope<'e>) ->
     let uri = || envelope.params.uri.and_then(text);
     match &*envelope.method {
         "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
+        "tasks/list" if line.session_ids().len() > 1 => {
+            let message =
+                "`tasks/list` would show other agents' tasks: it is refused while several agents share the server";
+            session.send_text(&reply::error(envelope.id, code::METHOD_NOT_FOUND, message));
+            Plan::Answered
+        }
         "logging/setLevel" => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
             Some((raw, level)) => {
-                let edit = envelope.edit(raw, line.effective_level(session.id, level));
-                Plan::Send(vec![edit], Then::SetLevel(level))
+                let (before, effective) = line.set_level(session.id, level);
+                Plan::Send(vec![envelope.edit(raw, effective)], Then::SetLevel { before })
             }
             None => Plan::Send(Vec::new(), Then::Nothing),
         },

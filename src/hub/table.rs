@@ -20,6 +20,14 @@ pub(super) type Answer = Result<Box<str>, Arc<str>>;
 pub(super) struct Pending {
     pub owner: Owner,
     pub then: Then,
+    /// The agent no longer waits for it.
+    cancelled: bool,
+}
+
+impl Pending {
+    pub(super) fn new(owner: Owner, then: Then) -> Self {
+        Self { owner, then, cancelled: false }
+    }
 }
 
 #[derive(Debug)]
@@ -45,7 +53,10 @@ pub enum Then {
     Nothing,
     /// `subscriptions/listen`: lives long, and its result repeats its id.
     Listen,
-    SetLevel(Level),
+    /// The level counts from when it was asked for; `before` comes back if the server refuses.
+    SetLevel {
+        before: Option<Level>,
+    },
     Subscribe(String),
 }
 
@@ -98,7 +109,9 @@ impl Table {
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
-        if let Owner::Agent { session, .. } = &pending.owner {
+        if let Owner::Agent { session, .. } = &pending.owner
+            && !pending.cancelled
+        {
             session.ended();
         }
         if let Some(session) = caller(&pending)

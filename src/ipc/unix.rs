@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use tokio::io::Interest;
@@ -90,7 +91,9 @@ impl Drop for Listener {
 
 /// Whether the other side, which sends no more, does not receive any more either.
 pub async fn hung_up(read: &ReadHalf) -> bool {
-    read.ready(Interest::WRITABLE).await.is_ok_and(|ready| ready.is_write_closed())
+    // A side that still takes bytes has not hung up; one that is too full to say so has not either.
+    let ready = tokio::time::timeout(Duration::from_millis(100), read.ready(Interest::WRITABLE)).await;
+    ready.is_ok_and(|ready| ready.is_ok_and(|ready| ready.is_write_closed()))
 }
 
 pub async fn connect(path: &Path) -> io::Result<(ReadHalf, WriteHalf)> {

@@ -154,7 +154,7 @@ fn widen(stdin: &ChildStdin, stdout: &ChildStdout) {
 }
 
 /// Keeps what a server writes to its standard error, line by line, until the stream ends.
-pub(super) async fn keep_stderr(stream: impl AsyncRead + Unpin, lines: Lines) {
+pub(super) async fn keep_stderr(stream: impl AsyncRead + Unpin, logs: [Lines; 2]) {
     let mut reader = BufReader::with_capacity(1024, stream);
     let mut line = Vec::new();
     loop {
@@ -162,7 +162,7 @@ pub(super) async fn keep_stderr(stream: impl AsyncRead + Unpin, lines: Lines) {
         let mut bounded = tokio::io::AsyncReadExt::take(&mut reader, STDERR_LINE);
         match bounded.read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
-            Ok(_) => lines.push(String::from_utf8_lossy(&line).trim_end()),
+            Ok(_) => logs.iter().for_each(|log| log.push(String::from_utf8_lossy(&line).trim_end())),
         }
     }
 }

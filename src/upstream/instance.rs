@@ -115,10 +115,13 @@ impl Instance {
         };
         let (tap, transport) = Tap::new(link.clone(), capabilities);
         let stop = around.stop.child_token();
+        // Errors quote this process only; the server's log has them all.
+        let stderr = Lines::new(QUOTED_LINES);
         let writer = link.outbox.clone();
         let writing = around.tasks.spawn(async move { writer.write_to(streams.stdin).await });
-        let erring = around.tasks.spawn(keep_stderr(streams.stderr, around.stderr.clone()));
-        let owner = Owner { child, link, tap: tap.clone(), stop: stop.clone(), stderr: around.stderr.clone() };
+        let erring = around.tasks.spawn(keep_stderr(streams.stderr, [stderr.clone(), around.stderr.clone()]));
+        let reader = Reader { link, tap: tap.clone() };
+        let owner = Owner { child, reader, stop: stop.clone(), stderr: stderr.clone() };
         let owner = around.tasks.spawn(owner.run(streams.stdout, around.max_frame, inbound, writing, erring));
         let stopped = stop.clone().drop_guard();
         let limit = server.startup_timeout.0;
@@ -140,7 +143,7 @@ impl Instance {
                 let ended = if gone { timeout(EXIT_WAIT * 4, owner).await.ok().and_then(Result::ok) } else { None };
                 Err(why(&error, handshake, ended))
             }
-            Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&around.stderr))),
+            Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&stderr))),
         }
     }
 
@@ -201,53 +204,77 @@ fn quoted_stderr(lines: &Lines) -> String {
 /// Owns the process: reads it, and ends it.
 struct Owner {
     child: Child,
-    link: Link,
-    tap: Arc<Tap>,
+    reader: Reader,
     stop: CancellationToken,
+    /// What this process wrote to its standard error last.
     stderr: Lines,
 }
 
 impl Owner {
     /// Runs until the server ends or is stopped; returns why, in words.
     async fn run<O: AsyncRead + Unpin>(
-        mut self,
+        self,
         stdout: O,
         cap: usize,
         inbound: impl Fn(Inbound<'_>),
-        writing: tokio::task::JoinHandle<io::Result<()>>,
+        mut writing: tokio::task::JoinHandle<io::Result<()>>,
         erring: tokio::task::JoinHandle<()>,
     ) -> String {
-        let stop = self.stop.clone();
-        let cut = tokio::select! {
-            cut = self.read(stdout, cap, &inbound) => cut,
-            () = stop.cancelled() => Some("it was stopped".to_owned()),
-        };
-        self.link.outbox.close();
+        let Self { mut child, reader, stop, stderr } = self;
+        let pid = child.pid;
         let mut status = None;
+        let cut = {
+            let reading = reader.read(stdout, cap, pid, &inbound);
+            tokio::pin!(reading);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Some("it was stopped".to_owned()),
+                cut = &mut reading => cut,
+                exited = child.wait() => {
+                    status = exited.ok();
+                    // Its last words are in the pipe; a process that it left behind may hold the pipe open for ever.
+                    timeout(EXIT_WAIT, &mut reading).await.unwrap_or(None)
+                }
+                _ = &mut writing => match timeout(EXIT_WAIT, &mut reading).await {
+                    Ok(cut) => cut,
+                    Err(_) => Some("it does not take input any more".to_owned()),
+                },
+            }
+        };
+        reader.link.outbox.close();
         if cut.is_none() {
-            status = timeout(EXIT_WAIT, self.child.wait()).await.ok().and_then(Result::ok);
+            if status.is_none() {
+                status = timeout(EXIT_WAIT, child.wait()).await.ok().and_then(Result::ok);
+            }
             // The last words on standard error explain the exit; they are in the pipe already.
             drop(timeout(EXIT_WAIT, erring).await);
         }
-        let ended = match cut {
-            Some(reason) => reason,
-            None => ended_with(status, &self.stderr),
-        };
+        let ended = cut.unwrap_or_else(|| ended_with(status, &stderr));
         inbound(Inbound::Closed(&ended));
-        self.tap.close();
-        let pid = self.child.pid;
-        writing.abort();
-        drop(writing.await);
-        self.child.stop().await;
+        reader.tap.close();
+        if !writing.is_finished() {
+            writing.abort();
+            drop(writing.await);
+        }
+        child.stop().await;
         tracing::info!(pid, reason = ended, "server process ended");
         ended
     }
+}
 
+/// What the process's output is brought to.
+struct Reader {
+    link: Link,
+    tap: Arc<Tap>,
+}
+
+impl Reader {
     /// Reads until the output ends; `Some` says why reading was given up before that.
     async fn read<O: AsyncRead + Unpin>(
         &self,
         stdout: O,
         cap: usize,
+        pid: u32,
         inbound: &impl Fn(Inbound<'_>),
     ) -> Option<String> {
         let mut frames = Frames::new(stdout, cap);
@@ -258,7 +285,7 @@ impl Owner {
                     Ok(envelope) => self.pass_on(&envelope, inbound),
                     Err(error) => {
                         junk += 1;
-                        tracing::warn!(pid = self.child.pid, junk, bytes = frame.len(), %error, "skipped a line that is no message");
+                        tracing::warn!(pid, junk, bytes = frame.len(), %error, "skipped a line that is no message");
                     }
                 },
                 Ok(None) => return None,

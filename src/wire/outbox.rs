@@ -103,6 +103,20 @@ impl Outbox {
         }
     }
 
+    /// Waits until a frame of `size` bytes is taken, or the outbox is closed.
+    pub async fn room_for(&self, size: usize) {
+        loop {
+            let drained = self.0.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            let waiting = self.waiting();
+            if self.is_closed() || waiting == 0 || waiting + size <= self.0.limit {
+                return;
+            }
+            drained.await;
+        }
+    }
+
     /// Writes what is pushed until the outbox is closed and empty, or the stream fails; closes the outbox either way.
     pub async fn write_to<W: AsyncWrite + Unpin>(&self, mut io: W) -> io::Result<()> {
         let result = self.write_all(&mut io).await;
