@@ -101,6 +101,26 @@ fn a_server_that_ends_fails_its_calls_once_and_starts_again() {
 }
 
 #[test]
+fn an_exit_is_seen_though_a_process_left_behind_holds_the_output_open() {
+    let script = format!("sleep 600 & exec {}", test_server());
+    let daemon = Daemon::start(&format!("[servers.t]\ncommand = \"/bin/sh\"\nargs = [\"-c\", {script:?}]\n"));
+    let error = daemon.agent("t").call("1", "exit", r#"{"code":7}"#);
+    assert!(error.contains("exit status: 7"), "{error}");
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up_and_status_keeps_the_reason() {
+    let daemon = Daemon::start(
+        "[servers.t]\ncommand = \"/bin/sh\"\nargs = [\"-c\", \"cat > /dev/null\"]\nstartup_timeout = \"300ms\"\n",
+    );
+    let answer = daemon.attach("t").ask(&crate::support::legacy("{}"));
+    assert!(answer.contains("did not answer the handshake within 300ms"), "{answer}");
+    eventually("the process is gone", || daemon.log().contains("server process ended"));
+    let reason = daemon.server("t")["last_error"].clone();
+    assert!(reason.as_str().is_some_and(|reason| reason.contains("did not answer")), "{reason}");
+}
+
+#[test]
 fn a_server_that_cannot_start_says_why() {
     let config = format!(
         "{}[servers.none]\ncommand = \"trunkline-nonesuch\"\n[servers.env]\ncommand = \"x\"\nargs = [\"${{env:TRUNKLINE_UNSET}}\"]\n",

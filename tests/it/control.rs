@@ -51,6 +51,26 @@ fn one_slow_call_does_not_hold_the_next_up() {
 }
 
 #[test]
+fn a_large_answer_behind_a_small_one_holds_nobody_up() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let call = |id: u32, arguments: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"daemon.call_tool","params":{{"server":"t","tool":"big","arguments":{{"bytes":{arguments}}}}}}}"#
+        )
+    };
+    let mut agent = Agent::socket(&daemon.socket());
+    agent.pause();
+    for round in 0..20 {
+        agent.send(&call(round, if round % 2 == 0 { "100000" } else { "1200000" }));
+    }
+    assert!(daemon.run(&["status"]).status.success(), "the daemon goes on");
+    agent.resume();
+    for _ in 0..20 {
+        assert!(agent.line().len() > 100_000);
+    }
+}
+
+#[test]
 fn a_script_that_closed_its_side_still_gets_its_answers() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agent = Agent::socket(&daemon.socket());

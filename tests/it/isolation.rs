@@ -174,6 +174,25 @@ fn a_cancellation_names_the_servers_id_and_leaving_cancels_only_ones_own() {
 }
 
 #[test]
+fn a_cancellation_that_names_no_question_ends_nobodys_call() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let (mut waits, mut other) = (daemon.agent("t"), daemon.agent("t"));
+    waits.send_call("1", "hold", r#"{"key":"k"}"#);
+    let mut held = Vec::new();
+    crate::support::eventually("the call arrived", || {
+        let seen = text_of(&other.call("1", "seen", r#"{"what":"\"hold\""}"#));
+        held = serde_json::from_str::<Vec<String>>(&seen).expect("JSON");
+        !held.is_empty()
+    });
+    let id = id_of(&held[0]).expect("an id");
+    let late = format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
+    let frames = serde_json::json!({ "frames": [late, r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#] });
+    other.call("2", "raw", &frames.to_string());
+    other.call("3", "release", r#"{"key":"k"}"#);
+    assert_eq!(text_of(&waits.answer("1")), "k");
+}
+
+#[test]
 fn log_levels_and_messages_are_each_agents_own() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let (mut loud, mut quiet, mut other) = (daemon.agent("t"), daemon.agent("t"), daemon.agent("t"));
