@@ -2,7 +2,6 @@
 
 mod log;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -142,13 +141,4 @@ pub fn run_blocking(places: &Places) -> anyhow::Result<()> {
     let result = runtime.block_on(run(places));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
-}
-
-/// Makes the folder for logs, for the user only.
-pub fn create_private(folder: &Path) -> anyhow::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).with_context(|| format!("cannot create {}", folder.display()))
 }

@@ -2,12 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::daemon::create_private;
 use crate::ipc::{self, ClientStream, Reader};
 use crate::paths::Places;
 use crate::retry::Backoff;
@@ -109,6 +109,15 @@ impl Started {
         let words = words.trim();
         bail!("the daemon did not start ({status}): {}", words.strip_prefix("trunkline: ").unwrap_or(words))
     }
+}
+
+/// Makes the folder for logs, for the user only.
+fn create_private(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
 #[cfg(windows)]

@@ -35,15 +35,6 @@ pub enum BadTemplate {
 }
 
 impl Template {
-    pub fn new(text: String, line: usize) -> Self {
-        Self { text, line }
-    }
-
-    /// The text as the file has it.
-    pub fn source(&self) -> &str {
-        &self.text
-    }
-
     /// The text with every `${env:NAME}` and `${file:PATH}` replaced; of a file, without its last line end.
     pub fn expand(&self) -> Result<String, BadTemplate> {
         self.replace(|kind, name| match kind {
@@ -130,7 +121,7 @@ mod tests {
     use super::*;
 
     fn template(text: &str) -> Template {
-        Template::new(text.to_owned(), 1)
+        Template { text: text.to_owned(), line: 1 }
     }
 
     #[test]
