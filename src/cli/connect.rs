@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::{Done, complain, start};
+use crate::envelope::{Envelope, quoted};
 use crate::ipc::Reader;
 use crate::paths::Places;
 
@@ -95,17 +96,16 @@ fn attach(
     client: Option<&str>,
 ) -> anyhow::Result<()> {
     #[derive(Deserialize)]
-    struct Reply {
-        error: Option<Refusal>,
-    }
-    #[derive(Deserialize)]
     struct Refusal {
         message: String,
     }
-    let cwd = std::env::current_dir().ok();
+    let cwd = std::env::current_dir().ok().map(|folder| folder.display().to_string());
     let client = client.map(str::to_owned).or_else(parent_name);
-    let params = serde_json::json!({ "server": server, "cwd": cwd, "client": client });
-    let request = serde_json::json!({ "jsonrpc": "2.0", "id": 0, "method": "daemon.attach", "params": params });
+    let named = [("server", server.map(str::to_owned)), ("cwd", cwd), ("client", client)];
+    let params: Vec<_> =
+        named.into_iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", quoted(&value?)))).collect();
+    let params = params.join(",");
+    let request = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{{{params}}}}}"#);
     to_daemon.write_all(format!("{request}\n").as_bytes()).context("the daemon does not take the connection")?;
     let mut reply = Vec::new();
     let mut chunk = [0; 512];
@@ -116,10 +116,11 @@ fn attach(
         }
         reply.extend_from_slice(&chunk[..length]);
     }
-    let reply: Reply = serde_json::from_slice(&reply).context("the daemon's answer cannot be read")?;
-    match reply.error {
+    let reply = Envelope::parse(&reply).context("the daemon's answer cannot be read")?;
+    match reply.error.map(serde_json::from_str) {
         None => Ok(()),
-        Some(refusal) => bail!("{}", refusal.message),
+        Some(Ok(Refusal { message })) => bail!("{message}"),
+        Some(Err(error)) => Err(error).context("the daemon's refusal cannot be read"),
     }
 }
 
