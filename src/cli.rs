@@ -36,6 +36,8 @@ enum Trouble {
     NoDaemon(String),
     #[error("{0}")]
     Daemon(String),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
@@ -46,12 +48,6 @@ impl From<RpcError> for Trouble {
             return Self::Daemon(object.message().to_owned());
         }
         Self::Daemon(format!("the daemon did not answer: {error}"))
-    }
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Other(error.into())
     }
 }
 
@@ -72,21 +68,17 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         // The reader of our output went away; that is its business.
-        Err(Trouble::Other(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(trouble) => {
             let code = if matches!(trouble, Trouble::NoDaemon(_)) { 3 } else { 1 };
             let text = match trouble {
                 Trouble::Other(error) => format!("{error:#}"),
-                Trouble::NoDaemon(_) | Trouble::Daemon(_) => trouble.to_string(),
+                Trouble::NoDaemon(_) | Trouble::Daemon(_) | Trouble::Output(_) => trouble.to_string(),
             };
             complain(&text);
             ExitCode::from(code)
         }
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn complain(text: &str) {

@@ -26,8 +26,9 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration:
 
 /// Runs the daemon until it is told to stop.
 pub async fn run(places: &Places) -> anyhow::Result<()> {
-    let listener = Listener::bind(&places.socket)?;
+    // Listens only once it can serve: a shim must not find a daemon that is about to fail.
     let config = load(places)?;
+    let listener = Listener::bind(&places.socket)?;
     let log = log::start();
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let hub = Hub::new(&config, &tasks, &stop);
