@@ -11,6 +11,7 @@ mod shim_args;
 mod start;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::ipc;
 use crate::paths::Places;
 use crate::retry::Backoff;
 use args::{Args, Command};
+use connect::Attach;
 use shim_args::ShimArgs;
 
 /// How long a daemon may take to end; it gives its servers up before that.
@@ -57,9 +59,8 @@ type Done = Result<ExitCode, Trouble>;
 pub fn main() -> ExitCode {
     let find = |named| Places::find(named).map_err(|error| Trouble::Other(error.into()));
     let result = match ShimArgs::from_process() {
-        Some(shim) => {
-            find(shim.places()).and_then(|places| connect::run(&places, shim.server.as_deref(), shim.client.as_deref()))
-        }
+        Some(shim) => find(shim.places())
+            .and_then(|places| connect::run(&places, Attach::new(shim.server, shim.profile, shim.client))),
         None => {
             let args = Args::parse();
             find(args.places()).and_then(|places| run(&args, &places))
@@ -89,18 +90,29 @@ fn complain(text: &str) {
 fn run(args: &Args, places: &Places) -> Done {
     match &args.command {
         Command::Run => daemon::run_blocking(places).map(|()| ExitCode::SUCCESS).map_err(Trouble::Other),
-        Command::Connect { server, client } => connect::run(places, server.as_deref(), client.as_deref()),
+        Command::Connect { server, client, profile } => {
+            connect::run(places, Attach::new(server.clone(), profile.clone(), client.clone()))
+        }
         Command::Demo => demo::run(),
         Command::DemoServer => Ok(demo::server::run()?),
         Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), args.json),
-        Command::Status => with_daemon(places, async |client| report::status(&client.status().await?, args.json)),
-        Command::Tools { server } => {
-            with_daemon(places, async |client| report::tools(&client.list_tools(server.clone()).await?, args.json))
+        Command::Status { watch: false } => {
+            with_daemon(places, async |client| report::status(&client.status().await?, args.json))
         }
+        Command::Status { watch: true } => {
+            report::watch(|| with_daemon(places, async |client| report::status(&client.status().await?, args.json)))
+        }
+        Command::Start { server } => with_daemon(places, async |client| done(client.start(server.clone()).await)),
+        Command::Stop { server } => with_daemon(places, async |client| done(client.stop(server.clone()).await)),
+        Command::Restart { server } => with_daemon(places, async |client| done(client.restart(server.clone()).await)),
+        Command::Reload => with_daemon(places, async |client| report::reloaded(&client.reload().await?, args.json)),
+        Command::Tools { server } => with_daemon(places, async |client| {
+            report::tools(&client.list_tools(server.clone(), here()).await?, args.json)
+        }),
         Command::Call { server, tool, arguments } => {
             let arguments = call::arguments(arguments)?;
             with_daemon(places, async |client| {
-                call::print(&client.call_tool(server.clone(), tool.clone(), arguments).await?, args.json)
+                call::print(&client.call_tool(server.clone(), tool.clone(), arguments, here()).await?, args.json)
             })
         }
         Command::Logs { server, follow, lines } => {
@@ -108,6 +120,16 @@ fn run(args: &Args, places: &Places) -> Done {
         }
         Command::Shutdown => with_daemon(places, async |client| shutdown(client, places).await),
     }
+}
+
+fn done(result: Result<(), RpcError>) -> Done {
+    result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder that the person works in, for servers to whom that matters.
+fn here() -> Option<PathBuf> {
+    std::env::current_dir().ok()
 }
 
 /// Runs `work` with a connection to the daemon.

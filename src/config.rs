@@ -4,8 +4,12 @@
 //! The keys and their meanings are documented on the fields here, which the JSON Schema is made from.
 
 mod decode;
+mod diff;
+mod filter;
 mod node;
+mod server;
 mod values;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,14 +20,17 @@ use schemars::JsonSchema;
 
 pub use decode::Problem;
 use decode::{Decode, Fields, Problems};
-use node::{Node, Value};
-pub use values::{BadTemplate, Size, Span, Template};
+pub use diff::{Change, Diff};
+pub use filter::Filter;
+use node::Node;
+pub use server::{EraChoice, Server, Servers, Share, Start};
+pub use values::{BadTemplate, Limit, Size, Span, Template};
+pub use watch::Watch;
 
-use crate::era::Era;
 use crate::names::ServerName;
 
 /// Everything that a configuration file says.
-#[derive(Debug, Clone, Default, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(title = "trunkline configuration", deny_unknown_fields)]
 pub struct Config {
     /// The daemon itself.
@@ -32,77 +39,30 @@ pub struct Config {
     /// The MCP servers, by name: ASCII letters, digits, `-` and single `_`.
     #[schemars(default, with = "BTreeMap<String, Server>")]
     pub servers: Servers,
+    /// Selections of servers, by name: `trunkline connect --profile NAME`.
+    #[schemars(default)]
+    pub profiles: BTreeMap<String, Profile>,
 }
 
-/// The servers in the order of the file.
-pub type Servers = Vec<(ServerName, Server)>;
+/// `[profiles.NAME]`: some of the servers, attached to together.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Profile {
+    /// Their names.
+    #[schemars(with = "Vec<String>")]
+    pub servers: Vec<ServerName>,
+}
 
 /// `[daemon]`
-#[derive(Debug, Clone, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Daemon {
+    /// A process that nobody uses stops after this long, like "30m"; "never" keeps it.
+    #[schemars(with = "Option<String>")]
+    pub idle_timeout: Limit,
     /// The largest message taken from an agent or a server, like "32MiB".
     #[schemars(with = "Option<String>")]
     pub max_frame: Size,
-}
-
-/// `[servers.NAME]`: a server that is started by a command and speaks MCP on its standard input and output.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Server {
-    /// The program: a path, or a name to look up in PATH. `${env:NAME}` and `${file:PATH}` are replaced at start.
-    #[schemars(with = "String")]
-    pub command: Template,
-    /// Its arguments; `${…}` is replaced.
-    #[schemars(default, with = "Vec<String>")]
-    pub args: Vec<Template>,
-    /// Environment variables to set; `${…}` in the values is replaced.
-    #[schemars(default, with = "BTreeMap<String, String>")]
-    pub env: BTreeMap<String, Template>,
-    /// Names of the daemon's own environment variables to pass on, besides the few that every server gets.
-    #[schemars(default)]
-    pub env_vars: Vec<String>,
-    /// The folder it is started in; the home folder if not set. `${…}` is replaced.
-    #[schemars(with = "Option<String>")]
-    pub cwd: Option<Template>,
-    /// Set to false to keep the entry but not the server.
-    #[schemars(with = "Option<bool>")]
-    pub enabled: bool,
-    /// What to speak: "auto" finds out once and remembers.
-    #[schemars(with = "Option<EraChoice>")]
-    pub era: EraChoice,
-    /// How long the server may take to answer the handshake, like "60s".
-    #[schemars(with = "Option<String>")]
-    pub startup_timeout: Span,
-    /// Who shares a process of this server. Only "all" in this version.
-    #[schemars(with = "Option<Share>")]
-    pub share: Share,
-}
-
-/// Which era to speak with a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-pub enum EraChoice {
-    Auto,
-    Legacy,
-    Modern,
-}
-
-impl EraChoice {
-    pub fn fixed(self) -> Option<Era> {
-        match self {
-            Self::Auto => None,
-            Self::Legacy => Some(Era::Legacy),
-            Self::Modern => Some(Era::Modern),
-        }
-    }
-}
-
-/// Who shares an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-pub enum Share {
-    All,
 }
 
 /// Why there is no configuration.
@@ -122,7 +82,7 @@ fn lines(path: &Path, problems: &[Problem]) -> String {
 
 impl Default for Daemon {
     fn default() -> Self {
-        Self { max_frame: Size(32 << 20) }
+        Self { idle_timeout: Limit(Some(Duration::from_secs(30 * 60))), max_frame: Size(32 << 20) }
     }
 }
 
@@ -152,17 +112,18 @@ impl Config {
     fn decode_toml(root: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(root, problems)?;
         let daemon = fields.take("daemon").unwrap_or_default();
-        let servers = fields.take_node("servers").map(|node| decode_servers(node, fields.problems)).unwrap_or_default();
+        let servers: Servers =
+            fields.take_node("servers").map(|node| server::decode_all(node, fields.problems)).unwrap_or_default();
+        let profiles = fields.take_node("profiles").map(|node| decode_profiles(node, &servers, fields.problems));
         fields.not_yet("http", "agents attach through `trunkline connect`");
-        fields.not_yet("profiles", "attach to one server, or to all");
         fields.finish();
-        Some(Self { daemon, servers })
+        Some(Self { daemon, servers, profiles: profiles.unwrap_or_default() })
     }
 
     fn decode_json(root: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(root, problems)?;
         match fields.take_node("mcpServers") {
-            Some(node) => Some(Self { daemon: Daemon::default(), servers: decode_servers(node, fields.problems) }),
+            Some(node) => Some(Self { servers: server::decode_all(node, fields.problems), ..Self::default() }),
             None => {
                 let at = fields.at();
                 let others = fields.rest();
@@ -180,13 +141,10 @@ impl Config {
 
     /// What `${…}` in the file cannot be replaced right now; a server with such a value cannot start.
     pub fn unexpandable(&self) -> Vec<Problem> {
-        let templates = self.servers.iter().filter(|(_, server)| server.enabled).flat_map(|(name, server)| {
-            let all =
-                std::iter::once(&server.command).chain(&server.args).chain(server.env.values()).chain(&server.cwd);
-            all.map(move |template| (name, template))
-        });
+        let enabled = self.servers.iter().filter(|(_, server)| server.enabled);
+        let templates = enabled.flat_map(|(name, server)| server.templates().map(move |template| (name, template)));
         let problems = templates.filter_map(|(name, template)| {
-            let error = template.expand().err()?;
+            let error = template.expand(Some(Path::new("/"))).err()?;
             Some(Problem { line: template.line, message: format!("server `{name}`: {error}") })
         });
         problems.collect()
@@ -206,109 +164,42 @@ fn finish(config: Option<Config>, problems: Problems<'_>) -> Result<Config, Vec<
     }
 }
 
-fn decode_servers(node: Node, problems: &mut Problems<'_>) -> Servers {
-    let Some(mut fields) = Fields::open(node, problems) else { return Vec::new() };
-    let members = fields.rest();
-    let problems = fields.problems;
-    let mut servers = Servers::new();
-    for member in members {
-        let name = ServerName::parse(&member.name).map_err(|error| problems.add(member.at.start, error.to_string()));
-        let server = Server::decode(member.node, problems);
-        if let (Ok(name), Some(server)) = (name, server) {
-            servers.push((name, server));
-        }
-    }
-    servers
-}
-
 impl Decode for Daemon {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
+        let idle_timeout = fields.take("idle_timeout").unwrap_or(Self::default().idle_timeout);
         let max_frame = fields.take("max_frame").unwrap_or(Self::default().max_frame);
-        fields.not_yet("idle_timeout", "servers stay up until the daemon stops");
         fields.finish();
-        Some(Self { max_frame })
+        Some(Self { idle_timeout, max_frame })
     }
 }
 
-impl Decode for Server {
-    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        let mut fields = Fields::open(node, problems)?;
-        let at = fields.at();
-        let remote = fields.take_node("url");
-        let transport: Option<String> = fields.take("type");
-        if let Some(node) = &remote {
-            fields.problems.add(
-                node.at.start,
-                "`url` is not in this version of trunkline yet: only servers with a `command`".to_owned(),
-            );
-        } else if let Some(other) = transport.filter(|transport| transport != "stdio") {
-            fields.problems.add(at, format!("`type` is `{other}`, and only `stdio` is in this version of trunkline"));
-        }
-        let command = match fields.take_node("command") {
-            Some(node) => {
-                let at = node.at.start;
-                if matches!(&node.value, Value::String(text) if text.trim().is_empty()) {
-                    fields.problems.add(at, "`command` is empty: name the program that is the server".to_owned());
-                }
-                Template::decode(node, fields.problems)
-            }
-            None if remote.is_some() => None,
-            None => {
-                fields.problems.add(at, "the server has no `command`".to_owned());
-                None
-            }
-        };
-        let args = fields.take("args").unwrap_or_default();
-        let env = fields.take("env").unwrap_or_default();
-        let env_vars = fields.take("env_vars").unwrap_or_default();
-        let cwd = fields.take("cwd");
-        let disabled = fields.take("disabled").unwrap_or(false);
-        let enabled = fields.take("enabled").unwrap_or(!disabled);
-        let era = fields.take("era").unwrap_or(EraChoice::Auto);
-        let startup_timeout = fields.take("startup_timeout").unwrap_or(Span(Duration::from_secs(60)));
-        let share = fields.take("share").unwrap_or(Share::All);
-        for key in ["account", "headers", "oauth"] {
-            fields.not_yet(key, "it belongs to servers with a `url`");
-        }
-        fields.not_yet("call_timeout", "calls last as long as the server needs");
-        fields.not_yet("start", "a server starts with the first request for it");
-        fields.not_yet("tools", "all tools of the server are offered");
-        fields.finish();
-        Some(Self { command: command?, args, env, env_vars, cwd, enabled, era, startup_timeout, share })
-    }
-}
-
-impl Decode for EraChoice {
-    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        one_of(node, &[("auto", Self::Auto), ("legacy", Self::Legacy), ("modern", Self::Modern)], problems)
-    }
-}
-
-impl Decode for Share {
-    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        if let Value::String(text) = &node.value
-            && matches!(text.as_str(), "project" | "session")
-        {
-            problems.add(
-                node.at.start,
-                format!("`share = \"{text}\"` is not in this version of trunkline yet: only \"all\""),
-            );
+fn decode_profiles(node: Node, servers: &Servers, problems: &mut Problems<'_>) -> BTreeMap<String, Profile> {
+    let Some(mut fields) = Fields::open(node, problems) else { return BTreeMap::new() };
+    let members = fields.rest();
+    let problems = fields.problems;
+    let profile = |member: node::Member, problems: &mut Problems<'_>| {
+        let mut fields = Fields::open(member.node, problems)?;
+        let Some(list) = fields.take_node("servers") else {
+            fields.problems.add(member.at.start, "the profile has no `servers`".to_owned());
             return None;
-        }
-        one_of(node, &[("all", Self::All)], problems)
-    }
-}
-
-fn one_of<T: Copy>(node: Node, choices: &[(&str, T)], problems: &mut Problems<'_>) -> Option<T> {
-    let at = node.at.start;
-    let text = String::decode(node, problems)?;
-    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-    if found.is_none() {
-        let known: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        problems.add(at, format!("`{text}` is not one of {}", known.join(", ")));
-    }
-    found
+        };
+        fields.finish();
+        let at = list.at.start;
+        let names = Vec::<String>::decode(list, problems)?;
+        let known = |name: &String| servers.iter().map(|(known, _)| known).find(|known| known.as_str() == name);
+        let named = names.iter().filter_map(|name| {
+            let found = known(name);
+            if found.is_none() {
+                let near = crate::names::nearest(name, servers.iter().map(|(known, _)| known.as_str()));
+                let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+                problems.add(at, format!("no server is named `{name}`{hint}"));
+            }
+            found.cloned()
+        });
+        Some((member.name, Profile { servers: named.collect() }))
+    };
+    members.into_iter().filter_map(|member| profile(member, problems)).collect()
 }
 
 #[cfg(test)]
@@ -333,10 +224,14 @@ comand = "x"
 command = ""
 args = "x"
 era = "medieval"
-share = "session"
+share = "some"
 env = { A = "${env:}", B = 1 }
+cwd = "${project}"
 
 [server.c]
+
+[profiles.work]
+servers = ["god"]
 "#;
         let found = problems(Config::from_toml(text));
         let expected = [
@@ -347,15 +242,16 @@ env = { A = "${env:}", B = 1 }
             "9: `command` is empty",
             "10: expected a list, found a string",
             "11: `medieval` is not one of",
-            "12: `share = \"session\"` is not in this version",
+            "12: `some` is not one of \"all\", \"project\", \"session\"",
             "13: `${env:}` is not known",
             "13: expected a string, found a number",
-            "15: unknown key `servers`: ",
+            "14: `${project}` needs `share = \"project\"` or `\"session\"`",
+            "16: unknown key `server`: did you mean `servers`?",
+            "19: no server is named `god`: did you mean `good`?",
         ];
-        for (index, start) in expected.iter().enumerate().take(10) {
+        for (index, start) in expected.iter().enumerate() {
             assert!(found.get(index).is_some_and(|line| line.starts_with(start)), "{index}: {start} in {found:#?}");
         }
-        assert!(found[10].starts_with("15: unknown key `server`: did you mean `servers`?"), "{found:#?}");
     }
 
     #[test]

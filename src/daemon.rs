@@ -1,58 +1,77 @@
 //! The daemon: composes everything, owns every task, and ends in order.
 
 mod log;
+mod reload;
+mod service;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, LoadError};
-use crate::control::{self, Api};
-use crate::downstream::{self, Connection, Opened};
-use crate::hub::Hub;
-use crate::ipc::{AcceptError, Listener};
+use crate::control::{self, Api, ReloadRequest};
+use crate::downstream::{self, Connection, Ends, Opened};
+use crate::hub::{Around, Hub};
+use crate::ipc::{self, AcceptError, Listener};
 use crate::paths::Places;
 use crate::retry::Backoff;
+use crate::upstream::Ledger;
 use crate::wire::Frames;
 
+/// How long calls in flight may go on when the daemon is told to end.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long servers and agents have to end before the daemon leaves without them.
 const DRAIN: Duration = Duration::from_secs(10);
 /// A daemon never gives up accepting.
 const ACCEPT_PATIENCE: Duration = Duration::from_secs(1 << 30);
 /// Pauses after a failed accept: the first, and the longest.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How many callers may wait for a reload.
+const RELOADS: usize = 16;
 
 /// Runs the daemon until it is told to stop.
 pub async fn run(places: &Places) -> anyhow::Result<()> {
     // Listens only once it can serve: a shim must not find a daemon that is about to fail.
-    let config = load(places)?;
-    let listener = Listener::bind(&places.socket)?;
+    let config = reload::load(places)?;
+    let listener = listen(places)?;
     let log = log::start();
+    let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let hub = Hub::new(&config, &tasks, &stop);
+    let path = service::login_path().await;
+    let (servers, max_frame) = (config.servers.len(), config.daemon.max_frame.0);
+    let around = Around { tasks: tasks.clone(), stop: stop.clone(), ledger, path, state: places.state.clone() };
+    let hub = Hub::new(config, around);
+    let (reload, requests) = mpsc::channel(RELOADS);
     let api = Api {
         hub: hub.clone(),
         log,
         shutdown: CancellationToken::new(),
+        reload: reload.clone(),
         started: Instant::now(),
-        socket: places.socket.clone(),
+        socket: listener.path().to_owned(),
         config: places.config.clone(),
     };
+    let ends = Ends { drain: CancellationToken::new(), stop: stop.clone() };
     let shutdown = api.shutdown.clone();
-    let signals = tasks.spawn(signals(shutdown.clone(), stop.clone()));
-    tracing::info!(pid = std::process::id(), socket = %places.socket.display(), servers = config.servers.len(), "trunkline is up");
-    let max_frame = config.daemon.max_frame.0;
+    let signals = tasks.spawn(signals(shutdown.clone(), reload, stop.clone()));
+    tasks.spawn(reload::keep(hub.clone(), places.clone(), requests, stop.clone()));
+    tasks.spawn(service::watchdog(stop.clone()));
+    tracing::info!(pid = std::process::id(), socket = %listener.path().display(), servers, "trunkline is up");
+    service::ready();
     tokio::select! {
-        () = accept(&listener, &api, max_frame, &tasks, &stop) => {}
+        () = accept(&listener, &api, max_frame, &tasks, &ends) => {}
         () = shutdown.cancelled() => {}
     }
     tracing::info!("shutting down");
+    service::stopping();
     // The socket goes before the servers do, so that a shim that loses its connection finds no half-dead daemon; the lock
     // stays to the end, so that the next daemon meets none of this one's servers.
     let _lock = listener.lock();
     drop(listener);
+    ends.drain.cancel();
+    hub.settle(GRACE).await;
     stop.cancel();
     drop((hub, api));
     tasks.close();
@@ -63,17 +82,16 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configuration; a missing file in the usual place counts as an empty one.
-fn load(places: &Places) -> anyhow::Result<Config> {
-    match Config::load(&places.config) {
-        Err(LoadError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound && !places.config_named => {
-            Ok(Config::default())
-        }
-        loaded => Ok(loaded?),
+/// The socket that the service manager made, or else one of our own.
+fn listen(places: &Places) -> anyhow::Result<Listener> {
+    #[cfg(unix)]
+    if let Some(socket) = ipc::activated().context("the socket that the service manager passed on is of no use")? {
+        return Ok(Listener::adopt(socket)?);
     }
+    Ok(Listener::bind(&places.socket)?)
 }
 
-async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTracker, stop: &CancellationToken) {
+async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTracker, ends: &Ends) {
     let fresh = || Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1, ACCEPT_PATIENCE);
     let mut backoff = fresh();
     loop {
@@ -81,7 +99,7 @@ async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTr
             Ok((read, write, peer)) => {
                 backoff = fresh();
                 let connection = Connection { frames: Frames::new(read, max_frame), write, peer };
-                tasks.spawn(connection_task(connection, api.clone(), stop.clone()));
+                tasks.spawn(connection_task(connection, api.clone(), ends.clone()));
             }
             Err(error @ AcceptError::Foreign(_)) => tracing::warn!(%error, "connection refused"),
             Err(AcceptError::Io(error)) => {
@@ -93,23 +111,23 @@ async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTr
     }
 }
 
-async fn connection_task(mut connection: Connection, api: Api, stop: CancellationToken) {
+async fn connection_task(mut connection: Connection, api: Api, ends: Ends) {
     let opened = tokio::select! {
         opened = downstream::open(&mut connection) => opened,
-        () = stop.cancelled() => return,
+        () = ends.drain.cancelled() => return,
     };
     match opened {
         Opened::Agent { view, agent, attach_id, first } => {
-            downstream::serve(api.hub, connection, view, agent, attach_id, first, stop).await;
+            downstream::serve(api.hub, connection, view, agent, attach_id, first, ends).await;
         }
-        Opened::Control { first } => control::serve(api, connection.frames, connection.write, first, stop).await,
+        Opened::Control { first } => control::serve(api, connection.frames, connection.write, first, ends.stop).await,
         Opened::Refused { error } => downstream::refuse(&mut connection.write, &error).await,
         Opened::Silent => {}
     }
 }
 
 #[cfg(unix)]
-async fn signals(shutdown: CancellationToken, stop: CancellationToken) {
+async fn signals(shutdown: CancellationToken, reload: mpsc::Sender<ReloadRequest>, stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let all = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = all else {
@@ -120,14 +138,15 @@ async fn signals(shutdown: CancellationToken, stop: CancellationToken) {
         tokio::select! {
             _ = terminate.recv() => shutdown.cancel(),
             _ = interrupt.recv() => shutdown.cancel(),
-            _ = hangup.recv() => tracing::info!("SIGHUP changes nothing: restart the daemon to read its configuration again"),
+            // What comes of it stands in the log; if the queue is full, a reload is about to happen anyway.
+            _ = hangup.recv() => drop(reload.try_send(oneshot::channel().0)),
             () = stop.cancelled() => return,
         }
     }
 }
 
 #[cfg(windows)]
-async fn signals(shutdown: CancellationToken, stop: CancellationToken) {
+async fn signals(shutdown: CancellationToken, _reload: mpsc::Sender<ReloadRequest>, stop: CancellationToken) {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => shutdown.cancel(),
         () = stop.cancelled() => {}

@@ -1,5 +1,6 @@
 //! The side of the agents: what a connection's first message makes of it, and the frames from then on.
 
 mod connection;
+mod intake;
 
-pub use connection::{Connection, Opened, open, refuse, serve};
+pub use connection::{Connection, Ends, Opened, open, refuse, serve};

@@ -68,6 +68,10 @@ pub struct Params<'a> {
     pub protocol_version: Option<&'a str>,
     pub capabilities: Option<&'a str>,
     pub client_info: Option<&'a str>,
+    /// The page of a list that is asked for.
+    pub cursor: Option<&'a str>,
+    /// Whether the request brings answers to what the server asked before.
+    pub is_retry: bool,
 }
 
 /// The members of `params._meta` that routing needs.
@@ -245,6 +249,11 @@ impl<'de> Wanted<'de> for Params<'de> {
             "protocolVersion" => once(&mut self.protocol_version, map),
             "capabilities" => once(&mut self.capabilities, map),
             "clientInfo" => once(&mut self.client_info, map),
+            "cursor" => once(&mut self.cursor, map),
+            "inputResponses" | "requestState" => {
+                self.is_retry = true;
+                skip(map)
+            }
             _ => skip(map),
         }
     }

@@ -19,7 +19,7 @@ pub enum Era {
 
 /// What a legacy agent promised in its `initialize`. Agents share an instance only when their promises are the same,
 /// so that a server is never promised more, or less, than the agent behind a call can answer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Class {
     pub version: String,
     /// The capabilities object as JSON text in one spelling: sorted keys, no spaces.
@@ -39,6 +39,12 @@ impl Class {
         Some(Self { version: version.to_owned(), capabilities: value.to_string() })
     }
 
+    /// Whether the agent declared this capability.
+    pub fn has(&self, capability: &str) -> bool {
+        let declared = serde_json::from_str::<serde_json::Value>(&self.capabilities);
+        declared.is_ok_and(|declared| declared.get(capability).is_some())
+    }
+
     /// The version to answer an `initialize` with, where trunkline itself is the server.
     pub fn answer_version(&self) -> &'static str {
         LEGACY_ALL.into_iter().find(|version| *version == self.version).unwrap_or(LEGACY)
@@ -46,7 +52,7 @@ impl Class {
 }
 
 /// How an agent speaks, and so what an instance that serves it must have been promised.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dialect {
     Legacy(Class),
     /// Every request carries its agent's own promises in `_meta`.

@@ -1,97 +1,177 @@
 //! Routes between sessions and instances. Owns no I/O: frames come in as text and go out through queues.
 
-mod catalog;
+mod clock;
 mod events;
 mod failure;
+mod fetch;
 mod inbound;
+mod key;
+mod lane;
 mod level;
 mod line;
+mod membership;
 mod merged;
+mod news;
+mod recall;
 mod registry;
+mod reload;
 pub mod reply;
 mod resources;
+mod roots;
 mod router;
 mod session;
+mod slots;
+mod start;
 mod table;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use catalog::ListKind;
 pub use events::{Event, Events};
 pub use failure::Failure;
+pub use key::Key;
 pub use line::{Call, Line};
-pub use registry::{Known, Upstream, Want};
+pub use registry::{Known, Upstream};
+pub use reload::Reloaded;
 pub use router::{Later, Routed};
 pub use session::{Agent, Session, SessionId, View};
 
-use crate::config::Config;
+use crate::config::{Config, Server};
 use crate::era::Dialect;
-use crate::lines::Lines;
 use crate::names::ServerName;
-use crate::upstream::Surroundings;
+use crate::upstream::{Ledger, ServerLog, Surroundings};
 use crate::wire::Outbox;
 
-/// How many lines of a server's standard error are kept.
-const STDERR_LINES: usize = 1_000;
 /// How much may wait for one agent, in messages of the largest size.
 const QUEUE_FRAMES: usize = 2;
 
 #[derive(Debug)]
 pub struct Hub {
     /// In the order of the configuration.
-    upstreams: Vec<Arc<Upstream>>,
+    upstreams: RwLock<Arc<Vec<Arc<Upstream>>>>,
+    /// What runs: where a server could not be changed, still its old settings.
+    config: RwLock<Arc<Config>>,
     sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
     attached: AtomicU64,
     pub events: Events,
-    max_frame: usize,
+    /// What is wrong with the configuration file as it is now, or with what it asks for.
+    problems: RwLock<Vec<String>>,
+    around: Around,
+}
+
+/// What the hub's servers live in.
+#[derive(Debug, Clone)]
+pub struct Around {
+    /// Where all tasks run.
+    pub tasks: TaskTracker,
+    /// Ends them.
+    pub stop: CancellationToken,
+    pub ledger: Ledger,
+    /// The PATH of the servers, if it is not the daemon's own.
+    pub path: Option<OsString>,
+    /// The folder for catalogs and logs.
+    pub state: PathBuf,
 }
 
 impl Hub {
-    /// A hub for the configured servers, none of them started. Its tasks run in `tasks` and end with `stop`.
-    pub fn new(config: &Config, tasks: &TaskTracker, stop: &CancellationToken) -> Arc<Self> {
-        let max_frame = config.daemon.max_frame.0;
-        Arc::new_cyclic(|hub| {
-            let upstream = |(name, server): &(ServerName, crate::config::Server)| {
-                let stderr = Lines::new(STDERR_LINES);
-                let around = Surroundings { tasks: tasks.clone(), stop: stop.clone(), stderr, max_frame };
-                Upstream::new(hub.clone(), name.clone(), server.clone(), around)
-            };
-            Self {
-                upstreams: config.servers.iter().map(upstream).collect(),
-                sessions: Mutex::default(),
-                attached: AtomicU64::new(0),
-                events: Events::default(),
-                max_frame,
+    /// A hub for the configured servers, none of them started.
+    pub fn new(config: Config, around: Around) -> Arc<Self> {
+        let hub = Arc::new(Self {
+            upstreams: RwLock::default(),
+            config: RwLock::new(Arc::new(config)),
+            sessions: Mutex::default(),
+            attached: AtomicU64::new(0),
+            events: Events::default(),
+            problems: RwLock::default(),
+            around,
+        });
+        let config = hub.config();
+        let all = config.servers.iter().map(|(name, server)| hub.new_upstream(name, server)).collect();
+        *hub.upstreams.write() = Arc::new(all);
+        hub.upstreams().iter().for_each(|upstream| upstream.start_eagerly());
+        hub.around.tasks.spawn(hub.clone().keep_time());
+        hub
+    }
+
+    fn new_upstream(self: &Arc<Self>, name: &ServerName, server: &Server) -> Arc<Upstream> {
+        let around = Surroundings {
+            tasks: self.around.tasks.clone(),
+            stop: self.around.stop.clone(),
+            log: ServerLog::open(self.around.state.join("logs").join(format!("{name}.log"))),
+            max_frame: self.config().daemon.max_frame.0,
+            ledger: self.around.ledger.clone(),
+            path: self.around.path.clone(),
+        };
+        let catalogs = self.around.state.join("catalogs");
+        Upstream::new(Arc::downgrade(self), name.clone(), server.clone(), around, &catalogs)
+    }
+
+    /// The configuration that runs.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.read().clone()
+    }
+
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.read().clone()
+    }
+
+    pub fn upstreams(&self) -> Arc<Vec<Arc<Upstream>>> {
+        self.upstreams.read().clone()
+    }
+
+    pub fn upstream(&self, name: &str) -> Result<Arc<Upstream>, Failure> {
+        let all = self.upstreams();
+        let found = all.iter().find(|upstream| upstream.name.as_str() == name).cloned();
+        found.ok_or_else(|| Failure::unknown(name, all.iter().map(|upstream| &upstream.name)))
+    }
+
+    /// The servers that a session sees, disabled ones left out, in the order of the configuration.
+    pub(crate) fn visible(&self, session: &Session) -> Vec<Arc<Upstream>> {
+        let all = self.upstreams();
+        let enabled = all.iter().filter(|upstream| upstream.settings().enabled);
+        enabled.filter(|upstream| self.sees(session, &upstream.name)).cloned().collect()
+    }
+
+    fn sees(&self, session: &Session, server: &ServerName) -> bool {
+        match &session.view {
+            View::One(name) => name == server,
+            View::All => true,
+            View::Profile(profile) => {
+                self.config().profiles.get(&**profile).is_some_and(|profile| profile.servers.contains(server))
             }
-        })
-    }
-
-    pub fn upstreams(&self) -> &[Arc<Upstream>] {
-        &self.upstreams
-    }
-
-    pub fn upstream(&self, name: &str) -> Result<&Arc<Upstream>, Failure> {
-        let found = self.upstreams.iter().find(|upstream| upstream.name.as_str() == name);
-        found.ok_or_else(|| Failure::unknown(name, self.upstreams.iter().map(|upstream| &upstream.name)))
+        }
     }
 
     pub fn sessions(&self) -> Vec<Arc<Session>> {
         self.sessions.lock().values().cloned().collect()
     }
 
+    pub(crate) fn is_attached(&self, session: SessionId) -> bool {
+        self.sessions.lock().contains_key(&session)
+    }
+
     /// Attaches an agent. The caller writes what the returned queue holds, and calls [`Hub::detach`] at the end.
     pub fn attach(&self, view: View, agent: Agent, gone: CancellationToken) -> Result<(Arc<Session>, Outbox), Failure> {
-        if let View::One(server) = &view {
-            self.upstream(server.as_str())?;
+        match &view {
+            View::One(server) => drop(self.upstream(server.as_str())?),
+            View::Profile(name) => {
+                let config = self.config();
+                if !config.profiles.contains_key(&**name) {
+                    return Err(Failure::unknown_profile(name, config.profiles.keys().map(String::as_str)));
+                }
+            }
+            View::All => {}
         }
         let id = SessionId(1 + self.attached.fetch_add(1, Ordering::Relaxed));
-        let outbox = Outbox::new(self.max_frame * QUEUE_FRAMES);
+        let outbox = Outbox::new(self.config().daemon.max_frame.0 * QUEUE_FRAMES);
         let name = agent.name.clone();
         let session = Arc::new(Session::new(id, view, agent, outbox.clone(), gone));
         self.sessions.lock().insert(id, session.clone());
@@ -99,14 +179,19 @@ impl Hub {
         Ok((session, outbox))
     }
 
-    /// Ends what an agent left behind: its calls are cancelled, its questions refused, its subscriptions given up.
+    /// Ends what an agent left behind: its calls are cancelled, its questions refused, its subscriptions given up, and
+    /// processes of its own ended.
     pub fn detach(&self, session: &Session) {
         self.sessions.lock().remove(&session.id);
         for question in session.take_questions() {
-            question.line.refuse(&question.id, "the agent that was asked left");
+            question.refuse("the agent that was asked left");
         }
         for line in session.lines() {
             line.leave(session);
+            session.remove_line(&line);
+        }
+        for upstream in self.upstreams().iter() {
+            upstream.drain_owned(session.id);
         }
         self.events.publish(Event::AgentLeft { session: session.id, agent: session.agent().name });
     }
@@ -116,7 +201,14 @@ impl Hub {
         if let Some(line) = session.line(server, dialect.era()) {
             return Ok(line);
         }
-        let line = self.upstream(server)?.line(Want::Dialect(dialect.clone())).await?;
+        let upstream = self.upstream(server)?;
+        let key = upstream.key(session, dialect.clone()).await;
+        let line = upstream.line(&key).await?;
+        if !self.is_attached(session.id) {
+            // It left while it waited: a member that is not here would keep the process for ever.
+            upstream.drain_owned(session.id);
+            return Err(Failure::Unavailable { server: upstream.name.clone(), reason: "the agent left".into() });
+        }
         line.join(session);
         if let Some(level) = session.level().as_deref().and_then(level::Level::parse)
             && line.handshake().is_some_and(|handshake| handshake.offers("logging"))
@@ -126,17 +218,12 @@ impl Hub {
         Ok(line)
     }
 
-    /// Tells the agents that were given lists without this server that it is there now.
-    fn announce(&self, upstream: &Upstream, line: &Line) {
-        for session in self.sessions() {
-            let same = session.dialect(false).as_ref() == line.dialect();
-            if session.view == View::All && same {
-                let changed: std::collections::BTreeSet<_> =
-                    session.take_missed(&upstream.name).into_iter().map(ListKind::changed).collect();
-                for method in changed {
-                    session.send_text(&reply::notification(method, ""));
-                }
-            }
+    /// Waits until no agent has a call in flight, but no longer than `patience`.
+    pub async fn settle(&self, patience: Duration) {
+        let all = self.sessions();
+        let settled = futures_util::future::join_all(all.iter().map(|session| session.settled()));
+        if tokio::time::timeout(patience, settled).await.is_err() {
+            tracing::info!(?patience, "calls are still in flight: they end with an error");
         }
     }
 }

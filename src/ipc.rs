@@ -1,6 +1,8 @@
 //! The local endpoint: one Unix socket or named pipe for each user, safe from other users, owned by one daemon.
 
 #[cfg(unix)]
+mod activation;
+#[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
@@ -8,6 +10,8 @@ mod windows;
 use std::io;
 use std::path::PathBuf;
 
+#[cfg(unix)]
+pub use activation::activated;
 #[cfg(unix)]
 pub use unix::{
     ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_held, start_lock,

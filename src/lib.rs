@@ -38,6 +38,7 @@
 //! 1  ipc         the socket: listen, connect, who is at the other end
 //! 0  wire        frames out of bytes; a bounded queue of bytes to write
 //! 0  lines       the last lines of a log, and its followers
+//! 0  lists       the kinds of lists that servers offer
 //! 0  paths       where things are
 //! 0  retry       pauses between tries
 //! 0  era         eras, classes, dialects
@@ -66,6 +67,7 @@ pub mod era;
 pub mod hub;
 pub mod ipc;
 pub mod lines;
+pub mod lists;
 pub mod names;
 pub mod paths;
 pub mod retry;

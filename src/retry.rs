@@ -24,9 +24,24 @@ impl Backoff {
     }
 }
 
+/// The pause after so many failures in a row: doubled with each, up to `longest`, and spread so that those who failed
+/// together do not come back together. `spread` is a random number from 0 to 1.
+pub fn pause_after(failures: u32, first: Duration, longest: Duration, spread: f64) -> Duration {
+    let doubled = first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
+    doubled.min(longest).mul_f64(1.0 - spread.clamp(0.0, 1.0) / 2.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_are_spread_below_their_cap() {
+        let step = Duration::from_secs(1);
+        assert_eq!(pause_after(1, step, step * 30, 0.0), step);
+        assert_eq!(pause_after(4, step, step * 30, 0.0), step * 8);
+        assert_eq!(pause_after(400, step, step * 30, 1.0), step * 15);
+    }
 
     #[test]
     fn pauses_grow_to_the_cap_and_end() {

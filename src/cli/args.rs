@@ -41,6 +41,9 @@ pub(super) enum Command {
         /// The agent's name, for `status` (default: the program that started this one)
         #[arg(long, value_name = "NAME")]
         client: Option<String>,
+        /// The servers of this profile of the configuration, names as server__tool
+        #[arg(long, value_name = "NAME", conflicts_with = "server")]
+        profile: Option<String>,
     },
     /// Show several agents share one server; needs no configuration and leaves nothing behind
     Demo,
@@ -48,7 +51,11 @@ pub(super) enum Command {
     #[command(hide = true)]
     DemoServer,
     /// Show the daemon, its servers and its agents
-    Status,
+    Status {
+        /// Go on, once a second, until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
     /// List the tools of a server, or of all
     Tools { server: Option<String> },
     /// Call a tool: `call SERVER TOOL key=value …`, or one JSON object, or `-` to read it from standard input
@@ -65,6 +72,14 @@ pub(super) enum Command {
         #[arg(short = 'n', long, default_value_t = 100)]
         lines: usize,
     },
+    /// Start a server, also one that was stopped or that failed too often
+    Start { server: String },
+    /// Stop a server and keep it stopped until it is started again
+    Stop { server: String },
+    /// Stop a server and start it anew
+    Restart { server: String },
+    /// Read the configuration again; the daemon also does so by itself when the file changes
+    Reload,
     /// Stop the daemon and its servers
     Shutdown,
 }

@@ -1,63 +1,278 @@
-//! The stdio shim: attaches to the daemon, then moves bytes between it and the agent, and knows nothing of them.
+//! The stdio shim: stands between an agent's standard streams and the daemon, and outlives daemons.
+//!
+//! One thread reads the agent, the other the daemon. While there is no daemon, what the agent sends is held; when there is
+//! one again, it is told what it must know of the session.
 
-use std::io::{self, Read, Write};
+mod attach;
+mod lines;
+mod memory;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use serde::Deserialize;
+use parking_lot::{Condvar, Mutex};
+
+pub(super) use attach::Attach;
+use lines::{Lines, each};
+use memory::{Heard, Memory};
 
 use super::{Done, complain, start};
-use crate::envelope::{Envelope, quoted};
-use crate::ipc::Reader;
+use crate::envelope::{Envelope, Kind};
+use crate::hub::reply::{self, code};
+use crate::ipc::{ClientStream, Reader};
 use crate::paths::Places;
 
-const CHUNK: usize = 64 * 1024;
-/// The longest answer to `daemon.attach`.
-const MAX_REPLY: usize = 64 * 1024;
+/// How long a request is held while there is no daemon.
+const HOLD: Duration = Duration::from_secs(60);
+/// How much is held, in bytes.
+const HOLD_SIZE: usize = 8 << 20;
+/// Pauses between tries to reach a daemon: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-pub(super) fn run(places: &Places, server: Option<&str>, client: Option<&str>) -> Done {
+/// What both threads know.
+struct Shim {
+    state: Mutex<State>,
+    /// The agent said something, or left, while there is no daemon.
+    spoke: Condvar,
+    stdout: Mutex<File>,
+}
+
+struct State {
+    memory: Memory,
+    link: Link,
+    agent_left: bool,
+}
+
+enum Link {
+    Up(Arc<Mutex<ClientStream>>),
+    Down(VecDeque<Held>),
+}
+
+/// A line that waits for a daemon.
+struct Held {
+    line: Vec<u8>,
+    since: Instant,
+}
+
+/// Why the shim ends.
+enum End {
+    AgentLeft,
+    Broken(io::Error),
+}
+
+pub(super) fn run(places: &Places, attach: Attach) -> Done {
     let (mut from_daemon, mut to_daemon) = start::connect(places)?;
-    attach(&mut from_daemon, &mut to_daemon, server, client)?;
-    let (mut stdin, mut stdout) = raw_stdio()?;
-    let agent_is_done = Arc::new(AtomicBool::new(false));
-    let (done, mut chunk) = (agent_is_done.clone(), vec![0; CHUNK]);
-    std::thread::spawn(move || {
-        let sent = pump(&mut stdin, &mut to_daemon, &mut chunk);
-        // Told before the daemon can hang up in answer.
-        done.store(true, Ordering::Release);
-        if sent.is_ok() {
-            finish(to_daemon);
-        }
+    attach.send(&mut from_daemon, &mut to_daemon)?;
+    let (stdin, stdout) = raw_stdio()?;
+    let link = Link::Up(Arc::new(Mutex::new(to_daemon)));
+    let shim = Arc::new(Shim {
+        state: Mutex::new(State { memory: Memory::default(), link, agent_left: false }),
+        spoke: Condvar::new(),
+        stdout: Mutex::new(stdout),
     });
-    match pump(&mut from_daemon, &mut stdout, &mut vec![0; CHUNK]) {
-        Ok(()) if agent_is_done.load(Ordering::Acquire) => Ok(ExitCode::SUCCESS),
-        Ok(()) => {
-            complain("the daemon closed the connection; `trunkline logs` or its log file may say why");
-            Ok(ExitCode::FAILURE)
-        }
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(anyhow::Error::new(error).context("the connection to the daemon broke").into()),
+    let agents = shim.clone();
+    std::thread::spawn(move || agents.read_agent(stdin));
+    loop {
+        let end = match shim.read_daemon(from_daemon) {
+            Ok(()) => shim.reconnect(places, &attach),
+            Err(end) => Err(end),
+        };
+        from_daemon = match end {
+            Ok(connected) => connected,
+            Err(End::AgentLeft) => return Ok(ExitCode::SUCCESS),
+            Err(End::Broken(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            Err(End::Broken(error)) => return Err(anyhow::Error::new(error).context("cannot reach the agent").into()),
+        };
     }
+}
+
+impl Shim {
+    /// Passes on what the agent says, until it has said all.
+    fn read_agent(&self, stdin: File) {
+        let mut lines = Lines::new(stdin);
+        while let Ok(Some(block)) = lines.next() {
+            self.send(block);
+        }
+        // A last line without an end is one all the same.
+        let rest = [lines.rest(), b"\n"].concat();
+        if rest.len() > 1 {
+            self.send(&rest);
+        }
+        let mut state = self.state.lock();
+        state.agent_left = true;
+        if let Link::Up(stream) = &state.link {
+            finish(&stream.lock());
+        }
+        self.spoke.notify_one();
+    }
+
+    fn send(&self, block: &[u8]) {
+        let mut state = self.state.lock();
+        let State { memory, link, .. } = &mut *state;
+        match link {
+            Link::Up(stream) => {
+                let stream = stream.clone();
+                // Noted before it is sent: the answer may be faster.
+                each(block).for_each(|line| memory.said(line));
+                drop(state);
+                // If the daemon is gone, the other thread sees it too, and tells the agent.
+                drop(stream.lock().write_all(block));
+            }
+            Link::Down(held) => {
+                let mut refused = Vec::new();
+                for line in each(block) {
+                    let size: usize = held.iter().map(|held| held.line.len()).sum();
+                    if size + line.len() > HOLD_SIZE {
+                        refused.extend(no_daemon(line, "there is no daemon, and too much waits for one already"));
+                    } else {
+                        held.push_back(Held { line: line.to_vec(), since: Instant::now() });
+                    }
+                }
+                drop(state);
+                self.spoke.notify_one();
+                // An agent that is gone is seen by the other thread.
+                drop(self.tell(&refused));
+            }
+        }
+    }
+
+    /// Passes on what the daemon says, until it is gone.
+    fn read_daemon(&self, from_daemon: Reader) -> Result<(), End> {
+        let mut lines = Lines::new(from_daemon);
+        while let Ok(Some(block)) = lines.next() {
+            if self.state.lock().memory.expects() {
+                for line in each(block) {
+                    match self.state.lock().memory.heard(line) {
+                        Heard::Pass => self.write(&[line, b"\n"].concat())?,
+                        Heard::Own(Some(told)) => self.tell(&[told])?,
+                        Heard::Own(None) => {}
+                    }
+                }
+            } else {
+                // The agent need not wait for the bookkeeping.
+                self.write(block)?;
+                let mut state = self.state.lock();
+                for line in each(block) {
+                    state.memory.heard(line);
+                }
+            }
+        }
+        let mut state = self.state.lock();
+        state.link = Link::Down(VecDeque::new());
+        let told = state.memory.lost();
+        let agent_left = state.agent_left;
+        drop(state);
+        self.tell(&told)?;
+        if agent_left { Err(End::AgentLeft) } else { Ok(()) }
+    }
+
+    /// Finds a daemon, or starts one, and hands the session over to it.
+    fn reconnect(&self, places: &Places, attach: &Attach) -> Result<Reader, End> {
+        let mut pause = PAUSE.0;
+        let mut complained = String::new();
+        loop {
+            let wanted = {
+                let state = self.state.lock();
+                if state.agent_left {
+                    return Err(End::AgentLeft);
+                }
+                matches!(&state.link, Link::Down(held) if !held.is_empty())
+            };
+            let reached = self.reach(places, attach, wanted);
+            match reached {
+                Ok(Some(connected)) => return Ok(connected),
+                Ok(None) => self.expire(Instant::now().checked_sub(HOLD), "there has been no daemon for a minute")?,
+                Err(error) => {
+                    let reason = format!("{error:#}");
+                    self.expire(Some(Instant::now()), &reason)?;
+                    if reason != complained {
+                        complain(&format!("no daemon takes the session over yet: {reason}"));
+                        complained = reason;
+                    }
+                }
+            }
+            let mut state = self.state.lock();
+            if !state.agent_left && self.spoke.wait_for(&mut state, pause).timed_out() {
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+
+    /// One try. A daemon that took its socket away ended in order: it is not started again before the agent wants something.
+    fn reach(&self, places: &Places, attach: &Attach, wanted: bool) -> anyhow::Result<Option<Reader>> {
+        let crashed = places.socket.exists();
+        let connected = if crashed || wanted { Some(start::connect(places)?) } else { start::try_connect(places)? };
+        let Some((mut from_daemon, mut to_daemon)) = connected else { return Ok(None) };
+        attach.send(&mut from_daemon, &mut to_daemon)?;
+        let replay: String = self.state.lock().memory.replay().iter().map(|frame| format!("{frame}\n")).collect();
+        to_daemon.write_all(replay.as_bytes())?;
+        loop {
+            let mut state = self.state.lock();
+            let State { memory, link, agent_left } = &mut *state;
+            let next = match link {
+                Link::Down(held) => held.pop_front(),
+                Link::Up(_) => None,
+            };
+            let Some(Held { mut line, .. }) = next else {
+                if *agent_left {
+                    finish(&to_daemon);
+                }
+                *link = Link::Up(Arc::new(Mutex::new(to_daemon)));
+                return Ok(Some(from_daemon));
+            };
+            memory.said(&line);
+            drop(state);
+            line.push(b'\n');
+            to_daemon.write_all(&line)?;
+        }
+    }
+
+    /// Answers the requests that have waited since `before` or longer.
+    fn expire(&self, before: Option<Instant>, reason: &str) -> Result<(), End> {
+        let mut told = Vec::new();
+        if let (Link::Down(held), Some(before)) = (&mut self.state.lock().link, before) {
+            while held.front().is_some_and(|held| held.since <= before) {
+                told.extend(held.pop_front().and_then(|held| no_daemon(&held.line, reason)));
+            }
+        }
+        self.tell(&told)
+    }
+
+    fn tell(&self, frames: &[String]) -> Result<(), End> {
+        frames.iter().try_for_each(|frame| self.write(format!("{frame}\n").as_bytes()))
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), End> {
+        self.stdout.lock().write_all(bytes).map_err(End::Broken)
+    }
+}
+
+/// The answer to a request that no daemon will see.
+fn no_daemon(line: &[u8], reason: &str) -> Option<String> {
+    let envelope = Envelope::parse(line).ok().filter(|envelope| envelope.kind == Kind::Request)?;
+    Some(reply::error(envelope.id, code::CONNECTION_CLOSED, &format!("trunkline: {reason}")))
 }
 
 /// Standard input and output without the buffers of `std`.
 #[cfg(unix)]
-fn raw_stdio() -> io::Result<(std::fs::File, std::fs::File)> {
+fn raw_stdio() -> io::Result<(File, File)> {
     use std::os::fd::AsFd;
     Ok((io::stdin().as_fd().try_clone_to_owned()?.into(), io::stdout().as_fd().try_clone_to_owned()?.into()))
 }
 
 #[cfg(windows)]
-fn raw_stdio() -> io::Result<(std::fs::File, std::fs::File)> {
+fn raw_stdio() -> io::Result<(File, File)> {
     use std::os::windows::io::AsHandle;
     Ok((io::stdin().as_handle().try_clone_to_owned()?.into(), io::stdout().as_handle().try_clone_to_owned()?.into()))
 }
 
 /// The agent says no more. If it also reads no more, it is gone, and its calls need not be finished.
 #[cfg(unix)]
-fn finish(to_daemon: crate::ipc::ClientStream) {
+fn finish(to_daemon: &ClientStream) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let stdout = io::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
@@ -73,65 +288,6 @@ fn finish(to_daemon: crate::ipc::ClientStream) {
     clippy::exit,
     reason = "a pipe cannot be closed on one side only, and the main thread waits for its other side"
 )]
-fn finish(_to_daemon: crate::ipc::ClientStream) {
+fn finish(_to_daemon: &ClientStream) {
     std::process::exit(0);
-}
-
-fn pump(from: &mut impl Read, to: &mut impl Write, chunk: &mut [u8]) -> io::Result<()> {
-    loop {
-        match from.read(chunk) {
-            Ok(0) => return Ok(()),
-            Ok(length) => to.write_all(&chunk[..length])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn attach(
-    from_daemon: &mut Reader,
-    to_daemon: &mut impl Write,
-    server: Option<&str>,
-    client: Option<&str>,
-) -> anyhow::Result<()> {
-    #[derive(Deserialize)]
-    struct Refusal {
-        message: String,
-    }
-    let cwd = std::env::current_dir().ok().map(|folder| folder.display().to_string());
-    let client = client.map(str::to_owned).or_else(parent_name);
-    let named = [("server", server.map(str::to_owned)), ("cwd", cwd), ("client", client)];
-    let params: Vec<_> =
-        named.into_iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", quoted(&value?)))).collect();
-    let params = params.join(",");
-    let request = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{{{params}}}}}"#);
-    to_daemon.write_all(format!("{request}\n").as_bytes()).context("the daemon does not take the connection")?;
-    let mut reply = Vec::new();
-    let mut chunk = [0; 512];
-    while !reply.ends_with(b"\n") {
-        let length = from_daemon.read(&mut chunk).context("the daemon does not answer")?;
-        if length == 0 || reply.len() > MAX_REPLY {
-            bail!("the daemon closed the connection: is it of another version?");
-        }
-        reply.extend_from_slice(&chunk[..length]);
-    }
-    let reply = Envelope::parse(&reply).context("the daemon's answer cannot be read")?;
-    match reply.error.map(serde_json::from_str) {
-        None => Ok(()),
-        Some(Ok(Refusal { message })) => bail!("{message}"),
-        Some(Err(error)) => Err(error).context("the daemon's refusal cannot be read"),
-    }
-}
-
-/// The name of the program that started this one, where the system tells it.
-fn parent_name() -> Option<String> {
-    #[cfg(target_os = "linux")]
-    {
-        let parent = std::os::unix::process::parent_id();
-        let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).ok()?;
-        Some(name.trim_end().to_owned())
-    }
-    #[cfg(not(target_os = "linux"))]
-    None
 }

@@ -1,12 +1,17 @@
 //! `status` and `tools`, for a person and for scripts.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Done;
 use crate::control::{Instance, ServerStatus, ServerTools, SessionStatus, Status};
+use crate::hub::Reloaded;
+
+/// How often `status --watch` looks.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) fn status(status: &Status, json: bool) -> Done {
     if json {
@@ -16,16 +21,23 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
     let (pid, up) = (status.pid, age(status.uptime));
     writeln!(out, "trunkline {} (pid {pid}), up {up}", status.version)?;
     writeln!(out, "socket {}, configuration {}", status.socket.display(), status.config.display())?;
+    for problem in &status.problems {
+        writeln!(out, "configuration: {problem}")?;
+    }
     if status.servers.is_empty() {
         writeln!(out, "\nNo servers are configured: name some in {}", status.config.display())?;
     } else {
         writeln!(out, "\nServers")?;
         table(
             &mut out,
-            &["NAME", "STATE", "ERA", "PROCESSES", "AGENTS", "IN FLIGHT"],
+            &["NAME", "STATE", "ERA", "SHARE", "PROCESSES", "AGENTS", "IN FLIGHT", "MEMORY", "STARTS"],
             &status.servers.iter().map(server_row).collect::<Vec<_>>(),
         )?;
         status.servers.iter().try_for_each(|server| notes(&mut out, server))?;
+        if status.memory.used > 0 {
+            let (used, saved) = (size(status.memory.used), size(status.memory.saved));
+            writeln!(out, "  {used} in all; {saved} more if every agent had processes of its own")?;
+        }
     }
     if !status.sessions.is_empty() {
         writeln!(out, "\nAgents")?;
@@ -47,9 +59,12 @@ fn server_row(server: &ServerStatus) -> Vec<String> {
         server.name.clone(),
         server.state.clone(),
         join(|instance| format!("{:?}", instance.era).to_lowercase()),
+        server.share.clone(),
         join(|instance| format!("{} ({})", instance.pid, age(instance.age))),
         join(|instance| instance.sessions.len().to_string()),
         join(|instance| instance.in_flight.to_string()),
+        join(|instance| instance.memory.map_or("?".to_owned(), size)),
+        server.starts.to_string(),
     ]
 }
 
@@ -58,12 +73,16 @@ fn session_row(session: &SessionStatus) -> Vec<String> {
     vec![
         session.session.to_string(),
         or_dash(&session.name),
-        session.server.clone().unwrap_or_else(|| "(all)".to_owned()),
+        match (&session.server, &session.profile) {
+            (Some(server), _) => server.clone(),
+            (None, Some(profile)) => format!("({profile})"),
+            (None, None) => "(all)".to_owned(),
+        },
         session.era.map_or("-".to_owned(), |era| format!("{era:?}").to_lowercase()),
         session.pid.map_or("-".to_owned(), |pid| pid.to_string()),
         age(session.age),
         session.in_flight.to_string(),
-        or_dash(&session.cwd),
+        session.project.as_ref().map_or("-".to_owned(), |folder| folder.display().to_string()),
     ]
 }
 
@@ -79,14 +98,60 @@ fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
             server.hidden.join(", ")
         )?;
     }
+    if !server.denied.is_empty() {
+        writeln!(out, "  {}: kept back by `tools`: {}", server.name, server.denied.join(", "))?;
+    }
+    for instance in &server.instances {
+        if let Some(project) = &instance.project {
+            writeln!(out, "  {}: process {} works in {}", server.name, instance.pid, project.display())?;
+        }
+    }
     if let Some(method) = &server.ambiguous_request {
         writeln!(
             out,
-            "  {}: its `{method}` was refused, because it could have been for any of several agents",
+            "  {}: its `{method}` could have been for any of several agents; since then a process carries one call at a time",
             server.name
         )?;
     }
     Ok(())
+}
+
+/// Shows the status anew every second, in place where that is a terminal.
+pub(super) fn watch(mut show: impl FnMut() -> Done) -> Done {
+    let in_place = io::stdout().is_terminal();
+    loop {
+        if in_place {
+            write!(io::stdout(), "\x1b[2J\x1b[H")?;
+        }
+        show()?;
+        io::stdout().flush()?;
+        std::thread::sleep(LOOK);
+    }
+}
+
+pub(super) fn reloaded(reloaded: &Reloaded, json: bool) -> Done {
+    if json {
+        return print_json(reloaded);
+    }
+    let mut out = io::stdout().lock();
+    let Reloaded { added, removed, changed, tuned, kept, needs_restart } = reloaded;
+    for (what, names) in [("added", added), ("removed", removed), ("changed", changed), ("settings changed", tuned)] {
+        if !names.is_empty() {
+            writeln!(out, "{what}: {}", names.join(", "))?;
+        }
+    }
+    if [added, removed, changed, tuned].iter().all(|names| names.is_empty()) && kept.is_empty() {
+        writeln!(out, "no server changed")?;
+    }
+    for setting in needs_restart {
+        writeln!(out, "`{setting}` counts from the daemon's next start")?;
+    }
+    for (server, reason) in kept {
+        super::complain(&format!(
+            "server `{server}` does not start with its new settings, and goes on with the old ones: {reason}"
+        ));
+    }
+    Ok(if kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {
@@ -130,6 +195,10 @@ pub(super) fn table(out: &mut impl Write, heads: &[&str], rows: &[Vec<String>]) 
         writeln!(out, "  {}", cells.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+fn size(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 fn age(seconds: u64) -> String {

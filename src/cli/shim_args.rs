@@ -11,6 +11,7 @@ use crate::paths::Named;
 pub(crate) struct ShimArgs {
     pub(crate) server: Option<String>,
     pub(crate) client: Option<String>,
+    pub(crate) profile: Option<String>,
     config: Option<PathBuf>,
     socket: Option<PathBuf>,
     state: Option<PathBuf>,
@@ -39,9 +40,10 @@ impl ShimArgs {
                 "--config" => &mut args.config,
                 "--socket" => &mut args.socket,
                 "--state-dir" => &mut args.state,
-                "--client" if connect => {
-                    let client = value.map(str::to_owned).or_else(|| words.next())?;
-                    args.client.replace(client).is_none().then_some(())?;
+                "--client" | "--profile" if connect => {
+                    let slot = if flag == "--client" { &mut args.client } else { &mut args.profile };
+                    let name = value.map(str::to_owned).or_else(|| words.next())?;
+                    slot.replace(name).is_none().then_some(())?;
                     continue;
                 }
                 _ => return None,
@@ -49,7 +51,7 @@ impl ShimArgs {
             let place = value.map(PathBuf::from).or_else(|| words.next().map(PathBuf::from))?;
             slot.replace(place).is_none().then_some(())?;
         }
-        connect.then_some(args)
+        (connect && (args.server.is_none() || args.profile.is_none())).then_some(args)
     }
 
     pub(crate) fn places(&self) -> Named {
@@ -70,11 +72,13 @@ mod tests {
     use super::*;
     use crate::cli::args::{Args, Command};
 
-    fn by_clap(words: &[&str]) -> Option<(Option<String>, Option<String>, Named)> {
+    type Words = [Option<String>; 3];
+
+    fn by_clap(words: &[&str]) -> Option<(Words, Named)> {
         let args = Args::try_parse_from(std::iter::once(&"trunkline").chain(words)).ok()?;
         let places = args.places();
-        let Command::Connect { server, client } = args.command else { return None };
-        (!args.json).then_some((server, client, places))
+        let Command::Connect { server, client, profile } = args.command else { return None };
+        (!args.json).then_some(([server, client, profile], places))
     }
 
     #[test]
@@ -84,6 +88,9 @@ mod tests {
             "connect time",
             "--config /c connect time --client me",
             "connect --client=me --socket=/s time --state-dir /d",
+            "connect --profile work",
+            "connect --profile=work --client me",
+            "connect time --profile work",
             "connect a b",
             "connect --client",
             "connect --client a --client b",
@@ -95,7 +102,7 @@ mod tests {
         ] {
             let words: Vec<_> = line.split_whitespace().collect();
             let own = ShimArgs::read(words.iter().map(|word| (*word).to_owned()));
-            let own = own.map(|args| (args.server.clone(), args.client.clone(), args.places()));
+            let own = own.map(|args| ([args.server.clone(), args.client.clone(), args.profile.clone()], args.places()));
             assert_eq!(own, by_clap(&words), "{line}");
         }
     }

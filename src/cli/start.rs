@@ -30,6 +30,9 @@ pub(super) fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)>
             lock = ipc::start_lock(&places.socket)?;
         }
         if let Some(connected) = try_connect(places)? {
+            if let Some(started) = started {
+                started.leave();
+            }
             return Ok(connected);
         }
         started = match started.take() {
@@ -48,7 +51,8 @@ pub(super) fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)>
     }
 }
 
-fn try_connect(places: &Places) -> anyhow::Result<Option<(Reader, ClientStream)>> {
+/// Connects to the daemon, if one listens.
+pub(super) fn try_connect(places: &Places) -> anyhow::Result<Option<(Reader, ClientStream)>> {
     match ipc::connect_blocking(&places.socket) {
         Ok(connected) => Ok(Some(connected)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
@@ -94,6 +98,11 @@ impl Started {
         );
         let child = command.spawn().context("cannot start the daemon")?;
         Ok(Self { child, log, begins })
+    }
+
+    /// Lets the daemon run. A shim outlives it, and must not leave a dead child behind.
+    fn leave(mut self) {
+        std::thread::spawn(move || drop(self.child.wait()));
     }
 
     /// Itself, if it still runs. Fails with its own words if it ended, unless it gave way to another daemon.

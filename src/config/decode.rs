@@ -28,6 +28,10 @@ impl<'t> Problems<'t> {
         self.found.push(Problem { line: self.line(at), message });
     }
 
+    pub(super) fn add_at_line(&mut self, line: usize, message: String) {
+        self.found.push(Problem { line, message });
+    }
+
     pub(super) fn line(&self, at: usize) -> usize {
         let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
         1 + memchr::memchr_iter(b'\n', before).count()
@@ -124,7 +128,7 @@ impl Decode for String {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         match node.value {
             Value::String(text) => Some(text),
-            Value::Bool(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => {
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => {
                 wrong_type("a string", &node, problems);
                 None
             }
@@ -136,11 +140,25 @@ impl Decode for bool {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         match node.value {
             Value::Bool(value) => Some(value),
-            Value::String(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => {
+            Value::String(_) | Value::Number(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => {
                 wrong_type("true or false", &node, problems);
                 None
             }
         }
+    }
+}
+
+/// A count of at least one.
+impl Decode for usize {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        let count = match &node.value {
+            Value::Number(text) => text.replace('_', "").parse().ok().filter(|count| *count > 0),
+            Value::String(_) | Value::Bool(_) | Value::Array(_) | Value::Table(_) | Value::Other(_) => None,
+        };
+        if count.is_none() {
+            wrong_type("a whole number from 1", &node, problems);
+        }
+        count
     }
 }
 
@@ -165,4 +183,16 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
                 .collect(),
         )
     }
+}
+
+/// One of the words that a setting may be.
+pub(super) fn one_of<T: Copy>(node: Node, choices: &[(&str, T)], problems: &mut Problems<'_>) -> Option<T> {
+    let at = node.at.start;
+    let text = String::decode(node, problems)?;
+    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    if found.is_none() {
+        let known: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        problems.add(at, format!("`{text}` is not one of {}", known.join(", ")));
+    }
+    found
 }

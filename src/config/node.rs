@@ -19,6 +19,8 @@ pub(super) struct Node {
 pub(super) enum Value {
     String(String),
     Bool(bool),
+    /// A number as it is written.
+    Number(String),
     Array(Vec<Node>),
     Table(Vec<Member>),
     /// A value of a kind that no setting has; the text says which.
@@ -37,6 +39,7 @@ impl Value {
         match self {
             Self::String(_) => "a string",
             Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
             Self::Array(_) => "a list",
             Self::Table(_) => "a table",
             Self::Other(kind) => kind,
@@ -71,7 +74,8 @@ fn toml_node(value: toml::Spanned<DeValue<'_>>) -> Node {
         DeValue::Boolean(value) => Value::Bool(value),
         DeValue::Array(items) => Value::Array(items.into_iter().map(toml_node).collect()),
         DeValue::Table(table) => toml_table(table),
-        DeValue::Integer(_) | DeValue::Float(_) => Value::Other("a number"),
+        DeValue::Integer(number) => Value::Number(number.as_str().to_owned()),
+        DeValue::Float(number) => Value::Number(number.as_str().to_owned()),
         DeValue::Datetime(_) => Value::Other("a date"),
     };
     Node { at, value }
@@ -101,7 +105,7 @@ fn json_node(value: ast::Value<'_>) -> Node {
         ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
         ast::Value::Array(array) => Value::Array(array.elements.into_iter().map(json_node).collect()),
         ast::Value::Object(object) => Value::Table(object.properties.into_iter().map(json_member).collect()),
-        ast::Value::NumberLit(_) => Value::Other("a number"),
+        ast::Value::NumberLit(number) => Value::Number(number.value.to_owned()),
         ast::Value::NullKeyword(_) => Value::Other("null"),
     };
     Node { at: range.start..range.end, value }

@@ -8,25 +8,42 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::era::Era;
+use crate::hub::Reloaded;
 
 /// Calls take their parameters by name.
 #[rpc(server, client)]
 pub trait Daemon {
     /// The daemon, its servers and its agents.
     #[method(name = "daemon.status")]
-    fn status(&self) -> RpcResult<Status>;
+    async fn status(&self) -> RpcResult<Status>;
 
     /// Every configured server.
     #[method(name = "daemon.servers")]
-    fn servers(&self) -> RpcResult<Vec<ServerStatus>>;
+    async fn servers(&self) -> RpcResult<Vec<ServerStatus>>;
 
     /// Every attached agent.
     #[method(name = "daemon.sessions")]
     fn sessions(&self) -> RpcResult<Vec<SessionStatus>>;
 
-    /// The tools of one server, or of all, as the servers describe them.
+    /// Starts a server, also one that was stopped by hand or that failed too often.
+    #[method(name = "daemon.start", param_kind = map)]
+    async fn start(&self, server: String) -> RpcResult<()>;
+
+    /// Stops a server and keeps it stopped; its calls in flight have 10 s to end.
+    #[method(name = "daemon.stop", param_kind = map)]
+    async fn stop(&self, server: String) -> RpcResult<()>;
+
+    /// Stops a server and starts it for those who use it.
+    #[method(name = "daemon.restart", param_kind = map)]
+    async fn restart(&self, server: String) -> RpcResult<()>;
+
+    /// Reads the configuration again and takes it over; the error's data are all problems of the file.
+    #[method(name = "daemon.reload")]
+    async fn reload(&self) -> RpcResult<Reloaded>;
+
+    /// The tools of one server, or of all, as the servers describe them; `cwd` says for whom, where that matters.
     #[method(name = "daemon.list_tools", param_kind = map)]
-    async fn list_tools(&self, server: Option<String>) -> RpcResult<Vec<ServerTools>>;
+    async fn list_tools(&self, server: Option<String>, cwd: Option<PathBuf>) -> RpcResult<Vec<ServerTools>>;
 
     /// Calls a tool and returns its result as the server sent it; its error is this call's error.
     #[method(name = "daemon.call_tool", param_kind = map)]
@@ -35,6 +52,7 @@ pub trait Daemon {
         server: String,
         tool: String,
         arguments: Option<Box<RawValue>>,
+        cwd: Option<PathBuf>,
     ) -> RpcResult<Box<RawValue>>;
 
     /// Every event from now on; a reader that is too slow gets `{"missed": n}` in between.
@@ -58,6 +76,9 @@ pub struct Status {
     pub uptime: u64,
     pub socket: PathBuf,
     pub config: PathBuf,
+    /// What is wrong with the configuration file as it is now; the last good one runs.
+    pub problems: Vec<String>,
+    pub memory: Memory,
     pub servers: Vec<ServerStatus>,
     pub sessions: Vec<SessionStatus>,
 }
@@ -65,18 +86,31 @@ pub struct Status {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerStatus {
     pub name: String,
-    /// `idle`, `starting`, `ready`, `failed` or `disabled`.
+    /// `idle`, `starting`, `ready`, `draining`, `backoff`, `broken`, `failed`, `stopped` or `disabled`.
     pub state: String,
     /// Set once it is known.
     pub era: Option<Era>,
+    /// `all`, `project` or `session`.
+    pub share: String,
     pub instances: Vec<Instance>,
     /// How often an instance started.
     pub starts: u64,
     pub last_error: Option<String>,
     /// Tools and prompts that the all-servers view leaves out, because their names would be too long.
     pub hidden: Vec<String>,
-    /// A request of the server that was refused, because it could have been for any of several agents.
+    /// Tools that the filter keeps back.
+    pub denied: Vec<String>,
+    /// A request of the server that was refused, because it could have been for any of several agents; since then a
+    /// process carries one call at a time.
     pub ambiguous_request: Option<String>,
+}
+
+/// Resident bytes of all servers together.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Memory {
+    pub used: u64,
+    /// What they would hold more if every agent had processes of its own.
+    pub saved: u64,
 }
 
 /// One process of a server.
@@ -84,9 +118,15 @@ pub struct ServerStatus {
 pub struct Instance {
     pub pid: u32,
     pub era: Era,
+    /// The folder that its agents work in, where that matters.
+    pub project: Option<PathBuf>,
     /// Seconds since it was ready.
     pub age: u64,
     pub in_flight: usize,
+    /// It takes no new calls.
+    pub draining: bool,
+    /// Resident bytes of its process group, where the system tells.
+    pub memory: Option<u64>,
     /// The agents that share it.
     pub sessions: Vec<u64>,
 }
@@ -97,7 +137,11 @@ pub struct SessionStatus {
     pub name: Option<String>,
     /// The server it is attached to; all of them if not set.
     pub server: Option<String>,
+    /// The servers of a profile, if it is attached to one.
+    pub profile: Option<String>,
     pub cwd: Option<String>,
+    /// The folder that it works in: its first root, or else `cwd`.
+    pub project: Option<PathBuf>,
     pub pid: Option<u32>,
     pub era: Option<Era>,
     /// Seconds since it attached.

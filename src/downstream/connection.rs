@@ -1,17 +1,17 @@
 //! One connection on the socket, from its first message to its end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::intake::Intake;
 use crate::envelope::{Envelope, Kind};
 use crate::hub::reply::{self, code};
-use crate::hub::{Agent, Hub, Later, Routed, Session, View};
+use crate::hub::{Agent, Hub, Session, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::names::ServerName;
 use crate::wire::{FrameError, Frames, Outbox};
@@ -20,8 +20,6 @@ use crate::wire::{FrameError, Frames, Outbox};
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// How long the calls of an agent that said all it had to say may go on, and its last frames be written.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How many requests of one agent may wait for servers at once; then it is not read from.
-const MAX_WAITING: usize = 256;
 
 /// An accepted connection and the frames that were read from it.
 #[derive(Debug)]
@@ -113,19 +111,27 @@ fn attach(envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
         params: Attach,
     }
     let request: Request = serde_json::from_str(envelope.frame)
-        .map_err(|error| format!("daemon.attach: {error}; it takes server, cwd and client, by name"))?;
+        .map_err(|error| format!("daemon.attach: {error}; it takes server or profile, cwd and client, by name"))?;
     let Attach { server, profile, cwd, client } = request.params;
-    if profile.is_some() {
-        return Err(
-            "daemon.attach: profiles are not in this version of trunkline yet: name a server, or nothing for all"
-                .to_owned(),
-        );
-    }
-    let view = match server {
-        Some(name) => View::One(ServerName::parse(&name).map_err(|error| format!("daemon.attach: {error}"))?),
-        None => View::All,
+    let view = match (server, profile) {
+        (Some(name), None) => View::One(ServerName::parse(&name).map_err(|error| format!("daemon.attach: {error}"))?),
+        (None, Some(profile)) => View::Profile(profile.into()),
+        (None, None) => View::All,
+        (Some(_), Some(_)) => return Err("daemon.attach: name a server or a profile, not both".to_owned()),
     };
+    if cwd.as_ref().is_some_and(|cwd| !Path::new(cwd).is_absolute()) {
+        return Err("daemon.attach: `cwd` must be an absolute path".to_owned());
+    }
     Ok((view, Agent { name: client, cwd, pid: None }))
+}
+
+/// How a connection learns that the daemon ends.
+#[derive(Debug, Clone)]
+pub struct Ends {
+    /// Nothing new is to be taken.
+    pub drain: CancellationToken,
+    /// It is over.
+    pub stop: CancellationToken,
 }
 
 /// Serves an agent until it leaves, does not read, or `stop` is cancelled.
@@ -136,8 +142,9 @@ pub async fn serve(
     agent: Agent,
     attach_id: Option<String>,
     first: Option<Vec<u8>>,
-    stop: CancellationToken,
+    ends: Ends,
 ) {
+    let stop = ends.stop;
     let Connection { mut frames, mut write, .. } = connection;
     let (session, outbox) = match hub.attach(view, agent, stop.child_token()) {
         Ok(attached) => attached,
@@ -156,6 +163,11 @@ pub async fn serve(
     tokio::select! {
         biased;
         () = read(&hub, &session, &outbox, &mut frames, first) => {}
+        // Nothing new is taken; what is in flight is still answered.
+        () = ends.drain.cancelled() => tokio::select! {
+            () = session.settled() => {}
+            () = session.gone.cancelled() => {}
+        },
         () = session.gone.cancelled() => {}
         _ = &mut writing => {}
     }
@@ -189,30 +201,32 @@ async fn read(
     frames: &mut Frames<ReadHalf>,
     first: Option<Vec<u8>>,
 ) {
-    let mut waiting: FuturesUnordered<Later> = FuturesUnordered::new();
+    let mut intake = Intake::new(hub.clone(), session.clone());
     if let Some(frame) = first {
-        take(hub, session, &frame, &mut waiting).await;
+        intake.take(&frame);
     }
     loop {
         if outbox.is_half_full() {
             // Reading on would only make more answers for an agent that is behind with reading.
             outbox.room().await;
         }
-        let next = if waiting.is_empty() {
+        let next = if intake.is_settled() {
             frames.next().await
         } else {
             tokio::select! {
                 biased;
-                Some(()) = waiting.next() => continue,
-                next = frames.next(), if waiting.len() < MAX_WAITING => next,
+                () = intake.progress() => continue,
+                next = frames.next(), if !intake.is_full() => next,
             }
         };
         match next {
-            Ok(Some(frame)) => take(hub, session, frame, &mut waiting).await,
+            Ok(Some(frame)) => intake.take(frame),
             Ok(None) => {
                 if !hung_up(frames.stream()).await {
                     // It closed its side only: what it asked for is still answered.
-                    while waiting.next().await.is_some() {}
+                    while !intake.is_settled() {
+                        intake.progress().await;
+                    }
                     drop(timeout(LAST_WORDS, session.settled()).await);
                 }
                 return;
@@ -226,15 +240,5 @@ async fn read(
                 return;
             }
         }
-    }
-}
-
-/// Routes a frame. In a one-server view what comes later must not overtake it; among all servers nobody waits for the
-/// slowest.
-async fn take(hub: &Arc<Hub>, session: &Arc<Session>, frame: &[u8], waiting: &mut FuturesUnordered<Later>) {
-    match (hub.route(session, frame), &session.view) {
-        (Routed::Done, _) => {}
-        (Routed::Later(later), View::One(_)) => later.await,
-        (Routed::Later(later), View::All) => waiting.push(later),
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use super::reload::Reloaded;
 use super::session::SessionId;
 use crate::names::ServerName;
 
@@ -16,6 +17,8 @@ pub enum Event {
     ServerFailed { server: ServerName, error: String },
     ServerStopped { server: ServerName, pid: Option<u32>, reason: String },
     AgentAttached { session: SessionId, agent: Option<String> },
+    ConfigReloaded(Reloaded),
+    ConfigRefused { problems: Vec<String> },
     AgentLeft { session: SessionId, agent: Option<String> },
 }
 

@@ -1,6 +1,7 @@
 //! Why a server cannot serve a request, and how that is said to an agent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,6 +19,29 @@ pub enum Failure {
     Disabled(ServerName),
     #[error("server `{server}` did not start: {reason}")]
     Start { server: ServerName, reason: Arc<str> },
+    /// It is not started now, for a reason that a person knows.
+    #[error("server `{server}` is not available: {reason}")]
+    Unavailable { server: ServerName, reason: Arc<str> },
+    #[error("server `{server}` failed: {reason}; it is started again in {}", seconds(*pause))]
+    Backoff { server: ServerName, pause: Duration, reason: Arc<str> },
+    #[error(
+        "server `{server}` failed {failures} times in a row and is not started any more: {reason}; `trunkline restart {server}` tries again"
+    )]
+    Broken { server: ServerName, failures: u32, reason: Arc<str> },
+    #[error(
+        "server `{server}` has {most} processes, as many as it may (max_instances), and all are in use: end an agent, or raise the limit"
+    )]
+    Full { server: ServerName, most: usize },
+    #[error(
+        "server `{server}` carries one call at a time, because it asks things in mid-call, and none of its processes was free within {waited:?}"
+    )]
+    Taken { server: ServerName, waited: Duration },
+    #[error("server `{server}` has {most} calls in flight, as many as it may (max_calls)")]
+    Busy { server: ServerName, most: usize },
+    #[error("tool `{tool}` of server `{server}` is not offered: `tools` in the configuration keeps it back")]
+    Denied { server: ServerName, tool: String },
+    #[error("no profile is named `{name}`{hint}")]
+    UnknownProfile { name: String, hint: String },
     /// The server answered `initialize` with this raw error.
     #[error(
         "server `{server}` refuses `initialize`, which this agent speaks; it may speak only revision {}",
@@ -35,26 +59,83 @@ pub enum Failure {
 impl Failure {
     pub fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a ServerName>) -> Self {
         let known: Vec<_> = known.into_iter().map(ServerName::as_str).collect();
-        let hint = match names::nearest(name, known.iter().copied()) {
-            Some(near) => format!(": did you mean `{near}`?"),
-            None if known.is_empty() => ": the configuration has no servers".to_owned(),
-            None => format!(": there are {}", known.join(", ")),
-        };
-        Self::Unknown { name: name.to_owned(), hint }
+        Self::Unknown { name: name.to_owned(), hint: hint(name, &known, "servers") }
+    }
+
+    pub fn unknown_profile<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<_> = known.into_iter().collect();
+        Self::UnknownProfile { name: name.to_owned(), hint: hint(name, &known, "profiles") }
+    }
+
+    /// The reason alone, where the server is named beside it.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Start { reason, .. } | Self::Unavailable { reason, .. } => reason.to_string(),
+            Self::Unknown { .. }
+            | Self::UnknownProfile { .. }
+            | Self::Disabled(_)
+            | Self::Backoff { .. }
+            | Self::Broken { .. }
+            | Self::Full { .. }
+            | Self::Taken { .. }
+            | Self::Busy { .. }
+            | Self::Denied { .. }
+            | Self::NoLegacy { .. }
+            | Self::NoModern { .. } => self.to_string(),
+        }
+    }
+
+    /// The JSON-RPC code for it.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Unknown { .. } | Self::UnknownProfile { .. } | Self::Disabled(_) | Self::Denied { .. } => {
+                code::INVALID_PARAMS
+            }
+            Self::Start { .. }
+            | Self::Unavailable { .. }
+            | Self::Backoff { .. }
+            | Self::Broken { .. }
+            | Self::Full { .. }
+            | Self::Taken { .. }
+            | Self::Busy { .. }
+            | Self::NoLegacy { .. }
+            | Self::NoModern { .. } => code::CONNECTION_CLOSED,
+        }
     }
 
     /// The error frame for the request `id`, raw. A server's own refusal keeps its code and data.
     pub fn frame(&self, id: &str, method: &str) -> String {
         let message = self.to_string();
         match self {
-            Self::Unknown { .. } | Self::Disabled(_) => reply::error(id, code::INVALID_PARAMS, &message),
-            Self::Start { .. } => reply::error(id, code::CONNECTION_CLOSED, &message),
             Self::NoLegacy { error, .. } => reply::raw_error(id, &explained(error, &message)),
             Self::NoModern { error: Some(error), .. } if method == "server/discover" => reply::raw_error(id, error),
             Self::NoModern { .. } if method == "server/discover" => reply::error(id, code::METHOD_NOT_FOUND, &message),
             Self::NoModern { .. } => reply::unsupported_version(id, &message, &LEGACY_ALL),
+            Self::Unknown { .. }
+            | Self::UnknownProfile { .. }
+            | Self::Disabled(_)
+            | Self::Denied { .. }
+            | Self::Start { .. }
+            | Self::Unavailable { .. }
+            | Self::Backoff { .. }
+            | Self::Broken { .. }
+            | Self::Full { .. }
+            | Self::Taken { .. }
+            | Self::Busy { .. } => reply::error(id, self.code(), &message),
         }
     }
+}
+
+fn hint(name: &str, known: &[&str], what: &str) -> String {
+    match names::nearest(name, known.iter().copied()) {
+        Some(near) => format!(": did you mean `{near}`?"),
+        None if known.is_empty() => format!(": the configuration has no {what}"),
+        None => format!(": there are {}", known.join(", ")),
+    }
+}
+
+fn seconds(pause: Duration) -> String {
+    format!("{} s", pause.as_secs() + 1)
 }
 
 /// A server's error object with our words before its own.

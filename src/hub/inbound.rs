@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::catalog::ListKind;
+use super::failure::Failure;
 use super::level::Level;
 use super::line::Line;
+use super::recall::under;
 use super::reply::{self, code};
 use super::session::{Question, Session};
-use super::table::{Owner, Pending, Table, Then, Whose};
+use super::table::{Owner, Pending, Repeat, Table, Then, Whose};
 use crate::envelope::{Envelope, Kind, result_meta, splice, text};
+use crate::lists::ListKind;
 use crate::upstream::Inbound;
 
 impl Line {
@@ -24,7 +26,7 @@ impl Line {
         }
     }
 
-    fn response(&self, envelope: &Envelope<'_>) {
+    fn response(self: &Arc<Self>, envelope: &Envelope<'_>) {
         let pending = envelope.id.parse().ok().and_then(|id| self.table.lock().remove(id));
         let Some(Pending { owner, then, .. }) = pending else {
             tracing::debug!(server = %self.name, id = envelope.id, "dropped a reply to nothing, or a second one");
@@ -33,6 +35,11 @@ impl Line {
         match owner {
             Owner::Agent { session, id, .. } => {
                 self.settle(&session, &then, envelope.error.is_some());
+                let screened = self.note_list(&then, envelope);
+                if let Some(frame) = screened.and_then(|frame| under(&frame, &id)) {
+                    session.send_text(&frame);
+                    return self.answered(Some(&session));
+                }
                 let mut edits = vec![envelope.edit(envelope.id, &id)];
                 if then == Then::Listen
                     && let Some(subscription) = envelope.result.and_then(|result| result_meta(result).subscription_id)
@@ -40,19 +47,45 @@ impl Line {
                     edits.push(envelope.edit(subscription, &id));
                 }
                 session.send(envelope.frame.len() + id.len(), |out| splice(envelope.frame, &mut edits, out));
+                self.answered(Some(&session));
             }
             Owner::Daemon(sender) | Owner::Hub(sender) => {
                 // A receiver that went away no longer wants the answer.
                 drop(sender.send(Ok(envelope.frame.into())));
+                self.answered(None);
             }
-            Owner::Gone(_) | Owner::Nobody => {}
+            Owner::Gone(_) | Owner::Nobody => self.answered(None),
         }
+    }
+
+    /// A call is over: whoever waits for a free instance, or for this one to be done, may go on.
+    fn answered(self: &Arc<Self>, caller: Option<&Session>) {
+        if self.lane.is_narrow() {
+            if let Some(session) = caller
+                && !self.table.lock().members.contains_key(&session.id)
+            {
+                session.remove_line(self);
+            }
+            self.lane.free();
+        }
+        if self.is_draining()
+            && let Some(upstream) = self.upstream.upgrade()
+        {
+            upstream.settled(self);
+        }
+    }
+
+    /// Keeps a page of a list; returns what the agent may see of it, if that is less.
+    fn note_list(self: &Arc<Self>, then: &Then, envelope: &Envelope<'_>) -> Option<String> {
+        let (Then::List { kind, cursor }, Some(result)) = (then, envelope.result) else { return None };
+        self.note_page(*kind, cursor.as_deref(), result);
+        self.upstream.upgrade()?.screen(*kind, envelope.frame)
     }
 
     /// Carries out what a request was for, now that the server has answered it.
     fn settle(&self, session: &Session, then: &Then, failed: bool) {
         match then {
-            Then::Nothing | Then::Listen => {}
+            Then::Nothing | Then::Listen | Then::List { .. } => {}
             Then::SetLevel { before } => {
                 if failed && let Some(member) = self.table.lock().members.get_mut(&session.id) {
                     member.level = *before;
@@ -83,7 +116,7 @@ impl Line {
             return;
         };
         let token = envelope.params.meta.progress_token.map(Into::into);
-        let id = session.ask(Question { line: self.clone(), id: envelope.id.into(), token });
+        let id = session.ask(Question::Server { line: self.clone(), id: envelope.id.into(), token });
         table.asked.insert(envelope.id.into(), (session.clone(), id));
         drop(table);
         let ours = id.to_string();
@@ -92,7 +125,8 @@ impl Line {
 
     fn notification(&self, envelope: &Envelope<'_>) {
         if let Some(kind) = ListKind::of_changed(&envelope.method) {
-            self.catalog.forget(kind);
+            self.lists.forget(kind);
+            self.forget_page(kind);
         }
         let mut table = self.table.lock();
         if let Some(raw) = envelope.params.meta.subscription_id {
@@ -111,6 +145,9 @@ impl Line {
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed" => {
                 table.sessions().for_each(|session| session.send_text(envelope.frame));
+                let told: Vec<_> = table.sessions().map(|session| session.id).collect();
+                drop(table);
+                self.tell_the_others(envelope, &told);
             }
             _ => self.unaddressed(&table, envelope),
         }
@@ -127,7 +164,7 @@ impl Line {
         };
         if to_nobody {
             if let Some(upstream) = self.upstream.upgrade() {
-                upstream.stderr.push(&format!("[a message that names no agent] {}", envelope.frame));
+                upstream.log.push(&format!("[a message that names no agent] {}", envelope.frame));
             }
             return;
         }
@@ -167,9 +204,13 @@ impl Line {
         let pending = table.drain();
         table.asked.clear();
         drop(table);
-        for Pending { owner, .. } in pending {
+        for Pending { owner, repeat, .. } in pending {
             match owner {
                 Owner::Agent { session, id, .. } => {
+                    if let Some(repeat) = repeat.filter(|_| self.instance().is_some()) {
+                        self.repeat(session, *repeat, &reason);
+                        continue;
+                    }
                     let message = format!(
                         "server `{}` stopped before it answered: {reason}; the request was not repeated",
                         self.name
@@ -182,9 +223,46 @@ impl Line {
         }
         for session in sessions {
             session.drop_questions(self);
+            session.remove_line(self);
         }
         if let Some(upstream) = self.upstream.upgrade() {
             upstream.line_closed(self, &reason);
+        }
+    }
+}
+
+impl Line {
+    /// Asks once more for a list or a resource, of the instance that is started in place of this one.
+    fn repeat(self: &Arc<Self>, session: Arc<Session>, repeat: Repeat, reason: &Arc<str>) {
+        let (name, dialect, reason) = (self.name.clone(), self.dialect().cloned(), reason.clone());
+        let Some(upstream) = self.upstream.upgrade() else { return };
+        let around = upstream.around.clone();
+        around.tasks.clone().spawn(async move {
+            let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
+            let (Some(hub), Some(dialect)) = (upstream.hub.upgrade(), dialect) else { return };
+            let line = tokio::select! {
+                line = hub.line(&session, name.as_str(), &dialect) => line,
+                () = around.stop.cancelled() => Err(Failure::Unavailable { server: name.clone(), reason: reason.clone() }),
+            };
+            match line {
+                Ok(line) => line.request_again(&session, &repeat),
+                Err(failure) => session.send_text(&failure.frame(envelope.id, &envelope.method)),
+            }
+        });
+    }
+
+    fn forget_page(&self, kind: ListKind) {
+        if let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) {
+            upstream.forget_list(audience, kind);
+        }
+    }
+
+    /// Tells those who were answered from the catalog, and are not on this instance, that a list changed.
+    fn tell_the_others(&self, envelope: &Envelope<'_>, told: &[super::SessionId]) {
+        let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) else { return };
+        if let Some(hub) = upstream.hub.upgrade() {
+            let others = hub.audience(&upstream, audience).into_iter().filter(|session| !told.contains(&session.id));
+            others.for_each(|session| session.send_text(envelope.frame));
         }
     }
 }

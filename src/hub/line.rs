@@ -1,19 +1,22 @@
 //! One instance as the hub sees it: what agents send to it, with ids of its own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::catalog::Catalog;
-use super::level::Level;
+use super::fetch::Lists;
+use super::lane::Lane;
 use super::registry::Upstream;
 use super::reply::{self, code};
-use super::session::{Question, Session, SessionId};
-use super::table::{Answer, Owner, Pending, Table, Then};
+use super::session::{Session, SessionId};
+use super::table::{Answer, Owner, Pending, Repeat, Table, Then};
 use crate::envelope::{Edit, Envelope, splice};
 use crate::era::{Dialect, Era};
+use crate::lists::ListKind;
+use crate::upstream::catalog::Audience;
 use crate::upstream::{Handshake, Instance, Link};
 use crate::wire::Refused;
 
@@ -26,8 +29,11 @@ pub struct Line {
     pub(super) name: crate::names::ServerName,
     pub(super) link: Link,
     pub(super) table: Mutex<Table>,
-    pub catalog: Catalog,
-    instance: OnceLock<(Instance, Dialect)>,
+    pub(super) lane: Arc<Lane>,
+    pub(super) lists: Lists,
+    /// It takes no new calls.
+    draining: AtomicBool,
+    instance: OnceLock<(Instance, Audience)>,
 }
 
 impl Line {
@@ -37,14 +43,16 @@ impl Line {
             name: upstream.name.clone(),
             link,
             table: Mutex::default(),
-            catalog: Catalog::default(),
+            lane: upstream.lane.clone(),
+            lists: Lists::default(),
+            draining: AtomicBool::new(false),
             instance: OnceLock::new(),
         })
     }
 
     /// Gives the line its instance, once.
-    pub fn set_instance(&self, instance: Instance, dialect: Dialect) {
-        if let Err((instance, _)) = self.instance.set((instance, dialect)) {
+    pub fn set_instance(&self, instance: Instance, audience: Audience) {
+        if let Err((instance, _)) = self.instance.set((instance, audience)) {
             instance.stop();
         }
     }
@@ -53,8 +61,13 @@ impl Line {
         self.instance.get().map(|(instance, _)| instance)
     }
 
+    /// For whom the instance was started.
+    pub fn audience(&self) -> Option<&Audience> {
+        self.instance.get().map(|(_, audience)| audience)
+    }
+
     pub fn dialect(&self) -> Option<&Dialect> {
-        self.instance.get().map(|(_, dialect)| dialect)
+        self.audience().map(|audience| &audience.dialect)
     }
 
     pub fn era(&self) -> Era {
@@ -66,18 +79,31 @@ impl Line {
     }
 
     pub fn serves(&self, server: &str, era: Era) -> bool {
-        self.name.as_str() == server && self.era() == era
+        self.name.as_str() == server && self.era() == era && !self.is_draining()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more calls. Those who have it look for another; what is in flight goes on.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn stop(&self) {
+        if let Some(instance) = self.instance() {
+            instance.stop();
+        }
+    }
+
+    /// Whether it carries one call at a time, and has one.
+    pub(super) fn is_taken(&self) -> bool {
+        self.lane.is_narrow() && self.era() == Era::Legacy && self.table.lock().calls() > 0
     }
 
     pub fn is_closed(&self) -> bool {
         self.link.outbox.is_closed()
-    }
-
-    /// Lets a session use the line.
-    pub fn join(self: &Arc<Self>, session: &Arc<Session>) {
-        session.add_line(self);
-        let mut table = self.table.lock();
-        table.members.entry(session.id).or_default().session = Some(session.clone());
     }
 
     /// Sends an agent's request on, under an id of this line's own. `edits` are the view's: a name, a URI.
@@ -88,6 +114,21 @@ impl Line {
         edits: Vec<Edit<'_>>,
         then: Then,
     ) -> Result<(), Refused> {
+        let repeat = is_safe_to_repeat(envelope).then(|| {
+            let edits = edits.iter().map(|edit| (edit.at.clone(), edit.with.to_owned())).collect();
+            Box::new(Repeat { frame: envelope.frame.into(), edits, then: then.clone() })
+        });
+        self.send_request(session, envelope, edits, then, repeat)
+    }
+
+    fn send_request(
+        &self,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+        repeat: Option<Box<Repeat>>,
+    ) -> Result<(), Refused> {
         let id = self.link.next_id();
         let ours = id.to_string();
         let mut edits = edits;
@@ -97,7 +138,7 @@ impl Line {
             edits.push(envelope.edit(token, &ours));
         }
         let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
-        self.table.lock().insert(id, Pending::new(owner, then));
+        self.table.lock().insert(id, Pending::new(owner, then, repeat));
         let sent = self.link.outbox.push(envelope.frame.len(), |out| splice(envelope.frame, &mut edits, out));
         if sent.is_err() {
             self.table.lock().remove(id);
@@ -122,24 +163,36 @@ impl Line {
                 other => break other,
             }
         };
-        match sent {
-            Ok(()) => {}
-            Err(Refused::Full) => {
-                let message = format!(
-                    "server `{}` does not read its input: {} bytes wait for it",
-                    self.name,
-                    self.link.outbox.waiting()
-                );
-                session.send_text(&reply::error(envelope.id, code::INTERNAL, &message));
-            }
-            Err(Refused::Closed) => session.send_text(&self.ended_error(envelope.id)),
+        if let Err(refused) = sent {
+            session.send_text(&self.not_sent(envelope.id, refused));
         }
     }
 
-    fn ended_error(&self, id: &str) -> String {
-        let closed = self.table.lock().closed.clone();
-        let message = format!("server `{}` stopped: {}", self.name, closed.as_deref().unwrap_or("it is shutting down"));
-        reply::error(id, code::CONNECTION_CLOSED, &message)
+    /// Sends what another instance did not live to answer; it is not sent a third time.
+    pub(super) fn request_again(&self, session: &Arc<Session>, repeat: &Repeat) {
+        let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
+        let edits = repeat.edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
+        if let Err(refused) = self.send_request(session, &envelope, edits, repeat.then.clone(), None) {
+            session.send_text(&self.not_sent(envelope.id, refused));
+        }
+    }
+
+    fn not_sent(&self, id: &str, refused: Refused) -> String {
+        match refused {
+            Refused::Full => {
+                let waiting = self.link.outbox.waiting();
+                let message = format!("server `{}` does not read its input: {waiting} bytes wait for it", self.name);
+                reply::error(id, code::INTERNAL, &message)
+            }
+            Refused::Closed => {
+                let message = format!("server `{}` stopped: {}", self.name, self.closed_reason());
+                reply::error(id, code::CONNECTION_CLOSED, &message)
+            }
+        }
+    }
+
+    pub(super) fn closed_reason(&self) -> Arc<str> {
+        self.table.lock().closed.clone().unwrap_or_else(|| "it is shutting down".into())
     }
 
     /// Sends a frame that needs no answer, with edits.
@@ -169,9 +222,9 @@ impl Line {
     }
 
     /// Sends a request of trunkline's own. If it cannot be sent, its owner is dropped, which tells who waits.
-    fn send_own(&self, method: &str, params: &str, owner: Owner) -> u64 {
+    pub(super) fn send_own(&self, method: &str, params: &str, owner: Owner) -> u64 {
         let id = self.link.next_id();
-        self.table.lock().insert(id, Pending::new(owner, Then::Nothing));
+        self.table.lock().insert(id, Pending::new(owner, Then::Nothing, None));
         let params = if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) };
         if self.notify_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"{params}}}"#)).is_err() {
             self.table.lock().remove(id);
@@ -179,7 +232,7 @@ impl Line {
         id
     }
 
-    fn send_cancelled(&self, id: u64, reason: &str) -> Result<(), Refused> {
+    pub(super) fn send_cancelled(&self, id: u64, reason: &str) -> Result<(), Refused> {
         let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
         self.notify_text(&reply::notification("notifications/cancelled", &params))
     }
@@ -196,40 +249,10 @@ impl Line {
         true
     }
 
-    /// Notes the level that a session asks for; returns what it had, and what the server must be told, raw.
-    pub fn set_level(&self, session: SessionId, level: Level) -> (Option<Level>, &'static str) {
-        let mut table = self.table.lock();
-        let before = table.members.get_mut(&session).and_then(|member| member.level.replace(level));
-        (before, table.server_level(session, level).raw())
-    }
-
-    /// Sets the level of a session of the all-servers view.
-    pub fn tell_level(&self, session: SessionId, level: Level) {
-        let (_, raw) = self.set_level(session, level);
-        self.send_own("logging/setLevel", &format!(r#"{{"level":{raw}}}"#), Owner::Nobody);
-    }
-
-    pub fn subscribe(&self, session: SessionId, server_uri: &str, agent_uri: &str) {
-        if let Some(member) = self.table.lock().members.get_mut(&session)
-            && !member.uris.iter().any(|(known, _)| known == server_uri)
-        {
-            member.uris.push((server_uri.to_owned(), agent_uri.to_owned()));
-        }
-    }
-
-    /// Ends a session's subscription; tells whether another session still has one, so that the server's must stay.
-    pub fn unsubscribe(&self, session: SessionId, server_uri: &str) -> bool {
-        let mut table = self.table.lock();
-        if let Some(member) = table.members.get_mut(&session) {
-            member.uris.retain(|(known, _)| known != server_uri);
-        }
-        table.subscribed_by_other(session, server_uri)
-    }
-
-    /// Gives the server the answer of the agent that it asked.
-    pub fn answer(&self, question: &Question, envelope: &Envelope<'_>) {
-        self.table.lock().asked.remove(&question.id);
-        self.notify(envelope, &mut [envelope.edit(envelope.id, &question.id)]);
+    /// Gives the server the answer of the agent that it asked, under the id that it asked with.
+    pub fn answer(&self, id: &str, envelope: &Envelope<'_>) {
+        self.table.lock().asked.remove(id);
+        self.notify(envelope, &mut [envelope.edit(envelope.id, id)]);
     }
 
     /// Tells the server that a question will not be answered.
@@ -240,25 +263,22 @@ impl Line {
         }
     }
 
-    /// Undoes what an agent that leaves did here: its calls, its subscriptions.
-    pub fn leave(&self, session: &Session) {
-        let mut table = self.table.lock();
-        let uris = table.members.get(&session.id).map(|member| member.uris.clone()).unwrap_or_default();
-        let orphaned: Vec<_> =
-            uris.into_iter().filter(|(uri, _)| !table.subscribed_by_other(session.id, uri)).collect();
-        let abandoned = table.abandon(session.id);
-        drop(table);
-        for id in abandoned {
-            if self.send_cancelled(id, "the agent left").is_err() {
-                return;
+    /// Ends the calls that have taken longer than `limit`, in words that name the server.
+    pub(super) fn expire(&self, elapsed: Duration, limit: Duration) {
+        let overdue = self.table.lock().overdue(elapsed, limit);
+        for id in overdue {
+            let owner = self.table.lock().give_up(id);
+            let message = format!("server `{}` did not answer within {limit:?} (call_timeout)", self.name);
+            if let Err(refused) = self.send_cancelled(id, "call_timeout") {
+                tracing::debug!(server = %self.name, ?refused, "cancellation dropped");
             }
-        }
-        for (uri, _) in orphaned {
-            self.send_own(
-                "resources/unsubscribe",
-                &format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri)),
-                Owner::Nobody,
-            );
+            match owner {
+                Some(Owner::Agent { session, id, .. }) => {
+                    session.send_text(&reply::error(&id, code::TIMEOUT, &message));
+                }
+                Some(Owner::Daemon(sender)) => drop(sender.send(Err(message.into()))),
+                Some(Owner::Gone(_) | Owner::Hub(_) | Owner::Nobody) | None => {}
+            }
         }
     }
 
@@ -271,6 +291,12 @@ impl Line {
         ids.sort_unstable();
         ids
     }
+}
+
+/// Whether asking twice changes nothing: lists and reads.
+fn is_safe_to_repeat(envelope: &Envelope<'_>) -> bool {
+    let safe = envelope.method == "resources/read" || ListKind::of_method(&envelope.method).is_some();
+    safe && !envelope.params.is_retry
 }
 
 /// A call of the daemon's own; dropped before its answer, it is cancelled.

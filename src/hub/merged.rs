@@ -7,16 +7,18 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Hub;
-use super::catalog::{List, ListKind};
+use super::failure::Failure;
 use super::level::Level;
 use super::registry::Upstream;
 use super::reply::{self, code};
-use super::router::{Later, Routed};
-use super::session::Session;
+use super::router::{Routed, cancellable};
+use super::session::{Session, View};
 use super::table::Then;
 use crate::envelope::{Envelope, quoted, text};
 use crate::era::{self, Class, Dialect, Era};
+use crate::lists::ListKind;
 use crate::names::{self, MAX_QUALIFIED, ServerName};
+use crate::upstream::catalog::List;
 
 /// How long a list waits for a server that is starting; one that comes later is announced by `list_changed`.
 const LIST_WAIT: Duration = Duration::from_secs(2);
@@ -24,9 +26,9 @@ const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChan
 
 impl Hub {
     /// The answer to `initialize`: at once, from what is known.
-    pub(super) fn greeting(&self, id: &str, class: &Class) -> String {
+    pub(super) fn greeting(&self, session: &Session, id: &str, class: &Class) -> String {
         let version = class.answer_version();
-        let (info, instructions) = (server_info(), self.instructions());
+        let (info, instructions) = (server_info(), self.instructions(session));
         reply::result(
             id,
             &format!(
@@ -36,25 +38,24 @@ impl Hub {
     }
 
     /// Every server's instructions under its name, as a member to append.
-    fn instructions(&self) -> String {
-        let known =
-            self.upstreams().iter().filter_map(|upstream| Some((&upstream.name, upstream.known().instructions?)));
+    fn instructions(&self, session: &Session) -> String {
+        let visible = self.visible(session);
+        let known = visible.iter().filter_map(|upstream| Some((&upstream.name, upstream.instructions()?)));
         let parts: Vec<_> = known.map(|(name, text)| format!("# {name}\n\n{}", text.trim())).collect();
         if parts.is_empty() { String::new() } else { format!(r#","instructions":{}"#, quoted(&parts.join("\n\n"))) }
     }
 
     /// `server/discover`: answered as modern only when every server is known to be; an agent that speaks both eras
     /// then falls back to the one in which it reaches them all.
-    fn discover(&self, id: &str) -> String {
-        let mut enabled = self.upstreams().iter().filter(|upstream| upstream.server.enabled);
-        if !enabled.all(|upstream| upstream.known().era == Some(Era::Modern)) {
+    fn discover(&self, session: &Session, id: &str) -> String {
+        if !self.visible(session).iter().all(|upstream| upstream.era() == Some(Era::Modern)) {
             let message = format!(
                 "not every server is known to speak revision {}: use `initialize` here, or connect to one server",
                 era::MODERN
             );
             return reply::error(id, code::METHOD_NOT_FOUND, &message);
         }
-        let (info, instructions) = (server_info(), self.instructions());
+        let (info, instructions) = (server_info(), self.instructions(session));
         reply::result(
             id,
             &format!(
@@ -86,7 +87,7 @@ impl Hub {
             method => {
                 session.send_text(&match method {
                     "ping" => reply::result(envelope.id, "{}"),
-                    "server/discover" => self.discover(envelope.id),
+                    "server/discover" => self.discover(session, envelope.id),
                     "logging/setLevel" => set_level(session, envelope),
                     _ => {
                         let message = format!("`{method}` is not offered for all servers together: connect to one server with `trunkline connect SERVER`");
@@ -105,6 +106,7 @@ impl Hub {
         for (upstream, list) in &lists {
             for item in list.iter() {
                 match kind {
+                    ListKind::Tools if !upstream.allows(&item.key) => {}
                     ListKind::Tools | ListKind::Prompts => {
                         let qualified = upstream.name.qualify(&item.key);
                         if qualified.len() > MAX_QUALIFIED {
@@ -140,8 +142,11 @@ impl Hub {
         kind: ListKind,
         dialect: &Dialect,
     ) -> Vec<(Arc<Upstream>, List)> {
-        let enabled = self.upstreams().iter().filter(|upstream| upstream.server.enabled);
-        let lists = enabled.map(|upstream| async move {
+        let visible = self.visible(session);
+        let lists = visible.iter().map(|upstream| async move {
+            if let Some(list) = self.recall_list(session, upstream, kind, dialect) {
+                return Some((upstream.clone(), list));
+            }
             let list = async {
                 let line = self.line(session, upstream.name.as_str(), dialect).await.ok()?;
                 line.list(kind)
@@ -168,13 +173,13 @@ impl Hub {
             session.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, &message));
             return Routed::Done;
         };
+        if let Some(failure) = self.not_offered(session, server, own, &envelope.method) {
+            session.send_text(&failure.frame(envelope.id, &envelope.method));
+            return Routed::Done;
+        }
         let own = quoted(own);
         if let Some(line) = session.line(server, dialect.era()) {
             return self.send(session, &line, envelope, vec![envelope.edit(raw, &own)], Then::Nothing);
-        }
-        if let Err(failure) = self.upstream(server) {
-            session.send_text(&failure.frame(envelope.id, &envelope.method));
-            return Routed::Done;
         }
         let (hub, who, server, frame) = (self.clone(), session.clone(), server.to_owned(), envelope.frame.to_owned());
         let at = envelope.span(raw);
@@ -183,30 +188,48 @@ impl Hub {
             match hub.line(&who, &server, &dialect).await {
                 Ok(line) => {
                     let edit = crate::envelope::Edit { at, with: &own };
-                    line.request_patiently(&who, &envelope, vec![edit], Then::Nothing).await;
+                    hub.send_patiently(&who, line, &envelope, vec![edit], Then::Nothing).await;
                 }
                 Err(failure) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
             }
         }))
     }
 
+    /// Why a session may not call this, if it may not.
+    fn not_offered(&self, session: &Session, server: &str, name: &str, method: &str) -> Option<Failure> {
+        let visible = self.visible(session);
+        let Some(upstream) = visible.iter().find(|upstream| upstream.name.as_str() == server) else {
+            let outside = session.view == View::All && self.upstream(server).is_ok();
+            // A disabled server says so itself.
+            return (!outside).then(|| Failure::unknown(server, visible.iter().map(|upstream| &upstream.name)));
+        };
+        let denied = method == "tools/call" && !upstream.settings().tools.allows(name);
+        denied.then(|| Failure::Denied { server: upstream.name.clone(), tool: name.to_owned() })
+    }
+
+    /// A list of a server that is not up, if it is known.
+    fn recall_list(
+        &self,
+        session: &Session,
+        upstream: &Arc<Upstream>,
+        kind: ListKind,
+        dialect: &Dialect,
+    ) -> Option<List> {
+        if session.line(upstream.name.as_str(), dialect.era()).is_some() {
+            return None;
+        }
+        let key = upstream.recall_key(session, dialect)?;
+        let list = upstream.recall_list(&upstream.audience(&key)?, kind)?;
+        upstream.confirm_later(&key);
+        Some(list)
+    }
+
     /// Why servers are missing from the lists, for an error that they explain.
-    pub(super) fn absent(&self) -> Vec<(ServerName, String)> {
-        let failed = self.upstreams().iter().filter(|upstream| upstream.server.enabled && upstream.lines().is_empty());
+    pub(super) fn absent(&self, session: &Session) -> Vec<(ServerName, String)> {
+        let visible = self.visible(session);
+        let failed = visible.iter().filter(|upstream| upstream.lines().is_empty());
         failed.filter_map(|upstream| Some((upstream.name.clone(), upstream.known().last_error?.to_string()))).collect()
     }
-}
-
-/// A request that waits, until its agent cancels it.
-pub(super) fn cancellable(session: &Arc<Session>, id: &str, work: impl Future<Output = ()> + Send + 'static) -> Later {
-    let cancelled = session.wait_with(id);
-    let (session, id) = (session.clone(), id.to_owned());
-    Box::pin(async move {
-        tokio::select! {
-            () = work => session.waited(&id),
-            () = cancelled.cancelled() => {}
-        }
-    })
 }
 
 fn server_info() -> String {

@@ -1,111 +1,167 @@
-//! One configured server and its instances: starts each once for all who want it, and remembers what it learned.
+//! One configured server: its settings, and what it has shown of itself.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use serde::Deserialize;
-use tokio::sync::watch;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use super::Hub;
 use super::events::Event;
 use super::failure::Failure;
+use super::key::{Key, Want};
+use super::lane::Lane;
 use super::line::Line;
-use super::reply::code;
-use crate::config::Server;
-use crate::era::{Class, Dialect, Era};
-use crate::lines::Lines;
+use super::slots::Slot;
+use crate::config::{Server, Start};
+use crate::era::Era;
+use crate::lists::ListKind;
 use crate::names::ServerName;
-use crate::upstream::{Instance, Link, Speak, StartError, Surroundings};
+use crate::upstream::catalog::{self, Audience, Catalogs, List, Noted};
+use crate::upstream::state::{Event as Happening, Record, State as Life};
+use crate::upstream::{Handshake, ServerLog, Surroundings};
 
-/// How long a server of unknown era may be silent on `server/discover`, as in `rmcp`'s own probe.
-const PROBE: Duration = Duration::from_secs(10);
-/// How much may wait for a server, in messages of the largest size.
-const QUEUE_FRAMES: usize = 2;
+/// How long the calls of a server that a person stops may go on.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Upstream {
     pub name: ServerName,
-    pub server: Server,
-    pub stderr: Lines,
-    pub around: Surroundings,
-    hub: Weak<Hub>,
-    state: Mutex<State>,
+    pub log: ServerLog,
+    pub(super) around: Surroundings,
+    pub(super) hub: Weak<Hub>,
+    pub(super) lane: Arc<Lane>,
+    /// Told when an instance ends.
+    pub(super) ended: Notify,
+    settings: RwLock<Arc<Server>>,
+    pub(super) state: Mutex<State>,
+    catalog_file: PathBuf,
+    fingerprint: String,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    slots: Vec<Slot>,
-    known: Known,
+#[derive(Debug)]
+pub(super) struct State {
+    pub slots: Vec<Slot>,
+    pub last_slot: u64,
+    pub record: Record,
+    pub known: Known,
+    pub catalogs: Catalogs,
+    /// Why it may not be started, if it may not.
+    pub held: Option<Arc<str>>,
 }
 
-/// What an upstream has shown so far.
+/// What an upstream has shown since the daemon started.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// Whether it speaks the modern era, once probed.
-    pub era: Option<Era>,
-    pub instructions: Option<String>,
     pub last_error: Option<Arc<str>>,
     pub starts: u64,
     /// Names that are too long for the all-servers view.
     pub hidden: BTreeSet<String>,
-    /// The method of a request that could have been any agent's.
-    pub interactive: Option<String>,
-    no_legacy: Option<Arc<str>>,
-    no_modern: Option<Arc<str>>,
-}
-
-type Phase = Option<Result<Arc<Line>, Failure>>;
-
-#[derive(Debug)]
-struct Slot {
-    want: Want,
-    phase: watch::Receiver<Phase>,
-}
-
-/// Which kind of instance is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Want {
-    Dialect(Dialect),
-    /// Whatever the server speaks, promised nothing.
-    Any,
-}
-
-impl Slot {
-    fn line(&self) -> Option<Arc<Line>> {
-        self.phase.borrow().as_ref()?.as_ref().ok().filter(|line| !line.is_closed()).cloned()
-    }
-
-    fn starting(&self) -> bool {
-        self.phase.borrow().is_none() && self.phase.has_changed().is_ok()
-    }
-
-    fn fits(&self, want: &Want) -> bool {
-        let ready = self.line();
-        self.want == *want
-            || matches!((want, ready), (Want::Dialect(dialect), Some(line)) if line.dialect() == Some(dialect))
-    }
+    /// Tools that the filter keeps from agents.
+    pub denied: BTreeSet<String>,
+    pub(super) no_legacy: Option<Arc<str>>,
+    pub(super) no_modern: Option<Arc<str>>,
 }
 
 impl Upstream {
-    pub fn new(hub: Weak<Hub>, name: ServerName, server: Server, around: Surroundings) -> Arc<Self> {
-        let known = Known { era: server.era.fixed(), ..Known::default() };
-        let state = Mutex::new(State { slots: Vec::new(), known });
-        Arc::new(Self { name, server, stderr: around.stderr.clone(), around, hub, state })
+    /// A server that is not started; `catalogs` is the folder in which its offer is kept.
+    pub fn new(
+        hub: Weak<Hub>,
+        name: ServerName,
+        server: Server,
+        around: Surroundings,
+        catalogs: &std::path::Path,
+    ) -> Arc<Self> {
+        let catalog_file = catalogs.join(format!("{name}.json"));
+        let fingerprint = catalog::fingerprint(&server);
+        let mut catalogs = catalog::load(&catalog_file, &fingerprint);
+        catalogs.era = server.era.fixed().or(catalogs.era);
+        let lane = Lane::new(catalogs.interactive.is_some());
+        let state = State {
+            slots: Vec::new(),
+            last_slot: 0,
+            record: Record::default(),
+            known: Known::default(),
+            catalogs,
+            held: None,
+        };
+        Arc::new(Self {
+            name,
+            log: around.log.clone(),
+            around,
+            hub,
+            lane,
+            ended: Notify::new(),
+            settings: RwLock::new(Arc::new(server)),
+            state: Mutex::new(state),
+            catalog_file,
+            fingerprint,
+        })
+    }
+
+    pub fn settings(&self) -> Arc<Server> {
+        self.settings.read().clone()
+    }
+
+    /// Settings that count at once; the command is the same.
+    pub(super) fn set_settings(&self, server: Server) {
+        *self.settings.write() = Arc::new(server);
+        self.state.lock().known.denied.clear();
     }
 
     pub fn known(&self) -> Known {
         self.state.lock().known.clone()
     }
 
-    /// The instances that are up.
-    pub fn lines(&self) -> Vec<Arc<Line>> {
-        self.state.lock().slots.iter().filter_map(Slot::line).collect()
+    pub fn era(&self) -> Option<Era> {
+        self.state.lock().catalogs.era
     }
 
-    pub fn is_starting(&self) -> bool {
-        self.state.lock().slots.iter().any(Slot::starting)
+    /// The method of a request that could have been any agent's.
+    pub fn interactive(&self) -> Option<String> {
+        self.state.lock().catalogs.interactive.clone()
+    }
+
+    /// The instances that are up.
+    pub fn lines(&self) -> Vec<Arc<Line>> {
+        self.state.lock().slots.iter().filter_map(|slot| slot.up().cloned()).collect()
+    }
+
+    /// One word for `status`.
+    pub fn condition(&self) -> &'static str {
+        let state = self.state.lock();
+        let any = |wanted: fn(&Life) -> bool| state.slots.iter().any(|slot| wanted(&slot.life));
+        if !self.settings().enabled {
+            "disabled"
+        } else if state.held.is_some() {
+            "stopped"
+        } else if any(|life| matches!(life, Life::Ready { .. })) {
+            "ready"
+        } else if any(|life| matches!(life, Life::Starting)) {
+            "starting"
+        } else if state.record.is_broken() {
+            "broken"
+        } else if any(|life| matches!(life, Life::Backoff { .. })) {
+            "backoff"
+        } else if any(|life| matches!(life, Life::Draining { .. })) {
+            "draining"
+        } else if state.known.last_error.is_some() {
+            "failed"
+        } else {
+            "idle"
+        }
+    }
+
+    /// Whether a tool is offered; one that is not is named in `status`.
+    pub fn allows(&self, tool: &str) -> bool {
+        let settings = self.settings();
+        let allowed = settings.tools.allows(tool);
+        if !allowed {
+            self.state.lock().known.denied.insert(tool.to_owned());
+        }
+        allowed
     }
 
     pub fn note_hidden(&self, name: &str) {
@@ -116,194 +172,200 @@ impl Upstream {
 
     /// Remembers that the server asks things that cannot be told apart.
     pub fn note_interactive(&self, method: &str) {
-        let before = self.state.lock().known.interactive.replace(method.to_owned());
+        self.lane.narrow();
+        let before = self.state.lock().catalogs.interactive.replace(method.to_owned());
         if before.is_none() {
-            tracing::warn!(server = %self.name, method, "refused a request of the server: it could have been for any of several agents");
+            tracing::warn!(server = %self.name, method, "refused a request of the server: it could have been for any of several agents; from now on a process of it carries one call at a time");
+            self.save();
         }
     }
 
-    /// An instance of the wanted kind: the one that is up, the one that is starting, or a new one.
-    pub async fn line(self: &Arc<Self>, want: Want) -> Result<Arc<Line>, Failure> {
-        let mut phase = self.phase(want)?;
-        let result = match phase.wait_for(Option::is_some).await {
-            Ok(phase) => phase.clone(),
-            Err(_) => None,
-        };
-        result.unwrap_or_else(|| {
-            Err(Failure::Start { server: self.name.clone(), reason: "the daemon is shutting down".into() })
-        })
+    pub(super) fn note_era(&self, era: Era) {
+        let before = self.state.lock().catalogs.era.replace(era);
+        if before != Some(era) {
+            self.save();
+        }
     }
 
-    fn phase(self: &Arc<Self>, want: Want) -> Result<watch::Receiver<Phase>, Failure> {
-        if !self.server.enabled {
-            return Err(Failure::Disabled(self.name.clone()));
-        }
+    pub(super) fn note_start(&self, result: &Result<Arc<Line>, Failure>) {
         let mut state = self.state.lock();
-        let want = match (want, state.known.era) {
-            (Want::Any, Some(Era::Modern)) => Want::Dialect(Dialect::Modern),
-            (Want::Any, Some(Era::Legacy)) => Want::Dialect(Dialect::Legacy(Class::plain())),
-            (want, _) => want,
-        };
-        let server = self.name.clone();
-        match &want {
-            Want::Dialect(Dialect::Modern) if state.known.era == Some(Era::Legacy) => {
-                return Err(Failure::NoModern { server, error: state.known.no_modern.clone() });
+        match result {
+            Ok(_) => {
+                state.known.starts += 1;
+                state.known.last_error = None;
             }
-            Want::Dialect(Dialect::Legacy(_)) if state.known.no_legacy.is_some() => {
-                let error = state.known.no_legacy.clone().unwrap_or_default();
-                return Err(Failure::NoLegacy { server, error });
-            }
-            Want::Dialect(_) | Want::Any => {}
+            Err(failure) => state.known.last_error = Some(failure.reason().into()),
         }
-        state.slots.retain(|slot| slot.starting() || slot.line().is_some());
-        if let Some(slot) = state.slots.iter().find(|slot| slot.fits(&want)) {
-            return Ok(slot.phase.clone());
-        }
-        let (sender, phase) = watch::channel(None);
-        state.slots.push(Slot { want: want.clone(), phase: phase.clone() });
         drop(state);
-        self.around.tasks.spawn(self.clone().start(want, sender));
-        Ok(phase)
+        if let Err(failure) = result {
+            tracing::warn!(server = %self.name, error = %failure, "server not started");
+            self.publish(Event::ServerFailed { server: self.name.clone(), error: failure.to_string() });
+        }
     }
 
-    async fn start(self: Arc<Self>, want: Want, sender: watch::Sender<Phase>) {
-        let result = self.start_line(&want).await;
-        {
-            let known = &mut self.state.lock().known;
-            match &result {
-                Ok(line) => {
-                    known.starts += 1;
-                    known.last_error = None;
-                    known.instructions = line.handshake().and_then(crate::upstream::Handshake::instructions);
-                }
-                Err(failure) => known.last_error = Some(failure.to_string().into()),
+    /// An instance is ready: what it says of itself is kept, and what was said for it is confirmed or taken back.
+    pub(super) fn ready(self: &Arc<Self>, line: &Arc<Line>) {
+        let pid = line.instance().map(|instance| instance.pid);
+        tracing::info!(server = %self.name, pid, era = ?line.era(), "server ready");
+        self.publish(Event::ServerReady { server: self.name.clone(), pid });
+        self.lane.free();
+        if let (Some(audience), Some(handshake)) = (line.audience(), line.handshake()) {
+            let frame = match line.era() {
+                Era::Legacy => &handshake.initialize,
+                Era::Modern => &handshake.discover,
+            };
+            let news = frame.as_ref().is_some_and(|frame| self.state.lock().catalogs.note_handshake(audience, frame));
+            if news {
+                self.save();
             }
+            let kinds = self.state.lock().catalogs.kinds(audience);
+            self.around.tasks.spawn(line.clone().confirm(kinds));
         }
-        sender.send_replace(Some(result.clone()));
-        match &result {
-            Ok(line) => {
-                let pid = line.instance().map(|instance| instance.pid);
-                tracing::info!(server = %self.name, pid, era = ?line.era(), "server ready");
-                self.publish(Event::ServerReady { server: self.name.clone(), pid });
-                self.arrived(line);
-            }
-            Err(failure) => {
-                tracing::warn!(server = %self.name, error = %failure, "server not started");
-                self.publish(Event::ServerFailed { server: self.name.clone(), error: failure.to_string() });
-            }
-        }
+        self.arrived(line);
     }
 
-    async fn start_line(self: &Arc<Self>, want: &Want) -> Result<Arc<Line>, Failure> {
-        let unknown_era = self.state.lock().known.era.is_none();
-        let reason = match want {
-            Want::Any => match self.try_start(Speak::Auto).await {
-                Ok(line) => {
-                    self.state.lock().known.era = Some(line.era());
-                    return Ok(line);
-                }
-                // Some servers end when their first message is not `initialize`.
-                Err(StartError::Ended(_)) => match self.try_start(Speak::Legacy(Class::plain())).await {
-                    Ok(line) => {
-                        self.state.lock().known.era = Some(Era::Legacy);
-                        return Ok(line);
-                    }
-                    Err(error) => error.to_string(),
-                },
-                Err(error) => error.to_string(),
-            },
-            Want::Dialect(Dialect::Legacy(class)) => match self.try_start(Speak::Legacy(class.clone())).await {
-                Ok(line) => return Ok(line),
-                Err(error) => return Err(self.no_legacy(error)),
-            },
-            Want::Dialect(Dialect::Modern) if unknown_era => {
-                match tokio::time::timeout(PROBE, self.try_start(Speak::Modern)).await {
-                    Ok(Ok(line)) => {
-                        self.state.lock().known.era = Some(Era::Modern);
-                        return Ok(line);
-                    }
-                    Ok(Err(StartError::Spawn(reason))) => reason,
-                    Ok(Err(StartError::Refused { handshake, .. })) => {
-                        return Err(self.no_modern(handshake.refusal(Era::Modern)));
-                    }
-                    // It may not know the method, or be slow today: an agent that can falls back, and nothing is remembered.
-                    Ok(Err(StartError::Ended(_) | StartError::Timeout(..))) | Err(_) => {
-                        return Err(Failure::NoModern { server: self.name.clone(), error: None });
-                    }
-                }
-            }
-            Want::Dialect(Dialect::Modern) => match self.try_start(Speak::Modern).await {
-                Ok(line) => return Ok(line),
-                Err(error) => error.to_string(),
-            },
-        };
-        Err(Failure::Start { server: self.name.clone(), reason: reason.into() })
-    }
-
-    /// Remembers that the server answered `server/discover` with an error.
-    fn no_modern(&self, error: Option<String>) -> Failure {
-        let error: Option<Arc<str>> = error.map(Into::into);
-        let known = &mut self.state.lock().known;
-        known.era = Some(Era::Legacy);
-        known.no_modern = error.clone();
-        Failure::NoModern { server: self.name.clone(), error }
-    }
-
-    /// Tells a server that does not know `initialize` from one that failed, and remembers the first.
-    fn no_legacy(&self, error: StartError) -> Failure {
-        #[derive(Deserialize)]
-        struct Code {
-            code: i32,
-        }
-        let server = self.name.clone();
-        let StartError::Refused { handshake, .. } = &error else {
-            return Failure::Start { server, reason: error.to_string().into() };
-        };
-        let raw: Option<Arc<str>> = handshake.refusal(Era::Legacy).map(Into::into);
-        let code = raw.as_ref().and_then(|raw| serde_json::from_str::<Code>(raw).ok()).map(|error| error.code);
-        match raw {
-            Some(raw) if matches!(code, Some(code::UNSUPPORTED_VERSION | code::METHOD_NOT_FOUND)) => {
-                self.state.lock().known.no_legacy = Some(raw.clone());
-                Failure::NoLegacy { server, error: raw }
-            }
-            Some(_) | None => Failure::Start { server, reason: error.to_string().into() },
-        }
-    }
-
-    async fn try_start(self: &Arc<Self>, speak: Speak) -> Result<Arc<Line>, StartError> {
-        let link = Link::new(self.around.max_frame * QUEUE_FRAMES);
-        let line = Line::new(self, link.clone());
-        let to_line = line.clone();
-        let instance =
-            Instance::start(&self.server, &speak, link, self.around.clone(), move |inbound| to_line.inbound(inbound))
-                .await?;
-        let dialect = match (speak, instance.era) {
-            (Speak::Legacy(class), _) => Dialect::Legacy(class),
-            (Speak::Auto, Era::Legacy) => Dialect::Legacy(Class::plain()),
-            (Speak::Auto | Speak::Modern, _) => Dialect::Modern,
-        };
-        line.set_instance(instance, dialect);
-        Ok(line)
-    }
-
-    /// An instance, or a list of its, is there now: agents that were given lists without it learn of the change.
-    pub fn arrived(&self, line: &Arc<Line>) {
-        if let Some(hub) = self.hub.upgrade() {
-            hub.announce(self, line);
-        }
-    }
-
-    pub fn line_closed(&self, line: &Arc<Line>, reason: &Arc<str>) {
-        if line.instance().is_none() {
-            // It never was ready; who tried to start it says why.
-            return;
-        }
+    pub(super) fn note_end(&self, line: &Line, reason: &Arc<str>, expected: bool) {
         let mut state = self.state.lock();
-        state.slots.retain(|slot| slot.starting() || slot.line().is_some_and(|other| !Arc::ptr_eq(&other, line)));
-        state.known.last_error = Some(reason.clone());
+        if !expected && !self.around.stop.is_cancelled() {
+            state.known.last_error = Some(reason.clone());
+        }
         drop(state);
         let pid = line.instance().map(|instance| instance.pid);
         self.publish(Event::ServerStopped { server: self.name.clone(), pid, reason: reason.to_string() });
+    }
+
+    /// An instance, or a list of its, is there now: agents that were given lists without it learn of the change.
+    pub(super) fn arrived(&self, line: &Arc<Line>) {
+        if let (Some(hub), Some(audience)) = (self.hub.upgrade(), line.audience()) {
+            hub.announce_missed(self, audience);
+        }
+    }
+
+    /// Notes a page of a list; agents that were given another one learn of it.
+    pub(super) fn note_page(&self, audience: &Audience, kind: ListKind, cursor: Option<&str>, result: &str) {
+        let noted = self.state.lock().catalogs.note_page(audience, kind, cursor, result);
+        if noted != Noted::Same {
+            self.save();
+        }
+        if noted == Noted::Changed
+            && let Some(hub) = self.hub.upgrade()
+        {
+            hub.announce_change(self, audience, kind);
+        }
+    }
+
+    pub(super) fn forget_list(&self, audience: &Audience, kind: ListKind) {
+        self.state.lock().catalogs.forget(audience, kind);
+    }
+
+    pub(super) fn confirm(&self, audience: &Audience) {
+        self.state.lock().catalogs.confirm(audience);
+    }
+
+    /// The handshake's reply that an instance would give, if that is known.
+    pub(super) fn recall_handshake(&self, audience: &Audience) -> Option<String> {
+        self.state.lock().catalogs.get(audience)?.handshake()
+    }
+
+    pub(super) fn recall_page(&self, audience: &Audience, kind: ListKind, cursor: Option<&str>) -> Option<String> {
+        self.state.lock().catalogs.get(audience)?.page(kind, cursor)
+    }
+
+    pub(super) fn recall_list(&self, audience: &Audience, kind: ListKind) -> Option<List> {
+        self.state.lock().catalogs.list(audience, kind)
+    }
+
+    /// Starts the server in the background if what was recalled of it has not been confirmed for long.
+    pub(super) fn confirm_later(self: &Arc<Self>, key: &Key) {
+        let due = self.audience(key).is_some_and(|audience| self.state.lock().catalogs.is_due(&audience));
+        if due {
+            let (upstream, key) = (self.clone(), key.clone());
+            self.around.tasks.spawn(async move {
+                if let Err(failure) = upstream.line(&key).await {
+                    tracing::debug!(server = %upstream.name, %failure, "offer not confirmed");
+                }
+            });
+        }
+    }
+
+    pub fn instructions(&self) -> Option<String> {
+        Handshake::of_reply(self.state.lock().catalogs.any_handshake()?).instructions()
+    }
+
+    /// Takes over what is known of the server under its last settings, until it says otherwise.
+    pub(super) fn inherit(&self, old: &Self) {
+        let catalogs = old.state.lock().catalogs.clone();
+        let mut state = self.state.lock();
+        state.catalogs.inherit(catalogs);
+        state.known.starts = old.state.lock().known.starts;
+    }
+
+    /// Starts what is wanted before anybody asks: instances for the agents that were here before.
+    pub(super) fn start_eagerly(self: &Arc<Self>) {
+        let settings = self.settings();
+        if settings.start != Start::Eager || !settings.enabled {
+            return;
+        }
+        let own = self.own_key(None);
+        let mut keys: Vec<_> = self.state.lock().catalogs.dialects().into_iter().map(Want::Dialect).collect();
+        if keys.is_empty() || own.owner.is_some() {
+            keys = vec![Want::Any];
+        }
+        for want in keys {
+            let (upstream, key) = (self.clone(), Key { want, ..own.clone() });
+            self.around.tasks.spawn(async move { drop(upstream.line(&key).await) });
+        }
+    }
+
+    /// Lets a person's start begin afresh, whatever happened before.
+    fn reset(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        state.held = None;
+        state.record = Record::default();
+        (state.known.no_legacy, state.known.no_modern) = (None, None);
+        if self.settings().era.fixed().is_none() {
+            state.catalogs.era = None;
+        }
+        let numbers: Vec<_> = state.slots.iter().map(|slot| slot.number).collect();
+        drop(state);
+        numbers.into_iter().for_each(|number| self.event(number, Happening::Reset));
+    }
+
+    /// Starts the server, if it is not up.
+    pub async fn start_now(self: &Arc<Self>) -> Result<(), Failure> {
+        self.reset();
+        if self.lines().is_empty() {
+            self.line(&self.own_key(None)).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops the server, and keeps it stopped until it is started again.
+    pub async fn stop_now(self: &Arc<Self>) {
+        let reason = format!("it was stopped by hand: `trunkline start {}` starts it", self.name);
+        self.state.lock().held = Some(reason.into());
+        self.drain_all(STOP_GRACE).await;
+    }
+
+    /// Stops the server and starts it anew for those who use it.
+    pub async fn restart_now(self: &Arc<Self>) -> Result<(), Failure> {
+        let keys: Vec<Key> = {
+            let state = self.state.lock();
+            let used = state.slots.iter().filter(|slot| slot.up().is_some_and(|line| !line.session_ids().is_empty()));
+            used.map(|slot| slot.key.clone()).collect()
+        };
+        self.drain_all(STOP_GRACE).await;
+        self.reset();
+        let keys = if keys.is_empty() { vec![self.own_key(None)] } else { keys };
+        futures_util::future::try_join_all(keys.iter().map(|key| self.line(key))).await?;
+        Ok(())
+    }
+
+    fn save(&self) {
+        let state = self.state.lock();
+        if let Err(error) = catalog::save(&self.catalog_file, &self.fingerprint, &state.catalogs) {
+            tracing::warn!(server = %self.name, %error, "catalog not saved: the next daemon must ask again");
+        }
     }
 
     fn publish(&self, event: Event) {

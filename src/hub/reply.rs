@@ -14,6 +14,8 @@ pub mod code {
     pub const INTERNAL: i32 = -32603;
     /// What SDKs use for a connection that closed.
     pub const CONNECTION_CLOSED: i32 = -32000;
+    /// What SDKs use for a request that took too long.
+    pub const TIMEOUT: i32 = -32001;
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }

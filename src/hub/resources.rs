@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::Hub;
-use super::catalog::ListKind;
-use super::merged::cancellable;
 use super::reply::{self, code};
-use super::router::Routed;
+use super::router::{Routed, cancellable};
 use super::session::Session;
 use super::table::Then;
 use crate::envelope::{Edit, Envelope, quoted, text};
 use crate::era::Dialect;
+use crate::lists::ListKind;
 use crate::names::{self, ServerName};
 
 /// Where a request goes: the server, and what it calls the thing.
@@ -46,13 +45,13 @@ impl Hub {
             };
             let target = if completion && envelope.params.reference.name.is_some() {
                 names::split(&named).and_then(|(server, own)| {
-                    Some(Target { server: hub.upstream(server).ok()?.name.clone(), own: own.to_owned() })
+                    Some(Target { server: hub.visible_named(&who, server)?, own: own.to_owned() })
                 })
             } else {
                 hub.resolve(&who, &named, &dialect).await
             };
             let Some(target) = target else {
-                who.send_text(&reply::error(envelope.id, code::RESOURCE_NOT_FOUND, &hub.nobody_has(&named)));
+                who.send_text(&reply::error(envelope.id, code::RESOURCE_NOT_FOUND, &hub.nobody_has(&who, &named)));
                 return;
             };
             match hub.line(&who, target.server.as_str(), &dialect).await {
@@ -67,7 +66,7 @@ impl Hub {
                         who.send_text(&reply::result(envelope.id, "{}"));
                         return;
                     }
-                    line.request_patiently(&who, &envelope, vec![edit], then).await;
+                    hub.send_patiently(&who, line, &envelope, vec![edit], then).await;
                 }
                 Err(failure) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
             }
@@ -77,9 +76,9 @@ impl Hub {
     /// The server that a URI was listed for, else the one whose template it fits best, else the only one with resources.
     async fn resolve(&self, session: &Arc<Session>, uri: &str, dialect: &Dialect) -> Option<Target> {
         if let Some((server, own)) = names::split_uri(uri)
-            && let Ok(upstream) = self.upstream(server)
+            && let Some(server) = self.visible_named(session, server)
         {
-            return Some(Target { server: upstream.name.clone(), own: own.to_owned() });
+            return Some(Target { server, own: own.to_owned() });
         }
         let target = |server: &ServerName| Some(Target { server: server.clone(), own: uri.to_owned() });
         if let Some(server) = session.server_of_uri(uri) {
@@ -110,8 +109,14 @@ impl Hub {
         }
     }
 
-    fn nobody_has(&self, named: &str) -> String {
-        let absent: Vec<_> = self.absent().into_iter().map(|(server, error)| format!("{server}: {error}")).collect();
+    fn visible_named(&self, session: &Session, server: &str) -> Option<ServerName> {
+        let mut visible = self.visible(session).into_iter();
+        visible.find(|upstream| upstream.name.as_str() == server).map(|upstream| upstream.name.clone())
+    }
+
+    fn nobody_has(&self, session: &Session, named: &str) -> String {
+        let absent: Vec<_> =
+            self.absent(session).into_iter().map(|(server, error)| format!("{server}: {error}")).collect();
         let absent = if absent.is_empty() { String::new() } else { format!("; not there: {}", absent.join("; ")) };
         format!("no server offers `{named}`{absent}")
     }

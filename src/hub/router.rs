@@ -4,15 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::Hub;
+use super::failure::Failure;
 use super::level::Level;
 use super::line::Line;
+use super::recall::under;
 use super::reply::{self, code};
-use super::session::{Session, View};
+use super::session::{Question, Session, View};
 use super::table::Then;
 use crate::envelope::{Edit, Envelope, Kind, text};
 use crate::era::{Class, Dialect};
+use crate::lists::ListKind;
 use crate::names::ServerName;
-use crate::wire::Refused;
 
 /// The rest of a frame's handling, when a server must be waited for.
 pub type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -20,7 +22,10 @@ pub type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What became of a frame.
 pub enum Routed {
     Done,
+    /// What comes after it must not overtake it.
     Later(Later),
+    /// It waits for itself alone.
+    Aside(Later),
 }
 
 impl Hub {
@@ -42,12 +47,14 @@ impl Hub {
         match envelope.kind {
             Kind::Request => self.request(session, &envelope),
             Kind::Notification => {
-                notification(session, &envelope);
+                self.notification(session, &envelope);
                 Routed::Done
             }
             Kind::Response => {
                 match session.answer(envelope.id) {
-                    Some(question) => question.line.answer(&question, &envelope),
+                    Some(Question::Server { line, id, .. }) => line.answer(&id, &envelope),
+                    // If the hub no longer waits, it has done without.
+                    Some(Question::Hub(sender)) => drop(sender.send(envelope.frame.into())),
                     None => tracing::debug!(session = session.id.0, id = envelope.id, "dropped an answer to nothing"),
                 }
                 Routed::Done
@@ -72,10 +79,10 @@ impl Hub {
             return Routed::Done;
         };
         match &session.view {
-            View::All => self.merged(session, envelope, dialect),
+            View::All | View::Profile(_) => self.merged(session, envelope, dialect),
             View::One(server) => match session.line(server.as_str(), dialect.era()) {
                 Some(line) => self.send_own(session, &line, envelope),
-                None => self.start_then_send(session, server.clone(), dialect, envelope),
+                None => self.without_line(session, server, dialect, envelope),
             },
         }
     }
@@ -89,18 +96,32 @@ impl Hub {
             return Routed::Done;
         };
         introduce(session, envelope.params.client_info);
-        session.begin(class.clone()).iter().for_each(|line| line.leave(session));
+        for line in session.begin(class.clone()) {
+            line.leave(session);
+        }
         let View::One(server) = &session.view else {
-            session.send_text(&self.greeting(envelope.id, &class));
+            session.send_text(&self.greeting(session, envelope.id, &class));
             return Routed::Done;
         };
-        let (hub, session, server, id) = (self.clone(), session.clone(), server.clone(), envelope.id.to_owned());
+        let upstream = match self.upstream(server.as_str()) {
+            Ok(upstream) => upstream,
+            Err(failure) => {
+                session.send_text(&failure.frame(envelope.id, "initialize"));
+                return Routed::Done;
+            }
+        };
+        let dialect = Dialect::Legacy(class);
+        if upstream.lines().is_empty()
+            && let Some(answer) = self.recall(session, &upstream, &dialect, envelope)
+        {
+            session.send_text(&answer);
+            return Routed::Done;
+        }
+        let (session, id) = (session.clone(), envelope.id.to_owned());
         Routed::Later(Box::pin(async move {
-            let greeting = match hub.upstream(server.as_str()) {
-                Ok(upstream) => upstream.line(super::Want::Dialect(Dialect::Legacy(class))).await,
-                Err(failure) => Err(failure),
-            };
-            match greeting {
+            // The agent's roots are not known before it is greeted.
+            let key = upstream.key_now(&session, dialect);
+            match upstream.line(&key).await {
                 Ok(line) => {
                     let frame = line.handshake().and_then(|handshake| handshake.initialize.clone());
                     // Joined only behind its answer, so that no notification can overtake the handshake.
@@ -116,12 +137,39 @@ impl Hub {
         }))
     }
 
+    /// A request of a one-server view whose server is not up for it: answered from what is known, or when it is up.
+    fn without_line(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        server: &ServerName,
+        dialect: Dialect,
+        envelope: &Envelope<'_>,
+    ) -> Routed {
+        if envelope.is_modern() {
+            introduce(session, envelope.params.meta.client_info);
+        }
+        let recalled = self.upstream(server.as_str()).ok();
+        match recalled.and_then(|upstream| self.recall(session, &upstream, &dialect, envelope)) {
+            Some(answer) => {
+                session.send_text(&answer);
+                Routed::Done
+            }
+            None => self.start_then_send(session, server.clone(), dialect, envelope),
+        }
+    }
+
     /// Sends a request of a one-server view on, as it is.
     fn send_own(self: &Arc<Self>, session: &Arc<Session>, line: &Arc<Line>, envelope: &Envelope<'_>) -> Routed {
         match own_plan(session, line, envelope) {
             Plan::Answered => Routed::Done,
             Plan::Send(edits, then) => self.send(session, line, envelope, edits, then),
         }
+    }
+
+    /// Why a line may not take a request now.
+    fn refusal(line: &Line) -> Option<Failure> {
+        let most = line.upstream.upgrade()?.settings().max_calls;
+        (line.in_flight() >= most).then(|| Failure::Busy { server: line.name.clone(), most })
     }
 
     /// Sends a request, at once if the server has room.
@@ -133,18 +181,42 @@ impl Hub {
         edits: Vec<Edit<'_>>,
         then: Then,
     ) -> Routed {
-        match line.request(session, envelope, edits.clone(), then.clone()) {
-            Ok(()) => Routed::Done,
-            Err(Refused::Full | Refused::Closed) => {
-                let edits: Vec<_> = edits.into_iter().map(|edit| (edit.at, edit.with.to_owned())).collect();
-                let (session, line, frame) = (session.clone(), line.clone(), envelope.frame.to_owned());
-                Routed::Later(Box::pin(async move {
-                    if let Ok(envelope) = Envelope::parse(frame.as_bytes()) {
-                        let edits = edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
-                        line.request_patiently(&session, &envelope, edits, then).await;
-                    }
-                }))
-            }
+        if let Some(failure) = Self::refusal(line) {
+            session.send_text(&failure.frame(envelope.id, &envelope.method));
+            return Routed::Done;
+        }
+        let taken = is_call(envelope) && line.is_taken();
+        if !taken && line.request(session, envelope, edits.clone(), then.clone()).is_ok() {
+            return Routed::Done;
+        }
+        let edits: Vec<_> = edits.into_iter().map(|edit| (edit.at, edit.with.to_owned())).collect();
+        let (hub, who, line, frame) = (self.clone(), session.clone(), line.clone(), envelope.frame.to_owned());
+        let work = async move {
+            let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+            let edits = edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
+            hub.send_patiently(&who, line, &envelope, edits, then).await;
+        };
+        let later = cancellable(session, envelope.id, work);
+        // Where it waits for a free process, an answer of this very agent may be what frees one.
+        if taken { Routed::Aside(later) } else { Routed::Later(later) }
+    }
+
+    /// Sends a request when the server has room for it; where one call at a time is the rule, to an instance that is free.
+    pub(super) async fn send_patiently(
+        &self,
+        session: &Arc<Session>,
+        line: Arc<Line>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+    ) {
+        let line = match is_call(envelope) && line.is_taken() {
+            true => self.spill(session, &line).await,
+            false => Ok(line),
+        };
+        match line {
+            Ok(line) => line.request_patiently(session, envelope, edits, then).await,
+            Err(failure) => session.send_text(&failure.frame(envelope.id, &envelope.method)),
         }
     }
 
@@ -155,20 +227,18 @@ impl Hub {
         dialect: Dialect,
         envelope: &Envelope<'_>,
     ) -> Routed {
-        let (hub, session, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
-        if envelope.is_modern() {
-            introduce(&session, envelope.params.meta.client_info);
-        }
-        Routed::Later(Box::pin(async move {
+        let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
+        let work = async move {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
-            match hub.line(&session, server.as_str(), &dialect).await {
-                Ok(line) => match own_plan(&session, &line, &envelope) {
+            match hub.line(&who, server.as_str(), &dialect).await {
+                Ok(line) => match own_plan(&who, &line, &envelope) {
                     Plan::Answered => {}
-                    Plan::Send(edits, then) => line.request_patiently(&session, &envelope, edits, then).await,
+                    Plan::Send(edits, then) => hub.send_patiently(&who, line.clone(), &envelope, edits, then).await,
                 },
-                Err(failure) => session.send_text(&failure.frame(envelope.id, &envelope.method)),
+                Err(failure) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
             }
-        }))
+        };
+        Routed::Later(cancellable(session, envelope.id, work))
     }
 }
 
@@ -180,7 +250,11 @@ enum Plan<'e> {
 
 fn own_plan<'e>(session: &Arc<Session>, line: &Line, envelope: &Envelope<'e>) -> Plan<'e> {
     let uri = || envelope.params.uri.and_then(text);
+    if let Some(kind) = ListKind::of_method(&envelope.method).filter(|_| !envelope.params.is_retry) {
+        return Plan::Send(Vec::new(), Then::List { kind, cursor: envelope.params.cursor.map(Into::into) });
+    }
     match &*envelope.method {
+        "tools/call" if denied(session, line, envelope) => Plan::Answered,
         "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
         "tasks/list" if line.session_ids().len() > 1 => {
             let message =
@@ -210,39 +284,69 @@ fn own_plan<'e>(session: &Arc<Session>, line: &Line, envelope: &Envelope<'e>) ->
     }
 }
 
-/// A stored frame under another id.
-fn under(frame: &str, id: &str) -> Option<String> {
-    let envelope = Envelope::parse(frame.as_bytes()).ok()?;
-    let mut out = Vec::with_capacity(frame.len() + id.len());
-    crate::envelope::splice(frame, &mut [envelope.edit(envelope.id, id)], &mut out);
-    String::from_utf8(out).ok()
+/// Answers a call of a tool that is not offered.
+fn denied(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
+    let Some(upstream) = line.upstream.upgrade() else { return false };
+    match envelope.params.name.and_then(text) {
+        Some(tool) if !upstream.settings().tools.allows(&tool) => {
+            let failure = Failure::Denied { server: line.name.clone(), tool: tool.into_owned() };
+            session.send_text(&failure.frame(envelope.id, &envelope.method));
+            true
+        }
+        Some(_) | None => false,
+    }
+}
+
+/// Whether the server may ask something back before it answers this.
+fn is_call(envelope: &Envelope<'_>) -> bool {
+    !matches!(
+        &*envelope.method,
+        "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" | "subscriptions/listen"
+    )
+}
+
+/// A request that waits, until its agent cancels it.
+pub(super) fn cancellable(session: &Arc<Session>, id: &str, work: impl Future<Output = ()> + Send + 'static) -> Later {
+    let cancelled = session.wait_with(id);
+    let (session, id) = (session.clone(), id.to_owned());
+    Box::pin(async move {
+        tokio::select! {
+            () = work => session.waited(&id),
+            () = cancelled.cancelled() => {}
+        }
+    })
 }
 
 fn introduce(session: &Session, client_info: Option<&str>) {
-    #[derive(serde::Deserialize)]
-    struct ClientInfo {
-        name: String,
-    }
-    if let Some(info) = client_info.and_then(|raw| serde_json::from_str::<ClientInfo>(raw).ok()) {
-        session.introduce(&info.name);
+    if let Some(client_info) = client_info {
+        session.introduce(client_info);
     }
 }
 
-fn notification(session: &Arc<Session>, envelope: &Envelope<'_>) {
-    match &*envelope.method {
-        // rmcp said so to the server already, once for all who share it.
-        "notifications/initialized" => {}
-        "notifications/cancelled" => {
-            let waiting = envelope.params.request_id.is_some_and(|id| session.cancel_waiting(id));
-            if !waiting && !session.lines().iter().any(|line| line.cancel(session, envelope)) {
-                tracing::debug!(session = session.id.0, "a cancellation came too late, or names no call of this agent");
+impl Hub {
+    fn notification(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
+        match &*envelope.method {
+            // rmcp said so to the server already, once for all who share it.
+            "notifications/initialized" => self.ask_roots(session),
+            "notifications/roots/list_changed" => {
+                session.lines().iter().for_each(|line| line.notify(envelope, &mut []));
+                self.ask_roots(session);
             }
-        }
-        "notifications/progress" => {
-            if let Some(line) = envelope.params.progress_token.and_then(|token| session.line_of_token(token)) {
-                line.notify(envelope, &mut []);
+            "notifications/cancelled" => {
+                let waiting = envelope.params.request_id.is_some_and(|id| session.cancel_waiting(id));
+                if !waiting && !session.lines().iter().any(|line| line.cancel(session, envelope)) {
+                    tracing::debug!(
+                        session = session.id.0,
+                        "a cancellation came too late, or names no call of this agent"
+                    );
+                }
             }
+            "notifications/progress" => {
+                if let Some(line) = envelope.params.progress_token.and_then(|token| session.line_of_token(token)) {
+                    line.notify(envelope, &mut []);
+                }
+            }
+            _ => session.lines().iter().for_each(|line| line.notify(envelope, &mut [])),
         }
-        _ => session.lines().iter().for_each(|line| line.notify(envelope, &mut [])),
     }
 }

@@ -1,17 +1,18 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::catalog::ListKind;
 use super::line::Line;
 use crate::era::{Class, Dialect, Era};
+use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::wire::{Outbox, Refused};
 
@@ -31,6 +32,8 @@ pub enum View {
     One(ServerName),
     /// All servers, names as `server__name`.
     All,
+    /// The servers of a profile, likewise.
+    Profile(Arc<str>),
 }
 
 /// What is known of an agent when it attaches.
@@ -53,7 +56,12 @@ pub struct Session {
     settled: Notify,
     agent: Mutex<Agent>,
     state: Mutex<State>,
+    /// The folder that the agent works in; nothing while it is being asked.
+    project: watch::Sender<Option<Project>>,
 }
+
+/// The folder that an agent works in, if that is known.
+pub(super) type Project = Option<PathBuf>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -61,8 +69,9 @@ struct State {
     class: Option<Class>,
     spoke_modern: bool,
     lines: Vec<Arc<Line>>,
+    /// Its `clientInfo`, raw.
+    client_info: Option<Arc<str>>,
     questions: HashMap<u64, Question>,
-    asked: u64,
     /// Requests that wait for a server to start, by raw id.
     waiting: HashMap<Box<str>, CancellationToken>,
     /// Lists that were given without this server, because it was not there yet.
@@ -73,14 +82,40 @@ struct State {
     level: Option<String>,
 }
 
-/// A server's request that waits for this agent's answer.
+/// A request that waits for this agent's answer.
 #[derive(Debug)]
-pub struct Question {
-    pub line: Arc<Line>,
-    /// The server's own id, raw.
-    pub id: Box<str>,
-    /// The server's own progress token, raw.
-    pub token: Option<Box<str>>,
+pub enum Question {
+    /// A server's.
+    Server {
+        line: Arc<Line>,
+        /// The server's own id, raw.
+        id: Box<str>,
+        /// The server's own progress token, raw.
+        token: Option<Box<str>>,
+    },
+    /// The hub's own.
+    Hub(oneshot::Sender<Box<str>>),
+}
+
+impl Question {
+    /// Tells who asked that there will be no answer.
+    pub fn refuse(&self, reason: &str) {
+        match self {
+            Self::Server { line, id, .. } => line.refuse(id, reason),
+            // Dropping it tells the hub.
+            Self::Hub(_) => {}
+        }
+    }
+}
+
+/// Ids of questions: unlike those of any daemon before this one, because an agent that outlives its daemon may still
+/// answer the old one. They stay below 2^53, which is as far as JavaScript counts.
+fn next_question() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let first = (seconds & 0xffff_ffff) << 20;
+    NEXT.compare_exchange(0, first, Ordering::Relaxed, Ordering::Relaxed).ok();
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Session {
@@ -93,6 +128,7 @@ impl Session {
             outbox,
             in_flight: AtomicUsize::new(0),
             settled: Notify::new(),
+            project: watch::Sender::new(Some(agent.cwd.as_ref().map(PathBuf::from))),
             agent: Mutex::new(agent),
             state: Mutex::default(),
         }
@@ -138,9 +174,37 @@ impl Session {
         self.agent.lock().clone()
     }
 
-    /// Takes the name from the handshake, unless the agent named itself when it attached.
-    pub fn introduce(&self, name: &str) {
-        self.agent.lock().name.get_or_insert_with(|| name.to_owned());
+    /// Takes the name from the handshake's `clientInfo`, raw, unless the agent named itself when it attached.
+    pub fn introduce(&self, client_info: &str) {
+        #[derive(serde::Deserialize)]
+        struct ClientInfo {
+            name: String,
+        }
+        if let Ok(ClientInfo { name }) = serde_json::from_str(client_info) {
+            self.agent.lock().name.get_or_insert(name);
+            self.state.lock().client_info = Some(client_info.into());
+        }
+    }
+
+    pub fn client_info(&self) -> Option<Arc<str>> {
+        self.state.lock().client_info.clone()
+    }
+
+    /// The folder that the agent works in, waiting while it is being asked.
+    pub async fn project(&self) -> Project {
+        let mut project = self.project.subscribe();
+        let known = project.wait_for(Option::is_some).await;
+        known.ok().and_then(|project| project.clone()).flatten()
+    }
+
+    /// What is known of the folder now.
+    pub fn project_now(&self) -> Project {
+        self.project.borrow().clone().flatten()
+    }
+
+    /// Sets the folder; `None` while the agent is asked.
+    pub fn set_project(&self, project: Option<Project>) {
+        self.project.send_replace(project);
     }
 
     /// Begins a legacy session; returns the lines of an earlier handshake, which may have promised something else.
@@ -161,6 +225,11 @@ impl Session {
         state.class.clone().map(Dialect::Legacy)
     }
 
+    /// What a legacy agent promised.
+    pub fn class(&self) -> Option<Class> {
+        self.state.lock().class.clone()
+    }
+
     pub fn era(&self) -> Option<Era> {
         let state = self.state.lock();
         match (&state.class, state.spoke_modern) {
@@ -173,12 +242,12 @@ impl Session {
     /// The line that this session already has for a server and era, if it is still up.
     pub fn line(&self, server: &str, era: Era) -> Option<Arc<Line>> {
         let mut state = self.state.lock();
-        let index = state.lines.iter().position(|line| line.serves(server, era))?;
-        if state.lines[index].is_closed() {
-            state.lines.swap_remove(index);
-            return None;
-        }
-        Some(state.lines[index].clone())
+        state.lines.retain(|line| !line.is_closed());
+        state.lines.iter().find(|line| line.serves(server, era)).cloned()
+    }
+
+    pub fn remove_line(&self, line: &Line) {
+        self.state.lock().lines.retain(|known| !std::ptr::eq(&**known, line));
     }
 
     pub fn lines(&self) -> Vec<Arc<Line>> {
@@ -192,12 +261,10 @@ impl Session {
         }
     }
 
-    /// Notes a server's request and returns the id under which the agent is asked.
+    /// Notes a request and returns the id under which the agent is asked.
     pub fn ask(&self, question: Question) -> u64 {
-        let mut state = self.state.lock();
-        let id = state.asked;
-        state.asked += 1;
-        state.questions.insert(id, question);
+        let id = next_question();
+        self.state.lock().questions.insert(id, question);
         id
     }
 
@@ -208,7 +275,11 @@ impl Session {
 
     /// Drops every question of a line that closed.
     pub fn drop_questions(&self, line: &Line) {
-        self.state.lock().questions.retain(|_, question| !std::ptr::eq(&*question.line, line));
+        let of_line = |question: &Question| match question {
+            Question::Server { line: asker, .. } => std::ptr::eq(&**asker, line),
+            Question::Hub(_) => false,
+        };
+        self.state.lock().questions.retain(|_, question| !of_line(question));
     }
 
     /// Takes all questions: the agent will not answer them.
@@ -219,8 +290,10 @@ impl Session {
     /// The line whose open question carries this progress token.
     pub fn line_of_token(&self, token: &str) -> Option<Arc<Line>> {
         let state = self.state.lock();
-        let mut questions = state.questions.values();
-        questions.find(|question| question.token.as_deref() == Some(token)).map(|question| question.line.clone())
+        state.questions.values().find_map(|question| match question {
+            Question::Server { line, token: Some(own), .. } if **own == *token => Some(line.clone()),
+            Question::Server { .. } | Question::Hub(_) => None,
+        })
     }
 
     /// Notes that the request `id` waits; the token says when the agent cancelled it.

@@ -1,13 +1,16 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::level::Level;
 use super::session::{Session, SessionId};
+use crate::lists::ListKind;
 
 /// How many cancelled calls without an answer are remembered for attribution.
 const REMEMBERED: usize = 1024;
@@ -20,13 +23,25 @@ pub(super) type Answer = Result<Box<str>, Arc<str>>;
 pub(super) struct Pending {
     pub owner: Owner,
     pub then: Then,
-    /// The agent no longer waits for it.
-    cancelled: bool,
+    /// How to ask once more, of a server that is started anew: set only where asking changes nothing.
+    pub repeat: Option<Box<Repeat>>,
+    /// Since when nobody waits for it any more.
+    cancelled: Option<Instant>,
+    /// How long the server has had for it, not counting the time in which it waited for an answer itself.
+    spent: Duration,
+}
+
+/// A request as the agent wrote it, and what the view replaces in it.
+#[derive(Debug, Clone)]
+pub(super) struct Repeat {
+    pub frame: Box<str>,
+    pub edits: Vec<(Range<usize>, String)>,
+    pub then: Then,
 }
 
 impl Pending {
-    pub(super) fn new(owner: Owner, then: Then) -> Self {
-        Self { owner, then, cancelled: false }
+    pub(super) fn new(owner: Owner, then: Then, repeat: Option<Box<Repeat>>) -> Self {
+        Self { owner, then, repeat, cancelled: None, spent: Duration::ZERO }
     }
 }
 
@@ -58,6 +73,11 @@ pub enum Then {
         before: Option<Level>,
     },
     Subscribe(String),
+    /// The result is a page of a list, of which the agent sees what the filter lets pass.
+    List {
+        kind: ListKind,
+        cursor: Option<Box<str>>,
+    },
 }
 
 /// An agent that uses the instance.
@@ -66,9 +86,17 @@ pub(super) struct Member {
     /// `None` once it left while calls of its may still go on.
     pub session: Option<Arc<Session>>,
     in_flight: usize,
+    /// It came for one call, because its own instance was taken, and leaves with the answer.
+    pub visiting: bool,
     pub level: Option<Level>,
     /// Subscribed URIs: as the server knows them, and as the agent does.
     pub uris: Vec<(String, String)>,
+}
+
+impl Member {
+    pub(super) fn visitor(session: Arc<Session>) -> Self {
+        Self { session: Some(session), visiting: true, ..Self::default() }
+    }
 }
 
 /// Whose a message without an address can be.
@@ -82,7 +110,7 @@ pub(super) enum Whose {
     Several,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     pending: FxHashMap<u64, Pending>,
     pub members: FxHashMap<SessionId, Member>,
@@ -90,12 +118,28 @@ pub(super) struct Table {
     /// The server's open requests, by its raw id: who was asked, under which id.
     pub asked: HashMap<Box<str>, (Arc<Session>, u64)>,
     pub closed: Option<Arc<str>>,
+    /// When an agent last asked, or was answered.
+    used: Instant,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            pending: FxHashMap::default(),
+            members: FxHashMap::default(),
+            cancelled: VecDeque::new(),
+            asked: HashMap::new(),
+            closed: None,
+            used: Instant::now(),
+        }
+    }
 }
 
 impl Table {
     pub(super) fn insert(&mut self, id: u64, pending: Pending) {
         if let Owner::Agent { session, .. } = &pending.owner {
             session.began();
+            self.used = Instant::now();
         }
         if let Some(session) = caller(&pending) {
             self.members.entry(session).or_default().in_flight += 1;
@@ -110,15 +154,16 @@ impl Table {
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
         if let Owner::Agent { session, .. } = &pending.owner
-            && !pending.cancelled
+            && pending.cancelled.is_none()
         {
             session.ended();
+            self.used = Instant::now();
         }
         if let Some(session) = caller(&pending)
             && let Some(member) = self.members.get_mut(&session)
         {
             member.in_flight -= 1;
-            if member.in_flight == 0 && member.session.is_none() {
+            if member.in_flight == 0 && (member.session.is_none() || member.visiting) {
                 self.members.remove(&session);
             }
         }
@@ -127,9 +172,12 @@ impl Table {
 
     pub(super) fn drain(&mut self) -> Vec<Pending> {
         let ids: Vec<_> = self.pending.keys().copied().collect();
-        let all = ids.into_iter().filter_map(|id| self.remove(id)).collect();
-        self.members.clear();
-        all
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Lets go those who came for one call and have none.
+    pub(super) fn dismiss_visitors(&mut self) {
+        self.members.retain(|_, member| !member.visiting || member.in_flight > 0);
     }
 
     /// The id under which an agent's request `id`, raw, went to the server.
@@ -140,6 +188,11 @@ impl Table {
 
     /// Notes that a call was cancelled. Its entry stays, since the server may still answer, or ask, on its behalf.
     pub(super) fn note_cancelled(&mut self, id: u64) {
+        let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.cancelled.is_none()) else { return };
+        pending.cancelled = Some(Instant::now());
+        if let Owner::Agent { session, .. } = &pending.owner {
+            session.ended();
+        }
         self.cancelled.push_back(id);
         while self.cancelled.len() > REMEMBERED {
             if let Some(oldest) = self.cancelled.pop_front() {
@@ -151,14 +204,16 @@ impl Table {
     /// Hands the calls of an agent that leaves to nobody; returns their ids.
     pub(super) fn abandon(&mut self, leaver: SessionId) -> Vec<u64> {
         let mut abandoned = Vec::new();
-        for (id, pending) in &mut self.pending {
+        for (id, pending) in &self.pending {
             if matches!(&pending.owner, Owner::Agent { session, .. } if session.id == leaver) {
-                pending.owner = Owner::Gone(leaver);
                 abandoned.push(*id);
             }
         }
         for id in &abandoned {
             self.note_cancelled(*id);
+            if let Some(pending) = self.pending.get_mut(id) {
+                pending.owner = Owner::Gone(leaver);
+            }
         }
         if let Some(member) = self.members.get_mut(&leaver) {
             member.session = None;
@@ -181,6 +236,53 @@ impl Table {
 
     pub(super) fn in_flight(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Calls that the server may still be at, of agents that are here or were.
+    pub(super) fn calls(&self) -> usize {
+        self.members.values().map(|member| member.in_flight).sum()
+    }
+
+    /// Whether the server is only at calls that nobody has waited for, for this long.
+    pub(super) fn is_stuck(&self, since: Duration) -> bool {
+        let old = |pending: &Pending| pending.cancelled.is_some_and(|at| at.elapsed() >= since);
+        let mut calls = self.pending.values().filter(|pending| caller(pending).is_some()).peekable();
+        calls.peek().is_some() && calls.all(old)
+    }
+
+    /// How long nobody has used the instance; `None` while somebody does.
+    pub(super) fn unused_for(&self) -> Option<Duration> {
+        let subscribed = self.members.values().any(|member| !member.uris.is_empty());
+        let waited_for = self.pending.values().any(|pending| pending.cancelled.is_none());
+        (!waited_for && !subscribed).then(|| self.used.elapsed())
+    }
+
+    /// Adds `elapsed` to what each call has taken; returns those that have now taken `limit` or more.
+    pub(super) fn overdue(&mut self, elapsed: Duration, limit: Duration) -> Vec<u64> {
+        let mut overdue = Vec::new();
+        for (id, pending) in &mut self.pending {
+            let asked = match &pending.owner {
+                Owner::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
+                Owner::Daemon(_) => false,
+                Owner::Gone(_) | Owner::Hub(_) | Owner::Nobody => continue,
+            };
+            if asked || pending.cancelled.is_some() || pending.then == Then::Listen {
+                continue;
+            }
+            pending.spent += elapsed;
+            if pending.spent >= limit {
+                overdue.push(*id);
+            }
+        }
+        overdue
+    }
+
+    /// Takes a call from the one who waits for it. The server may still be at it.
+    pub(super) fn give_up(&mut self, id: u64) -> Option<Owner> {
+        self.note_cancelled(id);
+        let pending = self.pending.get_mut(&id)?;
+        let nobody = Owner::Gone(caller(pending)?);
+        Some(std::mem::replace(&mut pending.owner, nobody))
     }
 
     pub(super) fn session(&self, id: SessionId) -> Option<&Arc<Session>> {

@@ -30,7 +30,8 @@ const MAX_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    inode: u64,
+    /// What to remove at the end; nothing where the socket belongs to the service manager.
+    inode: Option<u64>,
     uid: u32,
     lock: Lock,
 }
@@ -60,7 +61,22 @@ impl Listener {
         rustix::process::umask(before);
         let socket = bound.map_err(io_error("listen on", path))?;
         let inode = fs::symlink_metadata(path).map_err(io_error("look at", path))?.ino();
-        Ok(Self { socket, path: path.to_owned(), inode, uid, lock })
+        Ok(Self { socket, path: path.to_owned(), inode: Some(inode), uid, lock })
+    }
+
+    /// Takes the lock and listens on a socket that the service manager made, and keeps when this process ends.
+    pub fn adopt(socket: std::os::unix::net::UnixListener) -> Result<Self, ListenError> {
+        let uid = rustix::process::geteuid().as_raw();
+        let address = socket.local_addr().ok();
+        let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new("")).to_owned();
+        check_folder(path.parent().unwrap_or(Path::new("")), uid)?;
+        let lock = lock(&path)?;
+        let listening = socket.set_nonblocking(true).and_then(|()| UnixListener::from_std(socket));
+        Ok(Self { socket: listening.map_err(io_error("listen on", &path))?, path, inode: None, uid, lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The lock, for holding on to it when listening is over.
@@ -82,7 +98,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let still_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
+        let found = fs::symlink_metadata(&self.path).ok().map(|found| found.ino());
+        let still_ours = self.inode.is_some() && found == self.inode;
         if still_ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket");
         }

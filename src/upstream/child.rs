@@ -1,17 +1,17 @@
 //! A server's process: its command, its small environment, its group, and its end.
 
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::config::{BadTemplate, Server};
-use crate::lines::Lines;
+use super::ledger::{Ledger, MARK};
+use crate::config::{BadTemplate, Server, Share};
 
 /// What every server gets of the daemon's environment; anything else is named in its entry.
 const PASSED_ON: [&str; 11] =
@@ -36,14 +36,13 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How much a pipe to or from a server holds, in bytes.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 256 * 1024;
-/// Longest line of standard error read as one.
-const STDERR_LINE: u64 = 16 * 1024;
 
 /// A running server process and its process group.
 #[derive(Debug)]
 pub(super) struct Child {
     inner: Box<dyn ChildWrapper>,
     pub pid: u32,
+    ledger: Ledger,
 }
 
 /// The streams of a process that was just started.
@@ -71,32 +70,51 @@ fn reason(error: &io::Error) -> String {
     error.to_string()
 }
 
+/// What a service manager tells the daemon is nobody else's: a child that answered for it would be taken for it.
+fn is_service_managers(variable: &str) -> bool {
+    variable.starts_with("LISTEN_") || variable.starts_with("WATCHDOG_") || variable == "NOTIFY_SOCKET"
+}
+
 impl Child {
-    /// Starts the server's command in a process group of its own.
-    pub(super) fn spawn(server: &Server) -> Result<(Self, Streams), SpawnError> {
-        let program = server.command.expand()?;
+    /// Starts the server's command in a process group of its own, for agents that work in `project`. `path` stands in for
+    /// the daemon's own PATH.
+    pub(super) fn spawn(
+        server: &Server,
+        project: Option<&Path>,
+        path: Option<&OsString>,
+        ledger: &Ledger,
+    ) -> Result<(Self, Streams), SpawnError> {
+        let program = server.command.expand(project)?;
         let mut command = Command::new(&program);
         for argument in &server.args {
-            command.arg(argument.expand()?);
+            command.arg(argument.expand(project)?);
         }
         command.env_clear();
         let windows = PASSED_ON_WINDOWS.iter().filter(|_| cfg!(windows)).copied();
-        for name in PASSED_ON.iter().copied().chain(windows).chain(server.env_vars.iter().map(String::as_str)) {
+        let named = server.env_vars.iter().map(String::as_str).filter(|name| !is_service_managers(name));
+        for name in PASSED_ON.iter().copied().chain(windows).chain(named) {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
         }
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        command.env(MARK, ledger.mark());
         for (name, value) in &server.env {
-            command.env(name, value.expand()?);
+            command.env(name, value.expand(project)?);
         }
         let folder = match &server.cwd {
-            Some(template) => Some(PathBuf::from(template.expand()?)),
+            Some(template) => Some(PathBuf::from(template.expand(project)?)),
+            None if server.share == Share::Project => project.map(Path::to_owned),
             None => std::env::home_dir().filter(|home| home.is_dir()),
         };
         if let Some(folder) = folder {
             command.current_dir(folder);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        #[cfg(target_os = "linux")]
+        die_with_daemon(&mut command);
         let mut command = CommandWrap::from(command);
         #[cfg(unix)]
         command.wrap(process_wrap::tokio::ProcessGroup::leader());
@@ -107,9 +125,10 @@ impl Child {
         let (Some(stdin), Some(stdout), Some(stderr), Some(pid)) = streams else {
             return Err(SpawnError::Streams(program));
         };
+        ledger.add(pid);
         #[cfg(target_os = "linux")]
         widen(&stdin, &stdout);
-        Ok((Self { inner, pid }, Streams { stdin, stdout, stderr }))
+        Ok((Self { inner, pid, ledger: ledger.clone() }, Streams { stdin, stdout, stderr }))
     }
 
     /// Waits until the process ends.
@@ -129,10 +148,11 @@ impl Child {
         if let Err(error) = self.inner.start_kill() {
             tracing::debug!(pid = self.pid, %error, "nothing left to kill");
         }
-        match status {
-            Some(status) => status.ok(),
-            None => timeout(GRACE, self.inner.wait()).await.ok()?.ok(),
+        if status.is_none() {
+            status = timeout(GRACE, self.inner.wait()).await.ok();
         }
+        self.ledger.remove(self.pid);
+        status?.ok()
     }
 
     #[cfg(unix)]
@@ -143,26 +163,31 @@ impl Child {
     }
 }
 
+/// Has the system end the process when the daemon does, even by SIGKILL. SIGTERM, because the command is often a launcher
+/// (npx, uvx) that passes it on to the server; what does not heed it is ended by the next daemon, from the ledger.
+///
+/// The signal comes when the *thread* that started the process ends: the daemon's only one.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "only the new process itself can ask for the signal, between fork and exec")]
+fn die_with_daemon(command: &mut Command) {
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+    let daemon = getpid();
+    // SAFETY: two system calls without allocation or locks, which is all that is allowed after a fork.
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::TERM))?;
+            // The daemon may have ended before that.
+            if getppid() == Some(daemon) { Ok(()) } else { Err(io::Error::from_raw_os_error(3)) }
+        });
+    }
+}
+
 /// Lets large messages pass in fewer turns. A user who has used up the system's allowance keeps the usual size.
 #[cfg(target_os = "linux")]
 fn widen(stdin: &ChildStdin, stdout: &ChildStdout) {
     for result in [rustix::pipe::fcntl_setpipe_size(stdin, PIPE), rustix::pipe::fcntl_setpipe_size(stdout, PIPE)] {
         if let Err(error) = result {
             tracing::debug!(%error, "pipe not widened");
-        }
-    }
-}
-
-/// Keeps what a server writes to its standard error, line by line, until the stream ends.
-pub(super) async fn keep_stderr(stream: impl AsyncRead + Unpin, logs: [Lines; 2]) {
-    let mut reader = BufReader::with_capacity(1024, stream);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let mut bounded = tokio::io::AsyncReadExt::take(&mut reader, STDERR_LINE);
-        match bounded.read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => logs.iter().for_each(|log| log.push(String::from_utf8_lossy(&line).trim_end())),
         }
     }
 }

@@ -26,6 +26,11 @@ struct Reply<'a> {
 }
 
 impl Handshake {
+    /// From a reply that was kept.
+    pub fn of_reply(frame: &str) -> Self {
+        Self { initialize: Some(frame.into()), ..Self::default() }
+    }
+
     pub(super) fn record(&mut self, method: &str, frame: &str) {
         match method {
             "initialize" => self.initialize = Some(frame.into()),

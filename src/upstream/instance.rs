@@ -1,6 +1,8 @@
 //! One live connection to an upstream: a child process, its tasks, and what its handshake said.
 
+use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +14,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::child::{Child, SpawnError, keep_stderr};
+use super::child::{Child, SpawnError};
 use super::handshake::Handshake;
+use super::ledger::Ledger;
+use super::stderr::{self, ServerLog};
 use super::tap::{Ids, Tap};
 use crate::config::Server;
 use crate::envelope::{Envelope, Kind};
@@ -55,6 +59,16 @@ pub enum Speak {
     Modern,
 }
 
+/// On what terms an instance starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    pub speak: Speak,
+    /// The folder that its agents work in.
+    pub project: Option<PathBuf>,
+    /// Who to say that we are, raw, if it serves one agent only; otherwise trunkline.
+    pub client_info: Option<String>,
+}
+
 /// What an instance passes up, in the order in which the server sent it.
 #[derive(Debug)]
 pub enum Inbound<'a> {
@@ -92,8 +106,11 @@ pub struct Instance {
 pub struct Surroundings {
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
-    pub stderr: Lines,
+    pub log: ServerLog,
     pub max_frame: usize,
+    pub ledger: Ledger,
+    /// The PATH of the servers, if it is not the daemon's own.
+    pub path: Option<OsString>,
 }
 
 impl Instance {
@@ -101,25 +118,26 @@ impl Instance {
     /// last time with [`Inbound::Closed`].
     pub async fn start(
         server: &Server,
-        speak: &Speak,
+        terms: &Terms,
         link: Link,
         around: Surroundings,
         inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let (child, streams) =
-            Child::spawn(server).map_err(|error: SpawnError| StartError::Spawn(error.to_string()))?;
+        let speak = &terms.speak;
+        let (child, streams) = Child::spawn(server, terms.project.as_deref(), around.path.as_ref(), &around.ledger)
+            .map_err(|error: SpawnError| StartError::Spawn(error.to_string()))?;
         let pid = child.pid;
         let capabilities = match speak {
             Speak::Legacy(class) => Some(class.capabilities.clone()),
             Speak::Auto | Speak::Modern => None,
         };
-        let (tap, transport) = Tap::new(link.clone(), capabilities);
+        let (tap, transport) = Tap::new(link.clone(), capabilities, terms.client_info.clone());
         let stop = around.stop.child_token();
         // Errors quote this process only; the server's log has them all.
         let stderr = Lines::new(QUOTED_LINES);
         let writer = link.outbox.clone();
         let writing = around.tasks.spawn(async move { writer.write_to(streams.stdin).await });
-        let erring = around.tasks.spawn(keep_stderr(streams.stderr, [stderr.clone(), around.stderr.clone()]));
+        let erring = around.tasks.spawn(stderr::keep(streams.stderr, stderr.clone(), around.log.clone()));
         let reader = Reader { link, tap: tap.clone() };
         let owner = Owner { child, reader, stop: stop.clone(), stderr: stderr.clone() };
         let owner = around.tasks.spawn(owner.run(streams.stdout, around.max_frame, inbound, writing, erring));

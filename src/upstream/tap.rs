@@ -25,6 +25,8 @@ pub(super) struct Tap {
     link: Link,
     /// Capabilities to promise in `initialize`, in the agent's own words.
     capabilities: Option<String>,
+    /// Who to say that we are, likewise.
+    client_info: Option<String>,
     /// Requests of `rmcp` that wait for a reply: our id -> its id as text, and the method.
     own: Mutex<HashMap<u64, (String, String)>>,
     /// How many wait, so that the agents' replies need not take the lock.
@@ -41,11 +43,16 @@ pub(super) struct TapTransport {
 }
 
 impl Tap {
-    pub(super) fn new(link: Link, capabilities: Option<String>) -> (Arc<Self>, TapTransport) {
+    pub(super) fn new(
+        link: Link,
+        capabilities: Option<String>,
+        client_info: Option<String>,
+    ) -> (Arc<Self>, TapTransport) {
         let (to_rmcp, from_server) = mpsc::channel(TO_RMCP);
         let tap = Arc::new(Self {
             link,
             capabilities,
+            client_info,
             own: Mutex::default(),
             waiting: AtomicUsize::new(0),
             handshake: Mutex::default(),
@@ -102,10 +109,11 @@ impl Tap {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             edits.push(envelope.edit(envelope.id, &ours));
         }
-        if let (Some(promised), Some(part), "initialize") =
-            (&self.capabilities, envelope.params.capabilities, &*envelope.method)
-        {
-            edits.push(envelope.edit(part, promised));
+        let params = &envelope.params;
+        let own_words = [(params.capabilities, &self.capabilities), (params.client_info, &self.client_info)];
+        if envelope.method == "initialize" {
+            let replaced = own_words.into_iter().filter_map(|(part, with)| Some(envelope.edit(part?, with.as_ref()?)));
+            edits.extend(replaced);
         }
         self.link.outbox.push(frame.len(), |out| splice(&frame, &mut edits, out)).map_err(|refused| match refused {
             Refused::Full => io::Error::new(io::ErrorKind::WouldBlock, "the server does not read its input"),

@@ -169,6 +169,7 @@ fn a_child_gets_a_small_environment_and_its_folder() {
         "TZ",
         "TOLD",
         "HERE",
+        "TRUNKLINE_DAEMON",
         "TRUNKLINE_SOCKET",
     ];
     assert!(environment.keys().all(|name| known.contains(&name.as_str())), "{environment:?}");

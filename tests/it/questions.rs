@@ -54,15 +54,50 @@ fn with_two_callers_it_is_refused_never_guessed() {
         "{answer}"
     );
     assert_eq!(daemon.server("t")["ambiguous_request"], "sampling/createMessage");
-    // A call that was cancelled, but not answered, may still be the one that asks.
-    two.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
-    two.call("2", "echo", "{}");
-    let answer = text_of(&one.call("2", "ask", r#"{"id":2,"method":"sampling/createMessage","params":{}}"#));
-    assert!(answer.contains("cannot tell which agent"), "{answer}");
-    // Once it is answered, there is no doubt left.
-    two.call("3", "release", r#"{"key":"k"}"#);
-    one.send_call("3", "ask", r#"{"id":3,"method":"sampling/createMessage","params":{}}"#);
-    assert!(one.line().contains("sampling/createMessage"));
+    // From now on a process carries one call at a time: what waits goes to another one, where there is no doubt.
+    one.send_call("2", "ask", r#"{"id":2,"method":"sampling/createMessage","params":{}}"#);
+    let question = one.line();
+    assert!(question.contains("sampling/createMessage"), "{question}");
+    let reply = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"mine":1}}}}"#, id_of(&question).expect("an id"));
+    one.send(&reply);
+    assert!(text_of(&one.answer("2")).contains(r#"{"mine":1}"#));
+    assert_eq!(daemon.server("t")["instances"].as_array().map(Vec::len), Some(2));
+    // The next daemon remembers.
+    let folder = daemon.restart();
+    let daemon = Daemon::start_in(folder);
+    assert_eq!(daemon.server("t")["ambiguous_request"], "sampling/createMessage");
+}
+
+#[test]
+fn calls_that_wait_for_a_free_process_are_carried_one_by_one() {
+    let daemon = Daemon::start(&format!("{}max_instances = 2\n", own_server("t", &[])));
+    let mut agents: Vec<_> = (0..6).map(|_| agent(&daemon, CAPABILITIES)).collect();
+    agents[0].send_call("1", "hold", r#"{"key":"k"}"#);
+    crate::support::eventually("the call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
+    agents[1].call("1", "ask", r#"{"id":1,"method":"roots/list","params":{}}"#);
+    // All ask at once; one process is held, so the others take turns on the second.
+    for (number, agent) in agents.iter_mut().enumerate().skip(1) {
+        let question = json!({ "id": number, "method": "roots/list", "params": { "n": number } });
+        agent.send_call("7", "ask", &question.to_string());
+    }
+    std::thread::scope(|scope| {
+        for (number, agent) in agents.iter_mut().enumerate().skip(1) {
+            scope.spawn(move || {
+                let question = agent.line();
+                assert!(question.contains(&format!(r#""n":{number}"#)), "{question} for {number}");
+                let id = id_of(&question).expect("an id");
+                agent.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"roots":[{number}]}}}}"#));
+                assert!(text_of(&agent.answer("7")).contains(&format!("[{number}]")));
+            });
+        }
+    });
+    assert_eq!(daemon.server("t")["instances"].as_array().map(Vec::len), Some(2));
+    // A call that nobody waits for any more does not block its process for ever.
+    agents[0].send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
+    crate::support::eventually("the held process is replaced", || {
+        let server = daemon.server("t");
+        server["instances"].as_array().is_some_and(|all| all.iter().all(|instance| instance["in_flight"] == 0))
+    });
 }
 
 #[test]

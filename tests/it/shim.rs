@@ -70,12 +70,3 @@ fn what_cannot_work_is_said_in_one_line() {
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("did you mean `t`?"));
 }
-
-#[test]
-fn it_ends_when_the_daemon_does() {
-    let daemon = Daemon::start(&own_server("t", &[]));
-    let mut shim = daemon.shim(&["t"]);
-    shim.greet("{}");
-    assert!(daemon.run(&["shutdown"]).status.success());
-    assert_eq!(shim.wait().code(), Some(1));
-}

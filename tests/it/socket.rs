@@ -137,7 +137,9 @@ fn the_first_message_decides_and_nonsense_is_refused() {
         (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, "cannot be the first message"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"server":"tt"}}"#, "did you mean `t`?"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"sever":"t"}}"#, "unknown field `sever`"),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"profile":"p"}}"#, "not in this version"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"profile":"p"}}"#, "has no profiles"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"server":"t","profile":"p"}}"#, "not both"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"daemon.attach","params":{"cwd":"here"}}"#, "absolute path"),
     ] {
         let mut agent = Agent::socket(&daemon.socket());
         agent.send(first);

@@ -11,7 +11,9 @@ use std::io::{self, BufRead, Write};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// How the server is started: `--name=N`, `--pages`, `--no-discover=silent|exit`, `--modern`.
+/// How the server is started: `--name=N`, `--pages`, `--no-discover=silent|exit`, `--modern`, `--slow=MS` (before it says
+/// anything), `--ttl=MS` (of its modern results), `--tools-in=FILE` (names of more tools), `--journal=FILE` (a line for
+/// every call that is carried out).
 #[derive(Default)]
 struct Server {
     name: String,
@@ -20,6 +22,11 @@ struct Server {
     silent_probe: bool,
     exit_on_probe: bool,
     instructions: Option<String>,
+    ttl: u64,
+    tools_in: Option<String>,
+    journal: Option<String>,
+    /// What `set` kept for `get`.
+    kept: String,
     extra_tools: Vec<String>,
     calls: u64,
     /// Frames as they came.
@@ -40,6 +47,10 @@ fn main() -> io::Result<()> {
             ("--no-discover", "silent") => server.silent_probe = true,
             ("--no-discover", "exit") => server.exit_on_probe = true,
             ("--instructions", text) => server.instructions = Some(text.to_owned()),
+            ("--ttl", ms) => server.ttl = ms.parse().unwrap_or(0),
+            ("--slow", ms) => std::thread::sleep(std::time::Duration::from_millis(ms.parse().unwrap_or(0))),
+            ("--tools-in", file) => server.tools_in = Some(file.to_owned()),
+            ("--journal", file) => server.journal = Some(file.to_owned()),
             ("--tool", name) => server.extra_tools.push(name.to_owned()),
             ("--die", words) => {
                 eprintln!("{words}");
@@ -98,7 +109,8 @@ impl Server {
             "server/discover" if self.silent_probe => Ok(()),
             "server/discover" if self.exit_on_probe => std::process::exit(1),
             "server/discover" if self.modern => send(&format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{{"tools":{{}},"x-odd":1E5}},"ttlMs":0,"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{{"name":"modern","version":"1"}}}}}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{{"tools":{{}},"x-odd":1E5}},"ttlMs":{},"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{{"name":"modern","version":"1"}}}}}}}}"#,
+                self.ttl
             )),
             "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => result(&id, &json!({})),
             "tools/list" => self.list_tools(&id, params),
@@ -155,8 +167,16 @@ impl Server {
                 &json!({ "tools": [tool(&format!("page{page}"))], "nextCursor": format!("{}", page + 1) }),
             );
         }
-        let names = ["echo", "raw"].into_iter().chain(self.extra_tools.iter().map(String::as_str));
-        result(id, &json!({ "tools": names.map(tool).collect::<Vec<_>>() }))
+        let more = self.tools_in.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let extra = self.extra_tools.iter().map(String::as_str).chain(more.split_whitespace());
+        let tools: Vec<_> = ["echo", "raw"].into_iter().chain(extra).map(tool).collect();
+        if self.modern {
+            return result(
+                id,
+                &json!({ "resultType": "complete", "ttlMs": self.ttl, "cacheScope": "private", "tools": tools }),
+            );
+        }
+        result(id, &json!({ "tools": tools }))
     }
 
     fn answered(&mut self, id: &str, frame: &str) -> io::Result<()> {
@@ -172,6 +192,19 @@ impl Server {
         let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
         let token = params["_meta"]["progressToken"].to_string();
         match params["name"].as_str().unwrap_or_default() {
+            // Carried out once for each time it is asked for, and the journal tells.
+            "mark" => {
+                if let Some(journal) = &self.journal {
+                    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(journal)?;
+                    writeln!(file, "{}", text("key"))?;
+                }
+                text_result(id, &text("key"))
+            }
+            "set" => {
+                self.kept = text("to");
+                text_result(id, "set")
+            }
+            "get" => text_result(id, &self.kept),
             // The request as it came, as a result.
             "echo" => text_result(id, frame),
             // The given frames, with the call's id and token put in.

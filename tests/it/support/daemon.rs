@@ -37,7 +37,13 @@ impl Daemon {
     pub(crate) fn start(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.toml"), config).expect("written");
-        let log = fs::File::create(folder.path().join("daemon.log")).expect("created");
+        Self::start_in(folder)
+    }
+
+    /// A daemon where another one was before.
+    pub(crate) fn start_in(folder: TempDir) -> Self {
+        let log =
+            fs::File::options().append(true).create(true).open(folder.path().join("daemon.log")).expect("created");
         let child =
             command(folder.path()).arg("run").stdin(Stdio::null()).stderr(log).spawn().expect("the daemon starts");
         let daemon = Self { folder, child: Some(child) };
@@ -50,6 +56,35 @@ impl Daemon {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("config.toml"), config).expect("written");
         Self { folder, child: None }
+    }
+
+    /// Ends the daemon in order; returns its folder for the next.
+    pub(crate) fn restart(mut self) -> TempDir {
+        assert!(self.run(&["shutdown"]).status.success());
+        self.take_folder()
+    }
+
+    /// Ends the daemon with `kill -9`; returns its folder for the next.
+    pub(crate) fn kill(mut self) -> TempDir {
+        if let Some(child) = &mut self.child {
+            child.kill().expect("killed");
+            child.wait().expect("waited");
+        }
+        self.take_folder()
+    }
+
+    fn take_folder(&mut self) -> TempDir {
+        if let Some(mut child) = self.child.take() {
+            child.wait().expect("waited");
+        }
+        std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// Replaces the configuration, as an editor does that writes a new file.
+    pub(crate) fn configure(&self, config: &str) {
+        let new = self.folder.path().join("config.new");
+        fs::write(&new, config).expect("written");
+        fs::rename(new, self.folder.path().join("config.toml")).expect("renamed");
     }
 
     pub(crate) fn folder(&self) -> &Path {

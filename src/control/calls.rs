@@ -1,0 +1,244 @@
+//! What each control call does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jsonrpsee::PendingSubscriptionSink;
+use jsonrpsee::core::server::SubscriptionSink;
+use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait, to_json_raw_value};
+use jsonrpsee::types::{ErrorObject, ErrorObjectOwned};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::api::{DaemonServer, LogLine, Missed, ServerStatus, ServerTools, SessionStatus, Status};
+use super::status;
+use crate::envelope::{Envelope, quoted};
+use crate::hub::reply::code;
+use crate::hub::{Failure, Hub, Line, Reloaded, Upstream};
+use crate::lines::Lines;
+use crate::lists::ListKind;
+
+/// How many lines a log subscription starts with if it does not say.
+const TAIL: usize = 100;
+/// How long a list may take.
+const LIST_WAIT: Duration = Duration::from_secs(120);
+
+/// Asks for the configuration to be read again; answered with what changed, or with every problem of the file.
+pub type ReloadRequest = oneshot::Sender<Result<Reloaded, Vec<String>>>;
+
+/// What the calls act on.
+#[derive(Debug, Clone)]
+pub struct Api {
+    pub hub: Arc<Hub>,
+    pub log: Lines,
+    pub shutdown: CancellationToken,
+    pub reload: mpsc::Sender<ReloadRequest>,
+    pub started: Instant,
+    pub socket: PathBuf,
+    pub config: PathBuf,
+}
+
+pub(super) fn refused(code: i32, message: impl Into<String>) -> ErrorObjectOwned {
+    ErrorObject::owned(code, message, None::<()>)
+}
+
+fn failed(failure: &Failure) -> ErrorObjectOwned {
+    refused(failure.code(), failure.to_string())
+}
+
+impl Api {
+    fn upstream(&self, name: &str) -> RpcResult<Arc<Upstream>> {
+        self.hub.upstream(name).map_err(|failure| failed(&failure))
+    }
+}
+
+#[async_trait]
+impl DaemonServer for Api {
+    async fn status(&self) -> RpcResult<Status> {
+        let servers = status::servers(&self.hub).await;
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime: self.started.elapsed().as_secs(),
+            socket: self.socket.clone(),
+            config: self.config.clone(),
+            problems: self.hub.problems(),
+            memory: status::memory(&servers),
+            servers,
+            sessions: self.sessions()?,
+        })
+    }
+
+    async fn servers(&self) -> RpcResult<Vec<ServerStatus>> {
+        Ok(status::servers(&self.hub).await)
+    }
+
+    fn sessions(&self) -> RpcResult<Vec<SessionStatus>> {
+        Ok(self.hub.sessions().iter().map(|session| status::session(session)).collect())
+    }
+
+    async fn start(&self, server: String) -> RpcResult<()> {
+        self.upstream(&server)?.start_now().await.map_err(|failure| failed(&failure))
+    }
+
+    async fn stop(&self, server: String) -> RpcResult<()> {
+        self.upstream(&server)?.stop_now().await;
+        Ok(())
+    }
+
+    async fn restart(&self, server: String) -> RpcResult<()> {
+        self.upstream(&server)?.restart_now().await.map_err(|failure| failed(&failure))
+    }
+
+    async fn reload(&self) -> RpcResult<Reloaded> {
+        let (sender, done) = oneshot::channel();
+        let ends = || refused(code::INTERNAL, "the daemon is shutting down");
+        self.reload.send(sender).await.map_err(|_| ends())?;
+        done.await
+            .map_err(|_| ends())?
+            .map_err(|problems| ErrorObject::owned(code::INVALID_PARAMS, problems.join("\n"), Some(problems)))
+    }
+
+    async fn list_tools(&self, server: Option<String>, cwd: Option<PathBuf>) -> RpcResult<Vec<ServerTools>> {
+        let upstreams = match &server {
+            Some(name) => vec![self.upstream(name)?],
+            None => self.hub.upstreams().iter().filter(|upstream| upstream.settings().enabled).cloned().collect(),
+        };
+        let lists =
+            futures_util::future::join_all(upstreams.into_iter().map(|upstream| tools_of(upstream, cwd.clone()))).await;
+        if let (Some(_), [ServerTools { error: Some(error), .. }]) = (&server, lists.as_slice()) {
+            return Err(refused(code::CONNECTION_CLOSED, error.clone()));
+        }
+        Ok(lists)
+    }
+
+    async fn call_tool(
+        &self,
+        server: String,
+        tool: String,
+        arguments: Option<Box<RawValue>>,
+        cwd: Option<PathBuf>,
+    ) -> RpcResult<Box<RawValue>> {
+        let upstream = self.upstream(&server)?;
+        if !upstream.settings().tools.allows(&tool) {
+            return Err(failed(&Failure::Denied { server: upstream.name.clone(), tool }));
+        }
+        let line = upstream.free_line(&upstream.own_key(cwd)).await.map_err(|failure| failed(&failure))?;
+        let arguments = arguments.as_deref().map_or("{}", RawValue::get);
+        let params = line.own_params(Some(format!(r#""name":{},"arguments":{arguments}"#, quoted(&tool))));
+        let stopped = |reason: &str| {
+            refused(code::CONNECTION_CLOSED, format!("server `{server}` stopped before it answered: {reason}"))
+        };
+        let mut call = line.call("tools/call", &params);
+        let frame = match (&mut call.answer).await {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(reason)) => return Err(stopped(&reason)),
+            Err(_) => return Err(stopped("it takes no more messages")),
+        };
+        answer(&frame)
+    }
+
+    async fn subscribe_events(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {
+        let events = self.hub.events.watch();
+        let sink = pending.accept().await?;
+        follow(sink, events, |event| event).await;
+        Ok(())
+    }
+
+    async fn subscribe_logs(
+        &self,
+        pending: PendingSubscriptionSink,
+        server: Option<String>,
+        tail: Option<usize>,
+    ) -> SubscriptionResult {
+        let lines = match server.map(|name| self.hub.upstream(&name).map(|upstream| upstream.log.lines.clone())) {
+            None => self.log.clone(),
+            Some(Ok(lines)) => lines,
+            Some(Err(failure)) => {
+                pending.reject(failed(&failure)).await;
+                return Ok(());
+            }
+        };
+        let sink = pending.accept().await?;
+        let (tail, live) = lines.follow(tail.unwrap_or(TAIL));
+        for line in tail {
+            if send(&sink, &log_line(line)).await.is_err() {
+                return Ok(());
+            }
+        }
+        follow(sink, live, log_line).await;
+        Ok(())
+    }
+
+    fn shutdown(&self) -> RpcResult<()> {
+        self.shutdown.cancel();
+        Ok(())
+    }
+}
+
+fn log_line(line: Arc<str>) -> LogLine {
+    LogLine { line: line.to_string() }
+}
+
+/// Passes a stream on until the subscriber goes; what it is too slow for is counted in its place.
+async fn follow<T: Clone, M: Serialize>(
+    sink: SubscriptionSink,
+    mut stream: broadcast::Receiver<T>,
+    message: impl Fn(T) -> M,
+) {
+    loop {
+        let received = tokio::select! {
+            () = sink.closed() => return,
+            received = stream.recv() => received,
+        };
+        let sent = match received {
+            Ok(item) => send(&sink, &message(item)).await,
+            Err(broadcast::error::RecvError::Lagged(missed)) => send(&sink, &Missed { missed }).await,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+async fn send(sink: &SubscriptionSink, message: &impl Serialize) -> Result<(), ()> {
+    let message = to_json_raw_value(message).map_err(drop)?;
+    sink.send(message).await.map_err(drop)
+}
+
+/// A server's answer as this call's: its result, or its error with code and data.
+fn answer(frame: &str) -> RpcResult<Box<RawValue>> {
+    let unreadable = || refused(code::INTERNAL, "the server's answer cannot be read");
+    let envelope = Envelope::parse(frame.as_bytes()).map_err(|_| unreadable())?;
+    match (envelope.result, envelope.error) {
+        (Some(result), _) => RawValue::from_string(result.to_owned()).map_err(|_| unreadable()),
+        (None, Some(error)) => Err(serde_json::from_str::<ErrorObjectOwned>(error).unwrap_or_else(|_| unreadable())),
+        (None, None) => Err(unreadable()),
+    }
+}
+
+async fn tools_of(upstream: Arc<Upstream>, cwd: Option<PathBuf>) -> ServerTools {
+    let list = async {
+        // Any instance tells what the tools are; only a call needs one that was promised nothing.
+        let line: Arc<Line> = match upstream.lines().into_iter().next() {
+            Some(line) => line,
+            None => upstream.line(&upstream.own_key(cwd)).await.map_err(|failure| failure.to_string())?,
+        };
+        line.list(ListKind::Tools).await.map_err(|error| error.to_string())
+    };
+    let list =
+        tokio::time::timeout(LIST_WAIT, list).await.unwrap_or_else(|_| Err(format!("no list within {LIST_WAIT:?}")));
+    let server = upstream.name.to_string();
+    match list {
+        Ok(list) => {
+            let offered = list.iter().filter(|item| upstream.allows(&item.key));
+            let tools = offered.filter_map(|item| RawValue::from_string(item.raw.to_string()).ok()).collect();
+            ServerTools { server, tools, error: None }
+        }
+        Err(error) => ServerTools { server, tools: Vec::new(), error: Some(error) },
+    }
+}

@@ -1,0 +1,79 @@
+//! The daemon's state, in the shapes of the calls.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::api::{Instance, Memory, ServerStatus, SessionStatus};
+use crate::hub::{Hub, Line, Session, Upstream, View};
+use crate::names::ServerName;
+use crate::upstream::group_memory;
+
+/// Every server, with what its processes hold in memory.
+pub(super) async fn servers(hub: &Hub) -> Vec<ServerStatus> {
+    let upstreams = hub.upstreams();
+    let lines = upstreams.iter().flat_map(|upstream| upstream.lines());
+    let pids: Vec<u32> = lines.filter_map(|line| Some(line.instance()?.pid)).collect();
+    // Reads a file for each process of the machine.
+    let memory = tokio::task::spawn_blocking(move || group_memory(&pids)).await.unwrap_or_default();
+    upstreams.iter().map(|upstream| server(upstream, &memory)).collect()
+}
+
+fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
+    let known = upstream.known();
+    let instance = |line: &Arc<Line>| {
+        let instance = line.instance()?;
+        Some(Instance {
+            pid: instance.pid,
+            era: instance.era,
+            project: line.audience().and_then(|audience| audience.project.clone()),
+            age: instance.started.elapsed().as_secs(),
+            in_flight: line.in_flight(),
+            draining: line.is_draining(),
+            memory: memory.get(&instance.pid).copied(),
+            sessions: line.session_ids().into_iter().map(|id| id.0).collect(),
+        })
+    };
+    ServerStatus {
+        name: upstream.name.to_string(),
+        state: upstream.condition().to_owned(),
+        era: upstream.era(),
+        share: format!("{:?}", upstream.settings().share).to_lowercase(),
+        instances: upstream.lines().iter().filter_map(instance).collect(),
+        starts: known.starts,
+        last_error: known.last_error.map(|error| error.to_string()),
+        hidden: known.hidden.into_iter().collect(),
+        denied: known.denied.into_iter().collect(),
+        ambiguous_request: upstream.interactive(),
+    }
+}
+
+/// What the servers hold, and what they would hold more if every agent had its own.
+pub(super) fn memory(servers: &[ServerStatus]) -> Memory {
+    let instances = || servers.iter().flat_map(|server| &server.instances);
+    let extra = |instance: &Instance| instance.sessions.len().saturating_sub(1) as u64;
+    Memory {
+        used: instances().filter_map(|instance| instance.memory).sum(),
+        saved: instances().filter_map(|instance| Some(instance.memory? * extra(instance))).sum(),
+    }
+}
+
+pub(super) fn session(session: &Session) -> SessionStatus {
+    let agent = session.agent();
+    let (server, profile) = match &session.view {
+        View::One(server) => (Some(ServerName::to_string(server)), None),
+        View::All => (None, None),
+        View::Profile(profile) => (None, Some(profile.to_string())),
+    };
+    SessionStatus {
+        session: session.id.0,
+        name: agent.name,
+        server,
+        profile,
+        cwd: agent.cwd,
+        project: session.project_now(),
+        pid: agent.pid,
+        era: session.era(),
+        age: session.since.elapsed().as_secs(),
+        in_flight: session.in_flight(),
+    }
+}

@@ -1,0 +1,76 @@
+//! Reads the configuration again: when the file changes, on SIGHUP, and when somebody asks.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::service;
+use crate::config::{Config, LoadError, Watch};
+use crate::control::ReloadRequest;
+use crate::hub::{Hub, Reloaded};
+use crate::paths::Places;
+
+/// The configuration; a missing file in the usual place counts as an empty one.
+pub(super) fn load(places: &Places) -> Result<Config, LoadError> {
+    match Config::load(&places.config) {
+        Err(LoadError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound && !places.config_named => {
+            Ok(Config::default())
+        }
+        loaded => loaded,
+    }
+}
+
+/// The one task that reloads, so that no two reloads overlap.
+pub(super) async fn keep(
+    hub: Arc<Hub>,
+    places: Places,
+    mut requests: mpsc::Receiver<ReloadRequest>,
+    stop: CancellationToken,
+) {
+    let mut watch = match Watch::new(&places.config) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            tracing::warn!(%error, "cannot watch the configuration: tell of changes with `trunkline reload`");
+            None
+        }
+    };
+    loop {
+        let changed = async {
+            match &mut watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let asked = tokio::select! {
+            () = stop.cancelled() => return,
+            asked = requests.recv() => asked,
+            () = changed => None,
+        };
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return,
+            outcome = reload(&hub, &places) => outcome,
+        };
+        if let Some(asker) = asked {
+            // One that went away does not want to know.
+            drop(asker.send(outcome));
+        }
+    }
+}
+
+/// Unlike at the start, a missing file is a problem here: a configuration that was there is not taken for an empty one.
+async fn reload(hub: &Arc<Hub>, places: &Places) -> Result<Reloaded, Vec<String>> {
+    service::reloading();
+    let loaded = Config::load(&places.config);
+    let outcome = match loaded {
+        Ok(config) if config == *hub.config() && hub.problems().is_empty() => Ok(Reloaded::default()),
+        Ok(config) => Ok(hub.reload(config).await),
+        Err(error) => {
+            let problems: Vec<_> = error.to_string().lines().map(str::to_owned).collect();
+            hub.refuse_config(problems.clone());
+            Err(problems)
+        }
+    };
+    service::ready();
+    outcome
+}

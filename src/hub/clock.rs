@@ -1,0 +1,59 @@
+//! What happens by the clock alone: calls that take too long, and instances that nobody uses.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Hub;
+use super::registry::Upstream;
+use crate::config::{Share, Start};
+
+/// The shortest and the longest time between two looks.
+const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// A limit is kept to this part of it.
+const PRECISION: u32 = 10;
+
+impl Hub {
+    /// Looks at all instances from time to time, until the daemon ends.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.pause()) => {}
+                () = self.around.stop.cancelled() => return,
+            }
+            let elapsed = last.elapsed();
+            last = Instant::now();
+            let idle = self.config().daemon.idle_timeout.0;
+            for upstream in self.upstreams().iter() {
+                upstream.look(elapsed, idle);
+            }
+        }
+    }
+
+    /// How long until the next look: short only where a short limit needs it.
+    fn pause(&self) -> Duration {
+        let upstreams = self.upstreams();
+        let limits = upstreams.iter().filter_map(|upstream| upstream.settings().call_timeout.0);
+        let shortest = limits.chain(self.config().daemon.idle_timeout.0).min().unwrap_or(LOOK.1);
+        (shortest / PRECISION).clamp(LOOK.0, LOOK.1)
+    }
+}
+
+impl Upstream {
+    fn look(self: &Arc<Self>, elapsed: Duration, idle: Option<Duration>) {
+        let settings = self.settings();
+        for line in self.lines() {
+            if let Some(limit) = settings.call_timeout.0 {
+                line.expire(elapsed, limit);
+            }
+            let unused = line.table.lock().unused_for();
+            // A process of one agent holds what that agent did: it lives as long as the agent.
+            let kept = settings.start == Start::Eager || settings.share == Share::Session || line.is_draining();
+            if !kept && unused.zip(idle).is_some_and(|(unused, idle)| unused >= idle) {
+                tracing::info!(server = %self.name, "stopping a process that nobody uses");
+                self.drain_line(&line, Duration::ZERO);
+            }
+        }
+        self.replace_stuck();
+    }
+}

@@ -1,0 +1,137 @@
+//! The lists of a running server, each fetched once for all who ask, and brought to its catalog.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::line::Line;
+use crate::envelope::Envelope;
+use crate::era::{self, Era};
+use crate::lists::ListKind;
+use crate::upstream::catalog::{List, next_cursor, read_items};
+
+/// How many pages of one list are read; a server that has more repeats itself.
+const MAX_PAGES: usize = 1_000;
+/// How long a server may take for one page.
+const PAGE_WAIT: Duration = Duration::from_secs(60);
+
+type Fetched = Result<List, Arc<str>>;
+
+/// The lists of one line.
+#[derive(Debug, Default)]
+pub(super) struct Lists(Mutex<HashMap<ListKind, watch::Receiver<Option<Fetched>>>>);
+
+impl Lists {
+    /// Forgets a list, because the server says that it changed.
+    pub(super) fn forget(&self, kind: ListKind) {
+        let mut lists = self.0.lock();
+        lists.remove(&kind);
+        if kind == ListKind::Resources {
+            lists.remove(&ListKind::Templates);
+        }
+    }
+}
+
+impl Line {
+    /// The server's whole list: kept if the server announces changes, else asked for each time.
+    pub async fn list(self: &Arc<Self>, kind: ListKind) -> Fetched {
+        let Some(handshake) = self.handshake() else { return Err("the server is starting".into()) };
+        if !handshake.offers(kind.capability()) {
+            return Ok(List::default());
+        }
+        // A modern server announces changes only to those who listen, and trunkline itself does not.
+        let keep = self.era() == Era::Legacy && handshake.announces(kind.capability());
+        let mut fetched = self.start_fetch(kind, keep);
+        let answer = match fetched.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone(),
+            Err(_) => None,
+        };
+        answer.unwrap_or_else(|| Err("the list was not read to its end".into()))
+    }
+
+    fn start_fetch(self: &Arc<Self>, kind: ListKind, keep: bool) -> watch::Receiver<Option<Fetched>> {
+        let mut lists = self.lists.0.lock();
+        if let Some(fetched) = lists.get(&kind)
+            && (fetched.borrow().is_none() || (keep && matches!(&*fetched.borrow(), Some(Ok(_)))))
+        {
+            return fetched.clone();
+        }
+        let (sender, receiver) = watch::channel(None);
+        lists.insert(kind, receiver.clone());
+        drop(lists);
+        let line = self.clone();
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.around.tasks.spawn(async move {
+                sender.send_replace(Some(line.fetch(kind).await));
+                if let Some(upstream) = line.upstream.upgrade() {
+                    upstream.arrived(&line);
+                }
+            });
+        }
+        receiver
+    }
+
+    async fn fetch(self: &Arc<Self>, kind: ListKind) -> Fetched {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let params = self.own_params(cursor.as_deref().map(|cursor| format!(r#""cursor":{cursor}"#)));
+            let answer = tokio::time::timeout(PAGE_WAIT, self.ask(kind.method(), &params)).await;
+            let frame = match answer {
+                Ok(Ok(answer)) => answer?,
+                Ok(Err(_)) => return Err("the server stopped".into()),
+                Err(_) => return Err(format!("no answer to {} within {PAGE_WAIT:?}", kind.method()).into()),
+            };
+            let envelope = Envelope::parse(frame.as_bytes()).map_err(|error| Arc::from(error.to_string()))?;
+            let Some(result) = envelope.result else {
+                return Err(format!("{} was refused: {}", kind.method(), envelope.error.unwrap_or_default()).into());
+            };
+            read_items(result, kind, &mut items)
+                .map_err(|error| Arc::from(format!("{} cannot be read: {error}", kind.method())))?;
+            self.note_page(kind, cursor.as_deref(), result);
+            let next = next_cursor(result);
+            if next.is_none() || next == cursor {
+                return Ok(Arc::new(items));
+            }
+            cursor = next;
+        }
+        Err(format!("{} has more than {MAX_PAGES} pages", kind.method()).into())
+    }
+
+    /// Parameters of a request of trunkline's own: `members` and, in the modern era, who asks.
+    pub fn own_params(&self, members: Option<String>) -> String {
+        let meta = (self.era() == Era::Modern).then(|| {
+            let identity = format!(r#"{{"name":"trunkline","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+            let prefix = "io.modelcontextprotocol";
+            format!(
+                r#""_meta":{{"{prefix}/protocolVersion":"{}","{prefix}/clientInfo":{identity},"{prefix}/clientCapabilities":{{}}}}"#,
+                era::MODERN
+            )
+        });
+        let all: Vec<_> = members.into_iter().chain(meta).collect();
+        format!("{{{}}}", all.join(","))
+    }
+
+    /// Brings a page to the upstream's catalog.
+    pub(super) fn note_page(self: &Arc<Self>, kind: ListKind, cursor: Option<&str>, result: &str) {
+        if let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) {
+            upstream.note_page(audience, kind, cursor, result);
+        }
+    }
+
+    /// Asks for every list that the catalog has, so that it says again what the server says.
+    pub(super) async fn confirm(self: Arc<Self>, kinds: Vec<ListKind>) {
+        for kind in kinds {
+            if let Err(error) = self.list(kind).await {
+                tracing::debug!(server = %self.name, method = kind.method(), %error, "list not confirmed");
+                return;
+            }
+        }
+        if let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) {
+            upstream.confirm(audience);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Which instance of an upstream serves whom.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::registry::Upstream;
+use super::session::{Session, SessionId};
+use crate::config::Share;
+use crate::era::{Class, Dialect, Era};
+use crate::upstream::catalog::Audience;
+
+/// Which instance is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub want: Want,
+    /// Where processes are shared by project.
+    pub project: Option<PathBuf>,
+    /// Where a process belongs to one session.
+    pub owner: Option<SessionId>,
+    /// Who to say that we are, to a process that belongs to one session.
+    pub client_info: Option<Arc<str>>,
+}
+
+/// Which kind of instance is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    Dialect(Dialect),
+    /// Whatever the server speaks, promised nothing.
+    Any,
+}
+
+impl Upstream {
+    /// What an agent needs.
+    pub async fn key(&self, session: &Session, dialect: Dialect) -> Key {
+        let project = match self.settings().share {
+            Share::All => None,
+            Share::Project | Share::Session => session.project().await,
+        };
+        self.key_in(session, dialect, project)
+    }
+
+    /// What an agent needs, as far as it is known at once.
+    pub(super) fn key_now(&self, session: &Session, dialect: Dialect) -> Key {
+        let project = match self.settings().share {
+            Share::All => None,
+            Share::Project | Share::Session => session.project_now(),
+        };
+        self.key_in(session, dialect, project)
+    }
+
+    fn key_in(&self, session: &Session, dialect: Dialect, project: Option<PathBuf>) -> Key {
+        let own = self.settings().share == Share::Session;
+        let (owner, client_info) = if own { (Some(session.id), session.client_info()) } else { (None, None) };
+        Key { want: Want::Dialect(dialect), project, owner, client_info }
+    }
+
+    /// What the daemon itself needs, to call for somebody who works in `project`.
+    pub fn own_key(&self, project: Option<PathBuf>) -> Key {
+        let share = self.settings().share;
+        Key {
+            want: Want::Any,
+            project: project.filter(|_| share != Share::All),
+            owner: (share == Share::Session).then_some(SessionId::DAEMON),
+            client_info: None,
+        }
+    }
+
+    /// What is wanted, in view of what is known of the server; refused where it is known to be in vain.
+    pub(super) fn settle_want(&self, key: &Key) -> Result<Key, Failure> {
+        let server = self.name.clone();
+        if !self.settings().enabled {
+            return Err(Failure::Disabled(server));
+        }
+        let state = self.state.lock();
+        if let Some(reason) = &state.held {
+            return Err(Failure::Unavailable { server, reason: reason.clone() });
+        }
+        let era = state.catalogs.era;
+        let want = match (&key.want, era) {
+            (Want::Any, Some(Era::Modern)) => Want::Dialect(Dialect::Modern),
+            (Want::Any, Some(Era::Legacy)) => Want::Dialect(Dialect::Legacy(Class::plain())),
+            (want, _) => want.clone(),
+        };
+        match &want {
+            Want::Dialect(Dialect::Modern) if era == Some(Era::Legacy) => {
+                return Err(Failure::NoModern { server, error: state.known.no_modern.clone() });
+            }
+            Want::Dialect(Dialect::Legacy(_)) if state.known.no_legacy.is_some() => {
+                let error = state.known.no_legacy.clone().unwrap_or_default();
+                return Err(Failure::NoLegacy { server, error });
+            }
+            Want::Dialect(_) | Want::Any => {}
+        }
+        Ok(Key { want, ..key.clone() })
+    }
+
+    pub(super) fn audience(&self, key: &Key) -> Option<Audience> {
+        match &key.want {
+            Want::Dialect(dialect) => Some(Audience { dialect: dialect.clone(), project: key.project.clone() }),
+            Want::Any => None,
+        }
+    }
+}

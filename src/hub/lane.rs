@@ -1,0 +1,101 @@
+//! One call at a time: how agents share a server whose questions do not say which call they belong to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Hub;
+use super::failure::Failure;
+use super::key::Key;
+use super::line::Line;
+use super::registry::Upstream;
+use super::session::Session;
+
+/// How long a call waits for an instance that is free.
+const LANE_WAIT: Duration = Duration::from_secs(300);
+/// How long an instance may be at a call that nobody waits for, before another one is started in its place.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// Shared by the instances of one upstream.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    narrow: AtomicBool,
+    /// Wakes the calls that wait, when an instance is free or gone.
+    freed: Notify,
+}
+
+impl Lane {
+    pub(super) fn new(narrow: bool) -> Arc<Self> {
+        Arc::new(Self { narrow: AtomicBool::new(narrow), freed: Notify::new() })
+    }
+
+    /// Whether an instance carries one call at a time.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.narrow.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn narrow(&self) {
+        self.narrow.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn free(&self) {
+        if self.is_narrow() {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+impl Upstream {
+    /// An instance that has no call: one that is up, a new one beside those that are taken, or the next that is free.
+    pub async fn free_line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
+        let until = Instant::now() + LANE_WAIT;
+        loop {
+            let freed = self.lane.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let wanted = match self.want_free(key)? {
+                Some(phase) => {
+                    let line = self.wait(phase).await?;
+                    if !line.is_taken() {
+                        return Ok(line);
+                    }
+                    true
+                }
+                None => false,
+            };
+            // Where another call was faster, the next free instance may be there already.
+            if !wanted && tokio::time::timeout_at(until, freed).await.is_err() {
+                return Err(Failure::Taken { server: self.name.clone(), waited: LANE_WAIT });
+            }
+        }
+    }
+
+    /// Replaces instances that are only at calls that nobody waits for.
+    pub(super) fn replace_stuck(self: &Arc<Self>) {
+        if !self.lane.is_narrow() {
+            return;
+        }
+        let stuck = self.lines().into_iter().filter(|line| !line.is_draining() && line.table.lock().is_stuck(STUCK));
+        for line in stuck.collect::<Vec<_>>() {
+            tracing::info!(server = %self.name, "replacing a process that is still at a call which nobody waits for");
+            self.drain_line(&line, Duration::ZERO);
+        }
+    }
+}
+
+impl Hub {
+    /// An instance for one call of a session whose own is taken.
+    pub(super) async fn spill(&self, session: &Arc<Session>, taken: &Line) -> Result<Arc<Line>, Failure> {
+        let upstream = self.upstream(taken.name.as_str())?;
+        let Some(dialect) = taken.dialect().cloned() else {
+            return Err(Failure::Unavailable { server: upstream.name.clone(), reason: "it is starting".into() });
+        };
+        let key = upstream.key(session, dialect).await;
+        let line = upstream.free_line(&key).await?;
+        line.visit(session);
+        Ok(line)
+    }
+}

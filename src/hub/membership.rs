@@ -1,0 +1,118 @@
+//! Who uses an instance: agents join it, visit it for one call, leave it, and move on to the next.
+
+use std::sync::Arc;
+
+use super::level::Level;
+use super::line::Line;
+use super::session::{Session, SessionId};
+use super::table::{Member, Owner};
+
+impl Line {
+    /// Lets a session use the line.
+    pub fn join(self: &Arc<Self>, session: &Arc<Session>) {
+        session.add_line(self);
+        let mut table = self.table.lock();
+        table.members.entry(session.id).or_default().session = Some(session.clone());
+    }
+
+    /// Lets a session in for one call.
+    pub(super) fn visit(self: &Arc<Self>, session: &Arc<Session>) {
+        let mut table = self.table.lock();
+        table.members.entry(session.id).or_insert_with(|| {
+            session.add_line(self);
+            Member::visitor(session.clone())
+        });
+    }
+
+    /// Takes over from an instance that ended or is to end: its agents, their log levels and subscriptions.
+    pub(super) fn succeed(self: &Arc<Self>, previous: &Self, is_attached: impl Fn(SessionId) -> bool) {
+        let mut old = previous.table.lock();
+        let mut taken_over = Vec::new();
+        for (id, member) in &mut old.members {
+            if let Some(session) = member.session.clone().filter(|_| is_attached(*id) && !member.visiting) {
+                taken_over.push((session, std::mem::take(&mut member.uris), member.level));
+                // Its calls are still answered there.
+                member.visiting = true;
+            }
+        }
+        old.dismiss_visitors();
+        drop(old);
+        let mut subscribed: Vec<String> = Vec::new();
+        for (session, uris, level) in taken_over {
+            if previous.is_closed() {
+                session.remove_line(previous);
+            }
+            self.join(&session);
+            for (uri, agent_uri) in uris {
+                self.subscribe(session.id, &uri, &agent_uri);
+                subscribed.push(uri);
+            }
+            if let Some(level) = level {
+                self.tell_level(session.id, level);
+            }
+        }
+        subscribed.sort_unstable();
+        subscribed.dedup();
+        for uri in subscribed {
+            let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri));
+            self.send_own("resources/subscribe", &params, Owner::Nobody);
+        }
+    }
+
+    /// The agents that use it.
+    pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
+        self.table.lock().sessions().cloned().collect()
+    }
+
+    /// Notes the level that a session asks for; returns what it had, and what the server must be told, raw.
+    pub fn set_level(&self, session: SessionId, level: Level) -> (Option<Level>, &'static str) {
+        let mut table = self.table.lock();
+        let before = table.members.get_mut(&session).and_then(|member| member.level.replace(level));
+        (before, table.server_level(session, level).raw())
+    }
+
+    /// Sets the level of a session of the all-servers view.
+    pub fn tell_level(&self, session: SessionId, level: Level) {
+        let (_, raw) = self.set_level(session, level);
+        self.send_own("logging/setLevel", &format!(r#"{{"level":{raw}}}"#), Owner::Nobody);
+    }
+
+    pub fn subscribe(&self, session: SessionId, server_uri: &str, agent_uri: &str) {
+        if let Some(member) = self.table.lock().members.get_mut(&session)
+            && !member.uris.iter().any(|(known, _)| known == server_uri)
+        {
+            member.uris.push((server_uri.to_owned(), agent_uri.to_owned()));
+        }
+    }
+
+    /// Ends a session's subscription; tells whether another session still has one, so that the server's must stay.
+    pub fn unsubscribe(&self, session: SessionId, server_uri: &str) -> bool {
+        let mut table = self.table.lock();
+        if let Some(member) = table.members.get_mut(&session) {
+            member.uris.retain(|(known, _)| known != server_uri);
+        }
+        table.subscribed_by_other(session, server_uri)
+    }
+
+    /// Undoes what an agent that leaves did here: its calls, its subscriptions.
+    pub fn leave(&self, session: &Session) {
+        let mut table = self.table.lock();
+        let uris = table.members.get(&session.id).map(|member| member.uris.clone()).unwrap_or_default();
+        let orphaned: Vec<_> =
+            uris.into_iter().filter(|(uri, _)| !table.subscribed_by_other(session.id, uri)).collect();
+        let abandoned = table.abandon(session.id);
+        drop(table);
+        for id in abandoned {
+            if self.send_cancelled(id, "the agent left").is_err() {
+                return;
+            }
+        }
+        for (uri, _) in orphaned {
+            self.send_own(
+                "resources/unsubscribe",
+                &format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri)),
+                Owner::Nobody,
+            );
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Another configuration, taken over while everything runs: what is unchanged is not touched.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use super::Hub;
+use super::events::Event;
+use super::key::Key;
+use super::line::Line;
+use super::registry::Upstream;
+use super::session::Session;
+use crate::config::{Config, Diff};
+use crate::lists::ListKind;
+use crate::names::ServerName;
+
+/// How long the calls of a process that is replaced or removed may go on.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    /// Servers with new processes in place of the old ones, or that start so the next time.
+    pub changed: Vec<String>,
+    /// Servers whose filters, limits or timeouts changed.
+    pub tuned: Vec<String>,
+    /// Servers that did not start with their new settings and go on with the old ones: name and reason.
+    pub kept: Vec<(String, String)>,
+    /// Settings that count from the daemon's next start.
+    pub needs_restart: Vec<String>,
+}
+
+impl Hub {
+    /// Publishes why a configuration was not taken; the one that runs goes on.
+    pub fn refuse_config(&self, problems: Vec<String>) {
+        for problem in &problems {
+            tracing::error!(problem, "configuration not taken: the last good one stays");
+        }
+        self.events.publish(Event::ConfigRefused { problems: problems.clone() });
+        *self.problems.write() = problems;
+    }
+
+    /// Takes a configuration over. Ends when every changed server runs, or failed to.
+    pub async fn reload(self: &Arc<Self>, mut config: Config) -> Reloaded {
+        let old_config = self.config();
+        let diff = Diff::new(&old_config, &config);
+        let old = self.upstreams();
+        let find = |name: &ServerName| old.iter().find(|upstream| upstream.name == *name).cloned();
+        let pairs: Vec<(Arc<Upstream>, Arc<Upstream>)> = diff
+            .changed
+            .iter()
+            .filter_map(|name| {
+                let (_, server) = config.servers.iter().find(|(known, _)| known == name)?;
+                Some((find(name)?, self.new_upstream(name, server)))
+            })
+            .collect();
+        let outcomes = join_all(pairs.iter().map(|(old, new)| new.take_over(old))).await;
+        let (mut replaced, mut kept) = (Vec::new(), Vec::new());
+        for ((old, new), outcome) in pairs.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => replaced.push((old, new)),
+                Err(reason) => kept.push((old.name.to_string(), reason)),
+            }
+        }
+        for (name, server) in &mut config.servers {
+            if kept.iter().any(|(kept, _)| kept == name.as_str())
+                && let Some((_, before)) = old_config.servers.iter().find(|(old, _)| old == name)
+            {
+                *server = before.clone();
+            }
+        }
+        let sees: Vec<_> =
+            self.sessions().into_iter().map(|session| (names(&self.visible(&session)), session)).collect();
+        // The size of messages is built into every queue.
+        config.daemon.max_frame = old_config.daemon.max_frame;
+        let upstreams = config.servers.iter().map(|(name, server)| {
+            if let Some((_, new)) = replaced.iter().find(|(old, _)| old.name == *name) {
+                return new.clone();
+            }
+            let Some(upstream) = find(name) else { return self.new_upstream(name, server) };
+            if diff.tuned.contains(name) {
+                upstream.set_settings(server.clone());
+            }
+            upstream
+        });
+        let upstreams: Vec<_> = upstreams.collect();
+        *self.upstreams.write() = Arc::new(upstreams);
+        *self.config.write() = Arc::new(config);
+        self.hand_over(&old, &diff, &replaced);
+        self.announce_reload(&old_config, &diff, sees);
+        let list = |names: &[ServerName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let not_kept = |name: &String| !kept.iter().any(|(kept, _)| kept == name);
+        let reloaded = Reloaded {
+            added: list(&diff.added),
+            removed: list(&diff.removed),
+            changed: list(&diff.changed).into_iter().filter(not_kept).collect(),
+            tuned: list(&diff.tuned),
+            needs_restart: diff.restart.iter().map(ToString::to_string).collect(),
+            kept,
+        };
+        self.publish_reload(&reloaded);
+        reloaded
+    }
+
+    /// Ends what is not needed any more, and starts what is eager.
+    fn hand_over(&self, old: &[Arc<Upstream>], diff: &Diff, replaced: &[(Arc<Upstream>, Arc<Upstream>)]) {
+        let removed = old.iter().filter(|upstream| diff.removed.contains(&upstream.name));
+        for upstream in replaced.iter().map(|(old, _)| old).chain(removed) {
+            upstream.retire("it was changed or removed in the configuration");
+            upstream.drain(DRAIN);
+        }
+        for upstream in self.upstreams().iter() {
+            if diff.added.contains(&upstream.name) || diff.tuned.contains(&upstream.name) {
+                upstream.start_eagerly();
+            }
+        }
+    }
+
+    /// Tells each agent concerned, once.
+    fn announce_reload(&self, old: &Config, diff: &Diff, saw: Vec<(Vec<ServerName>, Arc<Session>)>) {
+        let other_view = |(before, session): &(Vec<ServerName>, Arc<Session>)| *before != names(&self.visible(session));
+        let others: Vec<_> = saw.into_iter().filter(other_view).map(|(_, session)| session).collect();
+        let config = self.config();
+        let filter = |config: &Config, name: &ServerName| {
+            let server = config.servers.iter().find(|(known, _)| known == name);
+            server.map(|(_, server)| server.tools.clone())
+        };
+        let filtered = diff.tuned.iter().filter(|name| filter(old, name) != filter(&config, name)).cloned();
+        let news: BTreeSet<_> = filtered.chain(diff.changed.iter().cloned()).collect();
+        if diff.changed.is_empty() && others.is_empty() {
+            self.announce(&news, &[ListKind::Tools], &[]);
+        } else {
+            self.announce(&news, &ListKind::ALL, &others);
+        }
+    }
+
+    fn publish_reload(&self, reloaded: &Reloaded) {
+        let Reloaded { added, removed, changed, tuned, kept, needs_restart } = reloaded;
+        tracing::info!(?added, ?removed, ?changed, ?tuned, "configuration taken");
+        for setting in needs_restart {
+            tracing::warn!(setting, "this setting counts from the daemon's next start");
+        }
+        for (server, reason) in kept {
+            tracing::error!(server, reason, "the changed server does not start: the old one stays");
+        }
+        let kept = kept.iter().map(|(server, reason)| {
+            format!("server `{server}` does not start with its new settings, and goes on with the old ones: {reason}")
+        });
+        let restart = needs_restart.iter().map(|name| format!("`{name}` counts from the daemon's next start"));
+        *self.problems.write() = kept.chain(restart).collect();
+        self.events.publish(Event::ConfigReloaded(reloaded.clone()));
+    }
+}
+
+fn names(upstreams: &[Arc<Upstream>]) -> Vec<ServerName> {
+    upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+}
+
+impl Upstream {
+    /// Starts under new settings what runs under the old ones, and takes its agents over; fails if it does not start.
+    async fn take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), String> {
+        self.inherit(old);
+        let mut moves: Vec<(Arc<Line>, Arc<Session>, Key)> = Vec::new();
+        for line in old.lines().into_iter().filter(|line| self.settings().enabled && !line.is_draining()) {
+            let Some(dialect) = line.dialect().cloned() else { continue };
+            for session in line.sessions() {
+                let key = self.key(&session, dialect.clone()).await;
+                moves.push((line.clone(), session, key));
+            }
+        }
+        for (_, _, key) in &moves {
+            if let Err(failure) = self.line(key).await {
+                self.drain(Duration::ZERO);
+                return Err(failure.reason());
+            }
+        }
+        for (line, session, key) in &moves {
+            // Up already: this does not wait.
+            if let Ok(new) = self.line(key).await
+                && self.hub.upgrade().is_some_and(|hub| hub.is_attached(session.id))
+            {
+                new.succeed(line, |id| id == session.id);
+            }
+        }
+        Ok(())
+    }
+}

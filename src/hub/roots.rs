@@ -1,0 +1,100 @@
+//! Which folder an agent works in: the first of its roots if it has any, else the folder that it was started in.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use super::Hub;
+use super::session::{Question, Session};
+use crate::config::Share;
+use crate::envelope::Envelope;
+
+/// How long an agent may take to name its roots.
+const ROOTS_WAIT: Duration = Duration::from_secs(5);
+
+impl Hub {
+    /// Asks an agent for its roots, if it has any and a server depends on them. Requests that need the answer wait for it.
+    pub(super) fn ask_roots(self: &Arc<Self>, session: &Arc<Session>) {
+        let has_roots = session.class().is_some_and(|class| class.has("roots"));
+        let depends = |share| matches!(share, Share::Project | Share::Session);
+        if !has_roots || !self.visible(session).iter().any(|upstream| depends(upstream.settings().share)) {
+            return;
+        }
+        let before = session.project_now();
+        session.set_project(None);
+        let (sender, answer) = oneshot::channel();
+        let id = session.ask(Question::Hub(sender));
+        session.send_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
+        let (hub, session) = (self.clone(), session.clone());
+        self.around.tasks.spawn(async move {
+            let answer = tokio::time::timeout(ROOTS_WAIT, answer).await.ok().and_then(Result::ok);
+            let root = answer.and_then(|frame| first_root(&frame));
+            let project = root.or_else(|| session.agent().cwd.map(PathBuf::from));
+            if project != before {
+                hub.leave_project(&session);
+            }
+            session.set_project(Some(project));
+        });
+    }
+
+    /// Takes a session off the processes of the project that it worked in.
+    fn leave_project(&self, session: &Session) {
+        for line in session.lines() {
+            let of_project = line.upstream.upgrade().is_some_and(|upstream| upstream.settings().share != Share::All);
+            if of_project {
+                line.leave(session);
+                session.remove_line(&line);
+            }
+        }
+        for upstream in self.upstreams().iter() {
+            upstream.drain_owned(session.id);
+        }
+    }
+}
+
+/// The folder of the first root in an answer to `roots/list`.
+fn first_root(frame: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Roots {
+        roots: Vec<Root>,
+    }
+    #[derive(Deserialize)]
+    struct Root {
+        uri: String,
+    }
+    let envelope = Envelope::parse(frame.as_bytes()).ok()?;
+    let roots: Roots = serde_json::from_str(envelope.result?).ok()?;
+    roots.roots.iter().find_map(|root| folder(&root.uri))
+}
+
+/// The folder that a `file:` URI names (RFC 8089).
+fn folder(uri: &str) -> Option<PathBuf> {
+    let rest = uri.strip_prefix("file://")?;
+    let path = rest.strip_prefix("localhost").unwrap_or(rest);
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    let local = if cfg!(windows) { decoded.trim_start_matches('/') } else { &decoded };
+    let folder = PathBuf::from(if local.len() > 1 { local.trim_end_matches('/') } else { local });
+    folder.is_absolute().then_some(folder)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_uris() {
+        for (uri, expected) in [
+            ("file:///home/a%20b/c", Some("/home/a b/c")),
+            ("file://localhost/x/", Some("/x")),
+            ("file:///", Some("/")),
+            ("file://elsewhere/x", None),
+            ("https://x/y", None),
+        ] {
+            assert_eq!(folder(uri), expected.map(PathBuf::from), "{uri}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The instances of one upstream: which of them serves whom, and what becomes of each.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::failure::Failure;
+use super::key::{Key, Want};
+use super::line::Line;
+use super::registry::Upstream;
+use super::session::SessionId;
+use crate::config::Start;
+use crate::upstream::state::{Action, Event, State};
+
+/// How long a request waits for a server that failed to be started again.
+const HOLD: Duration = Duration::from_secs(5);
+
+pub(super) type Phase = Option<Result<Arc<Line>, Failure>>;
+
+/// A place for one instance, which keeps its agents together when one process follows another.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub number: u64,
+    pub key: Key,
+    pub life: State,
+    phase: watch::Sender<Phase>,
+    /// The instance that is up, or the last one that was.
+    pub line: Option<Arc<Line>>,
+}
+
+impl Slot {
+    /// The instance, if it is up.
+    pub(super) fn up(&self) -> Option<&Arc<Line>> {
+        self.line.as_ref().filter(|line| !line.is_closed())
+    }
+
+    fn fits(&self, key: &Key) -> bool {
+        let same_kind = self.key.want == key.want
+            || matches!((&key.want, self.up()), (Want::Dialect(dialect), Some(line)) if line.dialect() == Some(dialect));
+        let takes = match self.life {
+            State::Draining { .. } => false,
+            State::Idle | State::Starting | State::Ready { .. } | State::Backoff { .. } | State::Broken => true,
+        };
+        same_kind && takes && self.key.project == key.project && self.key.owner == key.owner
+    }
+
+    /// Whether somebody would miss it.
+    fn is_needed(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| !line.session_ids().is_empty())
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        match self.life {
+            State::Starting | State::Ready { .. } | State::Draining { .. } => true,
+            State::Idle | State::Backoff { .. } | State::Broken => false,
+        }
+    }
+}
+
+impl Upstream {
+    /// An instance of the wanted kind: the one that is up, the one that is starting, or a new one.
+    pub async fn line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
+        let phase = self.want(key)?;
+        self.wait(phase).await
+    }
+
+    pub(super) async fn wait(&self, mut phase: watch::Receiver<Phase>) -> Result<Arc<Line>, Failure> {
+        let result = match phase.wait_for(Option::is_some).await {
+            Ok(phase) => phase.clone(),
+            Err(_) => None,
+        };
+        let reason = || "it was stopped".into();
+        result.unwrap_or_else(|| Err(Failure::Unavailable { server: self.name.clone(), reason: reason() }))
+    }
+
+    fn want(self: &Arc<Self>, key: &Key) -> Result<watch::Receiver<Phase>, Failure> {
+        let key = self.settle_want(key)?;
+        let found = {
+            let state = self.state.lock();
+            state.slots.iter().find(|slot| slot.fits(&key)).map(|slot| slot.number)
+        };
+        let number = match found {
+            Some(number) => number,
+            None => self.add_slot(key)?,
+        };
+        self.wake_slot(number)
+    }
+
+    /// Like [`Upstream::want`], for an instance without a call; `None` if all are taken, and there may be no more.
+    pub(super) fn want_free(self: &Arc<Self>, key: &Key) -> Result<Option<watch::Receiver<Phase>>, Failure> {
+        let key = self.settle_want(key)?;
+        let found = {
+            let state = self.state.lock();
+            let mut fitting = state.slots.iter().filter(|slot| slot.fits(&key));
+            fitting.find(|slot| slot.up().is_none_or(|line| !line.is_taken())).map(|slot| slot.number)
+        };
+        let number = match found {
+            Some(number) => number,
+            None => match self.add_slot(key) {
+                Ok(number) => number,
+                Err(Failure::Full { .. }) => return Ok(None),
+                Err(failure) => return Err(failure),
+            },
+        };
+        self.wake_slot(number).map(Some)
+    }
+
+    fn add_slot(self: &Arc<Self>, key: Key) -> Result<u64, Failure> {
+        let most = self.settings().max_instances;
+        let mut state = self.state.lock();
+        // An instance that nobody is attached to makes place.
+        if state.slots.iter().filter(|slot| slot.is_live()).count() >= most {
+            let spare = state.slots.iter().find(|slot| {
+                matches!(slot.life, State::Ready { .. })
+                    && slot.line.as_ref().is_some_and(|line| line.session_ids().is_empty() && line.in_flight() == 0)
+            });
+            let Some(line) = spare.and_then(|slot| slot.line.clone()) else {
+                return Err(Failure::Full { server: self.name.clone(), most });
+            };
+            drop(state);
+            self.drain_line(&line, Duration::ZERO);
+            state = self.state.lock();
+        }
+        state.last_slot += 1;
+        let number = state.last_slot;
+        let phase = watch::Sender::new(None);
+        state.slots.push(Slot { number, key, life: State::Idle, phase, line: None });
+        Ok(number)
+    }
+
+    /// Has a slot's instance started if it is not up; returns where its news come.
+    fn wake_slot(self: &Arc<Self>, number: u64) -> Result<watch::Receiver<Phase>, Failure> {
+        self.event(number, Event::Wanted);
+        let state = self.state.lock();
+        let server = self.name.clone();
+        let Some(slot) = state.slots.iter().find(|slot| slot.number == number) else {
+            return Err(Failure::Unavailable { server, reason: "it was stopped".into() });
+        };
+        let last = state.known.last_error.clone().unwrap_or_else(|| "it failed".into());
+        match slot.life {
+            State::Broken => Err(Failure::Broken { server, failures: state.record.failures(), reason: last }),
+            State::Backoff { until } => match until.saturating_duration_since(Instant::now()) {
+                pause if pause > HOLD => Err(Failure::Backoff { server, pause, reason: last }),
+                _ => Ok(slot.phase.subscribe()),
+            },
+            State::Idle | State::Starting | State::Ready { .. } | State::Draining { .. } => Ok(slot.phase.subscribe()),
+        }
+    }
+
+    /// Tells a slot what happened, and does what follows.
+    pub(super) fn event(self: &Arc<Self>, number: u64, event: Event) {
+        let mut state = self.state.lock();
+        let state_mut = &mut *state;
+        let Some(slot) = state_mut.slots.iter_mut().find(|slot| slot.number == number) else { return };
+        let (life, action) = slot.life.on(event, Instant::now(), &mut state_mut.record);
+        slot.life = life;
+        if matches!(life, State::Starting | State::Backoff { .. })
+            && slot.phase.borrow().is_some()
+            && !matches!(event, Event::Failed { .. })
+        {
+            slot.phase.send_replace(None);
+        }
+        let (key, line) = (slot.key.clone(), slot.up().cloned());
+        state_mut.slots.retain(|slot| slot.life != State::Idle || slot.is_needed());
+        drop(state);
+        match action {
+            Action::Nothing => {}
+            Action::Start => {
+                self.around.tasks.spawn(self.clone().start(number, key));
+            }
+            Action::Stop => {
+                if let Some(line) = line {
+                    line.stop();
+                }
+            }
+            Action::Wake(at) => {
+                let upstream = self.clone();
+                self.around.tasks.spawn(async move {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at.into()) => upstream.event(number, Event::Tick),
+                        () = upstream.around.stop.cancelled() => {}
+                    }
+                });
+            }
+        }
+    }
+
+    async fn start(self: Arc<Self>, number: u64, key: Key) {
+        let result = match self.start_line(&key).await {
+            // It may have ended between its handshake and now.
+            Ok(line) if line.is_closed() => {
+                let reason = line.closed_reason();
+                Err(Failure::Start { server: self.name.clone(), reason })
+            }
+            result => result,
+        };
+        self.note_start(&result);
+        let spread = fastrand::f64();
+        let eager = self.settings().start == Start::Eager;
+        let mut state = self.state.lock();
+        let Some(slot) = state.slots.iter_mut().find(|slot| slot.number == number) else {
+            drop(state);
+            if let Ok(line) = result {
+                line.stop();
+            }
+            return;
+        };
+        let previous = if let Ok(line) = &result { slot.line.replace(line.clone()) } else { None };
+        let event = match &result {
+            Ok(_) => Event::Started,
+            // That it does not speak an era is no failure of the server.
+            Err(Failure::NoModern { .. } | Failure::NoLegacy { .. }) => Event::Stopped,
+            Err(_) => Event::Failed { needed: slot.is_needed() || eager, spread },
+        };
+        let draining = matches!(slot.life, State::Draining { .. });
+        let phase = slot.phase.clone();
+        drop(state);
+        if let (Ok(line), Some(previous), Some(hub)) = (&result, previous, self.hub.upgrade()) {
+            line.succeed(&previous, |id| hub.is_attached(id));
+        }
+        self.event(number, event);
+        phase.send_replace(Some(result.clone()));
+        match result {
+            Ok(line) if draining => line.stop(),
+            Ok(line) => self.ready(&line),
+            Err(_) => self.lane.free(),
+        }
+    }
+
+    /// Ends an instance: at once if it has no calls, else when they are done or the time is over.
+    pub(super) fn drain_line(self: &Arc<Self>, line: &Arc<Line>, within: Duration) {
+        line.drain();
+        let number = self.number_of(line);
+        if let Some(number) = number {
+            self.event(number, Event::Drain(within));
+            self.settled(line);
+        }
+    }
+
+    /// A call on a draining instance was answered.
+    pub(super) fn settled(self: &Arc<Self>, line: &Arc<Line>) {
+        if line.table.lock().unused_for().is_some()
+            && let Some(number) = self.number_of(line)
+        {
+            self.event(number, Event::Settled);
+        }
+    }
+
+    fn number_of(&self, line: &Arc<Line>) -> Option<u64> {
+        let state = self.state.lock();
+        let slot = state.slots.iter().find(|slot| slot.line.as_ref().is_some_and(|own| Arc::ptr_eq(own, line)));
+        slot.map(|slot| slot.number)
+    }
+
+    /// An instance ended: as it was told, or by itself.
+    pub(super) fn line_closed(self: &Arc<Self>, line: &Arc<Line>, reason: &Arc<str>) {
+        let eager = self.settings().start == Start::Eager;
+        let found = {
+            let state = self.state.lock();
+            let slot = state.slots.iter().find(|slot| slot.line.as_ref().is_some_and(|own| Arc::ptr_eq(own, line)));
+            slot.map(|slot| (slot.number, matches!(slot.life, State::Draining { .. }), slot.is_needed() || eager))
+        };
+        // One that never was ready belongs to no slot yet; who tried to start it says why.
+        if let Some((number, expected, needed)) = found {
+            self.note_end(line, reason, expected);
+            let failed = Event::Failed { needed: needed && !self.around.stop.is_cancelled(), spread: fastrand::f64() };
+            self.event(number, if expected { Event::Stopped } else { failed });
+        }
+        self.lane.free();
+        self.ended.notify_waiters();
+    }
+
+    /// Has all instances end: at once, or when their calls are done or the time is over.
+    pub(super) fn drain(self: &Arc<Self>, within: Duration) {
+        self.drain_those(within, |_| true);
+    }
+
+    /// Ends the processes of a session that left.
+    pub(super) fn drain_owned(self: &Arc<Self>, session: SessionId) {
+        self.drain_those(Duration::ZERO, |key| key.owner == Some(session));
+    }
+
+    fn drain_those(self: &Arc<Self>, within: Duration, which: impl Fn(&Key) -> bool) {
+        let chosen: Vec<_> = {
+            let state = self.state.lock();
+            let chosen = state.slots.iter().filter(|slot| which(&slot.key));
+            chosen.map(|slot| (slot.number, slot.up().cloned())).collect()
+        };
+        for (number, line) in chosen {
+            match line {
+                Some(line) => self.drain_line(&line, within),
+                None => self.event(number, Event::Drain(Duration::ZERO)),
+            }
+        }
+    }
+
+    /// Has all instances end, and waits until they have.
+    pub(super) async fn drain_all(self: &Arc<Self>, within: Duration) {
+        self.drain(within);
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.lines().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Lets no instance start any more, and says why.
+    pub(super) fn retire(&self, reason: &str) {
+        self.state.lock().held = Some(reason.into());
+    }
+}

@@ -1,0 +1,114 @@
+//! How an instance is started: what to say to the server first, and what its answer tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::failure::Failure;
+use super::key::{Key, Want};
+use super::line::Line;
+use super::registry::Upstream;
+use super::reply::code;
+use crate::era::{Class, Dialect, Era};
+use crate::upstream::catalog::Audience;
+use crate::upstream::{Instance, Link, Speak, StartError, Terms};
+
+/// How long a server of unknown era may be silent on `server/discover`, as in `rmcp`'s own probe.
+const PROBE: Duration = Duration::from_secs(10);
+/// How much may wait for a server, in messages of the largest size.
+const QUEUE_FRAMES: usize = 2;
+
+impl Upstream {
+    pub(super) async fn start_line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
+        let unknown_era = self.state.lock().catalogs.era.is_none();
+        let reason = match &key.want {
+            Want::Any => match self.try_start(key, Speak::Auto).await {
+                Ok(line) => {
+                    self.note_era(line.era());
+                    return Ok(line);
+                }
+                // Some servers end when their first message is not `initialize`.
+                Err(StartError::Ended(_)) => match self.try_start(key, Speak::Legacy(Class::plain())).await {
+                    Ok(line) => {
+                        self.note_era(Era::Legacy);
+                        return Ok(line);
+                    }
+                    Err(error) => error.to_string(),
+                },
+                Err(error) => error.to_string(),
+            },
+            Want::Dialect(Dialect::Legacy(class)) => match self.try_start(key, Speak::Legacy(class.clone())).await {
+                Ok(line) => return Ok(line),
+                Err(error) => return Err(self.no_legacy(error)),
+            },
+            Want::Dialect(Dialect::Modern) if unknown_era => {
+                match tokio::time::timeout(PROBE, self.try_start(key, Speak::Modern)).await {
+                    Ok(Ok(line)) => {
+                        self.note_era(Era::Modern);
+                        return Ok(line);
+                    }
+                    Ok(Err(StartError::Spawn(reason))) => reason,
+                    Ok(Err(StartError::Refused { handshake, .. })) => {
+                        return Err(self.no_modern(handshake.refusal(Era::Modern)));
+                    }
+                    // It may not know the method, or be slow today: an agent that can falls back, and nothing is remembered.
+                    Ok(Err(StartError::Ended(_) | StartError::Timeout(..))) | Err(_) => {
+                        return Err(Failure::NoModern { server: self.name.clone(), error: None });
+                    }
+                }
+            }
+            Want::Dialect(Dialect::Modern) => match self.try_start(key, Speak::Modern).await {
+                Ok(line) => return Ok(line),
+                Err(error) => error.to_string(),
+            },
+        };
+        Err(Failure::Start { server: self.name.clone(), reason: reason.into() })
+    }
+
+    /// Remembers that the server answered `server/discover` with an error.
+    fn no_modern(&self, error: Option<String>) -> Failure {
+        let error: Option<Arc<str>> = error.map(Into::into);
+        self.state.lock().known.no_modern = error.clone();
+        self.note_era(Era::Legacy);
+        Failure::NoModern { server: self.name.clone(), error }
+    }
+
+    /// Tells a server that does not know `initialize` from one that failed, and remembers the first.
+    fn no_legacy(&self, error: StartError) -> Failure {
+        #[derive(Deserialize)]
+        struct Code {
+            code: i32,
+        }
+        let server = self.name.clone();
+        let StartError::Refused { handshake, .. } = &error else {
+            return Failure::Start { server, reason: error.to_string().into() };
+        };
+        let raw: Option<Arc<str>> = handshake.refusal(Era::Legacy).map(Into::into);
+        let code = raw.as_ref().and_then(|raw| serde_json::from_str::<Code>(raw).ok()).map(|error| error.code);
+        match raw {
+            Some(raw) if matches!(code, Some(code::UNSUPPORTED_VERSION | code::METHOD_NOT_FOUND)) => {
+                self.state.lock().known.no_legacy = Some(raw.clone());
+                Failure::NoLegacy { server, error: raw }
+            }
+            Some(_) | None => Failure::Start { server, reason: error.to_string().into() },
+        }
+    }
+
+    async fn try_start(self: &Arc<Self>, key: &Key, speak: Speak) -> Result<Arc<Line>, StartError> {
+        let link = Link::new(self.around.max_frame * QUEUE_FRAMES);
+        let line = Line::new(self, link.clone());
+        let to_line = line.clone();
+        let client_info = key.client_info.as_deref().map(str::to_owned);
+        let terms = Terms { speak, project: key.project.clone(), client_info };
+        let (server, around) = (self.settings(), self.around.clone());
+        let instance = Instance::start(&server, &terms, link, around, move |inbound| to_line.inbound(inbound)).await?;
+        let dialect = match (terms.speak, instance.era) {
+            (Speak::Legacy(class), _) => Dialect::Legacy(class),
+            (Speak::Auto, Era::Legacy) => Dialect::Legacy(Class::plain()),
+            (Speak::Auto | Speak::Modern, _) => Dialect::Modern,
+        };
+        line.set_instance(instance, Audience { dialect, project: terms.project });
+        Ok(line)
+    }
+}

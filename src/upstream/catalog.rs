@@ -1,0 +1,296 @@
+//! What an upstream offers, in its own words: handshakes and lists, raw, for the time when it does not run.
+
+mod disk;
+mod items;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+pub use disk::{fingerprint, load, save};
+pub use items::{Item, List, filtered, next_cursor, read_items};
+
+use crate::era::{Dialect, Era};
+use crate::lists::ListKind;
+
+/// How many kinds of agent a server's offer is kept for.
+const MOST: usize = 16;
+/// For how long an offer that a running server confirmed need not be looked at again.
+const TRUSTED: Duration = Duration::from_secs(10 * 60);
+
+/// All that is remembered of one upstream.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Catalogs {
+    pub era: Option<Era>,
+    /// The method of a request that could have been any agent's: from then on an instance carries one call at a time.
+    pub interactive: Option<String>,
+    each: Vec<Catalog>,
+}
+
+/// For whom an offer is: a server may offer one agent what it does not offer another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audience {
+    pub dialect: Dialect,
+    pub project: Option<PathBuf>,
+}
+
+/// One offer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Catalog {
+    audience: Audience,
+    /// The reply to `initialize` or `server/discover`, a whole frame.
+    handshake: Option<Kept>,
+    lists: BTreeMap<ListKind, Vec<Page>>,
+    /// When a running server last said the same.
+    #[serde(skip)]
+    confirmed: Option<Instant>,
+    #[serde(skip)]
+    parsed: BTreeMap<ListKind, List>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Page {
+    /// The cursor that asks for it, raw.
+    cursor: Option<String>,
+    kept: Kept,
+}
+
+/// A server's words, and for how long they hold.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    text: String,
+    /// Milliseconds since 1970.
+    taken: u64,
+    /// `ttlMs`, of which only the modern era knows: without it the words hold until the server says otherwise.
+    ttl: Option<u64>,
+}
+
+impl Kept {
+    fn new(text: &str, dialect: &Dialect) -> Self {
+        let ttl = match dialect {
+            Dialect::Legacy(_) => None,
+            Dialect::Modern => Some(items::ttl(text).unwrap_or(0)),
+        };
+        Self { text: text.to_owned(), taken: now(), ttl }
+    }
+
+    /// The words, if they still hold, with what is left of their time.
+    fn fresh(&self) -> Option<String> {
+        let Some(ttl) = self.ttl else { return Some(self.text.clone()) };
+        // A clock that was set back makes them stale rather than fresh for longer.
+        let age = now().checked_sub(self.taken)?;
+        let left = ttl.checked_sub(age).filter(|left| *left > 0)?;
+        Some(items::with_ttl(&self.text, left))
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Catalogs {
+    pub fn get(&self, audience: &Audience) -> Option<&Catalog> {
+        self.each.iter().find(|catalog| catalog.audience == *audience)
+    }
+
+    fn get_or_add(&mut self, audience: &Audience) -> &mut Catalog {
+        let index = self.each.iter().position(|catalog| catalog.audience == *audience).unwrap_or_else(|| {
+            if self.each.len() == MOST {
+                self.each.remove(0);
+            }
+            self.each.push(Catalog {
+                audience: audience.clone(),
+                handshake: None,
+                lists: BTreeMap::new(),
+                confirmed: None,
+                parsed: BTreeMap::new(),
+            });
+            self.each.len() - 1
+        });
+        &mut self.each[index]
+    }
+
+    /// Notes a handshake's reply; tells whether that is news.
+    pub fn note_handshake(&mut self, audience: &Audience, frame: &str) -> bool {
+        let catalog = self.get_or_add(audience);
+        let news = catalog.handshake.as_ref().is_none_or(|kept| kept.text != frame);
+        catalog.handshake = Some(Kept::new(frame, &audience.dialect));
+        news
+    }
+
+    /// Notes one page of a list, raw; tells whether the list was another before, if it was known.
+    pub fn note_page(&mut self, audience: &Audience, kind: ListKind, cursor: Option<&str>, result: &str) -> Noted {
+        let catalog = self.get_or_add(audience);
+        let pages = catalog.lists.entry(kind).or_default();
+        let page = Page { cursor: cursor.map(str::to_owned), kept: Kept::new(result, &audience.dialect) };
+        catalog.parsed.remove(&kind);
+        match pages.iter_mut().find(|known| known.cursor.as_deref() == cursor) {
+            Some(known) => {
+                let same = known.kept.text == page.kept.text;
+                *known = page;
+                if same {
+                    return Noted::Same;
+                }
+                if cursor.is_none() {
+                    // What followed the old first page need not follow the new one.
+                    pages.truncate(1);
+                }
+                Noted::Changed
+            }
+            None => {
+                pages.push(page);
+                Noted::New
+            }
+        }
+    }
+
+    /// Forgets a list, because the server says that it changed.
+    pub fn forget(&mut self, audience: &Audience, kind: ListKind) {
+        let catalog = self.get_or_add(audience);
+        catalog.lists.remove(&kind);
+        catalog.parsed.remove(&kind);
+    }
+
+    /// Takes over offers of the same server under other settings: what it is, it must show anew.
+    pub fn inherit(&mut self, other: Self) {
+        self.each = other.each;
+        self.each.iter_mut().for_each(|catalog| catalog.confirmed = None);
+    }
+
+    /// The lists that are known for `audience`.
+    pub fn kinds(&self, audience: &Audience) -> Vec<ListKind> {
+        self.get(audience).map(|catalog| catalog.lists.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Notes that a running server said the same.
+    pub fn confirm(&mut self, audience: &Audience) {
+        self.get_or_add(audience).confirmed = Some(Instant::now());
+    }
+
+    /// Whether it is time to ask the server again.
+    pub fn is_due(&self, audience: &Audience) -> bool {
+        self.get(audience).and_then(|catalog| catalog.confirmed).is_none_or(|confirmed| confirmed.elapsed() > TRUSTED)
+    }
+
+    /// The whole list, item by item, if all its pages are known and hold.
+    pub fn list(&mut self, audience: &Audience, kind: ListKind) -> Option<List> {
+        let catalog = self.each.iter_mut().find(|catalog| catalog.audience == *audience)?;
+        let pages = catalog.pages(kind)?;
+        if let Some(list) = catalog.parsed.get(&kind) {
+            return Some(list.clone());
+        }
+        let mut all = Vec::new();
+        for page in pages {
+            read_items(&page, kind, &mut all).ok()?;
+        }
+        let list: List = Arc::new(all);
+        catalog.parsed.insert(kind, list.clone());
+        Some(list)
+    }
+
+    /// What the server says of itself, in the words of any of its handshakes.
+    pub fn any_handshake(&self) -> Option<&str> {
+        self.each.iter().rev().find_map(|catalog| Some(catalog.handshake.as_ref()?.text.as_str()))
+    }
+
+    /// For whom there are offers, without those of single projects.
+    pub fn dialects(&self) -> Vec<Dialect> {
+        let all = self.each.iter().filter(|catalog| catalog.audience.project.is_none());
+        all.map(|catalog| catalog.audience.dialect.clone()).collect()
+    }
+}
+
+/// What a page was to the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    New,
+    Same,
+    Changed,
+}
+
+impl Catalog {
+    /// The handshake's reply, a whole frame, if it still holds.
+    pub fn handshake(&self) -> Option<String> {
+        self.handshake.as_ref()?.fresh()
+    }
+
+    /// The page that `cursor`, raw, asks for, if it is known and still holds.
+    pub fn page(&self, kind: ListKind, cursor: Option<&str>) -> Option<String> {
+        let page = self.lists.get(&kind)?.iter().find(|page| page.cursor.as_deref() == cursor)?;
+        page.kept.fresh()
+    }
+
+    fn pages(&self, kind: ListKind) -> Option<Vec<String>> {
+        let mut pages = vec![self.page(kind, None)?];
+        while let Some(cursor) = pages.last().and_then(|page| next_cursor(page)) {
+            if pages.len() > self.lists.get(&kind)?.len() {
+                return None;
+            }
+            pages.push(self.page(kind, Some(&cursor))?);
+        }
+        Some(pages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::era::Class;
+
+    fn legacy() -> Audience {
+        Audience { dialect: Dialect::Legacy(Class::plain()), project: None }
+    }
+
+    fn names(list: Option<List>) -> Option<Vec<String>> {
+        list.map(|list| list.iter().map(|item| item.key.clone()).collect())
+    }
+
+    #[test]
+    fn pages_make_a_list_when_they_are_all_there() {
+        let (mut catalogs, who, tools) = (Catalogs::default(), legacy(), ListKind::Tools);
+        let first = r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#;
+        assert_eq!(catalogs.note_page(&who, tools, None, first), Noted::New);
+        assert_eq!(names(catalogs.list(&who, tools)), None);
+        catalogs.note_page(&who, tools, Some("\"2\""), r#"{"tools":[{"name":"b"}]}"#);
+        assert_eq!(names(catalogs.list(&who, tools)), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(catalogs.note_page(&who, tools, None, first), Noted::Same);
+        assert_eq!(catalogs.note_page(&who, tools, None, r#"{"tools":[{"name":"c"}]}"#), Noted::Changed);
+        assert_eq!(names(catalogs.list(&who, tools)), Some(vec!["c".into()]));
+        assert!(catalogs.get(&Audience { project: Some("/p".into()), ..who }).is_none());
+    }
+
+    #[test]
+    fn modern_words_hold_for_their_time_only() {
+        let mut catalogs = Catalogs::default();
+        let who = Audience { dialect: Dialect::Modern, project: None };
+        let page = |ttl: &str| format!(r#"{{"tools":[],{ttl}"resultType":"complete"}}"#);
+        catalogs.note_page(&who, ListKind::Tools, None, &page(""));
+        assert_eq!(catalogs.list(&who, ListKind::Tools).map(|list| list.len()), None);
+        catalogs.note_page(&who, ListKind::Tools, None, &page(r#""ttlMs":0,"#));
+        assert_eq!(catalogs.list(&who, ListKind::Tools).map(|list| list.len()), None);
+        catalogs.note_page(&who, ListKind::Tools, None, &page(r#""ttlMs": 60000 ,"#));
+        let kept = catalogs.get(&who).and_then(|catalog| catalog.page(ListKind::Tools, None)).expect("fresh");
+        let left = items::ttl(&kept).expect("a time");
+        assert!(left <= 60_000 && left > 50_000, "{kept}");
+        assert!(
+            kept.starts_with(r#"{"tools":[],"ttlMs": "#) && kept.ends_with(r#" ,"resultType":"complete"}"#),
+            "{kept}"
+        );
+    }
+
+    #[test]
+    fn the_oldest_offer_makes_place() {
+        let mut catalogs = Catalogs::default();
+        for number in 0..MOST + 1 {
+            let who = Audience { project: Some(format!("/{number}").into()), ..legacy() };
+            catalogs.note_handshake(&who, "{}");
+        }
+        assert_eq!(catalogs.each.len(), MOST);
+        assert!(catalogs.get(&Audience { project: Some("/0".into()), ..legacy() }).is_none());
+    }
+}

@@ -1,0 +1,113 @@
+//! Catalogs across restarts: one file for each upstream, trusted only if it is ours and of the same configuration.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Catalogs;
+use crate::config::Server;
+use crate::upstream::ledger::replace;
+
+/// Counts changes of the file's form.
+const FORM: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct File<C> {
+    form: u32,
+    /// What the catalogs depend on; see [`fingerprint`].
+    of: String,
+    catalogs: C,
+}
+
+/// A hash of what a server's offer depends on: its configuration, its program as it is now, and trunkline itself.
+pub fn fingerprint(server: &Server) -> String {
+    let mut hasher = DefaultHasher::new();
+    env!("CARGO_PKG_VERSION").hash(&mut hasher);
+    for template in server.templates() {
+        template.text().hash(&mut hasher);
+    }
+    server.env.keys().for_each(|name| name.hash(&mut hasher));
+    server.env_vars.hash(&mut hasher);
+    format!("{:?} {:?}", server.era, server.share).hash(&mut hasher);
+    if let Some(found) = server.command.expand(None).ok().as_deref().and_then(program) {
+        found.len().hash(&mut hasher);
+        found.modified().ok().hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
+}
+
+/// The program that a command names, looked up as the system would.
+fn program(command: &str) -> Option<fs::Metadata> {
+    if Path::new(command).components().count() > 1 {
+        return fs::metadata(command).ok();
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).find_map(|folder| fs::metadata(folder.join(command)).ok())
+}
+
+/// What an earlier daemon left for this fingerprint; nothing if there is none. A file that is not to be trusted is set
+/// aside, under the same name with `.rejected`.
+pub fn load(path: &Path, of: &str) -> Catalogs {
+    match read(path) {
+        Ok(File { form: FORM, of: found, catalogs }) if found == of => catalogs,
+        Ok(_) => Catalogs::default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Catalogs::default(),
+        Err(error) => {
+            let aside = path.with_extension("rejected");
+            let moved = fs::rename(path, &aside);
+            tracing::warn!(%error, path = %path.display(), moved = moved.is_ok(), "catalog set aside: it is not one that trunkline wrote");
+            Catalogs::default()
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<File<Catalogs>> {
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::other("not a plain file"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+            return Err(io::Error::other("it belongs to another user, or others may write to it"));
+        }
+    }
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+pub fn save(path: &Path, of: &str, catalogs: &Catalogs) -> io::Result<()> {
+    let file = File { form: FORM, of: of.to_owned(), catalogs };
+    replace(path, &serde_json::to_vec(&file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ours_is_set_aside() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("catalogs/x.json");
+        let catalogs = Catalogs { interactive: Some("elicitation/create".into()), ..Catalogs::default() };
+        save(&path, "1", &catalogs).expect("saved");
+        assert_eq!(load(&path, "1").interactive, catalogs.interactive);
+        assert_eq!(load(&path, "2").interactive, None);
+        assert!(path.exists(), "another configuration's is written over, not set aside");
+        for bytes in [&b"{\"form\":1"[..], b"\xff", b"[]"] {
+            fs::write(&path, bytes).expect("written");
+            assert_eq!(load(&path, "1").interactive, None);
+            assert!(!path.exists() && path.with_extension("rejected").exists());
+        }
+        save(&path, "1", &catalogs).expect("saved");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("changed");
+            assert_eq!(load(&path, "1").interactive, None);
+        }
+    }
+}
