@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 pub(super) use attach::Attach;
+use attach::AttachError;
 use lines::{Lines, each};
 use memory::{Heard, Memory};
 
@@ -66,7 +67,7 @@ enum End {
 
 pub(super) fn run(places: &Places, attach: Attach) -> Done {
     let (mut from_daemon, mut to_daemon) = start::connect(places)?;
-    attach.send(&mut from_daemon, &mut to_daemon)?;
+    attach.send(&mut from_daemon, &mut to_daemon).map_err(anyhow::Error::from)?;
     let (stdin, stdout) = raw_stdio()?;
     let link = Link::Up(Arc::new(Mutex::new(to_daemon)));
     let shim = Arc::new(Shim {
@@ -207,9 +208,15 @@ impl Shim {
         let crashed = places.socket.exists();
         let connected = if crashed || wanted { Some(start::connect(places)?) } else { start::try_connect(places)? };
         let Some((mut from_daemon, mut to_daemon)) = connected else { return Ok(None) };
-        attach.send(&mut from_daemon, &mut to_daemon)?;
+        match attach.send(&mut from_daemon, &mut to_daemon) {
+            Ok(()) => {}
+            // It was about to end.
+            Err(AttachError::Gone(_)) => return Ok(None),
+            Err(error @ AttachError::Refused(_)) => return Err(error.into()),
+        }
         let replay: String = self.state.lock().memory.replay().iter().map(|frame| format!("{frame}\n")).collect();
-        to_daemon.write_all(replay.as_bytes())?;
+        // What cannot be written is told by the reading side, once this is the connection.
+        drop(to_daemon.write_all(replay.as_bytes()));
         loop {
             let mut state = self.state.lock();
             let State { memory, link, agent_left } = &mut *state;
@@ -227,7 +234,7 @@ impl Shim {
             memory.said(&line);
             drop(state);
             line.push(b'\n');
-            to_daemon.write_all(&line)?;
+            drop(to_daemon.write_all(&line));
         }
     }
 

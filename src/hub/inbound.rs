@@ -60,14 +60,12 @@ impl Line {
 
     /// A call is over: whoever waits for a free instance, or for this one to be done, may go on.
     fn answered(self: &Arc<Self>, caller: Option<&Session>) {
-        if self.lane.is_narrow() {
-            if let Some(session) = caller
-                && !self.table.lock().members.contains_key(&session.id)
-            {
-                session.remove_line(self);
-            }
-            self.lane.free();
+        if let Some(session) = caller
+            && !self.table.lock().members.contains_key(&session.id)
+        {
+            session.remove_line(self);
         }
+        self.lane.free();
         if self.is_draining()
             && let Some(upstream) = self.upstream.upgrade()
         {

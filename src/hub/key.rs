@@ -33,20 +33,24 @@ pub enum Want {
 impl Upstream {
     /// What an agent needs.
     pub async fn key(&self, session: &Session, dialect: Dialect) -> Key {
-        let project = match self.settings().share {
-            Share::All => None,
-            Share::Project | Share::Session => session.project().await,
-        };
+        let project = if self.depends_on_project() { session.project().await } else { None };
         self.key_in(session, dialect, project)
     }
 
     /// What an agent needs, as far as it is known at once.
     pub(super) fn key_now(&self, session: &Session, dialect: Dialect) -> Key {
-        let project = match self.settings().share {
-            Share::All => None,
-            Share::Project | Share::Session => session.project_now(),
-        };
+        let project = if self.depends_on_project() { session.project_now() } else { None };
         self.key_in(session, dialect, project)
+    }
+
+    /// Whether agents of different projects need different processes.
+    pub(super) fn depends_on_project(&self) -> bool {
+        let settings = self.settings();
+        match settings.share {
+            Share::All => false,
+            Share::Project => true,
+            Share::Session => settings.templates().any(|template| template.names_project()),
+        }
     }
 
     fn key_in(&self, session: &Session, dialect: Dialect, project: Option<PathBuf>) -> Key {
@@ -60,7 +64,7 @@ impl Upstream {
         let share = self.settings().share;
         Key {
             want: Want::Any,
-            project: project.filter(|_| share != Share::All),
+            project: project.filter(|_| self.depends_on_project()),
             owner: (share == Share::Session).then_some(SessionId::DAEMON),
             client_info: None,
         }

@@ -12,20 +12,22 @@ impl Line {
     pub fn join(self: &Arc<Self>, session: &Arc<Session>) {
         session.add_line(self);
         let mut table = self.table.lock();
-        table.members.entry(session.id).or_default().session = Some(session.clone());
+        let member = table.members.entry(session.id).or_default();
+        member.session = Some(session.clone());
+        member.visiting = false;
     }
 
     /// Lets a session in for one call.
     pub(super) fn visit(self: &Arc<Self>, session: &Arc<Session>) {
         let mut table = self.table.lock();
         table.members.entry(session.id).or_insert_with(|| {
-            session.add_line(self);
+            session.visit(self);
             Member::visitor(session.clone())
         });
     }
 
     /// Takes over from an instance that ended or is to end: its agents, their log levels and subscriptions.
-    pub(super) fn succeed(self: &Arc<Self>, previous: &Self, is_attached: impl Fn(SessionId) -> bool) {
+    pub(super) fn succeed(self: &Arc<Self>, previous: &Arc<Self>, is_attached: impl Fn(SessionId) -> bool) {
         let mut old = previous.table.lock();
         let mut taken_over = Vec::new();
         for (id, member) in &mut old.members {
@@ -35,13 +37,10 @@ impl Line {
                 member.visiting = true;
             }
         }
-        old.dismiss_visitors();
         drop(old);
         let mut subscribed: Vec<String> = Vec::new();
         for (session, uris, level) in taken_over {
-            if previous.is_closed() {
-                session.remove_line(previous);
-            }
+            previous.show_out(&session);
             self.join(&session);
             for (uri, agent_uri) in uris {
                 self.subscribe(session.id, &uri, &agent_uri);
@@ -57,6 +56,33 @@ impl Line {
             let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri));
             self.send_own("resources/subscribe", &params, Owner::Nobody);
         }
+    }
+
+    /// Gives a session no more calls; those in flight are still answered.
+    pub(super) fn part(self: &Arc<Self>, session: &Session) {
+        let mut table = self.table.lock();
+        let Some(member) = table.members.get_mut(&session.id) else { return };
+        member.visiting = true;
+        let uris = std::mem::take(&mut member.uris);
+        let orphaned: Vec<_> =
+            uris.into_iter().map(|(uri, _)| uri).filter(|uri| !table.subscribed_by_other(session.id, uri)).collect();
+        drop(table);
+        orphaned.iter().for_each(|uri| self.end_subscription(uri));
+        self.show_out(session);
+    }
+
+    /// Lets a visitor go, now or with its last call.
+    fn show_out(self: &Arc<Self>, session: &Session) {
+        let mut table = self.table.lock();
+        table.dismiss_visitors();
+        let stays = table.members.contains_key(&session.id);
+        drop(table);
+        if stays && !self.is_closed() { session.visit(self) } else { session.remove_line(self) }
+    }
+
+    fn end_subscription(&self, uri: &str) {
+        let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(uri));
+        self.send_own("resources/unsubscribe", &params, Owner::Nobody);
     }
 
     /// The agents that use it.
@@ -107,12 +133,6 @@ impl Line {
                 return;
             }
         }
-        for (uri, _) in orphaned {
-            self.send_own(
-                "resources/unsubscribe",
-                &format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri)),
-                Owner::Nobody,
-            );
-        }
+        orphaned.iter().for_each(|(uri, _)| self.end_subscription(uri));
     }
 }

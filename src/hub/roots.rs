@@ -10,7 +10,6 @@ use tokio::sync::oneshot;
 
 use super::Hub;
 use super::session::{Question, Session};
-use crate::config::Share;
 use crate::envelope::Envelope;
 
 /// How long an agent may take to name its roots.
@@ -20,10 +19,11 @@ impl Hub {
     /// Asks an agent for its roots, if it has any and a server depends on them. Requests that need the answer wait for it.
     pub(super) fn ask_roots(self: &Arc<Self>, session: &Arc<Session>) {
         let has_roots = session.class().is_some_and(|class| class.has("roots"));
-        let depends = |share| matches!(share, Share::Project | Share::Session);
-        if !has_roots || !self.visible(session).iter().any(|upstream| depends(upstream.settings().share)) {
+        if !has_roots || !self.visible(session).iter().any(|upstream| upstream.depends_on_project()) {
             return;
         }
+        // The handshake, and what came since, went to where the agent was before.
+        self.leave_project(session);
         let before = session.project_now();
         session.set_project(None);
         let (sender, answer) = oneshot::channel();
@@ -35,23 +35,20 @@ impl Hub {
             let root = answer.and_then(|frame| first_root(&frame));
             let project = root.or_else(|| session.agent().cwd.map(PathBuf::from));
             if project != before {
-                hub.leave_project(&session);
+                for upstream in hub.visible(&session).iter().filter(|upstream| upstream.depends_on_project()) {
+                    upstream.drain_owned(session.id);
+                }
             }
             session.set_project(Some(project));
         });
     }
 
-    /// Takes a session off the processes of the project that it worked in.
+    /// Takes a session off the processes that depend on its project; what is in flight goes on.
     fn leave_project(&self, session: &Session) {
         for line in session.lines() {
-            let of_project = line.upstream.upgrade().is_some_and(|upstream| upstream.settings().share != Share::All);
-            if of_project {
-                line.leave(session);
-                session.remove_line(&line);
+            if line.upstream.upgrade().is_some_and(|upstream| upstream.depends_on_project()) {
+                line.part(session);
             }
-        }
-        for upstream in self.upstreams().iter() {
-            upstream.drain_owned(session.id);
         }
     }
 }

@@ -69,6 +69,8 @@ struct State {
     class: Option<Class>,
     spoke_modern: bool,
     lines: Vec<Arc<Line>>,
+    /// Lines that carry a call of this session's, and will get no other.
+    visits: Vec<Arc<Line>>,
     /// Its `clientInfo`, raw.
     client_info: Option<Arc<str>>,
     questions: HashMap<u64, Question>,
@@ -212,7 +214,8 @@ impl Session {
         let mut state = self.state.lock();
         state.class = Some(class);
         state.spoke_modern = false;
-        std::mem::take(&mut state.lines)
+        let visits = std::mem::take(&mut state.visits);
+        std::mem::take(&mut state.lines).into_iter().chain(visits).collect()
     }
 
     /// How a request of this agent must be served; `None` before any handshake.
@@ -247,11 +250,20 @@ impl Session {
     }
 
     pub fn remove_line(&self, line: &Line) {
-        self.state.lock().lines.retain(|known| !std::ptr::eq(&**known, line));
+        let mut state = self.state.lock();
+        state.lines.retain(|known| !std::ptr::eq(&**known, line));
+        state.visits.retain(|known| !std::ptr::eq(&**known, line));
     }
 
     pub fn lines(&self) -> Vec<Arc<Line>> {
-        self.state.lock().lines.clone()
+        let state = self.state.lock();
+        state.lines.iter().chain(&state.visits).cloned().collect()
+    }
+
+    /// Notes a line that serves one call only, or only what is in flight.
+    pub fn visit(&self, line: &Arc<Line>) {
+        self.remove_line(line);
+        self.state.lock().visits.push(line.clone());
     }
 
     pub fn add_line(&self, line: &Arc<Line>) {

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on says so and fails")]
 
 mod calls;
+mod catalogs;
 mod clients;
 mod control;
 mod eras;
@@ -10,8 +11,12 @@ mod frames;
 mod isolation;
 mod published;
 mod questions;
+mod reload;
+mod sharing;
 mod shim;
 mod socket;
+mod supervision;
 mod support;
+mod survival;
 mod tidy;
 mod views;

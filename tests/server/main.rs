@@ -204,6 +204,10 @@ impl Server {
                 self.kept = text("to");
                 text_result(id, "set")
             }
+            "sleep" => {
+                std::thread::sleep(std::time::Duration::from_millis(arguments["ms"].as_u64().unwrap_or(0)));
+                text_result(id, "slept")
+            }
             "get" => text_result(id, &self.kept),
             // The request as it came, as a result.
             "echo" => text_result(id, frame),

@@ -1,8 +1,7 @@
 //! The first words on a connection: what this shim wants of the daemon.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
-use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::envelope::{Envelope, quoted};
@@ -12,6 +11,15 @@ const MAX_REPLY: usize = 64 * 1024;
 
 /// What to attach to, and as whom; said again to every daemon.
 pub(crate) struct Attach(String);
+
+/// Why the daemon did not take the connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttachError {
+    #[error("the daemon does not answer: {0}")]
+    Gone(#[from] io::Error),
+    #[error("{0}")]
+    Refused(String),
+}
 
 impl Attach {
     pub(crate) fn new(server: Option<String>, profile: Option<String>, client: Option<String>) -> Self {
@@ -25,27 +33,26 @@ impl Attach {
     }
 
     /// Attaches.
-    pub(super) fn send(&self, from_daemon: &mut impl Read, to_daemon: &mut impl Write) -> anyhow::Result<()> {
+    pub(super) fn send(&self, from_daemon: &mut impl Read, to_daemon: &mut impl Write) -> Result<(), AttachError> {
         #[derive(Deserialize)]
         struct Refusal {
             message: String,
         }
-        to_daemon.write_all(format!("{}\n", self.0).as_bytes()).context("the daemon does not take the connection")?;
+        to_daemon.write_all(format!("{}\n", self.0).as_bytes())?;
         let mut reply = Vec::new();
         let mut byte = [0];
         // Byte by byte: what follows the line is not ours.
-        while !reply.ends_with(b"\n") {
-            let length = from_daemon.read(&mut byte).context("the daemon does not answer")?;
-            if length == 0 || reply.len() > MAX_REPLY {
-                bail!("the daemon closed the connection: is it of another version?");
-            }
+        while !reply.ends_with(b"\n") && reply.len() < MAX_REPLY {
+            from_daemon.read_exact(&mut byte)?;
             reply.push(byte[0]);
         }
-        let reply = Envelope::parse(&reply).context("the daemon's answer cannot be read")?;
+        let refused =
+            |error: &dyn std::fmt::Display| AttachError::Refused(format!("its answer cannot be read: {error}"));
+        let reply = Envelope::parse(&reply).map_err(|error| refused(&error))?;
         match reply.error.map(serde_json::from_str) {
             None => Ok(()),
-            Some(Ok(Refusal { message })) => bail!("{message}"),
-            Some(Err(error)) => Err(error).context("the daemon's refusal cannot be read"),
+            Some(Ok(Refusal { message })) => Err(AttachError::Refused(message)),
+            Some(Err(error)) => Err(refused(&error)),
         }
     }
 }

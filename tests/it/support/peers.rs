@@ -28,6 +28,20 @@ pub(crate) fn server(name: &str, arguments: &[&str]) -> Vec<String> {
     words
 }
 
+/// The command line of a published server as people start it, through npx.
+pub(crate) fn npx(name: &str) -> Vec<String> {
+    let program = installed(folder().join(format!("node_modules/.bin/mcp-{name}")));
+    [
+        "npx",
+        "--offline",
+        "--prefix",
+        &folder().display().to_string(),
+        &program.file_name().expect("a name").to_string_lossy(),
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 /// A published server as a table of the configuration.
 pub(crate) fn entry(name: &str, words: &[String], more: &str) -> String {
     format!("[servers.{name}]\ncommand = {:?}\nargs = {:?}\n{more}\n", words[0], &words[1..])
