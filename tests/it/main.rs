@@ -12,6 +12,7 @@ mod isolation;
 mod published;
 mod questions;
 mod reload;
+mod service;
 mod sharing;
 mod shim;
 mod socket;

@@ -1,0 +1,174 @@
+//! The daemon under a service manager: a real `systemd --user`, `systemd-socket-activate`, and what launchd would read.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::{Agent, eventually, own_server, peers, text_of, trunkline};
+
+fn repository(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+/// The words of a program, which must succeed and say nothing on standard error.
+fn said(program: &str, words: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(words)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; run `tests/run`, which installs what the tests need"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{program} {words:?}: {} {errors}", output.status);
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn systemctl(words: &[&str]) -> String {
+    said("systemctl", &[&["--user"], words].concat())
+}
+
+fn main_pid() -> i32 {
+    systemctl(&["show", "--value", "--property=MainPID", "trunkline.service"]).parse().expect("a pid")
+}
+
+fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).expect("a pid"), signal).expect("sent");
+}
+
+fn shim() -> Agent {
+    let mut agent = Agent::process(Command::new(env!("CARGO_BIN_EXE_trunkline")).args(["connect", "t"]));
+    agent.greet("{}");
+    agent
+}
+
+/// Calls until the answer is a result: a call that was in flight when the daemon ended is an error.
+fn echo(agent: &mut Agent) {
+    eventually("a call is answered", || agent.call("\"echo\"", "echo", "{}").contains("content"));
+}
+
+#[test]
+fn in_a_real_user_manager() {
+    let test = std::env::current_exe().expect("the test program");
+    let output = Command::new(repository("tests/user-manager"))
+        .arg(test)
+        .args(["--ignored", "--exact", "--nocapture", "service::inside_the_user_manager"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("started");
+    let words = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success() && words[0].contains("1 passed"), "{}\n{}", words[0], words[1]);
+}
+
+#[test]
+#[ignore = "run by `in_a_real_user_manager`, inside of it"]
+fn inside_the_user_manager() {
+    let home = PathBuf::from(std::env::var_os("HOME").expect("set"));
+    let units = home.join(".config/systemd/user");
+    // As the README says.
+    fs::create_dir_all(home.join(".cargo/bin")).expect("created");
+    symlink(env!("CARGO_BIN_EXE_trunkline"), home.join(".cargo/bin/trunkline")).expect("linked");
+    for unit in ["trunkline.service", "trunkline.socket"] {
+        fs::copy(repository("systemd").join(unit), units.join(unit)).expect("copied");
+    }
+    let service = units.join("trunkline.service");
+    said(
+        "systemd-analyze",
+        &["verify", "--user", "--man=no", "--recursive-errors=yes", &service.display().to_string()],
+    );
+    fs::create_dir_all(home.join(".config/trunkline")).expect("created");
+    fs::write(home.join(".config/trunkline/config.toml"), own_server("t", &[])).expect("written");
+    fs::write(home.join(".profile"), "echo hello\nexport PATH=$HOME/my/bin:$PATH\n").expect("written");
+    systemctl(&["daemon-reload"]);
+    systemctl(&["start", "trunkline.socket"]);
+    assert_eq!(main_pid(), 0, "nobody has asked for it");
+
+    // The first connection starts it.
+    let mut agent = shim();
+    echo(&mut agent);
+    let first = main_pid();
+    assert_ne!(first, 0);
+    let state: Value = serde_json::from_str(&text_of(&agent.call("1", "state", "{}"))).expect("JSON");
+    let environment = state["environment"].as_object().expect("variables");
+    let path = environment["PATH"].as_str().expect("text");
+    assert!(path.starts_with(&format!("{}/my/bin:", home.display())), "the login shell's: {path}");
+    let managers =
+        |name: &&String| name.starts_with("LISTEN_") || name.starts_with("WATCHDOG_") || *name == "NOTIFY_SOCKET";
+    assert!(!environment.keys().any(|name| managers(&name)), "{environment:?}");
+
+    // A killed daemon is started again, and a reload is one.
+    signal(first, Signal::KILL);
+    echo(&mut agent);
+    let second = main_pid();
+    assert_ne!(second, first);
+    systemctl(&["reload", "trunkline.service"]);
+    assert_eq!(main_pid(), second);
+
+    // A restart loses nobody.
+    systemctl(&["reset-failed"]);
+    let mut agents: Vec<Agent> = (0..20).map(|_| shim()).collect();
+    systemctl(&["restart", "trunkline.service"]);
+    agents.iter_mut().for_each(echo);
+    let third = main_pid();
+    assert_ne!(third, second);
+
+    // A daemon that hangs is noticed.
+    systemctl(&["reset-failed"]);
+    fs::create_dir_all(units.join("trunkline.service.d")).expect("created");
+    fs::write(units.join("trunkline.service.d/short.conf"), "[Service]\nWatchdogSec=1\n").expect("written");
+    systemctl(&["daemon-reload"]);
+    systemctl(&["restart", "trunkline.service"]);
+    echo(&mut agent);
+    let hung = main_pid();
+    signal(hung, Signal::STOP);
+    eventually("another one takes over", || ![0, hung].contains(&main_pid()));
+    echo(&mut agent);
+    assert!(said("journalctl", &["--no-pager"]).contains("Watchdog timeout"));
+
+    // What was stopped on purpose ends in order, with its servers.
+    drop((agent, agents));
+    systemctl(&["stop", "trunkline.socket", "trunkline.service"]);
+    assert_eq!(systemctl(&["show", "--value", "--property=Result", "trunkline.service"]), "success");
+}
+
+#[test]
+fn a_socket_that_somebody_else_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    fs::DirBuilder::new().mode(0o700).create(&run).expect("created");
+    fs::write(folder.path().join("config.toml"), own_server("t", &[])).expect("written");
+    let socket = run.join("trunkline.sock");
+    let place = |name: &str, file: &str| format!("{name}={}", folder.path().join(file).display());
+    let mut activated = Command::new("systemd-socket-activate")
+        .arg(format!("--listen={}", socket.display()))
+        .args(["-E", &place("TRUNKLINE_CONFIG", "config.toml"), "-E", &place("TRUNKLINE_STATE_DIR", "state")])
+        .args([env!("CARGO_BIN_EXE_trunkline"), "run"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("systemd-socket-activate, which `tests/run` installs");
+    eventually("it listens", || socket.exists());
+    let mut agent = Agent::socket(&socket);
+    let attached = agent.ask(r#"{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{"server":"t"}}"#);
+    assert!(attached.contains("session"), "{attached}");
+    agent.greet("{}");
+    agent.call("1", "echo", "{}");
+    assert!(trunkline(folder.path(), &["shutdown"]).status.success());
+    assert!(activated.wait().expect("waited").success());
+    assert!(socket.exists(), "it belongs to who made it");
+}
+
+#[test]
+fn what_launchd_reads() {
+    let script = "import json, plistlib, sys; print(json.dumps(plistlib.load(open(sys.argv[1], 'rb'))))";
+    let plist = repository("launchd/org.trunkline.daemon.plist");
+    let parsed = said(&peers::python().display().to_string(), &["-c", script, &plist.display().to_string()]);
+    let plist: Value = serde_json::from_str(&parsed).expect("JSON");
+    let socket = &plist["Sockets"]["trunkline"];
+    assert_eq!(socket["SockPathMode"], 0o600);
+    assert!(socket["SockPathName"].as_str().is_some_and(|path| path.ends_with("/trunkline.sock")));
+    assert_eq!(plist["KeepAlive"], serde_json::json!({ "SuccessfulExit": false }));
+    assert!(plist["ThrottleInterval"].is_u64() && plist["SoftResourceLimits"]["NumberOfFiles"].is_u64());
+    assert_eq!(plist["ProcessType"], "Interactive");
+    assert_eq!(plist["ProgramArguments"][1], "run");
+}
