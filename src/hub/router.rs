@@ -210,9 +210,11 @@ impl Hub {
         edits: Vec<Edit<'_>>,
         then: Then,
     ) {
-        let line = match is_call(envelope) && line.is_taken() {
-            true => self.spill(session, &line).await,
-            false => Ok(line),
+        let line = match line.dialect() {
+            // It was not sent, so that another one may have it.
+            Some(dialect) if line.is_closed() => self.line(session, line.name.as_str(), dialect).await,
+            Some(_) if is_call(envelope) && line.is_taken() => self.spill(session, &line).await,
+            Some(_) | None => Ok(line),
         };
         match line {
             Ok(line) => line.request_patiently(session, envelope, edits, then).await,

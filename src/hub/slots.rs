@@ -61,8 +61,19 @@ impl Slot {
 impl Upstream {
     /// An instance of the wanted kind: the one that is up, the one that is starting, or a new one.
     pub async fn line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
-        let phase = self.want(key)?;
-        self.wait(phase).await
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            let line = self.wait(self.want(key)?).await?;
+            if !line.is_closed() {
+                return Ok(line);
+            }
+            // It has just ended, and why is about to be known.
+            if tokio::time::timeout(HOLD, ended).await.is_err() {
+                return Err(Failure::Unavailable { server: self.name.clone(), reason: line.closed_reason() });
+            }
+        }
     }
 
     pub(super) async fn wait(&self, mut phase: watch::Receiver<Phase>) -> Result<Arc<Line>, Failure> {

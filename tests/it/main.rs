@@ -4,6 +4,7 @@
 
 mod calls;
 mod catalogs;
+mod chaos;
 mod clients;
 mod control;
 mod eras;
