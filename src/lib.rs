@@ -41,6 +41,7 @@
 //! 0  lists       the kinds of lists that servers offer
 //! 0  paths       where things are
 //! 0  retry       pauses between tries
+//! 0  ticks       time kept outside of the runtime
 //! 0  era         eras, classes, dialects
 //! 0  names       server names, `server__name`, qualified URIs
 //! 0  envelope    one parse of a message as borrowed slices; rewriting by splice
@@ -71,5 +72,6 @@ pub mod lists;
 pub mod names;
 pub mod paths;
 pub mod retry;
+pub mod ticks;
 pub mod upstream;
 pub mod wire;

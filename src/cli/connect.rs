@@ -31,6 +31,8 @@ use crate::paths::Places;
 const HOLD: Duration = Duration::from_secs(60);
 /// How much is held, in bytes.
 const HOLD_SIZE: usize = 8 << 20;
+/// A line of the agent's that is longer than this is passed on while it is looked at.
+const LARGE: usize = 64 << 10;
 /// Pauses between tries to reach a daemon: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
@@ -113,15 +115,27 @@ impl Shim {
 
     fn send(&self, block: &[u8]) {
         let mut state = self.state.lock();
-        let State { memory, link, .. } = &mut *state;
-        match link {
+        match &mut state.link {
             Link::Up(stream) => {
                 let stream = stream.clone();
-                // Noted before it is sent: the answer may be faster.
-                each(block).for_each(|line| memory.said(line));
+                // Noted before the last line end is sent: no answer is faster than that. The rest may be on its way by then.
+                let one = memchr::memchr(b'\n', block) == Some(block.len() - 1);
+                let ready = if one && block.len() > LARGE { block.len() - 1 } else { 0 };
+                if ready > 0 {
+                    drop(state);
+                    drop(stream.lock().write_all(&block[..ready]));
+                    state = self.state.lock();
+                }
+                let same = matches!(&state.link, Link::Up(now) if Arc::ptr_eq(now, &stream));
+                if !same {
+                    // That daemon never saw the end of it.
+                    drop(state);
+                    return self.send(block);
+                }
+                each(block).for_each(|line| state.memory.said(line));
                 drop(state);
                 // If the daemon is gone, the other thread sees it too, and tells the agent.
-                drop(stream.lock().write_all(block));
+                drop(stream.lock().write_all(&block[ready..]));
             }
             Link::Down(held) => {
                 let mut refused = Vec::new();
@@ -145,21 +159,23 @@ impl Shim {
     fn read_daemon(&self, from_daemon: Reader) -> Result<(), End> {
         let mut lines = Lines::new(from_daemon);
         while let Ok(Some(block)) = lines.next() {
-            if self.state.lock().memory.expects() {
+            let mut state = self.state.lock();
+            if state.memory.expects() {
+                drop(state);
                 for line in each(block) {
-                    match self.state.lock().memory.heard(line) {
+                    let heard = self.state.lock().memory.heard(line);
+                    match heard {
                         Heard::Pass => self.write(&[line, b"\n"].concat())?,
                         Heard::Own(Some(told)) => self.tell(&[told])?,
                         Heard::Own(None) => {}
                     }
                 }
             } else {
-                // The agent need not wait for the bookkeeping.
-                self.write(block)?;
-                let mut state = self.state.lock();
                 for line in each(block) {
                     state.memory.heard(line);
                 }
+                drop(state);
+                self.write(block)?;
             }
         }
         let mut state = self.state.lock();

@@ -43,9 +43,13 @@ pub(super) fn stopping() {
 pub(super) async fn watchdog(stop: CancellationToken) {
     #[cfg(target_os = "linux")]
     if let Some(limit) = sd_notify::watchdog_enabled() {
-        let mut turns = tokio::time::interval(limit / 3);
-        while stop.run_until_cancelled(turns.tick()).await.is_some() {
-            manager::tell(&[sd_notify::NotifyState::Watchdog]);
+        match crate::ticks::Ticks::new("watchdog") {
+            Ok(mut ticks) => {
+                while stop.run_until_cancelled(ticks.after(limit / 3)).await.is_some() {
+                    manager::tell(&[sd_notify::NotifyState::Watchdog]);
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot keep the watchdog quiet: it will end this daemon"),
         }
     }
     #[cfg(not(target_os = "linux"))]

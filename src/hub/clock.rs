@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Hub;
 use super::registry::Upstream;
 use crate::config::{Share, Start};
+use crate::ticks::Ticks;
 
 /// The shortest and the longest time between two looks.
 const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -15,10 +16,14 @@ const PRECISION: u32 = 10;
 impl Hub {
     /// Looks at all instances from time to time, until the daemon ends.
     pub(super) async fn keep_time(self: Arc<Self>) {
+        let mut ticks = match Ticks::new("clock") {
+            Ok(ticks) => ticks,
+            Err(error) => return tracing::error!(%error, "no clock: nothing stops when it is idle or late"),
+        };
         let mut last = Instant::now();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(self.pause()) => {}
+                () = ticks.after(self.pause()) => {}
                 () = self.around.stop.cancelled() => return,
             }
             let elapsed = last.elapsed();

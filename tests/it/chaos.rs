@@ -26,7 +26,7 @@ struct Tally {
 
 fn config(folder: &Path, round: usize) -> String {
     let journal = format!("--journal={}", folder.join("journal").display());
-    let extra = if round % 2 == 0 { String::new() } else { own_server("extra", &[]) };
+    let extra = if round.is_multiple_of(2) { String::new() } else { own_server("extra", &[]) };
     let server = |name: &&str| {
         // One of them changes from round to round.
         let changing = format!("--round={}", if *name == "s3" { round } else { 0 });
@@ -69,6 +69,50 @@ fn files_of(pid: u64) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// Every second ends something, or rewrites the configuration.
+fn rage(daemon: &Daemon, lasts: Duration) {
+    let end = Instant::now() + lasts;
+    let mut round = 0;
+    while Instant::now() < end {
+        std::thread::sleep(Duration::from_secs(1));
+        round += 1;
+        match round % 3 {
+            0 => daemon.configure(&config(daemon.folder(), round)),
+            1 => {
+                let output = daemon.run(&["status", "--json"]);
+                let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+                let name = SERVERS[round / 3 % SERVERS.len()];
+                let servers = status["servers"].as_array().cloned().unwrap_or_default();
+                let pid =
+                    servers.iter().find(|server| server["name"] == name).map(|server| &server["instances"][0]["pid"]);
+                pid.and_then(serde_json::Value::as_u64).into_iter().for_each(kill);
+            }
+            _ => {
+                let holder = fs::read_to_string(daemon.folder().join("run/trunkline.lock")).unwrap_or_default();
+                holder.parse().into_iter().for_each(kill);
+            }
+        }
+    }
+}
+
+/// Nothing was carried out twice, and what was answered was carried out.
+fn check_calls(folder: &Path, tallies: &[Tally]) {
+    let journal = fs::read_to_string(folder.join("journal")).expect("a journal");
+    let mut carried_out: HashMap<&str, usize> = HashMap::new();
+    journal.lines().for_each(|key| *carried_out.entry(key).or_default() += 1);
+    let twice: Vec<_> = carried_out.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "carried out more than once: {twice:?}");
+    let done: usize = tallies.iter().map(|tally| tally.done.len()).sum();
+    let failed: usize = tallies.iter().map(|tally| tally.failed).sum();
+    assert!(tallies.iter().all(|tally| tally.done.iter().all(|key| carried_out.contains_key(key.as_str()))));
+    let mut reasons: HashMap<&str, usize> = HashMap::new();
+    for (reason, times) in tallies.iter().flat_map(|tally| &tally.reasons) {
+        *reasons.entry(reason).or_default() += times;
+    }
+    eprintln!("{done} calls done, {failed} failed: {reasons:#?}");
+    assert!(tallies.iter().all(|tally| !tally.done.is_empty()), "every agent got something done");
+}
+
 #[test]
 fn fifty_agents_go_on_whatever_is_killed() {
     let lasts = std::env::var("TRUNKLINE_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(15);
@@ -91,49 +135,12 @@ fn fifty_agents_go_on_whatever_is_killed() {
                 scope.spawn(move || work(agent, number, over))
             })
             .collect();
-        let end = Instant::now() + Duration::from_secs(lasts);
-        let mut round = 0;
-        while Instant::now() < end {
-            std::thread::sleep(Duration::from_secs(1));
-            round += 1;
-            match round % 3 {
-                0 => daemon.configure(&config(&folder, round)),
-                1 => {
-                    let output = daemon.run(&["status", "--json"]);
-                    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-                    let name = SERVERS[round / 3 % SERVERS.len()];
-                    let servers = status["servers"].as_array().cloned().unwrap_or_default();
-                    let pid = servers
-                        .iter()
-                        .find(|server| server["name"] == name)
-                        .map(|server| &server["instances"][0]["pid"]);
-                    pid.and_then(serde_json::Value::as_u64).into_iter().for_each(kill);
-                }
-                _ => {
-                    let holder = fs::read_to_string(folder.join("run/trunkline.lock")).unwrap_or_default();
-                    holder.parse().into_iter().for_each(kill);
-                }
-            }
-        }
+        rage(&daemon, Duration::from_secs(lasts));
         over.store(true, Ordering::Relaxed);
         threads.into_iter().map(|thread| thread.join().expect("no agent failed")).collect()
     });
 
-    // Nothing was carried out twice, and what was answered was carried out.
-    let journal = fs::read_to_string(folder.join("journal")).expect("a journal");
-    let mut carried_out: HashMap<&str, usize> = HashMap::new();
-    journal.lines().for_each(|key| *carried_out.entry(key).or_default() += 1);
-    let twice: Vec<_> = carried_out.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "carried out more than once: {twice:?}");
-    let done: usize = tallies.iter().map(|tally| tally.done.len()).sum();
-    let failed: usize = tallies.iter().map(|tally| tally.failed).sum();
-    assert!(tallies.iter().all(|tally| tally.done.iter().all(|key| carried_out.contains_key(key.as_str()))));
-    let mut reasons: HashMap<&str, usize> = HashMap::new();
-    for (reason, times) in tallies.iter().flat_map(|tally| &tally.reasons) {
-        *reasons.entry(reason).or_default() += times;
-    }
-    eprintln!("{lasts} s: {done} calls done, {failed} failed: {reasons:#?}");
-    assert!(tallies.iter().all(|tally| !tally.done.is_empty()), "every agent got something done");
+    check_calls(&folder, &tallies);
 
     // Every agent's connection is the one that it began with, and nothing that it did not ask for is left in it.
     for agent in &mut agents {

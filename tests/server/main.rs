@@ -192,24 +192,6 @@ impl Server {
         let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
         let token = params["_meta"]["progressToken"].to_string();
         match params["name"].as_str().unwrap_or_default() {
-            // Carried out once for each time it is asked for, and the journal tells.
-            "mark" => {
-                if let Some(journal) = &self.journal {
-                    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(journal)?;
-                    // In one write: several processes keep one journal.
-                    file.write_all(format!("{}\n", text("key")).as_bytes())?;
-                }
-                text_result(id, &text("key"))
-            }
-            "set" => {
-                self.kept = text("to");
-                text_result(id, "set")
-            }
-            "sleep" => {
-                std::thread::sleep(std::time::Duration::from_millis(arguments["ms"].as_u64().unwrap_or(0)));
-                text_result(id, "slept")
-            }
-            "get" => text_result(id, &self.kept),
             // The request as it came, as a result.
             "echo" => text_result(id, frame),
             // The given frames, with the call's id and token put in.
@@ -266,6 +248,32 @@ impl Server {
                 let state = json!({ "pid": std::process::id(), "calls": self.calls, "cwd": std::env::current_dir()?, "environment": environment, "args": std::env::args().collect::<Vec<_>>() });
                 text_result(id, &state.to_string())
             }
+            tool => self.work(tool, id, arguments),
+        }
+    }
+
+    /// Tools that do something, rather than say something.
+    fn work(&mut self, tool: &str, id: &str, arguments: &Value) -> io::Result<()> {
+        let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
+        match tool {
+            // Carried out once for each time it is asked for, and the journal tells.
+            "mark" => {
+                if let Some(journal) = &self.journal {
+                    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(journal)?;
+                    // In one write: several processes keep one journal.
+                    file.write_all(format!("{}\n", text("key")).as_bytes())?;
+                }
+                text_result(id, &text("key"))
+            }
+            "set" => {
+                self.kept = text("to");
+                text_result(id, "set")
+            }
+            "sleep" => {
+                std::thread::sleep(std::time::Duration::from_millis(arguments["ms"].as_u64().unwrap_or(0)));
+                text_result(id, "slept")
+            }
+            "get" => text_result(id, &self.kept),
             _ => send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32602,"message":"no such tool"}}}}"#)),
         }
     }

@@ -1,7 +1,9 @@
 //! What a shim remembers of an agent's session, so that another daemon can take it over: pure, no I/O.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+use rustc_hash::FxHashMap;
 
 use crate::envelope::{Envelope, Kind, splice, text};
 use crate::hub::reply::{self, code};
@@ -16,7 +18,7 @@ pub(super) struct Memory {
     initialize: Option<Box<str>>,
     initialized: bool,
     /// The agent's requests that have no answer, by raw id.
-    in_flight: HashMap<Box<str>, Asked>,
+    in_flight: FxHashMap<Box<str>, Asked>,
     /// Requests to the agent that it has not answered, by raw id.
     questions: HashSet<Box<str>>,
     /// What holds until it is taken back: subscriptions by URI, and the log level under an empty one.
@@ -24,7 +26,7 @@ pub(super) struct Memory {
     /// The lists that the agent was given: how it asked, and a hash of the answer.
     lists: BTreeMap<ListKind, (Box<str>, u64)>,
     /// The shim's own requests, by raw id.
-    own: HashMap<Box<str>, Own>,
+    own: FxHashMap<Box<str>, Own>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,26 +82,29 @@ impl Memory {
     }
 
     fn classify(&mut self, envelope: &Envelope<'_>) -> Asked {
-        let frame: Box<str> = envelope.frame.into();
+        let frame = || Box::<str>::from(envelope.frame);
         match &*envelope.method {
             "initialize" => {
                 // Another handshake begins another session.
+                let frame = frame();
                 *self = Self { initialize: Some(frame.clone()), ..Self::default() };
                 Asked::Again(frame)
             }
-            "subscriptions/listen" => Asked::Again(frame),
-            "logging/setLevel" => Asked::Standing(String::new(), frame),
+            "subscriptions/listen" => Asked::Again(frame()),
+            "logging/setLevel" => Asked::Standing(String::new(), frame()),
             "resources/subscribe" | "resources/unsubscribe" => {
                 let uri = envelope.params.uri.and_then(text).unwrap_or_default().into_owned();
                 if envelope.method == "resources/subscribe" {
-                    return Asked::Standing(uri, frame);
+                    return Asked::Standing(uri, frame());
                 }
                 self.standing.remove(&uri);
                 Asked::Once
             }
             method => match ListKind::of_method(method) {
                 // A modern agent asks for news itself, and the pages of a list follow its first.
-                Some(kind) if envelope.params.cursor.is_none() && self.initialize.is_some() => Asked::List(kind, frame),
+                Some(kind) if envelope.params.cursor.is_none() && self.initialize.is_some() => {
+                    Asked::List(kind, frame())
+                }
                 Some(_) | None => Asked::Once,
             },
         }
