@@ -14,10 +14,13 @@
 //! |---|---|
 //! | upstream | one configured MCP server |
 //! | instance | one live connection to an upstream: a child process. Agents share it when they made the same promises |
+//! | slot | a place for one instance after another: who is served, what state it is in |
 //! | line | an instance as the hub sees it: its queue, what is in flight on it, and who uses it |
 //! | session | one attached agent |
 //! | hub | routes between sessions and lines; owns no I/O |
-//! | catalog | what an upstream offers: its lists, as raw JSON |
+//! | catalog | what an upstream offers: its handshake and its lists, as raw JSON, also while it does not run |
+//! | audience | for whom a catalog is: a dialect, and a project where that matters |
+//! | lane | the rule of one call at a time, for servers whose questions name no call |
 //! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes |
 //! | tap | sits between a wire and the upstream's `rmcp` client and takes the agents' traffic past it |
 //! | era | *legacy*: protocol revisions with `initialize` (2024-11-05 … 2025-11-25). *modern*: 2026-07-28, stateless |
@@ -46,7 +49,7 @@
 //! 0  names       server names, `server__name`, qualified URIs
 //! 0  envelope    one parse of a message as borrowed slices; rewriting by splice
 //!
-//! # Two walks
+//! # Walks
 //!
 //! **tools/call.** `downstream::connection` reads a frame -> `Hub::route` parses the envelope and finds the session's
 //! line -> `Line::request` notes the pending call (our id -> session, its id, its token) and appends the frame, spliced,
@@ -54,9 +57,19 @@
 //! lets it past -> `Line::inbound` takes the pending call and appends the reply, ids restored, to the session's outbox.
 //! Nothing on the way allocates a JSON value, spawns a task or waits for another agent.
 //!
-//! **First use.** The session has no line yet -> `Upstream::line` finds an instance of the agent's dialect, or starts one
-//! in a task of its own that all who want it wait for -> `Instance::start` spawns the child and lets `rmcp` shake hands
-//! through the tap -> the session joins the line.
+//! **First use.** The session has no line yet -> `Upstream::line` finds the slot for its key (dialect, project, owner) -> the
+//! pure `upstream::state` says what `Wanted` means there: nothing, a start, a pause, a refusal -> a task of its own starts
+//! it and all who want it wait -> `Instance::start` spawns the child and lets `rmcp` shake hands through the tap -> the
+//! session joins the line. A handshake or a list need not wait: `hub::recall` answers from the catalog.
+//!
+//! **A death.** The instance's owner task sees the process end -> `Line::inbound(Closed)` fails its calls, or repeats a list
+//! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Line::succeed` moves the agents over.
+//!
+//! **Reload.** `config::Watch`, SIGHUP or `daemon.reload` -> `daemon::reload` loads -> `Diff::new` decides -> `Hub::reload` starts
+//! what changed, swaps the list of upstreams in one step, drains the old, and tells each agent once.
+//!
+//! **The daemon is gone.** `cli::connect` tells the agent what was in flight -> finds or starts a daemon -> says again what its
+//! `Memory` kept of the session -> sends what the agent said meanwhile.
 
 pub mod cli;
 pub mod config;

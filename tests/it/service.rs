@@ -130,6 +130,14 @@ fn inside_the_user_manager() {
     drop((agent, agents));
     systemctl(&["stop", "trunkline.socket", "trunkline.service"]);
     assert_eq!(systemctl(&["show", "--value", "--property=Result", "trunkline.service"]), "success");
+
+    // As the README says, for every login.
+    let enabled = Command::new("systemctl").args(["--user", "enable", "--now", "trunkline.service"]).output();
+    assert!(enabled.expect("run").status.success());
+    assert_ne!(main_pid(), 0);
+    assert_eq!(systemctl(&["is-active", "trunkline.socket"]), "active");
+    assert_eq!(systemctl(&["is-enabled", "trunkline.socket"]), "enabled");
+    echo(&mut shim());
 }
 
 #[test]
