@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::control::{self, Api, ReloadRequest};
 use crate::downstream::{self, Connection, Ends, Opened};
 use crate::hub::{Around, Hub};
-use crate::ipc::{self, AcceptError, Listener};
+use crate::ipc::{self, AcceptError, Claim, Listener};
 use crate::paths::Places;
 use crate::retry::Backoff;
 use crate::upstream::Ledger;
@@ -35,7 +35,7 @@ const RELOADS: usize = 16;
 pub async fn run(places: &Places) -> anyhow::Result<()> {
     // Listens only once it can serve: a shim must not find a daemon that is about to fail.
     let config = reload::load(places)?;
-    let listener = listen(places)?;
+    let (claim, socket) = claim(places)?;
     let log = log::start();
     let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -43,6 +43,10 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     let (servers, max_frame) = (config.servers.len(), config.daemon.max_frame.0);
     let around = Around { tasks: tasks.clone(), stop: stop.clone(), ledger, path, state: places.state.clone() };
     let hub = Hub::new(config, around);
+    let listener = match socket {
+        Some(socket) => Listener::adopt(claim, socket)?,
+        None => Listener::bind(claim)?,
+    };
     let (reload, requests) = mpsc::channel(RELOADS);
     let api = Api {
         hub: hub.clone(),
@@ -82,13 +86,18 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The socket that the service manager made, or else one of our own.
-fn listen(places: &Places) -> anyhow::Result<Listener> {
-    #[cfg(unix)]
-    if let Some(socket) = ipc::activated().context("the socket that the service manager passed on is of no use")? {
-        return Ok(Listener::adopt(socket)?);
-    }
-    Ok(Listener::bind(&places.socket)?)
+/// The right to listen, and the socket to listen on if the service manager made one.
+#[cfg(unix)]
+fn claim(places: &Places) -> anyhow::Result<(Claim, Option<std::os::unix::net::UnixListener>)> {
+    let socket = ipc::activated().context("the socket that the service manager passed on is of no use")?;
+    let address = socket.as_ref().and_then(|socket| socket.local_addr().ok());
+    let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(&places.socket);
+    Ok((Claim::new(path)?, socket))
+}
+
+#[cfg(windows)]
+fn claim(places: &Places) -> anyhow::Result<(Claim, Option<std::convert::Infallible>)> {
+    Ok((Claim::new(&places.socket)?, None))
 }
 
 async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTracker, ends: &Ends) {

@@ -12,6 +12,7 @@ mod line;
 mod membership;
 mod merged;
 mod news;
+mod orders;
 mod recall;
 mod registry;
 mod reload;
@@ -190,6 +191,7 @@ impl Hub {
             line.leave(session);
             session.remove_line(&line);
         }
+        self.forget(session);
         for upstream in self.upstreams().iter() {
             upstream.drain_owned(session.id);
         }
@@ -201,14 +203,7 @@ impl Hub {
         if let Some(line) = session.line(server, dialect.era()) {
             return Ok(line);
         }
-        let upstream = self.upstream(server)?;
-        let key = upstream.key(session, dialect.clone()).await;
-        let line = upstream.line(&key).await?;
-        if !self.is_attached(session.id) {
-            // It left while it waited: a member that is not here would keep the process for ever.
-            upstream.drain_owned(session.id);
-            return Err(Failure::Unavailable { server: upstream.name.clone(), reason: "the agent left".into() });
-        }
+        let line = self.find_line(session, server, dialect).await?;
         line.join(session);
         if let Some(level) = session.level().as_deref().and_then(level::Level::parse)
             && line.handshake().is_some_and(|handshake| handshake.offers("logging"))
@@ -216,6 +211,30 @@ impl Hub {
             line.tell_level(session.id, level);
         }
         Ok(line)
+    }
+
+    /// An instance for a session, found or started, and not joined yet.
+    async fn find_line(&self, session: &Session, server: &str, dialect: &Dialect) -> Result<Arc<Line>, Failure> {
+        loop {
+            let upstream = self.upstream(server)?;
+            let key = upstream.key(session, dialect.clone()).await;
+            let found = upstream.line(&key).await;
+            if !self.is_attached(session.id) {
+                // It left while it waited: a member that is not here would keep the process for ever.
+                upstream.drain_owned(session.id);
+                return Err(upstream.unavailable("the agent left"));
+            }
+            match found {
+                // Its configuration changed meanwhile, and another one took over.
+                Err(_) if upstream.retired.load(Ordering::Relaxed) && self.upstream(server).is_ok() => {}
+                found => return found,
+            }
+        }
+    }
+
+    /// Leaves nothing of a session with servers that are not up: it has left, or is another now.
+    fn forget(&self, session: &Session) {
+        self.upstreams().iter().for_each(|upstream| upstream.forget(session.id));
     }
 
     /// Waits until no agent has a call in flight, but no longer than `patience`.

@@ -194,10 +194,12 @@ impl Shim {
         loop {
             let wanted = {
                 let state = self.state.lock();
-                if state.agent_left {
+                let wanted = matches!(&state.link, Link::Down(held) if !held.is_empty());
+                // What it said last is still answered.
+                if state.agent_left && !wanted {
                     return Err(End::AgentLeft);
                 }
-                matches!(&state.link, Link::Down(held) if !held.is_empty())
+                wanted
             };
             let reached = self.reach(places, attach, wanted);
             match reached {

@@ -149,6 +149,10 @@ impl Decode for Server {
         }
         fields.finish();
         let server = Self { command: command?, ..server };
+        if server.share != Share::All && server.start == Start::Eager {
+            let message = "`start = \"eager\"` needs `share = \"all\"`: before an agent is there, nobody knows for which project or session";
+            problems.add_at_line(server.command.line, message.to_owned());
+        }
         if server.share == Share::All {
             for template in server.templates().filter(|template| template.names_project()) {
                 let message = "`${project}` needs `share = \"project\"` or `\"session\"`: agents of several projects share one process with \"all\"";

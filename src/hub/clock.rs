@@ -53,7 +53,8 @@ impl Upstream {
             }
             let unused = line.table.lock().unused_for();
             // A process of one agent holds what that agent did: it lives as long as the agent.
-            let kept = settings.start == Start::Eager || settings.share == Share::Session || line.is_draining();
+            let owned = settings.share == Share::Session && !line.session_ids().is_empty();
+            let kept = settings.start == Start::Eager || owned || line.is_draining();
             if !kept && unused.zip(idle).is_some_and(|(unused, idle)| unused >= idle) {
                 tracing::info!(server = %self.name, "stopping a process that nobody uses");
                 self.drain_line(&line, Duration::ZERO);

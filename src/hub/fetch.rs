@@ -79,7 +79,8 @@ impl Line {
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let params = self.own_params(cursor.as_deref().map(|cursor| format!(r#""cursor":{cursor}"#)));
-            let answer = tokio::time::timeout(PAGE_WAIT, self.ask(kind.method(), &params)).await;
+            let mut asked = self.ask(kind.method(), &params);
+            let answer = tokio::time::timeout(PAGE_WAIT, &mut asked.answer).await;
             let frame = match answer {
                 Ok(Ok(answer)) => answer?,
                 Ok(Err(_)) => return Err("the server stopped".into()),
@@ -122,16 +123,36 @@ impl Line {
         }
     }
 
-    /// Asks for every list that the catalog has, so that it says again what the server says.
-    pub(super) async fn confirm(self: Arc<Self>, kinds: Vec<ListKind>) {
-        for kind in kinds {
-            if let Err(error) = self.list(kind).await {
-                tracing::debug!(server = %self.name, method = kind.method(), %error, "list not confirmed");
-                return;
+    /// Asks for every list that was known, and tells the agents if one is another now.
+    pub(super) async fn confirm(self: Arc<Self>, known: Vec<(ListKind, Option<List>)>) {
+        let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) else { return };
+        for (kind, before) in known {
+            if self.handshake().is_some_and(|handshake| !handshake.offers(kind.capability())) {
+                upstream.forget_list(audience, kind);
+            }
+            let now = match self.list(kind).await {
+                Ok(now) => now,
+                Err(error) => {
+                    tracing::debug!(server = %self.name, method = kind.method(), %error, "list not confirmed");
+                    return;
+                }
+            };
+            if before.is_some_and(|before| !same_items(&before, &now))
+                && let Some(hub) = upstream.hub.upgrade()
+            {
+                hub.announce_change(&upstream, audience, kind);
             }
         }
-        if let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) {
-            upstream.confirm(audience);
-        }
+        upstream.confirm(audience);
     }
+}
+
+/// Whether two lists offer the same, in whatever order.
+fn same_items(one: &List, other: &List) -> bool {
+    let sorted = |list: &List| {
+        let mut raw: Vec<_> = list.iter().map(|item| item.raw.clone()).collect();
+        raw.sort_unstable();
+        raw
+    };
+    sorted(one) == sorted(other)
 }

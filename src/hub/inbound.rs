@@ -102,11 +102,14 @@ impl Line {
         let mut table = self.table.lock();
         let session = match table.whose() {
             Whose::One(id) => table.session(id).cloned(),
-            Whose::Idle | Whose::Several => None,
+            // A process of one agent's asks nobody else, whenever it asks.
+            Whose::Idle | Whose::Several => self.owner().and_then(|owner| table.session(owner)).cloned(),
         };
+        let ambiguous = table.whose() == Whose::Several;
         let Some(session) = session else {
             drop(table);
-            if let Some(upstream) = self.upstream.upgrade() {
+            // What it asks while it has no call would not be clearer if it had one at a time.
+            if let Some(upstream) = self.upstream.upgrade().filter(|_| ambiguous) {
                 upstream.note_interactive(&envelope.method);
             }
             let message = "trunkline cannot tell which agent this request is for: it is passed on only while exactly one agent has calls in flight";
@@ -205,15 +208,10 @@ impl Line {
         for Pending { owner, repeat, .. } in pending {
             match owner {
                 Owner::Agent { session, id, .. } => {
-                    if let Some(repeat) = repeat.filter(|_| self.instance().is_some()) {
-                        self.repeat(session, *repeat, &reason);
-                        continue;
+                    let repeat = repeat.filter(|_| self.instance().is_some());
+                    if !repeat.is_some_and(|repeat| self.repeat(&session, *repeat, &reason)) {
+                        session.send_text(&self.died(&id, &reason));
                     }
-                    let message = format!(
-                        "server `{}` stopped before it answered: {reason}; the request was not repeated",
-                        self.name
-                    );
-                    session.send_text(&reply::error(&id, code::CONNECTION_CLOSED, &message));
                 }
                 Owner::Daemon(sender) | Owner::Hub(sender) => drop(sender.send(Err(reason.clone()))),
                 Owner::Gone(_) | Owner::Nobody => {}
@@ -230,23 +228,30 @@ impl Line {
 }
 
 impl Line {
-    /// Asks once more for a list or a resource, of the instance that is started in place of this one.
-    fn repeat(self: &Arc<Self>, session: Arc<Session>, repeat: Repeat, reason: &Arc<str>) {
-        let (name, dialect, reason) = (self.name.clone(), self.dialect().cloned(), reason.clone());
-        let Some(upstream) = self.upstream.upgrade() else { return };
+    fn died(&self, id: &str, reason: &str) -> String {
+        let message =
+            format!("server `{}` stopped before it answered: {reason}; the request was not repeated", self.name);
+        reply::error(id, code::CONNECTION_CLOSED, &message)
+    }
+
+    /// Asks once more for a list or a resource, of the instance that is started in place of this one; tells whether it can.
+    fn repeat(self: &Arc<Self>, session: &Arc<Session>, repeat: Repeat, reason: &Arc<str>) -> bool {
+        let Some(upstream) = self.upstream.upgrade() else { return false };
+        let (Some(hub), Some(dialect)) = (upstream.hub.upgrade(), self.dialect().cloned()) else { return false };
+        let (session, name, reason) = (session.clone(), self.name.clone(), reason.clone());
         let around = upstream.around.clone();
         around.tasks.clone().spawn(async move {
             let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
-            let (Some(hub), Some(dialect)) = (upstream.hub.upgrade(), dialect) else { return };
             let line = tokio::select! {
                 line = hub.line(&session, name.as_str(), &dialect) => line,
-                () = around.stop.cancelled() => Err(Failure::Unavailable { server: name.clone(), reason: reason.clone() }),
+                () = around.stop.cancelled() => Err(Failure::Unavailable { server: name.clone(), reason }),
             };
             match line {
                 Ok(line) => line.request_again(&session, &repeat),
                 Err(failure) => session.send_text(&failure.frame(envelope.id, &envelope.method)),
             }
         });
+        true
     }
 
     fn forget_page(&self, kind: ListKind) {
@@ -258,6 +263,9 @@ impl Line {
     /// Tells those who were answered from the catalog, and are not on this instance, that a list changed.
     fn tell_the_others(&self, envelope: &Envelope<'_>, told: &[super::SessionId]) {
         let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) else { return };
+        if !upstream.shares_lists() {
+            return;
+        }
         if let Some(hub) = upstream.hub.upgrade() {
             let others = hub.audience(&upstream, audience).into_iter().filter(|session| !told.contains(&session.id));
             others.for_each(|session| session.send_text(envelope.frame));

@@ -59,6 +59,17 @@ impl Upstream {
         Key { want: Want::Dialect(dialect), project, owner, client_info }
     }
 
+    /// Whether an instance that was started for `key` is what a session needs now.
+    pub(super) fn is_for(&self, key: &Key, session: &Session) -> bool {
+        let Want::Dialect(dialect) = &key.want else { return true };
+        let same_class = match dialect {
+            Dialect::Legacy(class) => session.class().as_ref() == Some(class),
+            Dialect::Modern => true,
+        };
+        let needs = self.key_now(session, dialect.clone());
+        same_class && needs.project == key.project && needs.owner == key.owner
+    }
+
     /// What the daemon itself needs, to call for somebody who works in `project`.
     pub fn own_key(&self, project: Option<PathBuf>) -> Key {
         let share = self.settings().share;

@@ -51,26 +51,36 @@ impl Lane {
 impl Upstream {
     /// An instance that has no call: one that is up, a new one beside those that are taken, or the next that is free.
     pub async fn free_line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
+        if !self.lane.is_narrow() {
+            return self.line(key).await;
+        }
         let until = Instant::now() + LANE_WAIT;
         loop {
             let freed = self.lane.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            let wanted = match self.want_free(key)? {
-                Some(phase) => {
-                    let line = self.wait(phase).await?;
-                    if !line.is_taken() {
-                        return Ok(line);
+            if let Some(phase) = self.want_free(key)? {
+                match self.wait(phase).await {
+                    Ok(line) if !line.is_taken() && !line.is_closed() => return Ok(line),
+                    // Another call was faster, or it has just ended: which is told.
+                    Ok(line) if line.is_closed() => {}
+                    Ok(_) => continue,
+                    Err(failure) if !self.has_line(key) => return Err(failure),
+                    // There may be one process only; that one will be free.
+                    Err(failure) => {
+                        tracing::debug!(server = %self.name, %failure, "no process beside the one that is taken")
                     }
-                    true
                 }
-                None => false,
-            };
-            // Where another call was faster, the next free instance may be there already.
-            if !wanted && tokio::time::timeout_at(until, freed).await.is_err() {
+            }
+            if tokio::time::timeout_at(until, freed).await.is_err() {
                 return Err(Failure::Taken { server: self.name.clone(), waited: LANE_WAIT });
             }
         }
+    }
+
+    fn has_line(&self, key: &Key) -> bool {
+        let state = self.state.lock();
+        state.slots.iter().any(|slot| slot.fits(key) && slot.up().is_some())
     }
 
     /// Replaces instances that are only at calls that nobody waits for.

@@ -33,7 +33,15 @@ pub struct Line {
     pub(super) lists: Lists,
     /// It takes no new calls.
     draining: AtomicBool,
-    instance: OnceLock<(Instance, Audience)>,
+    instance: OnceLock<Served>,
+}
+
+/// An instance, and whom it serves.
+#[derive(Debug)]
+struct Served {
+    instance: Instance,
+    audience: Audience,
+    owner: Option<SessionId>,
 }
 
 impl Line {
@@ -51,19 +59,24 @@ impl Line {
     }
 
     /// Gives the line its instance, once.
-    pub fn set_instance(&self, instance: Instance, audience: Audience) {
-        if let Err((instance, _)) = self.instance.set((instance, audience)) {
+    pub fn set_instance(&self, instance: Instance, audience: Audience, owner: Option<SessionId>) {
+        if let Err(Served { instance, .. }) = self.instance.set(Served { instance, audience, owner }) {
             instance.stop();
         }
     }
 
     pub fn instance(&self) -> Option<&Instance> {
-        self.instance.get().map(|(instance, _)| instance)
+        self.instance.get().map(|served| &served.instance)
     }
 
     /// For whom the instance was started.
     pub fn audience(&self) -> Option<&Audience> {
-        self.instance.get().map(|(_, audience)| audience)
+        self.instance.get().map(|served| &served.audience)
+    }
+
+    /// The one session that the instance belongs to, if it belongs to one.
+    pub fn owner(&self) -> Option<SessionId> {
+        self.instance.get().and_then(|served| served.owner)
     }
 
     pub fn dialect(&self) -> Option<&Dialect> {
@@ -208,10 +221,10 @@ impl Line {
     }
 
     /// Asks the server something for the hub itself. `params` is raw JSON, or empty.
-    pub fn ask(&self, method: &str, params: &str) -> oneshot::Receiver<Answer> {
-        let (sender, receiver) = oneshot::channel();
-        self.send_own(method, params, Owner::Hub(sender));
-        receiver
+    pub fn ask(self: &Arc<Self>, method: &str, params: &str) -> Call {
+        let (sender, answer) = oneshot::channel();
+        let id = self.send_own(method, params, Owner::Hub(sender));
+        Call { line: self.clone(), id, answer }
     }
 
     /// Calls the server for the daemon: counts as a call in flight, so that nobody else is asked its questions.
@@ -310,10 +323,12 @@ pub struct Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let mut table = self.line.table.lock();
-        if table.get(self.id).is_none() {
-            return;
+        match table.get(self.id) {
+            None => return,
+            // It belongs to no call, so that nothing need be remembered of it.
+            Some(Pending { owner: Owner::Hub(_), .. }) => drop(table.remove(self.id)),
+            Some(_) => table.note_cancelled(self.id),
         }
-        table.note_cancelled(self.id);
         drop(table);
         if let Err(refused) = self.line.send_cancelled(self.id, "the caller left") {
             tracing::debug!(?refused, "cancellation dropped");

@@ -27,15 +27,19 @@ impl Line {
     }
 
     /// Takes over from an instance that ended or is to end: its agents, their log levels and subscriptions.
-    pub(super) fn succeed(self: &Arc<Self>, previous: &Arc<Self>, is_attached: impl Fn(SessionId) -> bool) {
+    pub(super) fn succeed(self: &Arc<Self>, previous: &Arc<Self>, takes: impl Fn(&Session) -> bool) {
         let mut old = previous.table.lock();
         let mut taken_over = Vec::new();
-        for (id, member) in &mut old.members {
-            if let Some(session) = member.session.clone().filter(|_| is_attached(*id) && !member.visiting) {
+        for member in old.members.values_mut() {
+            if let Some(session) = member.session.clone().filter(|session| takes(session) && !member.visiting) {
                 taken_over.push((session, std::mem::take(&mut member.uris), member.level));
                 // Its calls are still answered there.
                 member.visiting = true;
             }
+        }
+        // Who is not taken over has gone, or needs another one now.
+        if previous.is_closed() {
+            old.members.retain(|_, member| member.visiting);
         }
         drop(old);
         let mut subscribed: Vec<String> = Vec::new();

@@ -99,7 +99,7 @@ impl Hub {
         }
     }
 
-    async fn merged_list(&self, session: &Arc<Session>, kind: ListKind, dialect: &Dialect) -> String {
+    async fn merged_list(self: &Arc<Self>, session: &Arc<Session>, kind: ListKind, dialect: &Dialect) -> String {
         let lists = self.lists(session, kind, dialect).await;
         let mut items: Vec<String> = Vec::new();
         let mut seen: HashMap<String, ServerName> = HashMap::new();
@@ -137,7 +137,7 @@ impl Hub {
 
     /// Each server's list, in the order of the configuration, of those that are there in time.
     pub(super) async fn lists(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<Session>,
         kind: ListKind,
         dialect: &Dialect,
@@ -147,15 +147,15 @@ impl Hub {
             if let Some(list) = self.recall_list(session, upstream, kind, dialect) {
                 return Some((upstream.clone(), list));
             }
-            let list = async {
-                let line = self.line(session, upstream.name.as_str(), dialect).await.ok()?;
-                line.list(kind)
-                    .await
-                    .inspect_err(|error| tracing::warn!(server = %upstream.name, %error, "list not read"))
-                    .ok()
-            };
+            let (hub, who, name, dialect) = (self.clone(), session.clone(), upstream.name.clone(), dialect.clone());
+            // Goes on when nobody waits any more: who was given a list without it is told when it is there.
+            let list = self.around.tasks.spawn(async move {
+                let line = hub.line(&who, name.as_str(), &dialect).await.ok()?;
+                let list = line.list(kind).await;
+                list.inspect_err(|error| tracing::warn!(server = %name, %error, "list not read")).ok()
+            });
             match tokio::time::timeout(LIST_WAIT, list).await {
-                Ok(list) => Some((upstream.clone(), list?)),
+                Ok(list) => Some((upstream.clone(), list.ok()??)),
                 Err(_) => {
                     session.note_missed(&upstream.name, kind);
                     None

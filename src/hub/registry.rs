@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -11,20 +11,17 @@ use tokio::sync::Notify;
 use super::Hub;
 use super::events::Event;
 use super::failure::Failure;
-use super::key::{Key, Want};
+use super::key::Key;
 use super::lane::Lane;
 use super::line::Line;
 use super::slots::Slot;
-use crate::config::{Server, Start};
+use crate::config::{Server, Share};
 use crate::era::Era;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::upstream::catalog::{self, Audience, Catalogs, List, Noted};
-use crate::upstream::state::{Event as Happening, Record, State as Life};
+use crate::upstream::state::{Record, State as Life};
 use crate::upstream::{Handshake, ServerLog, Surroundings};
-
-/// How long the calls of a server that a person stops may go on.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Upstream {
@@ -36,6 +33,8 @@ pub struct Upstream {
     /// Told when an instance ends.
     pub(super) ended: Notify,
     settings: RwLock<Arc<Server>>,
+    /// Another one of the same name took over, or none did.
+    pub(super) retired: AtomicBool,
     pub(super) state: Mutex<State>,
     catalog_file: PathBuf,
     fingerprint: String,
@@ -95,6 +94,7 @@ impl Upstream {
             lane,
             ended: Notify::new(),
             settings: RwLock::new(Arc::new(server)),
+            retired: AtomicBool::new(false),
             state: Mutex::new(state),
             catalog_file,
             fingerprint,
@@ -218,8 +218,12 @@ impl Upstream {
             if news {
                 self.save();
             }
-            let kinds = self.state.lock().catalogs.kinds(audience);
-            self.around.tasks.spawn(line.clone().confirm(kinds));
+            let known = {
+                let catalogs = &mut self.state.lock().catalogs;
+                let kinds = catalogs.kinds(audience);
+                kinds.into_iter().map(|kind| (kind, catalogs.list(audience, kind))).collect()
+            };
+            self.around.tasks.spawn(line.clone().confirm(known));
         }
         self.arrived(line);
     }
@@ -241,16 +245,22 @@ impl Upstream {
         }
     }
 
-    /// Notes a page of a list; agents that were given another one learn of it.
+    /// Whether what one agent is offered is any other's business.
+    pub(super) fn shares_lists(&self) -> bool {
+        match self.settings().share {
+            Share::All | Share::Project => true,
+            Share::Session => false,
+        }
+    }
+
+    /// Notes a page of a list.
     pub(super) fn note_page(&self, audience: &Audience, kind: ListKind, cursor: Option<&str>, result: &str) {
+        if !self.shares_lists() {
+            return;
+        }
         let noted = self.state.lock().catalogs.note_page(audience, kind, cursor, result);
         if noted != Noted::Same {
             self.save();
-        }
-        if noted == Noted::Changed
-            && let Some(hub) = self.hub.upgrade()
-        {
-            hub.announce_change(self, audience, kind);
         }
     }
 
@@ -268,11 +278,11 @@ impl Upstream {
     }
 
     pub(super) fn recall_page(&self, audience: &Audience, kind: ListKind, cursor: Option<&str>) -> Option<String> {
-        self.state.lock().catalogs.get(audience)?.page(kind, cursor)
+        self.state.lock().catalogs.get(audience).filter(|_| self.shares_lists())?.page(kind, cursor)
     }
 
     pub(super) fn recall_list(&self, audience: &Audience, kind: ListKind) -> Option<List> {
-        self.state.lock().catalogs.list(audience, kind)
+        self.state.lock().catalogs.list(audience, kind).filter(|_| self.shares_lists())
     }
 
     /// Starts the server in the background if what was recalled of it has not been confirmed for long.
@@ -284,6 +294,7 @@ impl Upstream {
                 if let Err(failure) = upstream.line(&key).await {
                     tracing::debug!(server = %upstream.name, %failure, "offer not confirmed");
                 }
+                upstream.drain_unowned(&key);
             });
         }
     }
@@ -300,69 +311,12 @@ impl Upstream {
         state.known.starts = old.state.lock().known.starts;
     }
 
-    /// Starts what is wanted before anybody asks: instances for the agents that were here before.
-    pub(super) fn start_eagerly(self: &Arc<Self>) {
-        let settings = self.settings();
-        if settings.start != Start::Eager || !settings.enabled {
-            return;
-        }
-        let own = self.own_key(None);
-        let mut keys: Vec<_> = self.state.lock().catalogs.dialects().into_iter().map(Want::Dialect).collect();
-        if keys.is_empty() || own.owner.is_some() {
-            keys = vec![Want::Any];
-        }
-        for want in keys {
-            let (upstream, key) = (self.clone(), Key { want, ..own.clone() });
-            self.around.tasks.spawn(async move { drop(upstream.line(&key).await) });
-        }
-    }
-
-    /// Lets a person's start begin afresh, whatever happened before.
-    fn reset(self: &Arc<Self>) {
-        let mut state = self.state.lock();
-        state.held = None;
-        state.record = Record::default();
-        (state.known.no_legacy, state.known.no_modern) = (None, None);
-        if self.settings().era.fixed().is_none() {
-            state.catalogs.era = None;
-        }
-        let numbers: Vec<_> = state.slots.iter().map(|slot| slot.number).collect();
-        drop(state);
-        numbers.into_iter().for_each(|number| self.event(number, Happening::Reset));
-    }
-
-    /// Starts the server, if it is not up.
-    pub async fn start_now(self: &Arc<Self>) -> Result<(), Failure> {
-        self.reset();
-        if self.lines().is_empty() {
-            self.line(&self.own_key(None)).await?;
-        }
-        Ok(())
-    }
-
-    /// Stops the server, and keeps it stopped until it is started again.
-    pub async fn stop_now(self: &Arc<Self>) {
-        let reason = format!("it was stopped by hand: `trunkline start {}` starts it", self.name);
-        self.state.lock().held = Some(reason.into());
-        self.drain_all(STOP_GRACE).await;
-    }
-
-    /// Stops the server and starts it anew for those who use it.
-    pub async fn restart_now(self: &Arc<Self>) -> Result<(), Failure> {
-        let keys: Vec<Key> = {
-            let state = self.state.lock();
-            let used = state.slots.iter().filter(|slot| slot.up().is_some_and(|line| !line.session_ids().is_empty()));
-            used.map(|slot| slot.key.clone()).collect()
-        };
-        self.drain_all(STOP_GRACE).await;
-        self.reset();
-        let keys = if keys.is_empty() { vec![self.own_key(None)] } else { keys };
-        futures_util::future::try_join_all(keys.iter().map(|key| self.line(key))).await?;
-        Ok(())
-    }
-
     fn save(&self) {
         let state = self.state.lock();
+        // The file is another's by then.
+        if self.retired.load(Ordering::Relaxed) {
+            return;
+        }
         if let Err(error) = catalog::save(&self.catalog_file, &self.fingerprint, &state.catalogs) {
             tracing::warn!(server = %self.name, %error, "catalog not saved: the next daemon must ask again");
         }

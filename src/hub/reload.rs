@@ -13,7 +13,7 @@ use super::key::Key;
 use super::line::Line;
 use super::registry::Upstream;
 use super::session::Session;
-use crate::config::{Config, Diff};
+use crate::config::{Config, Diff, Start};
 use crate::lists::ListKind;
 use crate::names::ServerName;
 
@@ -91,8 +91,11 @@ impl Hub {
         let upstreams: Vec<_> = upstreams.collect();
         *self.upstreams.write() = Arc::new(upstreams);
         *self.config.write() = Arc::new(config);
+        // Where a new process took over, it is asked what it offers, and a difference is told then.
+        let unasked =
+            replaced.iter().filter(|(_, new)| new.lines().is_empty()).map(|(old, _)| old.name.clone()).collect();
         self.hand_over(&old, &diff, &replaced);
-        self.announce_reload(&old_config, &diff, sees);
+        self.announce_reload(&old_config, &diff, unasked, sees);
         let list = |names: &[ServerName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let not_kept = |name: &String| !kept.iter().any(|(kept, _)| kept == name);
         let reloaded = Reloaded {
@@ -111,6 +114,10 @@ impl Hub {
     fn hand_over(&self, old: &[Arc<Upstream>], diff: &Diff, replaced: &[(Arc<Upstream>, Arc<Upstream>)]) {
         let removed = old.iter().filter(|upstream| diff.removed.contains(&upstream.name));
         for upstream in replaced.iter().map(|(old, _)| old).chain(removed) {
+            // Who joined it meanwhile looks for another one.
+            for line in upstream.lines() {
+                line.sessions().iter().for_each(|session| line.part(session));
+            }
             upstream.retire("it was changed or removed in the configuration");
             upstream.drain(DRAIN);
         }
@@ -122,7 +129,13 @@ impl Hub {
     }
 
     /// Tells each agent concerned, once.
-    fn announce_reload(&self, old: &Config, diff: &Diff, saw: Vec<(Vec<ServerName>, Arc<Session>)>) {
+    fn announce_reload(
+        &self,
+        old: &Config,
+        diff: &Diff,
+        unasked: BTreeSet<ServerName>,
+        saw: Vec<(Vec<ServerName>, Arc<Session>)>,
+    ) {
         let other_view = |(before, session): &(Vec<ServerName>, Arc<Session>)| *before != names(&self.visible(session));
         let others: Vec<_> = saw.into_iter().filter(other_view).map(|(_, session)| session).collect();
         let config = self.config();
@@ -131,8 +144,9 @@ impl Hub {
             server.map(|(_, server)| server.tools.clone())
         };
         let filtered = diff.tuned.iter().filter(|name| filter(old, name) != filter(&config, name)).cloned();
-        let news: BTreeSet<_> = filtered.chain(diff.changed.iter().cloned()).collect();
-        if diff.changed.is_empty() && others.is_empty() {
+        let more = !unasked.is_empty() || !others.is_empty();
+        let news: BTreeSet<_> = filtered.chain(unasked).collect();
+        if !more {
             self.announce(&news, &[ListKind::Tools], &[]);
         } else {
             self.announce(&news, &ListKind::ALL, &others);
@@ -165,6 +179,15 @@ impl Upstream {
     /// Starts under new settings what runs under the old ones, and takes its agents over; fails if it does not start.
     async fn take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), String> {
         self.inherit(old);
+        if self.settings().start == Start::Eager
+            && self.settings().enabled
+            && old.lines().iter().all(|line| line.session_ids().is_empty())
+        {
+            // Nobody waits for it, but it is to run.
+            for key in self.eager_keys() {
+                self.line(&key).await.map_err(|failure| failure.reason())?;
+            }
+        }
         let mut moves: Vec<(Arc<Line>, Arc<Session>, Key)> = Vec::new();
         for line in old.lines().into_iter().filter(|line| self.settings().enabled && !line.is_draining()) {
             let Some(dialect) = line.dialect().cloned() else { continue };
@@ -184,7 +207,9 @@ impl Upstream {
             if let Ok(new) = self.line(key).await
                 && self.hub.upgrade().is_some_and(|hub| hub.is_attached(session.id))
             {
-                new.succeed(line, |id| id == session.id);
+                new.succeed(line, |other| other.id == session.id);
+            } else {
+                self.drain_owned(session.id);
             }
         }
         Ok(())

@@ -74,14 +74,15 @@ impl Hub {
     }
 
     /// The server that a URI was listed for, else the one whose template it fits best, else the only one with resources.
-    async fn resolve(&self, session: &Arc<Session>, uri: &str, dialect: &Dialect) -> Option<Target> {
+    async fn resolve(self: &Arc<Self>, session: &Arc<Session>, uri: &str, dialect: &Dialect) -> Option<Target> {
         if let Some((server, own)) = names::split_uri(uri)
             && let Some(server) = self.visible_named(session, server)
         {
             return Some(Target { server, own: own.to_owned() });
         }
         let target = |server: &ServerName| Some(Target { server: server.clone(), own: uri.to_owned() });
-        if let Some(server) = session.server_of_uri(uri) {
+        if let Some(server) = session.server_of_uri(uri).and_then(|server| self.visible_named(session, server.as_str()))
+        {
             return target(&server);
         }
         let listed = self.lists(session, ListKind::Resources, dialect).await;

@@ -6,55 +6,71 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use tokio::sync::oneshot;
 
 use super::Hub;
 use super::session::{Question, Session};
 use crate::envelope::Envelope;
 
+/// How long calls of a process that belongs to one agent may go on when that agent moves to another project.
+const MOVE_GRACE: Duration = Duration::from_secs(60);
 /// How long an agent may take to name its roots.
 const ROOTS_WAIT: Duration = Duration::from_secs(5);
 
 impl Hub {
-    /// Asks an agent for its roots, if it has any and a server depends on them. Requests that need the answer wait for it.
+    /// Asks an agent for its roots, if it has any and a server depends on them. Where the project is not known meanwhile,
+    /// requests that need it wait.
     pub(super) fn ask_roots(self: &Arc<Self>, session: &Arc<Session>) {
         let has_roots = session.class().is_some_and(|class| class.has("roots"));
         if !has_roots || !self.visible(session).iter().any(|upstream| upstream.depends_on_project()) {
-            return;
+            return self.take_roots(session, None);
         }
-        // The handshake, and what came since, went to where the agent was before.
-        self.leave_project(session);
-        let before = session.project_now();
-        session.set_project(None);
-        let (sender, answer) = oneshot::channel();
-        let id = session.ask(Question::Hub(sender));
+        let id = session.ask(Question::Roots);
         session.send_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
         let (hub, session) = (self.clone(), session.clone());
         self.around.tasks.spawn(async move {
-            let answer = tokio::time::timeout(ROOTS_WAIT, answer).await.ok().and_then(Result::ok);
-            let root = answer.and_then(|frame| first_root(&frame));
-            let project = root.or_else(|| session.agent().cwd.map(PathBuf::from));
-            if project != before {
-                for upstream in hub.visible(&session).iter().filter(|upstream| upstream.depends_on_project()) {
-                    upstream.drain_owned(session.id);
-                }
+            tokio::select! {
+                () = tokio::time::sleep(ROOTS_WAIT) => {}
+                () = session.gone.cancelled() => return,
             }
-            session.set_project(Some(project));
+            if session.is_asked(id) {
+                hub.take_roots(&session, None);
+            }
         });
     }
 
+    /// Takes an agent's answer, or does without. In another project it gets other processes; what is in flight goes on.
+    pub(super) fn take_roots(&self, session: &Session, answer: Option<&Envelope<'_>>) {
+        let root = answer.and_then(first_root);
+        let known = session.last_project();
+        let project = match (root, answer) {
+            (Some(root), _) => Some(root),
+            (None, Some(_)) => session.agent().cwd.map(PathBuf::from),
+            (None, None) => known.clone(),
+        };
+        if project != known {
+            self.leave_project(session);
+            for upstream in self.visible(session).iter().filter(|upstream| upstream.depends_on_project()) {
+                upstream.drain_owned_within(session.id, MOVE_GRACE);
+            }
+        }
+        session.set_project(Some(project));
+    }
+
     /// Takes a session off the processes that depend on its project; what is in flight goes on.
-    fn leave_project(&self, session: &Session) {
+    pub(super) fn leave_project(&self, session: &Session) {
         for line in session.lines() {
             if line.upstream.upgrade().is_some_and(|upstream| upstream.depends_on_project()) {
                 line.part(session);
             }
         }
+        for upstream in self.upstreams().iter().filter(|upstream| upstream.depends_on_project()) {
+            upstream.forget(session.id);
+        }
     }
 }
 
 /// The folder of the first root in an answer to `roots/list`.
-fn first_root(frame: &str) -> Option<PathBuf> {
+fn first_root(answer: &Envelope<'_>) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct Roots {
         roots: Vec<Root>,
@@ -63,8 +79,7 @@ fn first_root(frame: &str) -> Option<PathBuf> {
     struct Root {
         uri: String,
     }
-    let envelope = Envelope::parse(frame.as_bytes()).ok()?;
-    let roots: Roots = serde_json::from_str(envelope.result?).ok()?;
+    let roots: Roots = serde_json::from_str(answer.result?).ok()?;
     roots.roots.iter().find_map(|root| folder(&root.uri))
 }
 

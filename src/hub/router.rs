@@ -53,8 +53,7 @@ impl Hub {
             Kind::Response => {
                 match session.answer(envelope.id) {
                     Some(Question::Server { line, id, .. }) => line.answer(&id, &envelope),
-                    // If the hub no longer waits, it has done without.
-                    Some(Question::Hub(sender)) => drop(sender.send(envelope.frame.into())),
+                    Some(Question::Roots) => self.take_roots(session, Some(&envelope)),
                     None => tracing::debug!(session = session.id.0, id = envelope.id, "dropped an answer to nothing"),
                 }
                 Routed::Done
@@ -99,6 +98,7 @@ impl Hub {
         for line in session.begin(class.clone()) {
             line.leave(session);
         }
+        self.forget(session);
         let View::One(server) = &session.view else {
             session.send_text(&self.greeting(session, envelope.id, &class));
             return Routed::Done;
@@ -117,11 +117,9 @@ impl Hub {
             session.send_text(&answer);
             return Routed::Done;
         }
-        let (session, id) = (session.clone(), envelope.id.to_owned());
+        let (hub, session, server, id) = (self.clone(), session.clone(), server.clone(), envelope.id.to_owned());
         Routed::Later(Box::pin(async move {
-            // The agent's roots are not known before it is greeted.
-            let key = upstream.key_now(&session, dialect);
-            match upstream.line(&key).await {
+            match hub.find_line(&session, server.as_str(), &dialect).await {
                 Ok(line) => {
                     let frame = line.handshake().and_then(|handshake| handshake.initialize.clone());
                     // Joined only behind its answer, so that no notification can overtake the handshake.
@@ -329,7 +327,12 @@ impl Hub {
     fn notification(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
         match &*envelope.method {
             // rmcp said so to the server already, once for all who share it.
-            "notifications/initialized" => self.ask_roots(session),
+            "notifications/initialized" => {
+                // The handshake went where the agent was before it could be asked.
+                self.leave_project(session);
+                session.set_project(None);
+                self.ask_roots(session);
+            }
             "notifications/roots/list_changed" => {
                 session.lines().iter().for_each(|line| line.notify(envelope, &mut []));
                 self.ask_roots(session);

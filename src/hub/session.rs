@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
@@ -58,6 +58,8 @@ pub struct Session {
     state: Mutex<State>,
     /// The folder that the agent works in; nothing while it is being asked.
     project: watch::Sender<Option<Project>>,
+    /// The last one that was known.
+    last_project: Mutex<Project>,
 }
 
 /// The folder that an agent works in, if that is known.
@@ -95,8 +97,8 @@ pub enum Question {
         /// The server's own progress token, raw.
         token: Option<Box<str>>,
     },
-    /// The hub's own.
-    Hub(oneshot::Sender<Box<str>>),
+    /// The hub's own `roots/list`.
+    Roots,
 }
 
 impl Question {
@@ -104,8 +106,7 @@ impl Question {
     pub fn refuse(&self, reason: &str) {
         match self {
             Self::Server { line, id, .. } => line.refuse(id, reason),
-            // Dropping it tells the hub.
-            Self::Hub(_) => {}
+            Self::Roots => {}
         }
     }
 }
@@ -131,6 +132,7 @@ impl Session {
             in_flight: AtomicUsize::new(0),
             settled: Notify::new(),
             project: watch::Sender::new(Some(agent.cwd.as_ref().map(PathBuf::from))),
+            last_project: Mutex::new(agent.cwd.as_ref().map(PathBuf::from)),
             agent: Mutex::new(agent),
             state: Mutex::default(),
         }
@@ -204,9 +206,21 @@ impl Session {
         self.project.borrow().clone().flatten()
     }
 
+    /// Whether the agent has not answered this question yet.
+    pub fn is_asked(&self, id: u64) -> bool {
+        self.state.lock().questions.contains_key(&id)
+    }
+
     /// Sets the folder; `None` while the agent is asked.
     pub fn set_project(&self, project: Option<Project>) {
+        if let Some(project) = &project {
+            self.last_project.lock().clone_from(project);
+        }
         self.project.send_replace(project);
+    }
+
+    pub fn last_project(&self) -> Project {
+        self.last_project.lock().clone()
     }
 
     /// Begins a legacy session; returns the lines of an earlier handshake, which may have promised something else.
@@ -289,7 +303,7 @@ impl Session {
     pub fn drop_questions(&self, line: &Line) {
         let of_line = |question: &Question| match question {
             Question::Server { line: asker, .. } => std::ptr::eq(&**asker, line),
-            Question::Hub(_) => false,
+            Question::Roots => false,
         };
         self.state.lock().questions.retain(|_, question| !of_line(question));
     }
@@ -304,7 +318,7 @@ impl Session {
         let state = self.state.lock();
         state.questions.values().find_map(|question| match question {
             Question::Server { line, token: Some(own), .. } if **own == *token => Some(line.clone()),
-            Question::Server { .. } | Question::Hub(_) => None,
+            Question::Server { .. } | Question::Roots => None,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The instances of one upstream: which of them serves whom, and what becomes of each.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -35,7 +36,7 @@ impl Slot {
         self.line.as_ref().filter(|line| !line.is_closed())
     }
 
-    fn fits(&self, key: &Key) -> bool {
+    pub(super) fn fits(&self, key: &Key) -> bool {
         let same_kind = self.key.want == key.want
             || matches!((&key.want, self.up()), (Want::Dialect(dialect), Some(line)) if line.dialect() == Some(dialect));
         let takes = match self.life {
@@ -46,7 +47,7 @@ impl Slot {
     }
 
     /// Whether somebody would miss it.
-    fn is_needed(&self) -> bool {
+    pub(super) fn is_needed(&self) -> bool {
         self.line.as_ref().is_some_and(|line| !line.session_ids().is_empty())
     }
 
@@ -172,9 +173,18 @@ impl Upstream {
         {
             slot.phase.send_replace(None);
         }
+        if life == State::Idle && slot.phase.borrow().is_none() {
+            // Whoever waits, waits in vain.
+            let reason = "it was stopped".into();
+            slot.phase.send_replace(Some(Err(Failure::Unavailable { server: self.name.clone(), reason })));
+        }
+        let again = event == Event::Reset && life == State::Idle && slot.is_needed();
         let (key, line) = (slot.key.clone(), slot.up().cloned());
         state_mut.slots.retain(|slot| slot.life != State::Idle || slot.is_needed());
         drop(state);
+        if again {
+            return self.event(number, Event::Wanted);
+        }
         match action {
             Action::Nothing => {}
             Action::Start => {
@@ -210,6 +220,8 @@ impl Upstream {
         let spread = fastrand::f64();
         let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
+        let beside = self.lane.is_narrow()
+            && state.slots.iter().any(|slot| slot.number != number && slot.fits(&key) && slot.up().is_some());
         let Some(slot) = state.slots.iter_mut().find(|slot| slot.number == number) else {
             drop(state);
             if let Ok(line) = result {
@@ -220,18 +232,28 @@ impl Upstream {
         let previous = if let Ok(line) = &result { slot.line.replace(line.clone()) } else { None };
         let event = match &result {
             Ok(_) => Event::Started,
-            // That it does not speak an era is no failure of the server.
-            Err(Failure::NoModern { .. } | Failure::NoLegacy { .. }) => Event::Stopped,
+            // That it does not speak an era, or a setting has no value, is no failure of the server; and one beside which
+            // another one runs may just be one too many.
+            Err(Failure::NoModern { .. } | Failure::NoLegacy { .. } | Failure::Unavailable { .. }) => Event::Stopped,
+            Err(_) if beside => Event::Stopped,
             Err(_) => Event::Failed { needed: slot.is_needed() || eager, spread },
         };
         let draining = matches!(slot.life, State::Draining { .. });
         let phase = slot.phase.clone();
         drop(state);
         if let (Ok(line), Some(previous), Some(hub)) = (&result, previous, self.hub.upgrade()) {
-            line.succeed(&previous, |id| hub.is_attached(id));
+            line.succeed(&previous, |session| hub.is_attached(session.id) && self.is_for(&key, session));
         }
         self.event(number, event);
-        phase.send_replace(Some(result.clone()));
+        let told = match &result {
+            // It is not for calls: who waited looks for another one.
+            Ok(line) if draining => {
+                line.drain();
+                Err(self.unavailable("it was stopped"))
+            }
+            result => result.clone(),
+        };
+        phase.send_replace(Some(told));
         match result {
             Ok(line) if draining => line.stop(),
             Ok(line) => self.ready(&line),
@@ -256,6 +278,23 @@ impl Upstream {
         {
             self.event(number, Event::Settled);
         }
+    }
+
+    /// Ends a process that was started for a session that has left meanwhile.
+    pub(super) fn drain_unowned(self: &Arc<Self>, key: &Key) {
+        let gone = |owner: &SessionId| self.hub.upgrade().is_none_or(|hub| !hub.is_attached(*owner));
+        if let Some(owner) = key.owner.filter(|owner| *owner != SessionId::DAEMON).filter(gone) {
+            self.drain_owned(owner);
+        }
+    }
+
+    /// Forgets a session that left, or is another now, where it waits for the next process of a slot.
+    pub(super) fn forget(&self, session: SessionId) {
+        let mut state = self.state.lock();
+        for line in state.slots.iter().filter_map(|slot| slot.line.as_ref()).filter(|line| line.is_closed()) {
+            line.table.lock().members.remove(&session);
+        }
+        state.slots.retain(|slot| slot.life != State::Idle || slot.is_needed());
     }
 
     fn number_of(&self, line: &Arc<Line>) -> Option<u64> {
@@ -289,7 +328,11 @@ impl Upstream {
 
     /// Ends the processes of a session that left.
     pub(super) fn drain_owned(self: &Arc<Self>, session: SessionId) {
-        self.drain_those(Duration::ZERO, |key| key.owner == Some(session));
+        self.drain_owned_within(session, Duration::ZERO);
+    }
+
+    pub(super) fn drain_owned_within(self: &Arc<Self>, session: SessionId, within: Duration) {
+        self.drain_those(within, |key| key.owner == Some(session));
     }
 
     fn drain_those(self: &Arc<Self>, within: Duration, which: impl Fn(&Key) -> bool) {
@@ -306,22 +349,18 @@ impl Upstream {
         }
     }
 
-    /// Has all instances end, and waits until they have.
+    /// Has all instances end, and waits until their processes are gone.
     pub(super) async fn drain_all(self: &Arc<Self>, within: Duration) {
+        let lines = self.lines();
         self.drain(within);
-        loop {
-            let ended = self.ended.notified();
-            tokio::pin!(ended);
-            ended.as_mut().enable();
-            if self.lines().is_empty() {
-                return;
-            }
-            ended.await;
+        for instance in lines.iter().filter_map(|line| line.instance()) {
+            instance.gone().await;
         }
     }
 
     /// Lets no instance start any more, and says why.
     pub(super) fn retire(&self, reason: &str) {
         self.state.lock().held = Some(reason.into());
+        self.retired.store(true, Ordering::Relaxed);
     }
 }

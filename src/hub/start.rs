@@ -29,6 +29,7 @@ impl Upstream {
                     return Ok(line);
                 }
                 // Some servers end when their first message is not `initialize`.
+                Err(StartError::Template(reason)) => return Err(self.unavailable(reason)),
                 Err(StartError::Ended(_)) => match self.try_start(key, Speak::Legacy(Class::plain())).await {
                     Ok(line) => {
                         self.note_era(Era::Legacy);
@@ -48,6 +49,7 @@ impl Upstream {
                         self.note_era(Era::Modern);
                         return Ok(line);
                     }
+                    Ok(Err(StartError::Template(reason))) => return Err(self.unavailable(reason)),
                     Ok(Err(StartError::Spawn(reason))) => reason,
                     Ok(Err(StartError::Refused { handshake, .. })) => {
                         return Err(self.no_modern(handshake.refusal(Era::Modern)));
@@ -60,10 +62,16 @@ impl Upstream {
             }
             Want::Dialect(Dialect::Modern) => match self.try_start(key, Speak::Modern).await {
                 Ok(line) => return Ok(line),
+                Err(StartError::Template(reason)) => return Err(self.unavailable(reason)),
                 Err(error) => error.to_string(),
             },
         };
         Err(Failure::Start { server: self.name.clone(), reason: reason.into() })
+    }
+
+    /// The server itself has not failed.
+    pub(super) fn unavailable(&self, reason: impl Into<Arc<str>>) -> Failure {
+        Failure::Unavailable { server: self.name.clone(), reason: reason.into() }
     }
 
     /// Remembers that the server answered `server/discover` with an error.
@@ -81,6 +89,9 @@ impl Upstream {
             code: i32,
         }
         let server = self.name.clone();
+        if let StartError::Template(reason) = error {
+            return self.unavailable(reason);
+        }
         let StartError::Refused { handshake, .. } = &error else {
             return Failure::Start { server, reason: error.to_string().into() };
         };
@@ -108,7 +119,7 @@ impl Upstream {
             (Speak::Auto, Era::Legacy) => Dialect::Legacy(Class::plain()),
             (Speak::Auto | Speak::Modern, _) => Dialect::Modern,
         };
-        line.set_instance(instance, Audience { dialect, project: terms.project });
+        line.set_instance(instance, Audience { dialect, project: terms.project }, key.owner);
         Ok(line)
     }
 }

@@ -42,11 +42,17 @@ pub struct Lock {
     _held: Arc<File>,
 }
 
-impl Listener {
-    /// Checks the folder, takes the lock, removes a stale socket and listens.
-    ///
-    /// Sets the process's umask for the moment of creation: call it before there are other threads that create files.
-    pub fn bind(path: &Path) -> Result<Self, ListenError> {
+/// The right to listen on a path, before anybody can connect.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    uid: u32,
+    lock: Lock,
+}
+
+impl Claim {
+    /// Checks the folder and takes the lock.
+    pub fn new(path: &Path) -> Result<Self, ListenError> {
         let uid = rustix::process::geteuid().as_raw();
         let length = path.as_os_str().as_bytes().len();
         if length > MAX_PATH {
@@ -54,23 +60,28 @@ impl Listener {
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         check_folder(folder, uid)?;
-        let lock = lock(path)?;
-        remove_stale(path)?;
+        Ok(Self { path: path.to_owned(), uid, lock: lock(path)? })
+    }
+}
+
+impl Listener {
+    /// Removes a stale socket and listens.
+    ///
+    /// Sets the process's umask for the moment of creation: call it before there are other threads that create files.
+    pub fn bind(claim: Claim) -> Result<Self, ListenError> {
+        let Claim { path, uid, lock } = claim;
+        remove_stale(&path)?;
         let before = rustix::process::umask(Mode::from_raw_mode(0o177));
-        let bound = UnixListener::bind(path);
+        let bound = UnixListener::bind(&path);
         rustix::process::umask(before);
-        let socket = bound.map_err(io_error("listen on", path))?;
-        let inode = fs::symlink_metadata(path).map_err(io_error("look at", path))?.ino();
-        Ok(Self { socket, path: path.to_owned(), inode: Some(inode), uid, lock })
+        let socket = bound.map_err(io_error("listen on", &path))?;
+        let inode = fs::symlink_metadata(&path).map_err(io_error("look at", &path))?.ino();
+        Ok(Self { socket, path, inode: Some(inode), uid, lock })
     }
 
-    /// Takes the lock and listens on a socket that the service manager made, and keeps when this process ends.
-    pub fn adopt(socket: std::os::unix::net::UnixListener) -> Result<Self, ListenError> {
-        let uid = rustix::process::geteuid().as_raw();
-        let address = socket.local_addr().ok();
-        let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new("")).to_owned();
-        check_folder(path.parent().unwrap_or(Path::new("")), uid)?;
-        let lock = lock(&path)?;
+    /// Listens on a socket that the service manager made, and keeps when this process ends.
+    pub fn adopt(claim: Claim, socket: std::os::unix::net::UnixListener) -> Result<Self, ListenError> {
+        let Claim { path, uid, lock } = claim;
         let listening = socket.set_nonblocking(true).and_then(|()| UnixListener::from_std(socket));
         Ok(Self { socket: listening.map_err(io_error("listen on", &path))?, path, inode: None, uid, lock })
     }

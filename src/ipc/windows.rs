@@ -28,25 +28,46 @@ pub type Reader = Blocking<ReadHalf>;
 /// The listening pipe; holding its first instance is what makes a process the daemon.
 pub struct Listener {
     pipe: PipeListener<Bytes, Bytes>,
+    path: PathBuf,
 }
 
 /// The pipe is the lock: there is nothing to hold on to when it is gone.
 #[derive(Debug, Clone)]
 pub struct Lock;
 
+/// The right to listen on a path: on Windows the first pipe of a name is that.
+pub struct Claim(PathBuf);
+
+impl Claim {
+    #[expect(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
+    pub fn new(path: &Path) -> Result<Self, ListenError> {
+        Ok(Self(path.to_owned()))
+    }
+}
+
 impl Listener {
-    pub fn bind(path: &Path) -> Result<Self, ListenError> {
+    pub fn bind(claim: Claim) -> Result<Self, ListenError> {
+        let path = claim.0.as_path();
         // Protected, and full access for the owner alone.
         let descriptor =
             SecurityDescriptor::deserialize(u16cstr!("D:P(A;;GA;;;OW)")).map_err(io_error("protect", path))?;
         let options = PipeListenerOptions::new().path(path).accept_remote(false).security_descriptor(Some(descriptor));
         match options.create_tokio_duplex::<Bytes>() {
-            Ok(pipe) => Ok(Self { pipe }),
+            Ok(pipe) => Ok(Self { pipe, path: path.to_owned() }),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(ListenError::AlreadyRunning { path: path.to_owned(), pid: "unknown".to_owned() })
             }
             Err(error) => Err(io_error("listen on", path)(error)),
         }
+    }
+
+    /// There are no pipes that a service manager makes.
+    pub fn adopt(_claim: Claim, socket: std::convert::Infallible) -> Result<Self, ListenError> {
+        match socket {}
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn lock(&self) -> Lock {

@@ -11,7 +11,7 @@ use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVers
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService};
 use tokio::io::AsyncRead;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::child::{Child, SpawnError};
@@ -82,6 +82,9 @@ pub enum Inbound<'a> {
 pub enum StartError {
     #[error("{0}")]
     Spawn(String),
+    /// A `${…}` in its settings has no value: the server has not failed.
+    #[error("{0}")]
+    Template(String),
     #[error("it did not answer the handshake within {0:?} (startup_timeout){1}")]
     Timeout(Duration, String),
     #[error("it ended during the handshake: {0}")]
@@ -98,6 +101,8 @@ pub struct Instance {
     pub handshake: Handshake,
     pub started: Instant,
     stop: CancellationToken,
+    /// Cancelled when the process is gone.
+    gone: CancellationToken,
     _rmcp: RunningService<RoleClient, ClientConfig>,
 }
 
@@ -125,7 +130,10 @@ impl Instance {
     ) -> Result<Self, StartError> {
         let speak = &terms.speak;
         let (child, streams) = Child::spawn(server, terms.project.as_deref(), around.path.as_ref(), &around.ledger)
-            .map_err(|error: SpawnError| StartError::Spawn(error.to_string()))?;
+            .map_err(|error| match error {
+                SpawnError::Template(error) => StartError::Template(error.to_string()),
+                SpawnError::Spawn { .. } | SpawnError::Streams(_) => StartError::Spawn(error.to_string()),
+            })?;
         let pid = child.pid;
         let capabilities = match speak {
             Speak::Legacy(class) => Some(class.capabilities.clone()),
@@ -139,7 +147,9 @@ impl Instance {
         let writing = around.tasks.spawn(async move { writer.write_to(streams.stdin).await });
         let erring = around.tasks.spawn(stderr::keep(streams.stderr, stderr.clone(), around.log.clone()));
         let reader = Reader { link, tap: tap.clone() };
-        let owner = Owner { child, reader, stop: stop.clone(), stderr: stderr.clone() };
+        let gone = CancellationToken::new();
+        let ended = gone.clone().drop_guard();
+        let owner = Owner { child, reader, stop: stop.clone(), stderr: stderr.clone(), _ended: ended };
         let owner = around.tasks.spawn(owner.run(streams.stdout, around.max_frame, inbound, writing, erring));
         let stopped = stop.clone().drop_guard();
         let limit = server.startup_timeout.0;
@@ -149,7 +159,7 @@ impl Instance {
         match result {
             Ok(Ok(rmcp)) => {
                 stopped.disarm();
-                Ok(Self { pid, era: handshake.era(), handshake, started: Instant::now(), stop, _rmcp: rmcp })
+                Ok(Self { pid, era: handshake.era(), handshake, started: Instant::now(), stop, gone, _rmcp: rmcp })
             }
             Ok(Err(error)) => {
                 drop(stopped);
@@ -163,6 +173,11 @@ impl Instance {
             }
             Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&stderr))),
         }
+    }
+
+    /// Waits until the process is gone.
+    pub async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 
     /// Asks the owner task to end the process; it does so within a few seconds.
@@ -226,6 +241,7 @@ struct Owner {
     stop: CancellationToken,
     /// What this process wrote to its standard error last.
     stderr: Lines,
+    _ended: DropGuard,
 }
 
 impl Owner {
@@ -238,7 +254,7 @@ impl Owner {
         mut writing: tokio::task::JoinHandle<io::Result<()>>,
         erring: tokio::task::JoinHandle<()>,
     ) -> String {
-        let Self { mut child, reader, stop, stderr } = self;
+        let Self { mut child, reader, stop, stderr, _ended } = self;
         let pid = child.pid;
         let mut status = None;
         let cut = {

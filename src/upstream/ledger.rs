@@ -1,7 +1,8 @@
 //! The processes that this daemon started, on disk, so that the next one can end what a `kill -9` left behind.
 //!
-//! One line for each: pid, start time, mark. A pid alone may be somebody else's by now; the start time tells. Where the
-//! leader of a group is gone, the mark in its members' environment tells that they are ours.
+//! One line for each: pid, start time, boot, mark. A pid alone may be somebody else's by now; the start time tells, within
+//! one boot of the system. Where the leader of a group is gone, the mark in its members' environment tells that they
+//! are ours.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -54,8 +55,10 @@ impl Ledger {
             Err(TryLockError::Error(error)) => return Err(io_error(error)),
         }
         let path = state.join("ledger");
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            text.lines().for_each(reap);
+        match check_ours(&path).and_then(|()| std::fs::read_to_string(&path)) {
+            Ok(text) => text.lines().for_each(|line| reap(line, &processes::boot())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, path = %path.display(), "ledger not trusted: nothing is ended by it"),
         }
         let pid = std::process::id();
         let mark = format!("{pid}-{}", processes::start_time(pid).unwrap_or_default());
@@ -88,7 +91,7 @@ impl Ledger {
         let mut text = String::new();
         for (pid, started) in running {
             // Writing to a String cannot fail.
-            let _infallible = writeln!(text, "{pid} {started} {}", self.0.mark);
+            let _infallible = writeln!(text, "{pid} {started} {} {}", processes::boot(), self.0.mark);
         }
         if let Err(error) = replace(&self.0.path, text.as_bytes()) {
             tracing::warn!(%error, path = %self.0.path.display(), "ledger not written: servers may outlive a killed daemon");
@@ -106,6 +109,22 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a file is one that only this user can have written.
+pub(super) fn check_ours(path: &Path) -> io::Result<()> {
+    let found = std::fs::symlink_metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::other("not a plain file"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+            return Err(io::Error::other("it belongs to another user, or others may write to it"));
+        }
+    }
+    Ok(())
+}
+
 /// Makes a folder that only the user can look into.
 pub(super) fn create_private(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
@@ -117,10 +136,13 @@ pub(super) fn create_private(folder: &Path) -> io::Result<()> {
 
 /// Ends the group that a line names, if it is still the one that was noted. It was asked to end when its daemon did.
 #[cfg(target_os = "linux")]
-fn reap(line: &str) {
+fn reap(line: &str, boot: &str) {
     let mut words = line.split(' ');
     let mut number = || words.next()?.parse::<u64>().ok();
     let (Some(pid), Some(started)) = (number().and_then(|pid| u32::try_from(pid).ok()), number()) else { return };
+    if words.next() != Some(boot) {
+        return;
+    }
     let ours = match processes::start_time(pid) {
         Some(found) => found == started,
         None => words.next().is_some_and(|mark| processes::marked(pid, MARK, mark)),
@@ -134,4 +156,4 @@ fn reap(line: &str) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn reap(_line: &str) {}
+fn reap(_line: &str, _boot: &str) {}

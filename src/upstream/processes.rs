@@ -1,7 +1,18 @@
 //! What the system tells of processes: when one started, what its group holds in memory. Linux only; elsewhere nothing
 //! is known.
 
-/// When the process started, in the system's own clock: together with the pid, a name that no other process ever has.
+/// Which boot of the system this is.
+pub(super) fn boot() -> String {
+    let id = if cfg!(target_os = "linux") {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+    } else {
+        Ok(String::new())
+    };
+    id.map(|id| id.trim().to_owned()).ok().filter(|id| !id.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
+/// When the process started, in the system's own clock: together with the pid and the boot, a name that no other process
+/// ever has.
 #[cfg(target_os = "linux")]
 pub(super) fn start_time(pid: u32) -> Option<u64> {
     let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;

@@ -12,7 +12,7 @@ use crate::retry::pause_after;
 
 /// The pause after the first failure, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-/// An instance that ran this long was healthy: its end begins a new count.
+/// An instance that has run this long is healthy: the count of failures begins anew.
 const HEALTHY: Duration = Duration::from_secs(10);
 /// So many failures in a row open the breaker.
 const MOST_FAILURES: u32 = 5;
@@ -112,9 +112,15 @@ impl State {
             (Self::Idle, Event::Wanted) => begin(now, record),
             (Self::Backoff { until }, Event::Tick | Event::Wanted) if now >= until => begin(now, record),
             (Self::Backoff { until }, Event::Tick) => (self, Action::Wake(until)),
-            (Self::Starting, Event::Started) => (Self::Ready { since: now }, Action::Nothing),
+            (Self::Starting, Event::Started) => (Self::Ready { since: now }, Action::Wake(now + HEALTHY)),
+            (Self::Ready { since }, Event::Tick | Event::Settled) => {
+                if is_healthy(since, now) {
+                    *record = Record::default();
+                }
+                (self, Action::Nothing)
+            }
             (Self::Starting | Self::Ready { .. }, Event::Failed { needed, spread }) => {
-                let healthy = matches!(self, Self::Ready { since } if now.duration_since(since) >= HEALTHY);
+                let healthy = matches!(self, Self::Ready { since } if is_healthy(since, now));
                 fail(healthy, needed, spread, now, record)
             }
             (Self::Starting | Self::Ready { .. }, Event::Drain(within)) => {
@@ -143,6 +149,10 @@ impl State {
             ) => (self, Action::Nothing),
         }
     }
+}
+
+fn is_healthy(since: Instant, now: Instant) -> bool {
+    now.duration_since(since) >= HEALTHY
 }
 
 fn begin(now: Instant, record: &Record) -> (State, Action) {
@@ -203,7 +213,7 @@ mod tests {
         walk(&[
             (0.0, Event::Wanted, State::Starting, Action::Start),
             (0.5, Event::Wanted, State::Starting, Action::Nothing),
-            (0.5, Event::Started, ready, Action::Nothing),
+            (0.5, Event::Started, ready, Action::Wake(at(11.0))),
             (0.0, Event::Wanted, ready, Action::Nothing),
             (5.0, Event::Settled, ready, Action::Nothing),
             (0.0, Event::Drain(Duration::from_secs(5)), draining, Action::Wake(at(11.0))),
@@ -219,7 +229,7 @@ mod tests {
         let draining = State::Draining { until: at(2.0) };
         walk(&[
             (0.0, Event::Wanted, State::Starting, Action::Start),
-            (0.0, Event::Started, State::Ready { since: at(0.0) }, Action::Nothing),
+            (0.0, Event::Started, State::Ready { since: at(0.0) }, Action::Wake(at(10.0))),
             (0.0, Event::Drain(Duration::from_secs(2)), draining, Action::Wake(at(2.0))),
             (2.0, Event::Tick, draining, Action::Stop),
             (0.0, FAILED, State::Idle, Action::Nothing),
@@ -258,11 +268,25 @@ mod tests {
         for _ in 0..20 {
             steps.push((0.25, Event::Wanted, State::Starting, Action::Start));
             now += 0.25;
-            steps.push((0.0, Event::Started, State::Ready { since: at(now) }, Action::Nothing));
+            steps.push((0.0, Event::Started, State::Ready { since: at(now) }, Action::Wake(at(now + 10.0))));
             now += 10.0;
             steps.push((10.0, UNNEEDED, State::Idle, Action::Nothing));
         }
         walk(&steps);
+    }
+
+    #[test]
+    fn a_run_that_is_healthy_forgives_what_was_before() {
+        let mut record = Record::default();
+        for second in 0..4 {
+            let (state, _) = State::Starting.on(UNNEEDED, at(f64::from(second) * 60.0), &mut record);
+            assert_eq!(state, State::Idle);
+        }
+        let ready = State::Ready { since: at(300.0) };
+        assert_eq!(ready.on(Event::Tick, at(309.0), &mut record), (ready, Action::Nothing));
+        assert_eq!(record.failures(), 4);
+        assert_eq!(ready.on(Event::Tick, at(310.0), &mut record), (ready, Action::Nothing));
+        assert_eq!(record, Record::default());
     }
 
     #[test]

@@ -69,6 +69,19 @@ fn with_two_callers_it_is_refused_never_guessed() {
 }
 
 #[test]
+fn a_question_while_nobody_calls_says_nothing_about_calls() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut agent = agent(&daemon, CAPABILITIES);
+    let asks = r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#;
+    let frames = json!({ "frames": [r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}"#, asks] });
+    agent.call("1", "raw", &frames.to_string());
+    crate::support::eventually("the server is refused", || {
+        text_of(&agent.call("2", "seen", r#"{"what":"cannot tell which agent"}"#)).contains("\"q\\\"")
+    });
+    assert_eq!(daemon.server("t")["ambiguous_request"], Value::Null);
+}
+
+#[test]
 fn calls_that_wait_for_a_free_process_are_carried_one_by_one() {
     let daemon = Daemon::start(&format!("{}max_instances = 2\n", own_server("t", &[])));
     let mut agents: Vec<_> = (0..6).map(|_| agent(&daemon, CAPABILITIES)).collect();

@@ -79,8 +79,15 @@ fn an_agents_roots_count_more_than_its_folder() {
     let seen: Value = serde_json::from_str(&text_of(&rooted.answer("1"))).expect("JSON");
     assert!(seen["args"].to_string().contains("a root") && seen["cwd"] == root.display().to_string(), "{seen}");
     assert!(state(&mut plain)["args"].to_string().contains("/cwd"));
+    // The same again changes nothing; another one does, and what is in flight goes on.
+    let before = state(&mut rooted)["pid"].clone();
+    rooted.send(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#);
+    answer_roots(&mut rooted, &root);
+    assert_eq!(state(&mut rooted)["pid"], before);
+    rooted.send_call("7", "sleep", r#"{"ms":300}"#);
     rooted.send(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#);
     answer_roots(&mut rooted, &second);
+    assert_eq!(text_of(&rooted.answer("7")), "slept");
     assert!(state(&mut rooted)["args"].to_string().contains("/second"));
 }
 
@@ -105,6 +112,48 @@ fn a_session_has_a_process_of_its_own_for_as_long_as_it_lasts() {
     crate::support::eventually("its process ends with it", || {
         daemon.server("browser")["instances"].as_array().map(Vec::len) == Some(2)
     });
+}
+
+#[test]
+fn who_moves_on_is_not_taken_back() {
+    let daemon = Daemon::start(&format!(
+        "[daemon]\nidle_timeout = \"300ms\"\n{}share = \"project\"\n",
+        own_server("t", &["${project}"])
+    ));
+    let folders = ["p1", "p2"].map(|name| daemon.folder().join(name));
+    folders.iter().for_each(|folder| fs::create_dir(folder).expect("created"));
+    let (mut moves, mut stays) = (attach_in(&daemon, "t", &folders[0]), attach_in(&daemon, "t", &folders[0]));
+    stays.greet("{}");
+    moves.greet(r#"{"roots":{}}"#);
+    let answer_roots = |agent: &mut Agent, folder: &std::path::Path| {
+        let id = id_of(&agent.until(|line| line.contains("roots/list"))).expect("an id");
+        let uri = format!("file://{}", folder.display());
+        agent.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"roots":[{{"uri":"{uri}"}}]}}}}"#));
+    };
+    answer_roots(&mut moves, &folders[0]);
+    assert!(state(&mut moves)["args"].to_string().contains("/p1"));
+    crate::support::eventually("nobody uses it", || daemon.server("t")["state"] == "idle");
+    moves.send(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#);
+    answer_roots(&mut moves, &folders[1]);
+    // The process of the first project is started again for the other agent: who moved is not among its agents.
+    assert!(state(&mut stays)["args"].to_string().contains("/p1"));
+    assert!(state(&mut moves)["args"].to_string().contains("/p2"));
+}
+
+#[test]
+fn what_one_session_is_offered_is_no_others_business() {
+    let names = tempfile::NamedTempFile::new().expect("a file");
+    let words = format!("--tools-in={}", names.path().display());
+    let daemon = Daemon::start(&format!("{}share = \"session\"\n", own_server("t", &[&words])));
+    let list = r#"{"jsonrpc":"2.0","id":5,"method":"tools/list"}"#;
+    fs::write(&names, "private").expect("written");
+    assert!(daemon.agent("t").ask(list).contains("private"));
+    fs::write(&names, "").expect("written");
+    for mut agent in [daemon.agent("t"), daemon.agent_of_all()] {
+        assert!(!agent.ask(list).contains("private"));
+    }
+    let kept = fs::read_to_string(daemon.folder().join("state/catalogs/t.json")).unwrap_or_default();
+    assert!(!kept.contains("private"), "{kept}");
 }
 
 #[test]

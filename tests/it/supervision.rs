@@ -129,6 +129,38 @@ fn a_crash_loop_opens_the_breaker_and_a_restart_closes_it() {
 }
 
 #[test]
+fn who_waits_for_a_server_is_told_when_it_is_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fails = format!(
+        "[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", \"[ -e {} ] && exit 5; exec {}\"]\n",
+        folder.path().join("broken").display(),
+        crate::support::test_server()
+    );
+    let daemon = Daemon::start(&fails);
+    let mut agent = daemon.agent("t");
+    std::fs::write(folder.path().join("broken"), "").expect("written");
+    kill(agent.server_pid());
+    eventually("it fails again and again", || daemon.server("t")["state"] == "backoff");
+    agent.send_call("1", "echo", "{}");
+    assert!(daemon.run(&["stop", "t"]).status.success());
+    assert!(agent.answer("1").contains("\"error\""));
+    std::fs::remove_file(folder.path().join("broken")).expect("removed");
+    assert!(daemon.run(&["restart", "t"]).status.success());
+    assert!(text_of(&agent.call("2", "echo", "{}")).contains("echo"));
+}
+
+#[test]
+fn an_agent_without_a_project_harms_nobody() {
+    let daemon = Daemon::start(&format!("{}share = \"project\"\n", own_server("t", &["${project}"])));
+    for _ in 0..7 {
+        let mut agent = daemon.attach("t");
+        let error = error_of(&agent.ask(&crate::support::legacy("{}")));
+        assert!(error.contains("did not say in which folder it works"), "{error}");
+    }
+    assert_eq!(daemon.run(&["call", "t", "echo"]).status.code(), Some(0), "the command line works somewhere");
+}
+
+#[test]
 fn stop_keeps_a_server_stopped_until_start() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agent = daemon.agent("t");
@@ -256,7 +288,8 @@ fn a_killed_daemon_leaves_no_servers_behind() {
     let mut innocent = std::process::Command::new("sleep").arg("1000").spawn().expect("started");
     let ledger = folder.path().join("state/ledger");
     let line = std::fs::read_to_string(&ledger).expect("a ledger");
-    std::fs::write(&ledger, format!("{line}{} 1 x\nnonsense\n", innocent.id())).expect("written");
+    let boot = line.split(' ').nth(2).expect("a boot id").to_owned();
+    std::fs::write(&ledger, format!("{line}{} 1 {boot} x\nnonsense\n", innocent.id())).expect("written");
     let daemon = Daemon::start_in(folder);
     eventually("the next daemon ends the rest", || groups.iter().all(|pid| !is_alive(*pid)));
     assert!(innocent.try_wait().expect("asked").is_none());

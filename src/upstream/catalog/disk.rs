@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Catalogs;
 use crate::config::Server;
-use crate::upstream::ledger::replace;
+use crate::upstream::ledger::{check_ours, replace};
 
 /// Counts changes of the file's form.
 const FORM: u32 = 1;
@@ -65,17 +65,7 @@ pub fn load(path: &Path, of: &str) -> Catalogs {
 }
 
 fn read(path: &Path) -> io::Result<File<Catalogs>> {
-    let found = fs::symlink_metadata(path)?;
-    if !found.is_file() {
-        return Err(io::Error::other("not a plain file"));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-            return Err(io::Error::other("it belongs to another user, or others may write to it"));
-        }
-    }
+    check_ours(path)?;
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 

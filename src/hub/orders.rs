@@ -1,0 +1,82 @@
+//! What a person, or the configuration, orders of a server: run now, stop, begin anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::key::{Key, Want};
+use super::registry::Upstream;
+use crate::config::Start;
+use crate::upstream::state::{Event, Record};
+
+/// How long the calls of a server that a person stops may go on.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+impl Upstream {
+    /// Starts what is wanted before anybody asks: instances for the agents that were here before.
+    pub(super) fn start_eagerly(self: &Arc<Self>) {
+        let settings = self.settings();
+        if settings.start != Start::Eager || !settings.enabled {
+            return;
+        }
+        for key in self.eager_keys() {
+            let upstream = self.clone();
+            self.around.tasks.spawn(async move { drop(upstream.line(&key).await) });
+        }
+    }
+
+    /// The instances for the agents that were here before, or else one for whoever comes.
+    pub(super) fn eager_keys(&self) -> Vec<Key> {
+        let own = self.own_key(None);
+        let dialects = self.state.lock().catalogs.dialects();
+        if dialects.is_empty() {
+            return vec![own];
+        }
+        dialects.into_iter().map(|dialect| Key { want: Want::Dialect(dialect), ..own.clone() }).collect()
+    }
+
+    /// Lets a person's start begin afresh, whatever happened before.
+    fn reset(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        state.held = None;
+        state.record = Record::default();
+        (state.known.no_legacy, state.known.no_modern) = (None, None);
+        if self.settings().era.fixed().is_none() {
+            state.catalogs.era = None;
+        }
+        let numbers: Vec<_> = state.slots.iter().map(|slot| slot.number).collect();
+        drop(state);
+        numbers.into_iter().for_each(|number| self.event(number, Event::Reset));
+    }
+
+    /// Starts the server, if it is not up.
+    pub async fn start_now(self: &Arc<Self>) -> Result<(), Failure> {
+        self.reset();
+        if self.lines().is_empty() {
+            self.line(&self.own_key(None)).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops the server, and keeps it stopped until it is started again.
+    pub async fn stop_now(self: &Arc<Self>) {
+        let reason = format!("it was stopped by hand: `trunkline start {}` starts it", self.name);
+        self.state.lock().held = Some(reason.into());
+        self.drain_all(STOP_GRACE).await;
+    }
+
+    /// Stops the server and starts it anew for those who use it.
+    pub async fn restart_now(self: &Arc<Self>) -> Result<(), Failure> {
+        let keys: Vec<Key> = {
+            let state = self.state.lock();
+            let used = state.slots.iter().filter(|slot| slot.is_needed());
+            used.map(|slot| slot.key.clone()).collect()
+        };
+        self.drain_all(STOP_GRACE).await;
+        self.reset();
+        // One that works for a project cannot be started for nobody.
+        let keys = if keys.is_empty() && !self.depends_on_project() { vec![self.own_key(None)] } else { keys };
+        futures_util::future::try_join_all(keys.iter().map(|key| self.line(key))).await?;
+        Ok(())
+    }
+}
