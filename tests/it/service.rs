@@ -155,7 +155,8 @@ fn a_socket_that_somebody_else_made() {
         .stderr(Stdio::null())
         .spawn()
         .expect("systemd-socket-activate, which `tests/run` installs");
-    eventually("it listens", || socket.exists());
+    // The file is there a moment before it can be connected to.
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     let mut agent = Agent::socket(&socket);
     let attached = agent.ask(r#"{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{"server":"t"}}"#);
     assert!(attached.contains("session"), "{attached}");
