@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -16,6 +17,8 @@ use super::session::Session;
 
 /// How long a call waits for an instance that is free.
 const LANE_WAIT: Duration = Duration::from_secs(300);
+/// How long none is started beside those that are up, after one failed.
+const ALONE: Duration = Duration::from_secs(10);
 /// How long an instance may be at a call that nobody waits for, before another one is started in its place.
 const STUCK: Duration = Duration::from_secs(10);
 
@@ -25,16 +28,28 @@ pub(super) struct Lane {
     narrow: AtomicBool,
     /// Wakes the calls that wait, when an instance is free or gone.
     freed: Notify,
+    /// Until when none is started beside those that are up, because the last one failed.
+    alone: Mutex<Option<Instant>>,
 }
 
 impl Lane {
     pub(super) fn new(narrow: bool) -> Arc<Self> {
-        Arc::new(Self { narrow: AtomicBool::new(narrow), freed: Notify::new() })
+        Arc::new(Self { narrow: AtomicBool::new(narrow), ..Self::default() })
     }
 
     /// Whether an instance carries one call at a time.
     pub(super) fn is_narrow(&self) -> bool {
         self.narrow.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an instance failed to start beside another.
+    pub(super) fn note_alone(&self) {
+        *self.alone.lock() = Some(Instant::now() + ALONE);
+    }
+
+    /// Whether it is too early to start one beside those that are up.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.lock().is_some_and(|until| Instant::now() < until)
     }
 
     pub(super) fn narrow(&self) {
@@ -78,7 +93,7 @@ impl Upstream {
         }
     }
 
-    fn has_line(&self, key: &Key) -> bool {
+    pub(super) fn has_line(&self, key: &Key) -> bool {
         let state = self.state.lock();
         state.slots.iter().any(|slot| slot.fits(key) && slot.up().is_some())
     }

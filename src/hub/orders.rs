@@ -52,7 +52,8 @@ impl Upstream {
     /// Starts the server, if it is not up.
     pub async fn start_now(self: &Arc<Self>) -> Result<(), Failure> {
         self.reset();
-        if self.lines().is_empty() {
+        // One that works for a project starts when an agent names one.
+        if self.lines().is_empty() && !self.depends_on_project() {
             self.line(&self.own_key(None)).await?;
         }
         Ok(())

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Hub;
 use super::events::Event;
+use super::failure::Failure;
 use super::key::Key;
 use super::line::Line;
 use super::registry::Upstream;
@@ -178,6 +179,15 @@ fn names(upstreams: &[Arc<Upstream>]) -> Vec<ServerName> {
 impl Upstream {
     /// Starts under new settings what runs under the old ones, and takes its agents over; fails if it does not start.
     async fn take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), String> {
+        let taken = self.try_take_over(old).await;
+        if taken.is_err() {
+            self.retire("its new settings were not taken");
+            self.drain(Duration::ZERO);
+        }
+        taken.map_err(|failure| failure.reason())
+    }
+
+    async fn try_take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), Failure> {
         self.inherit(old);
         if self.settings().start == Start::Eager
             && self.settings().enabled
@@ -185,7 +195,7 @@ impl Upstream {
         {
             // Nobody waits for it, but it is to run.
             for key in self.eager_keys() {
-                self.line(&key).await.map_err(|failure| failure.reason())?;
+                self.line(&key).await?;
             }
         }
         let mut moves: Vec<(Arc<Line>, Arc<Session>, Key)> = Vec::new();
@@ -197,10 +207,7 @@ impl Upstream {
             }
         }
         for (_, _, key) in &moves {
-            if let Err(failure) = self.line(key).await {
-                self.drain(Duration::ZERO);
-                return Err(failure.reason());
-            }
+            self.line(key).await?;
         }
         for (line, session, key) in &moves {
             // Up already: this does not wait.

@@ -240,6 +240,37 @@ impl Hub {
         };
         Routed::Later(cancellable(session, envelope.id, work))
     }
+
+    fn notification(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
+        match &*envelope.method {
+            // rmcp said so to the server already, once for all who share it.
+            "notifications/initialized" => {
+                // The handshake went where the agent was before it could be asked.
+                self.leave_project(session);
+                session.set_project(None);
+                self.ask_roots(session);
+            }
+            "notifications/roots/list_changed" => {
+                session.lines().iter().for_each(|line| line.notify(envelope, &mut []));
+                self.ask_roots(session);
+            }
+            "notifications/cancelled" => {
+                let waiting = envelope.params.request_id.is_some_and(|id| session.cancel_waiting(id));
+                if !waiting && !session.lines().iter().any(|line| line.cancel(session, envelope)) {
+                    tracing::debug!(
+                        session = session.id.0,
+                        "a cancellation came too late, or names no call of this agent"
+                    );
+                }
+            }
+            "notifications/progress" => {
+                if let Some(line) = envelope.params.progress_token.and_then(|token| session.line_of_token(token)) {
+                    line.notify(envelope, &mut []);
+                }
+            }
+            _ => session.lines().iter().for_each(|line| line.notify(envelope, &mut [])),
+        }
+    }
 }
 
 /// What to do with a request of a one-server view.
@@ -320,38 +351,5 @@ pub(super) fn cancellable(session: &Arc<Session>, id: &str, work: impl Future<Ou
 fn introduce(session: &Session, client_info: Option<&str>) {
     if let Some(client_info) = client_info {
         session.introduce(client_info);
-    }
-}
-
-impl Hub {
-    fn notification(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
-        match &*envelope.method {
-            // rmcp said so to the server already, once for all who share it.
-            "notifications/initialized" => {
-                // The handshake went where the agent was before it could be asked.
-                self.leave_project(session);
-                session.set_project(None);
-                self.ask_roots(session);
-            }
-            "notifications/roots/list_changed" => {
-                session.lines().iter().for_each(|line| line.notify(envelope, &mut []));
-                self.ask_roots(session);
-            }
-            "notifications/cancelled" => {
-                let waiting = envelope.params.request_id.is_some_and(|id| session.cancel_waiting(id));
-                if !waiting && !session.lines().iter().any(|line| line.cancel(session, envelope)) {
-                    tracing::debug!(
-                        session = session.id.0,
-                        "a cancellation came too late, or names no call of this agent"
-                    );
-                }
-            }
-            "notifications/progress" => {
-                if let Some(line) = envelope.params.progress_token.and_then(|token| session.line_of_token(token)) {
-                    line.notify(envelope, &mut []);
-                }
-            }
-            _ => session.lines().iter().for_each(|line| line.notify(envelope, &mut [])),
-        }
     }
 }

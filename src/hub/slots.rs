@@ -109,6 +109,7 @@ impl Upstream {
         };
         let number = match found {
             Some(number) => number,
+            None if self.lane.is_alone() && self.has_line(&key) => return Ok(None),
             None => match self.add_slot(key) {
                 Ok(number) => number,
                 Err(Failure::Full { .. }) => return Ok(None),
@@ -235,7 +236,10 @@ impl Upstream {
             // That it does not speak an era, or a setting has no value, is no failure of the server; and one beside which
             // another one runs may just be one too many.
             Err(Failure::NoModern { .. } | Failure::NoLegacy { .. } | Failure::Unavailable { .. }) => Event::Stopped,
-            Err(_) if beside => Event::Stopped,
+            Err(_) if beside => {
+                self.lane.note_alone();
+                Event::Stopped
+            }
             Err(_) => Event::Failed { needed: slot.is_needed() || eager, spread },
         };
         let draining = matches!(slot.life, State::Draining { .. });

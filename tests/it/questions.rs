@@ -82,6 +82,43 @@ fn a_question_while_nobody_calls_says_nothing_about_calls() {
 }
 
 #[test]
+fn a_server_of_which_there_can_be_one_process_only_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = format!(
+        "mkdir {0} || exit 1; {1}; rmdir {0}",
+        folder.path().join("lock").display(),
+        crate::support::test_server()
+    );
+    let daemon = Daemon::start(&format!("[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", {script:?}]\n"));
+    let (mut one, mut two) = (agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES));
+    two.send_call("1", "hold", r#"{"key":"k"}"#);
+    crate::support::eventually("the other call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
+    // Both are on their way before the server asks.
+    let call = |id: u32, tool: &str, arguments: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+        )
+    };
+    let ask = call(1, "ask", r#"{"id":1,"method":"roots/list","params":{}}"#);
+    one.send(&format!("{ask}\n{}", call(2, "release", r#"{"key":"k"}"#)));
+    one.answer("2");
+    assert_eq!(daemon.server("t")["ambiguous_request"], "roots/list");
+    // From now on one call at a time; a second process cannot start, and that is nobody's failure.
+    two.send_call("2", "sleep", r#"{"ms":1500}"#);
+    crate::support::eventually("the call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
+    for round in 3..9 {
+        one.send_call(&round.to_string(), "echo", "{}");
+    }
+    crate::support::eventually("a second one was tried", || daemon.log().contains("server not started"));
+    // In whatever order: all wait for the first process.
+    let mut answered: Vec<_> =
+        (3..9).map(|_| one.until(|line| line.contains("result"))).map(|line| id_of(&line)).collect();
+    answered.sort_unstable();
+    assert_eq!(answered, (3..9).map(|round| Some(round.to_string())).collect::<Vec<_>>());
+    assert_ne!(daemon.server("t")["state"], "broken");
+}
+
+#[test]
 fn calls_that_wait_for_a_free_process_are_carried_one_by_one() {
     let daemon = Daemon::start(&format!("{}max_instances = 2\n", own_server("t", &[])));
     let mut agents: Vec<_> = (0..6).map(|_| agent(&daemon, CAPABILITIES)).collect();
