@@ -101,7 +101,10 @@ fn a_server_of_which_there_can_be_one_process_only_is_waited_for() {
     };
     let ask = call(1, "ask", r#"{"id":1,"method":"roots/list","params":{}}"#);
     one.send(&format!("{ask}\n{}", call(2, "release", r#"{"key":"k"}"#)));
-    one.answer("2");
+    // Both are answered, in whatever order.
+    for _ in 0..2 {
+        one.until(|line| line.contains("result"));
+    }
     assert_eq!(daemon.server("t")["ambiguous_request"], "roots/list");
     // From now on one call at a time; a second process cannot start, and that is nobody's failure.
     two.send_call("2", "sleep", r#"{"ms":1500}"#);
