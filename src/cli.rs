@@ -49,6 +49,10 @@ impl From<RpcError> for Trouble {
         if let RpcError::Call(object) = error {
             return Self::Daemon(object.message().to_owned());
         }
+        if matches!(error, RpcError::RestartNeeded(_)) {
+            let message = "the daemon closed the connection before it answered: it may be starting or ending; its log says more (`journalctl --user -u trunkline`, or logs/daemon.log in the state folder)";
+            return Self::Daemon(message.to_owned());
+        }
         Self::Daemon(format!("the daemon did not answer: {error}"))
     }
 }

@@ -72,7 +72,8 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     service::stopping();
     // The socket goes before the servers do, so that a shim that loses its connection finds no half-dead daemon; the lock
     // stays to the end, so that the next daemon meets none of this one's servers.
-    let _lock = listener.lock();
+    let lock = listener.lock();
+    lock.unname();
     drop(listener);
     ends.drain.cancel();
     hub.settle(GRACE).await;
@@ -83,6 +84,7 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
         tracing::warn!(left = tasks.len(), "gave up waiting for what still runs");
     }
     drop(signals.await);
+    drop(lock);
     Ok(())
 }
 

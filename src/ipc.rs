@@ -14,11 +14,13 @@ use std::path::PathBuf;
 pub use activation::activated;
 #[cfg(unix)]
 pub use unix::{
-    Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_held, start_lock,
+    Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_claimed,
+    is_held, start_lock,
 };
 #[cfg(windows)]
 pub use windows::{
-    Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_held, start_lock,
+    Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_claimed,
+    is_held, start_lock,
 };
 
 /// Why the endpoint cannot be opened.

@@ -24,7 +24,7 @@ use memory::{Heard, Memory};
 use super::{Done, complain, start};
 use crate::envelope::{Envelope, Kind};
 use crate::hub::reply::{self, code};
-use crate::ipc::{ClientStream, Reader};
+use crate::ipc::{self, ClientStream, Reader};
 use crate::paths::Places;
 
 /// How long a request is held while there is no daemon.
@@ -221,11 +221,12 @@ impl Shim {
         }
     }
 
-    /// One try. A daemon that took its socket away ended in order: it is not started again before the agent wants something.
+    /// One try. After a daemon that ended in order, none is started before the agent wants something.
     fn reach(&self, places: &Places, attach: &Attach, wanted: bool) -> anyhow::Result<Option<Reader>> {
-        let crashed = places.socket.exists();
-        let connected = if crashed || wanted { Some(start::connect(places)?) } else { start::try_connect(places)? };
-        let Some((mut from_daemon, mut to_daemon)) = connected else { return Ok(None) };
+        if !wanted && !ipc::is_claimed(&places.socket) {
+            return Ok(None);
+        }
+        let (mut from_daemon, mut to_daemon) = start::connect(places)?;
         match attach.send(&mut from_daemon, &mut to_daemon) {
             Ok(()) => {}
             // It was about to end.

@@ -52,7 +52,7 @@ pub(super) fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)>
 }
 
 /// Connects to the daemon, if one listens.
-pub(super) fn try_connect(places: &Places) -> anyhow::Result<Option<(Reader, ClientStream)>> {
+fn try_connect(places: &Places) -> anyhow::Result<Option<(Reader, ClientStream)>> {
     match ipc::connect_blocking(&places.socket) {
         Ok(connected) => Ok(Some(connected)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
@@ -75,12 +75,11 @@ impl Started {
     fn spawn(places: &Places) -> anyhow::Result<Self> {
         create_private(&places.logs())?;
         let path = log_path(places);
-        let mut log = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut log = options.open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let begins = log.seek(SeekFrom::End(0))?;
         let mut command = Command::new(std::env::current_exe().context("cannot tell where trunkline itself is")?);
         command.arg("run").arg("--socket").arg(&places.socket).arg("--state-dir").arg(&places.state);

@@ -123,7 +123,12 @@ impl Decode for Limit {
 impl Decode for Span {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-        measured(node, &units, "a duration", "\"30s\", \"5m\"", problems).map(|ms| Self(Duration::from_millis(ms)))
+        let at = node.at.start;
+        let ms = measured(node, &units, "a duration", "\"30s\", \"5m\"", problems)?;
+        if ms == 0 {
+            problems.add(at, "a duration must be longer than nothing".to_owned());
+        }
+        (ms > 0).then(|| Self(Duration::from_millis(ms)))
     }
 }
 

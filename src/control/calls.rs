@@ -129,14 +129,14 @@ impl DaemonServer for Api {
         let line = upstream.free_line(&upstream.own_key(cwd)).await.map_err(|failure| failed(&failure))?;
         let arguments = arguments.as_deref().map_or("{}", RawValue::get);
         let params = line.own_params(Some(format!(r#""name":{},"arguments":{arguments}"#, quoted(&tool))));
-        let stopped = |reason: &str| {
-            refused(code::CONNECTION_CLOSED, format!("server `{server}` stopped before it answered: {reason}"))
-        };
         let mut call = line.call("tools/call", &params);
         let frame = match (&mut call.answer).await {
             Ok(Ok(frame)) => frame,
-            Ok(Err(reason)) => return Err(stopped(&reason)),
-            Err(_) => return Err(stopped("it takes no more messages")),
+            Ok(Err(reason)) => return Err(refused(code::CONNECTION_CLOSED, &*reason)),
+            Err(_) => {
+                let message = format!("server `{server}` stopped before it was asked: {}", line.closed_reason());
+                return Err(refused(code::CONNECTION_CLOSED, message));
+            }
         };
         answer(&frame)
     }

@@ -11,7 +11,7 @@ use crate::upstream::group_memory;
 /// Every server, with what its processes hold in memory.
 pub(super) async fn servers(hub: &Hub) -> Vec<ServerStatus> {
     let upstreams = hub.upstreams();
-    let lines = upstreams.iter().flat_map(|upstream| upstream.lines());
+    let lines = upstreams.iter().flat_map(|upstream| upstream.all_lines());
     let pids: Vec<u32> = lines.filter_map(|line| Some(line.instance()?.pid)).collect();
     // Reads a file for each process of the machine.
     let memory = tokio::task::spawn_blocking(move || group_memory(&pids)).await.unwrap_or_default();
@@ -38,7 +38,7 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
         state: upstream.condition().to_owned(),
         era: upstream.era(),
         share: format!("{:?}", upstream.settings().share).to_lowercase(),
-        instances: upstream.lines().iter().filter_map(instance).collect(),
+        instances: upstream.all_lines().iter().filter_map(instance).collect(),
         starts: known.starts,
         last_error: known.last_error.map(|error| error.to_string()),
         hidden: known.hidden.into_iter().collect(),

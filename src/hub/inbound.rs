@@ -213,7 +213,11 @@ impl Line {
                         session.send_text(&self.died(&id, &reason));
                     }
                 }
-                Owner::Daemon(sender) | Owner::Hub(sender) => drop(sender.send(Err(reason.clone()))),
+                Owner::Daemon(sender) => {
+                    let message = format!("server `{}` stopped before it answered: {reason}", self.name);
+                    drop(sender.send(Err(message.into())));
+                }
+                Owner::Hub(sender) => drop(sender.send(Err(reason.clone()))),
                 Owner::Gone(_) | Owner::Nobody => {}
             }
         }

@@ -204,7 +204,7 @@ impl Line {
         }
     }
 
-    pub(super) fn closed_reason(&self) -> Arc<str> {
+    pub fn closed_reason(&self) -> Arc<str> {
         self.table.lock().closed.clone().unwrap_or_else(|| "it is shutting down".into())
     }
 

@@ -33,6 +33,8 @@ pub struct Upstream {
     /// Told when an instance ends.
     pub(super) ended: Notify,
     settings: RwLock<Arc<Server>>,
+    /// The same server under its last settings.
+    before: Mutex<Weak<Self>>,
     /// Another one of the same name took over, or none did.
     pub(super) retired: AtomicBool,
     pub(super) state: Mutex<State>,
@@ -94,6 +96,7 @@ impl Upstream {
             lane,
             ended: Notify::new(),
             settings: RwLock::new(Arc::new(server)),
+            before: Mutex::default(),
             retired: AtomicBool::new(false),
             state: Mutex::new(state),
             catalog_file,
@@ -127,6 +130,13 @@ impl Upstream {
     /// The instances that are up.
     pub fn lines(&self) -> Vec<Arc<Line>> {
         self.state.lock().slots.iter().filter_map(|slot| slot.up().cloned()).collect()
+    }
+
+    /// Those, and the ones of earlier settings that still have calls to end.
+    pub fn all_lines(&self) -> Vec<Arc<Line>> {
+        let before = self.before.lock().upgrade();
+        let earlier = before.map(|before| before.all_lines()).unwrap_or_default();
+        self.lines().into_iter().chain(earlier).collect()
     }
 
     /// One word for `status`.
@@ -304,11 +314,14 @@ impl Upstream {
     }
 
     /// Takes over what is known of the server under its last settings, until it says otherwise.
-    pub(super) fn inherit(&self, old: &Self) {
+    pub(super) fn inherit(&self, old: &Arc<Self>) {
         let catalogs = old.state.lock().catalogs.clone();
         let mut state = self.state.lock();
         state.catalogs.inherit(catalogs);
         state.known.starts = old.state.lock().known.starts;
+        // Who was stopped by hand stays stopped.
+        state.held.clone_from(&old.state.lock().held);
+        *self.before.lock() = Arc::downgrade(old);
     }
 
     fn save(&self) {

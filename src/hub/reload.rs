@@ -156,7 +156,9 @@ impl Hub {
 
     fn publish_reload(&self, reloaded: &Reloaded) {
         let Reloaded { added, removed, changed, tuned, kept, needs_restart } = reloaded;
-        tracing::info!(?added, ?removed, ?changed, ?tuned, "configuration taken");
+        if kept.is_empty() || [added, removed, changed, tuned].iter().any(|names| !names.is_empty()) {
+            tracing::info!(?added, ?removed, ?changed, ?tuned, "configuration taken");
+        }
         for setting in needs_restart {
             tracing::warn!(setting, "this setting counts from the daemon's next start");
         }
@@ -189,6 +191,9 @@ impl Upstream {
 
     async fn try_take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), Failure> {
         self.inherit(old);
+        if self.state.lock().held.is_some() {
+            return Ok(());
+        }
         if self.settings().start == Start::Eager
             && self.settings().enabled
             && old.lines().iter().all(|line| line.session_ids().is_empty())

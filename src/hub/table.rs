@@ -28,7 +28,7 @@ pub(super) struct Pending {
     /// Since when nobody waits for it any more.
     cancelled: Option<Instant>,
     /// How long the server has had for it, not counting the time in which it waited for an answer itself.
-    spent: Duration,
+    spent: Option<Duration>,
 }
 
 /// A request as the agent wrote it, and what the view replaces in it.
@@ -41,7 +41,7 @@ pub(super) struct Repeat {
 
 impl Pending {
     pub(super) fn new(owner: Owner, then: Then, repeat: Option<Box<Repeat>>) -> Self {
-        Self { owner, then, repeat, cancelled: None, spent: Duration::ZERO }
+        Self { owner, then, repeat, cancelled: None, spent: None }
     }
 }
 
@@ -234,8 +234,9 @@ impl Table {
         }
     }
 
+    /// Requests that somebody waits for.
     pub(super) fn in_flight(&self) -> usize {
-        self.pending.len()
+        self.pending.values().filter(|pending| pending.cancelled.is_none()).count()
     }
 
     /// Calls that the server may still be at, of agents that are here or were.
@@ -269,8 +270,10 @@ impl Table {
             if asked || pending.cancelled.is_some() || pending.then == Then::Listen {
                 continue;
             }
-            pending.spent += elapsed;
-            if pending.spent >= limit {
+            // Counted from the first look on, so that no call has less time than it was promised.
+            let spent = pending.spent.map_or(Duration::ZERO, |spent| spent + elapsed);
+            pending.spent = Some(spent);
+            if spent >= limit {
                 overdue.push(*id);
             }
         }

@@ -39,7 +39,16 @@ pub struct Listener {
 /// What makes a process the daemon; given up when it is dropped, and by the system when the process ends.
 #[derive(Debug, Clone)]
 pub struct Lock {
-    _held: Arc<File>,
+    held: Arc<File>,
+}
+
+impl Lock {
+    /// Names this process as the daemon no more: it ends in order.
+    pub fn unname(&self) {
+        if let Err(error) = self.held.set_len(0) {
+            tracing::debug!(%error, "the lock still names this daemon");
+        }
+    }
 }
 
 /// The right to listen on a path, before anybody can connect.
@@ -143,6 +152,12 @@ pub fn is_held(socket: &Path) -> Result<bool, ListenError> {
     }
 }
 
+/// Whether a daemon runs, or the last one did not end in order. Connecting would not tell: where the service manager
+/// listens, that starts one.
+pub fn is_claimed(socket: &Path) -> bool {
+    fs::metadata(socket.with_extension("lock")).is_ok_and(|found| found.len() > 0)
+}
+
 /// The lock that lets one of many shims start the daemon; `None` while another holds it.
 pub fn start_lock(socket: &Path) -> Result<Option<File>, ListenError> {
     let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -199,11 +214,14 @@ fn lock(socket: &Path) -> Result<Lock, ListenError> {
             let write =
                 file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
             write.map_err(io_error("write", &path))?;
-            Ok(Lock { _held: Arc::new(file) })
+            Ok(Lock { held: Arc::new(file) })
         }
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             file.read_to_string(&mut pid).map_err(io_error("read", &path))?;
+            if pid.is_empty() {
+                pid.push_str("about to end");
+            }
             Err(ListenError::AlreadyRunning { path: socket.to_owned(), pid })
         }
         Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),

@@ -48,6 +48,8 @@ impl Ledger {
         create_private(state).map_err(io_error)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let lock = options.open(state.join("ledger.lock")).map_err(io_error)?;
         match lock.try_lock() {
             Ok(()) => {}

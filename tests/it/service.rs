@@ -3,12 +3,22 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Agent, eventually, own_server, peers, text_of, trunkline};
+
+/// A process that does not outlive its test.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
 
 fn repository(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
@@ -97,6 +107,14 @@ fn inside_the_user_manager() {
         |name: &&String| name.starts_with("LISTEN_") || name.starts_with("WATCHDOG_") || *name == "NOTIFY_SOCKET";
     assert!(!environment.keys().any(|name| managers(&name)), "{environment:?}");
 
+    // What is shut down stays down until the agent wants something.
+    said(env!("CARGO_BIN_EXE_trunkline"), &["shutdown"]);
+    eventually("the manager sees its end", || main_pid() == 0);
+    let state = ["show", "--value", "--property=ActiveState", "trunkline.service"];
+    assert_eq!(systemctl(&state), "inactive");
+    echo(&mut agent);
+    let first = main_pid();
+
     // A killed daemon is started again, and a reload is one.
     signal(first, Signal::KILL);
     echo(&mut agent);
@@ -148,13 +166,15 @@ fn a_socket_that_somebody_else_made() {
     fs::write(folder.path().join("config.toml"), own_server("t", &[])).expect("written");
     let socket = run.join("trunkline.sock");
     let place = |name: &str, file: &str| format!("{name}={}", folder.path().join(file).display());
-    let mut activated = Command::new("systemd-socket-activate")
-        .arg(format!("--listen={}", socket.display()))
-        .args(["-E", &place("TRUNKLINE_CONFIG", "config.toml"), "-E", &place("TRUNKLINE_STATE_DIR", "state")])
-        .args([env!("CARGO_BIN_EXE_trunkline"), "run"])
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("systemd-socket-activate, which `tests/run` installs");
+    let mut activated = Started(
+        Command::new("systemd-socket-activate")
+            .arg(format!("--listen={}", socket.display()))
+            .args(["-E", &place("TRUNKLINE_CONFIG", "config.toml"), "-E", &place("TRUNKLINE_STATE_DIR", "state")])
+            .args([env!("CARGO_BIN_EXE_trunkline"), "run"])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("systemd-socket-activate, which `tests/run` installs"),
+    );
     // The file is there a moment before it can be connected to.
     eventually("it listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     let mut agent = Agent::socket(&socket);
@@ -163,7 +183,7 @@ fn a_socket_that_somebody_else_made() {
     agent.greet("{}");
     agent.call("1", "echo", "{}");
     assert!(trunkline(folder.path(), &["shutdown"]).status.success());
-    assert!(activated.wait().expect("waited").success());
+    assert!(activated.0.wait().expect("waited").success());
     assert!(socket.exists(), "it belongs to who made it");
 }
 

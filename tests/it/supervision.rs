@@ -170,6 +170,10 @@ fn stop_keeps_a_server_stopped_until_start() {
     assert_eq!(daemon.server("t")["state"], "stopped");
     let error = error_of(&agent.call("1", "echo", "{}"));
     assert!(error.contains("stopped by hand") && error.contains("trunkline start t"), "{error}");
+    // Also under other settings.
+    daemon.configure(&own_server("t", &["--changed"]));
+    eventually("they are taken", || daemon.log().contains("changed=[\"t\"]"));
+    assert_eq!(daemon.server("t")["state"], "stopped");
     assert!(daemon.run(&["start", "t"]).status.success());
     assert_ne!(agent.server_pid(), first);
     let second = agent.server_pid();
