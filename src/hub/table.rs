@@ -113,6 +113,8 @@ pub(super) enum Whose {
 #[derive(Debug)]
 pub(super) struct Table {
     pending: FxHashMap<u64, Pending>,
+    /// How many of them somebody waits for.
+    waited_for: usize,
     pub members: FxHashMap<SessionId, Member>,
     cancelled: VecDeque<u64>,
     /// The server's open requests, by its raw id: who was asked, under which id.
@@ -126,6 +128,7 @@ impl Default for Table {
     fn default() -> Self {
         Self {
             pending: FxHashMap::default(),
+            waited_for: 0,
             members: FxHashMap::default(),
             cancelled: VecDeque::new(),
             asked: HashMap::new(),
@@ -144,6 +147,7 @@ impl Table {
         if let Some(session) = caller(&pending) {
             self.members.entry(session).or_default().in_flight += 1;
         }
+        self.waited_for += 1;
         self.pending.insert(id, pending);
     }
 
@@ -153,6 +157,9 @@ impl Table {
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
+        if pending.cancelled.is_none() {
+            self.waited_for -= 1;
+        }
         if let Owner::Agent { session, .. } = &pending.owner
             && pending.cancelled.is_none()
         {
@@ -190,6 +197,7 @@ impl Table {
     pub(super) fn note_cancelled(&mut self, id: u64) {
         let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.cancelled.is_none()) else { return };
         pending.cancelled = Some(Instant::now());
+        self.waited_for -= 1;
         if let Owner::Agent { session, .. } = &pending.owner {
             session.ended();
         }
@@ -236,7 +244,7 @@ impl Table {
 
     /// Requests that somebody waits for.
     pub(super) fn in_flight(&self) -> usize {
-        self.pending.values().filter(|pending| pending.cancelled.is_none()).count()
+        self.waited_for
     }
 
     /// Calls that the server may still be at, of agents that are here or were.
@@ -254,8 +262,7 @@ impl Table {
     /// How long nobody has used the instance; `None` while somebody does.
     pub(super) fn unused_for(&self) -> Option<Duration> {
         let subscribed = self.members.values().any(|member| !member.uris.is_empty());
-        let waited_for = self.pending.values().any(|pending| pending.cancelled.is_none());
-        (!waited_for && !subscribed).then(|| self.used.elapsed())
+        (self.waited_for == 0 && !subscribed).then(|| self.used.elapsed())
     }
 
     /// Adds `elapsed` to what each call has taken; returns those that have now taken `limit` or more.
