@@ -116,7 +116,7 @@ impl Hub {
     pub(super) async fn spill(&self, session: &Arc<Session>, taken: &Line) -> Result<Arc<Line>, Failure> {
         let upstream = self.upstream(taken.name.as_str())?;
         let Some(dialect) = taken.dialect().cloned() else {
-            return Err(Failure::Unavailable { server: upstream.name.clone(), reason: "it is starting".into() });
+            return Err(upstream.unavailable("it is starting"));
         };
         let key = upstream.key(session, dialect).await;
         let line = upstream.free_line(&key).await?;

@@ -19,7 +19,7 @@ use crate::config::{Server, Share};
 use crate::era::Era;
 use crate::lists::ListKind;
 use crate::names::ServerName;
-use crate::upstream::catalog::{self, Audience, Catalogs, List, Noted};
+use crate::upstream::catalog::{self, Audience, Catalogs, List};
 use crate::upstream::state::{Record, State as Life};
 use crate::upstream::{Handshake, ServerLog, Surroundings};
 
@@ -268,8 +268,8 @@ impl Upstream {
         if !self.shares_lists() {
             return;
         }
-        let noted = self.state.lock().catalogs.note_page(audience, kind, cursor, result);
-        if noted != Noted::Same {
+        let news = self.state.lock().catalogs.note_page(audience, kind, cursor, result);
+        if news {
             self.save();
         }
     }

@@ -72,7 +72,7 @@ impl Upstream {
             }
             // It has just ended, and why is about to be known.
             if tokio::time::timeout(HOLD, ended).await.is_err() {
-                return Err(Failure::Unavailable { server: self.name.clone(), reason: line.closed_reason() });
+                return Err(self.unavailable(line.closed_reason()));
             }
         }
     }
@@ -82,8 +82,7 @@ impl Upstream {
             Ok(phase) => phase.clone(),
             Err(_) => None,
         };
-        let reason = || "it was stopped".into();
-        result.unwrap_or_else(|| Err(Failure::Unavailable { server: self.name.clone(), reason: reason() }))
+        result.unwrap_or_else(|| Err(self.unavailable("it was stopped")))
     }
 
     fn want(self: &Arc<Self>, key: &Key) -> Result<watch::Receiver<Phase>, Failure> {
@@ -148,7 +147,7 @@ impl Upstream {
         let state = self.state.lock();
         let server = self.name.clone();
         let Some(slot) = state.slots.iter().find(|slot| slot.number == number) else {
-            return Err(Failure::Unavailable { server, reason: "it was stopped".into() });
+            return Err(self.unavailable("it was stopped"));
         };
         let last = state.known.last_error.clone().unwrap_or_else(|| "it failed".into());
         match slot.life {
@@ -176,8 +175,7 @@ impl Upstream {
         }
         if life == State::Idle && slot.phase.borrow().is_none() {
             // Whoever waits, waits in vain.
-            let reason = "it was stopped".into();
-            slot.phase.send_replace(Some(Err(Failure::Unavailable { server: self.name.clone(), reason })));
+            slot.phase.send_replace(Some(Err(self.unavailable("it was stopped"))));
         }
         let again = event == Event::Reset && life == State::Idle && slot.is_needed();
         let (key, line) = (slot.key.clone(), slot.up().cloned());
@@ -275,9 +273,9 @@ impl Upstream {
         }
     }
 
-    /// A call on a draining instance was answered.
+    /// A call on a draining instance was answered. A subscription is none, and holds nothing up.
     pub(super) fn settled(self: &Arc<Self>, line: &Arc<Line>) {
-        if line.table.lock().unused_for().is_some()
+        if line.in_flight() == 0
             && let Some(number) = self.number_of(line)
         {
             self.event(number, Event::Settled);

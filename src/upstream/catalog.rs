@@ -123,8 +123,8 @@ impl Catalogs {
         news
     }
 
-    /// Notes one page of a list, raw; tells whether the list was another before, if it was known.
-    pub fn note_page(&mut self, audience: &Audience, kind: ListKind, cursor: Option<&str>, result: &str) -> Noted {
+    /// Notes one page of a list, raw; tells whether that is news.
+    pub fn note_page(&mut self, audience: &Audience, kind: ListKind, cursor: Option<&str>, result: &str) -> bool {
         let catalog = self.get_or_add(audience);
         let pages = catalog.lists.entry(kind).or_default();
         let page = Page { cursor: cursor.map(str::to_owned), kept: Kept::new(result, &audience.dialect) };
@@ -133,18 +133,15 @@ impl Catalogs {
             Some(known) => {
                 let same = known.kept.text == page.kept.text;
                 *known = page;
-                if same {
-                    return Noted::Same;
-                }
-                if cursor.is_none() {
+                if !same && cursor.is_none() {
                     // What followed the old first page need not follow the new one.
                     pages.truncate(1);
                 }
-                Noted::Changed
+                !same
             }
             None => {
                 pages.push(page);
-                Noted::New
+                true
             }
         }
     }
@@ -205,14 +202,6 @@ impl Catalogs {
     }
 }
 
-/// What a page was to the catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noted {
-    New,
-    Same,
-    Changed,
-}
-
 impl Catalog {
     /// The handshake's reply, a whole frame, if it still holds.
     pub fn handshake(&self) -> Option<String> {
@@ -254,12 +243,12 @@ mod tests {
     fn pages_make_a_list_when_they_are_all_there() {
         let (mut catalogs, who, tools) = (Catalogs::default(), legacy(), ListKind::Tools);
         let first = r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#;
-        assert_eq!(catalogs.note_page(&who, tools, None, first), Noted::New);
+        assert!(catalogs.note_page(&who, tools, None, first));
         assert_eq!(names(catalogs.list(&who, tools)), None);
         catalogs.note_page(&who, tools, Some("\"2\""), r#"{"tools":[{"name":"b"}]}"#);
         assert_eq!(names(catalogs.list(&who, tools)), Some(vec!["a".into(), "b".into()]));
-        assert_eq!(catalogs.note_page(&who, tools, None, first), Noted::Same);
-        assert_eq!(catalogs.note_page(&who, tools, None, r#"{"tools":[{"name":"c"}]}"#), Noted::Changed);
+        assert!(!catalogs.note_page(&who, tools, None, first));
+        assert!(catalogs.note_page(&who, tools, None, r#"{"tools":[{"name":"c"}]}"#));
         assert_eq!(names(catalogs.list(&who, tools)), Some(vec!["c".into()]));
         assert!(catalogs.get(&Audience { project: Some("/p".into()), ..who }).is_none());
     }

@@ -165,7 +165,11 @@ fn stop_keeps_a_server_stopped_until_start() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agent = daemon.agent("t");
     let first = agent.server_pid();
+    // A subscription is no call that would be waited for.
+    agent.ask(r#"{"jsonrpc":"2.0","id":2,"method":"resources/subscribe","params":{"uri":"a:b"}}"#);
+    let begun = Instant::now();
     assert!(daemon.run(&["stop", "t"]).status.success());
+    assert!(begun.elapsed() < Duration::from_secs(8), "less than the grace of calls: {:?}", begun.elapsed());
     assert!(!is_alive(first));
     assert_eq!(daemon.server("t")["state"], "stopped");
     let error = error_of(&agent.call("1", "echo", "{}"));
