@@ -5,8 +5,10 @@ mod call;
 mod check;
 mod connect;
 mod demo;
+mod login;
 mod logs;
 mod report;
+mod secret;
 mod shim_args;
 mod start;
 
@@ -21,6 +23,7 @@ use jsonrpsee::core::client::Error as RpcError;
 
 use crate::control::{self, Client, DaemonClient};
 use crate::daemon;
+use crate::envelope::reply::code;
 use crate::ipc;
 use crate::paths::Places;
 use crate::retry::Backoff;
@@ -38,6 +41,9 @@ enum Trouble {
     NoDaemon(String),
     #[error("{0}")]
     Daemon(String),
+    /// A person must log in first.
+    #[error("{0}")]
+    NeedsLogin(String),
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
     #[error(transparent)]
@@ -47,7 +53,8 @@ enum Trouble {
 impl From<RpcError> for Trouble {
     fn from(error: RpcError) -> Self {
         if let RpcError::Call(object) = error {
-            return Self::Daemon(object.message().to_owned());
+            let message = object.message().to_owned();
+            return if object.code() == code::NEEDS_LOGIN { Self::NeedsLogin(message) } else { Self::Daemon(message) };
         }
         if matches!(error, RpcError::RestartNeeded(_)) {
             let message = "the daemon closed the connection before it answered: it may be starting or ending; its log says more (`journalctl --user -u trunkline`, or logs/daemon.log in the state folder)";
@@ -75,10 +82,16 @@ pub fn main() -> ExitCode {
         // The reader of our output went away; that is its business.
         Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(trouble) => {
-            let code = if matches!(trouble, Trouble::NoDaemon(_)) { 3 } else { 1 };
+            let code = match trouble {
+                Trouble::NoDaemon(_) => 3,
+                Trouble::NeedsLogin(_) => 4,
+                Trouble::Daemon(_) | Trouble::Output(_) | Trouble::Other(_) => 1,
+            };
             let text = match trouble {
                 Trouble::Other(error) => format!("{error:#}"),
-                Trouble::NoDaemon(_) | Trouble::Daemon(_) | Trouble::Output(_) => trouble.to_string(),
+                Trouble::NoDaemon(_) | Trouble::Daemon(_) | Trouble::NeedsLogin(_) | Trouble::Output(_) => {
+                    trouble.to_string()
+                }
             };
             complain(&text);
             ExitCode::from(code)
@@ -99,7 +112,13 @@ fn run(args: &Args, places: &Places) -> Done {
         }
         Command::Demo => demo::run(),
         Command::DemoServer => Ok(demo::server::run()?),
-        Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), args.json),
+        Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), places, args.json),
+        Command::Login { server, no_browser } => {
+            let browser = if *no_browser { login::Browser::None } else { login::Browser::Open };
+            with_daemon(places, async |client| login::run(client, server, browser).await)
+        }
+        Command::Logout { server } => with_daemon(places, async |client| login::end(client, server).await),
+        Command::Secret { command } => secret::run(command, places, args.json),
         Command::Status { watch: false } => {
             with_daemon(places, async |client| report::status(&client.status().await?, args.json))
         }

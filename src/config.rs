@@ -7,11 +7,13 @@ mod decode;
 mod diff;
 mod filter;
 mod node;
+mod oauth;
 mod server;
+mod transport;
 mod values;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,8 +25,10 @@ use decode::{Decode, Fields, Problems};
 pub use diff::{Change, Diff};
 pub use filter::Filter;
 use node::Node;
+pub use oauth::{Algorithm, Grant, OAuth, Secrets};
 pub use server::{EraChoice, Server, Servers, Share, Start};
-pub use values::{BadTemplate, Limit, Size, Span, Template};
+pub use transport::{Http, Stdio, Transport, check_url};
+pub use values::{BadTemplate, Given, Limit, Size, Span, Template};
 pub use watch::Watch;
 
 use crate::names::ServerName;
@@ -139,12 +143,17 @@ impl Config {
         }
     }
 
+    /// The names in every `${keyring:NAME}`.
+    pub fn secret_names(&self) -> BTreeSet<String> {
+        self.servers.iter().flat_map(|(_, server)| server.templates()).flat_map(Template::secret_names).collect()
+    }
+
     /// What `${…}` in the file cannot be replaced right now; a server with such a value cannot start.
-    pub fn unexpandable(&self) -> Vec<Problem> {
+    pub fn unexpandable(&self, secrets: &Secrets) -> Vec<Problem> {
         let enabled = self.servers.iter().filter(|(_, server)| server.enabled);
         let templates = enabled.flat_map(|(name, server)| server.templates().map(move |template| (name, template)));
         let problems = templates.filter_map(|(name, template)| {
-            let error = template.expand(Some(Path::new("/"))).err()?;
+            let error = template.expand(Given { project: Some(Path::new("/")), secrets }).err()?;
             Some(Problem { line: template.line, message: format!("server `{name}`: {error}") })
         });
         problems.collect()
@@ -237,7 +246,7 @@ servers = ["god"]
         let expected = [
             "3: `32 bananas` is not a size",
             "5: server name `a__b` has `__`",
-            "5: the server has no `command`",
+            "5: the server has no `command` and no `url`",
             "6: unknown key `comand`: did you mean `command`?",
             "9: `command` is empty",
             "10: expected a list, found a string",

@@ -6,7 +6,10 @@ mod client;
 mod server;
 mod status;
 
-pub use api::{DaemonClient, Instance, LogLine, Memory, Missed, ServerStatus, ServerTools, SessionStatus, Status};
+pub use api::{
+    Credentials, DaemonClient, Instance, LogLine, LoginBegun, LoginStatus, Memory, Missed, ServerStatus, ServerTools,
+    SessionStatus, Status,
+};
 pub use calls::{Api, ReloadRequest};
 pub use client::{Client, connect};
 pub use server::serve;

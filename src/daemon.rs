@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::control::{self, Api, ReloadRequest};
+use crate::credentials::Vault;
 use crate::downstream::{self, Connection, Ends, Opened};
 use crate::hub::{Around, Hub};
 use crate::ipc::{self, AcceptError, Claim, Listener};
+use crate::oauth::Keepers;
 use crate::paths::Places;
 use crate::retry::Backoff;
 use crate::upstream::Ledger;
@@ -37,11 +39,22 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     let config = reload::load(places)?;
     let (claim, socket) = claim(places)?;
     let log = log::start();
+    hide_memory();
     let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let path = service::login_path().await;
     let (servers, max_frame) = (config.servers.len(), config.daemon.max_frame.0);
-    let around = Around { tasks: tasks.clone(), stop: stop.clone(), ledger, path, state: places.state.clone() };
+    let vault = Vault::open(&places.state);
+    let keepers = Keepers::new(vault.clone(), tasks.clone(), stop.clone());
+    let around = Around {
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+        ledger,
+        path,
+        state: places.state.clone(),
+        vault: vault.clone(),
+        keepers: keepers.clone(),
+    };
     let hub = Hub::new(config, around);
     let listener = match socket {
         Some(socket) => Listener::adopt(claim, socket)?,
@@ -53,6 +66,8 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
         log,
         shutdown: CancellationToken::new(),
         reload: reload.clone(),
+        vault,
+        keepers,
         started: Instant::now(),
         socket: listener.path().to_owned(),
         config: places.config.clone(),
@@ -172,4 +187,12 @@ pub fn run_blocking(places: &Places) -> anyhow::Result<()> {
     let result = runtime.block_on(run(places));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Keeps tokens in memory to this process: no core dumps, and no other process of the user may look into it.
+fn hide_memory() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "other processes of yours may look into this one's memory, where tokens are");
+    }
 }

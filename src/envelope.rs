@@ -4,6 +4,7 @@
 //! unknown members, its key order and its number spelling (JSON-RPC 2.0; MCP `basic/index`).
 
 mod members;
+pub mod reply;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -70,6 +71,9 @@ pub struct Params<'a> {
     pub client_info: Option<&'a str>,
     /// The page of a list that is asked for.
     pub cursor: Option<&'a str>,
+    /// Which task of the server's is meant.
+    pub task_id: Option<&'a str>,
+    pub arguments: Option<&'a str>,
     /// Whether the request brings answers to what the server asked before.
     pub is_retry: bool,
 }
@@ -250,6 +254,8 @@ impl<'de> Wanted<'de> for Params<'de> {
             "capabilities" => once(&mut self.capabilities, map),
             "clientInfo" => once(&mut self.client_info, map),
             "cursor" => once(&mut self.cursor, map),
+            "taskId" => once(&mut self.task_id, map),
+            "arguments" => once(&mut self.arguments, map),
             "inputResponses" | "requestState" => {
                 self.is_retry = true;
                 skip(map)

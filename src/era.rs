@@ -9,6 +9,15 @@ pub const LEGACY: &str = "2025-11-25";
 /// Revisions with `initialize`, newest first.
 pub const LEGACY_ALL: [&str; 4] = [LEGACY, "2025-06-18", "2025-03-26", "2024-11-05"];
 
+/// The `_meta` member of a request of trunkline's own in the modern era, raw: it promises nothing.
+pub fn own_meta() -> String {
+    let identity = format!(r#"{{"name":"trunkline","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+    let prefix = "io.modelcontextprotocol";
+    format!(
+        r#""_meta":{{"{prefix}/protocolVersion":"{MODERN}","{prefix}/clientInfo":{identity},"{prefix}/clientCapabilities":{{}}}}"#
+    )
+}
+
 /// Protocol revisions with `initialize` (2024-11-05 to 2025-11-25), or without (2026-07-28).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -37,6 +46,12 @@ impl Class {
         let value =
             serde_json::from_str::<serde_json::Value>(capabilities).ok().filter(serde_json::Value::is_object)?;
         Some(Self { version: version.to_owned(), capabilities: value.to_string() })
+    }
+
+    /// Whether the agent can show a person a URL to open (`elicitation` in URL mode, 2025-11-25).
+    pub fn shows_urls(&self) -> bool {
+        let value = serde_json::from_str::<serde_json::Value>(&self.capabilities);
+        value.is_ok_and(|value| value.pointer("/elicitation/url").is_some())
     }
 
     /// Whether the agent declared this capability.

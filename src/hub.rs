@@ -9,6 +9,7 @@ mod key;
 mod lane;
 mod level;
 mod line;
+mod logins;
 mod membership;
 mod merged;
 mod news;
@@ -16,7 +17,6 @@ mod orders;
 mod recall;
 mod registry;
 mod reload;
-pub mod reply;
 mod resources;
 mod roots;
 mod router;
@@ -46,9 +46,11 @@ pub use router::{Later, Routed};
 pub use session::{Agent, Session, SessionId, View};
 
 use crate::config::{Config, Server};
+use crate::credentials::Vault;
 use crate::era::Dialect;
 use crate::names::ServerName;
-use crate::upstream::{Ledger, ServerLog, Surroundings};
+use crate::oauth::Keepers;
+use crate::upstream::{HttpClient, Ledger, ServerLog, Surroundings};
 use crate::wire::Outbox;
 
 /// How much may wait for one agent, in messages of the largest size.
@@ -65,6 +67,8 @@ pub struct Hub {
     pub events: Events,
     /// What is wrong with the configuration file as it is now, or with what it asks for.
     problems: RwLock<Vec<String>>,
+    /// Of all servers that are reached over HTTP.
+    client: HttpClient,
     around: Around,
 }
 
@@ -80,6 +84,8 @@ pub struct Around {
     pub path: Option<OsString>,
     /// The folder for catalogs and logs.
     pub state: PathBuf,
+    pub vault: Vault,
+    pub keepers: Keepers,
 }
 
 impl Hub {
@@ -92,6 +98,7 @@ impl Hub {
             attached: AtomicU64::new(0),
             events: Events::default(),
             problems: RwLock::default(),
+            client: HttpClient::default(),
             around,
         });
         let config = hub.config();
@@ -99,6 +106,7 @@ impl Hub {
         *hub.upstreams.write() = Arc::new(all);
         hub.upstreams().iter().for_each(|upstream| upstream.start_eagerly());
         hub.around.tasks.spawn(hub.clone().keep_time());
+        hub.around.tasks.spawn(hub.clone().follow_logins());
         hub
     }
 
@@ -110,6 +118,10 @@ impl Hub {
             max_frame: self.config().daemon.max_frame.0,
             ledger: self.around.ledger.clone(),
             path: self.around.path.clone(),
+            name: name.clone(),
+            client: self.client.clone(),
+            vault: self.around.vault.clone(),
+            keepers: self.around.keepers.clone(),
         };
         let catalogs = self.around.state.join("catalogs");
         Upstream::new(Arc::downgrade(self), name.clone(), server.clone(), around, &catalogs)

@@ -37,9 +37,12 @@
 //! 5  control     `daemon.*` (jsonrpsee): shapes, server, client
 //! 4  hub         registry of upstreams, router, in-flight table, the all-servers view
 //! 3  upstream    the servers' side: child process, instance, tap under `rmcp`
+//! 2  oauth       logins: the keeper of each, how one is begun and refreshed
 //! 1  config      file -> Config, or every problem with its line
+//! 1  credentials logins and secrets at rest, and the key to them
 //! 1  ipc         the socket: listen, connect, who is at the other end
 //! 0  wire        frames out of bytes; a bounded queue of bytes to write
+//! 0  files       files and folders that are the user's alone
 //! 0  lines       the last lines of a log, and its followers
 //! 0  lists       the kinds of lists that servers offer
 //! 0  paths       where things are
@@ -74,15 +77,18 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod credentials;
 pub mod daemon;
 pub mod downstream;
 pub mod envelope;
 pub mod era;
+pub mod files;
 pub mod hub;
 pub mod ipc;
 pub mod lines;
 pub mod lists;
 pub mod names;
+pub mod oauth;
 pub mod paths;
 pub mod retry;
 pub mod ticks;

@@ -1,16 +1,21 @@
 //! The side of the servers: starts an instance, shakes hands through `rmcp`, and moves everything else past it.
+//!
+//! Two wires, [`stdio`] and [`http`], carry the same messages under the same tap.
 
 pub mod catalog;
 mod child;
 mod handshake;
+mod http;
 mod instance;
 mod ledger;
 mod processes;
 pub mod state;
 mod stderr;
+mod stdio;
 mod tap;
 
 pub use handshake::Handshake;
+pub use http::HttpClient;
 pub use instance::{Inbound, Instance, Link, Speak, StartError, Surroundings, Terms};
 pub use ledger::{Ledger, StateError};
 pub use processes::group_memory;

@@ -11,7 +11,7 @@ use crate::paths::Named;
 #[command(
     version,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon."
+    after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon, 4 login needed."
 )]
 pub(super) struct Args {
     /// The configuration (default: ~/.config/trunkline/config.toml)
@@ -60,6 +60,20 @@ pub(super) enum Command {
     Tools { server: Option<String> },
     /// Call a tool: `call SERVER TOOL key=value …`, or one JSON object, or `-` to read it from standard input
     Call { server: String, tool: String, arguments: Vec<String> },
+    /// Log in at a server: opens its page in a browser, and prints the URL
+    Login {
+        server: String,
+        /// Open no browser; the address that it ended at is read from standard input, as one line
+        #[arg(long)]
+        no_browser: bool,
+    },
+    /// Forget the login at a server, and have its tokens taken back
+    Logout { server: String },
+    /// Keep secrets under names, for `${keyring:NAME}` in the configuration
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
     /// Check a configuration file and name every problem with its line
     Check { file: Option<PathBuf> },
     /// Show the daemon's log, or what a server writes to its standard error
@@ -82,6 +96,16 @@ pub(super) enum Command {
     Reload,
     /// Stop the daemon and its servers
     Shutdown,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Keep a secret, which is read from standard input, without its last line end
+    Set { name: String },
+    /// Print the names
+    List,
+    /// Forget a secret
+    Remove { name: String },
 }
 
 impl Args {

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Done, Trouble};
+use super::{Done, Trouble, secret};
 use crate::config::{Config, LoadError, Problem};
+use crate::paths::Places;
 
 #[derive(Serialize)]
 struct Checked<'a> {
@@ -16,9 +17,12 @@ struct Checked<'a> {
     problems: &'a [Problem],
 }
 
-pub(super) fn run(file: &Path, json: bool) -> Done {
+pub(super) fn run(file: &Path, places: &Places, json: bool) -> Done {
     let (servers, problems) = match Config::load(file) {
-        Ok(config) => (config.servers.len(), config.unexpandable()),
+        Ok(config) => {
+            let secrets = secret::find(places, config.secret_names())?;
+            (config.servers.len(), config.unexpandable(&secrets))
+        }
         Err(LoadError::Problems { problems, .. }) => (0, problems),
         Err(error @ LoadError::Read { .. }) => return Err(Trouble::Other(error.into())),
     };

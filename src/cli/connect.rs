@@ -22,8 +22,8 @@ use lines::{Lines, each};
 use memory::{Heard, Memory};
 
 use super::{Done, complain, start};
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
-use crate::hub::reply::{self, code};
 use crate::ipc::{self, ClientStream, Reader};
 use crate::paths::Places;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Done;
-use crate::control::{Instance, ServerStatus, ServerTools, SessionStatus, Status};
+use crate::control::{Credentials, Instance, LoginStatus, ServerStatus, ServerTools, SessionStatus, Status};
 use crate::hub::Reloaded;
 
 /// How often `status --watch` looks.
@@ -39,6 +39,7 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
             writeln!(out, "  {used} in all; {saved} more if every agent had processes of its own")?;
         }
     }
+    credentials(&mut out, &status.credentials)?;
     if !status.sessions.is_empty() {
         writeln!(out, "\nAgents")?;
         table(
@@ -60,12 +61,17 @@ fn server_row(server: &ServerStatus) -> Vec<String> {
         server.state.clone(),
         join(|instance| format!("{:?}", instance.era).to_lowercase()),
         server.share.clone(),
-        join(|instance| format!("{} ({})", instance.pid, age(instance.age))),
+        join(|instance| format!("{} ({})", place(instance), age(instance.age))),
         join(|instance| instance.sessions.len().to_string()),
         join(|instance| instance.in_flight.to_string()),
         join(|instance| instance.memory.map_or("?".to_owned(), size)),
         server.starts.to_string(),
     ]
+}
+
+/// A process, or the way to a server that is none of ours.
+fn place(instance: &Instance) -> String {
+    instance.pid.map_or_else(|| "http".to_owned(), |pid| pid.to_string())
 }
 
 fn session_row(session: &SessionStatus) -> Vec<String> {
@@ -86,6 +92,39 @@ fn session_row(session: &SessionStatus) -> Vec<String> {
     ]
 }
 
+/// What there is of logins, and where they are kept.
+fn credentials(out: &mut impl Write, credentials: &Credentials) -> io::Result<()> {
+    if !credentials.logins.is_empty() {
+        writeln!(out, "\nLogins")?;
+        let row = |login: &LoginStatus| {
+            vec![
+                login.server.clone(),
+                login.account.clone(),
+                login.state.clone(),
+                login.issuer.clone().unwrap_or_else(|| "-".to_owned()),
+                login.expires_in.map_or("-".to_owned(), age),
+            ]
+        };
+        let rows: Vec<_> = credentials.logins.iter().map(row).collect();
+        table(out, &["SERVER", "ACCOUNT", "STATE", "AT", "TOKEN ENDS IN"], &rows)?;
+        for login in credentials.logins.iter().filter(|login| login.state != "none") {
+            if let Some(reason) = &login.reason {
+                writeln!(out, "  {}: {reason}", login.server)?;
+            }
+        }
+    }
+    if credentials.key.as_deref() == Some("file") {
+        writeln!(
+            out,
+            "  there was no keyring when the first login was kept: their key is in a file, which whoever can read your files can use"
+        )?;
+    }
+    if let Some(notice) = &credentials.notice {
+        writeln!(out, "  {notice}")?;
+    }
+    Ok(())
+}
+
 fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
     if let Some(error) = &server.last_error {
         writeln!(out, "  {}: {error}", server.name)?;
@@ -103,7 +142,7 @@ fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
     }
     for instance in &server.instances {
         if let Some(project) = &instance.project {
-            writeln!(out, "  {}: process {} works in {}", server.name, instance.pid, project.display())?;
+            writeln!(out, "  {}: process {} works in {}", server.name, place(instance), project.display())?;
         }
     }
     if let Some(method) = &server.ambiguous_request {

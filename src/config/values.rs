@@ -1,10 +1,14 @@
 //! Values with a form of their own: durations, sizes, and text with `${…}` in it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use super::decode::{Decode, Problems};
 use super::node::{Node, Value};
+use super::oauth::Secrets;
 
 /// A length of time: a whole number and `ms`, `s`, `m`, `h` or `d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +44,12 @@ impl Eq for Template {}
 pub enum BadTemplate {
     #[error("`${{{0}` has no closing brace")]
     Open(String),
-    #[error("`${{{0}}}` is not known: use ${{env:NAME}}, ${{file:PATH}} or ${{project}}")]
+    #[error("`${{{0}}}` is not known: use ${{env:NAME}}, ${{file:PATH}}, ${{keyring:NAME}} or ${{project}}")]
     Unknown(String),
     #[error("environment variable {0} is not set (or not text): set it for the daemon, or take ${{env:{0}}} out")]
     Unset(String),
+    #[error("no secret is named {0}: keep one with `trunkline secret set {0}`")]
+    NoSecret(String),
     #[error("${{project}} is not known: the agent did not say in which folder it works")]
     NoProject,
     #[error("cannot read {0}, named by ${{file:…}}: {1}")]
@@ -53,13 +59,34 @@ pub enum BadTemplate {
 /// What `${…}` calls the folder that the agent works in.
 const PROJECT: &str = "project";
 
+/// What a `${…}` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Project,
+    Env,
+    File,
+    Keyring,
+}
+
+/// What `${project}` and `${keyring:NAME}` stand for.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    pub project: Option<&'a Path>,
+    pub secrets: &'a Secrets,
+}
+
 impl Template {
-    /// The text with every `${env:NAME}`, `${file:PATH}` and `${project}` replaced; of a file, without its last line end.
-    pub fn expand(&self, project: Option<&Path>) -> Result<String, BadTemplate> {
+    /// The text with every `${env:NAME}`, `${file:PATH}`, `${keyring:NAME}` and `${project}` replaced; of a file, without
+    /// its last line end.
+    pub fn expand(&self, given: Given<'_>) -> Result<String, BadTemplate> {
         self.replace(|kind, name| match kind {
-            PROJECT => project.map(|folder| folder.display().to_string()).ok_or(BadTemplate::NoProject),
-            "env" => std::env::var(name).map_err(|_| BadTemplate::Unset(name.to_owned())),
-            _ => match std::fs::read_to_string(name) {
+            Kind::Project => given.project.map(|folder| folder.display().to_string()).ok_or(BadTemplate::NoProject),
+            Kind::Env => std::env::var(name).map_err(|_| BadTemplate::Unset(name.to_owned())),
+            Kind::Keyring => match given.secrets.get(name) {
+                Some(secret) => Ok(secret.expose_secret().to_owned()),
+                None => Err(BadTemplate::NoSecret(name.to_owned())),
+            },
+            Kind::File => match std::fs::read_to_string(name) {
                 Ok(text) => Ok(text
                     .strip_suffix('\n')
                     .map(|text| text.strip_suffix('\r').unwrap_or(text))
@@ -68,6 +95,19 @@ impl Template {
                 Err(error) => Err(BadTemplate::File(name.to_owned(), error.to_string())),
             },
         })
+    }
+
+    /// The names in its `${keyring:NAME}`.
+    pub fn secret_names(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        // What is wrong with it was said when it was read.
+        drop(self.replace(|kind, name| {
+            if kind == Kind::Keyring {
+                names.insert(name.to_owned());
+            }
+            Ok(String::new())
+        }));
+        names
     }
 
     /// As it stands in the file.
@@ -79,17 +119,21 @@ impl Template {
         self.text.contains("${project}")
     }
 
-    fn replace(&self, value: impl Fn(&str, &str) -> Result<String, BadTemplate>) -> Result<String, BadTemplate> {
+    fn replace(&self, mut value: impl FnMut(Kind, &str) -> Result<String, BadTemplate>) -> Result<String, BadTemplate> {
         let mut out = String::new();
         let mut rest = self.text.as_str();
         while let Some((before, after)) = rest.split_once("${") {
             out.push_str(before);
             let (reference, behind) = after.split_once('}').ok_or_else(|| BadTemplate::Open(after.to_owned()))?;
-            match reference.split_once(':') {
-                None if reference == PROJECT => out.push_str(&value(PROJECT, "")?),
-                Some((kind @ ("env" | "file"), name)) if !name.is_empty() => out.push_str(&value(kind, name)?),
-                Some(_) | None => return Err(BadTemplate::Unknown(reference.to_owned())),
-            }
+            let (kind, name) = reference.split_once(':').unwrap_or((reference, ""));
+            let kind = match (kind, name.is_empty()) {
+                (PROJECT, true) if reference == PROJECT => Kind::Project,
+                ("env", false) => Kind::Env,
+                ("file", false) => Kind::File,
+                ("keyring", false) => Kind::Keyring,
+                _ => return Err(BadTemplate::Unknown(reference.to_owned())),
+            };
+            out.push_str(&value(kind, name)?);
             rest = behind;
         }
         out.push_str(rest);
@@ -164,6 +208,11 @@ fn measured(node: Node, units: &[(&str, u64)], what: &str, examples: &str, probl
 mod tests {
     use super::*;
 
+    fn expand(text: &str, project: Option<&Path>) -> Result<String, BadTemplate> {
+        let secrets = Secrets::from([("k".to_owned(), "hush".into())]);
+        template(text).expand(Given { project, secrets: &secrets })
+    }
+
     fn template(text: &str) -> Template {
         Template { text: text.to_owned(), line: 1 }
     }
@@ -173,16 +222,16 @@ mod tests {
         let file = std::env::temp_dir().join(format!("trunkline-template-{}", std::process::id()));
         std::fs::write(&file, "secret\r\n").expect("written");
         let text = format!("a ${{file:{}}} b $ {{}} $5", file.display());
-        assert_eq!(template(&text).expand(None).as_deref(), Ok("a secret b $ {} $5"));
+        assert_eq!(expand(&text, None).as_deref(), Ok("a secret b $ {} $5"));
         std::fs::remove_file(&file).expect("removed");
-        assert!(matches!(template(&text).expand(None), Err(BadTemplate::File(..))));
-        assert_eq!(
-            template("${env:TRUNKLINE_NO_SUCH}").expand(None),
-            Err(BadTemplate::Unset("TRUNKLINE_NO_SUCH".into()))
-        );
-        assert_eq!(template("${project}/x").expand(Some(Path::new("/a b"))).as_deref(), Ok("/a b/x"));
-        assert_eq!(template("${project}").expand(None), Err(BadTemplate::NoProject));
-        assert_eq!(template("${oops").expand(None), Err(BadTemplate::Open("oops".into())));
-        assert_eq!(template("${HOME}").expand(None), Err(BadTemplate::Unknown("HOME".into())));
+        assert!(matches!(expand(&text, None), Err(BadTemplate::File(..))));
+        assert_eq!(expand("${env:TRUNKLINE_NO_SUCH}", None), Err(BadTemplate::Unset("TRUNKLINE_NO_SUCH".into())));
+        assert_eq!(expand("${project}/x", Some(Path::new("/a b"))).as_deref(), Ok("/a b/x"));
+        assert_eq!(expand("${project}", None), Err(BadTemplate::NoProject));
+        assert_eq!(expand("a ${keyring:k}", None).as_deref(), Ok("a hush"));
+        assert_eq!(expand("${keyring:none}", None), Err(BadTemplate::NoSecret("none".into())));
+        assert_eq!(template("${keyring:a} ${env:b} ${keyring:c}").secret_names(), ["a", "c"].map(str::to_owned).into());
+        assert_eq!(expand("${oops", None), Err(BadTemplate::Open("oops".into())));
+        assert_eq!(expand("${HOME}", None), Err(BadTemplate::Unknown("HOME".into())));
     }
 }

@@ -55,6 +55,18 @@ pub trait Daemon {
         cwd: Option<PathBuf>,
     ) -> RpcResult<Box<RawValue>>;
 
+    /// Begins a login at a server: the page to open. A login that is under way is given up for it, unless `join` is set.
+    #[method(name = "daemon.login", param_kind = map)]
+    async fn login(&self, server: String, join: Option<bool>) -> RpcResult<LoginBegun>;
+
+    /// Waits until the login is done, or finishes it with the redirect that a browser ended at.
+    #[method(name = "daemon.login_complete", param_kind = map)]
+    async fn login_complete(&self, server: String, redirect: Option<String>) -> RpcResult<()>;
+
+    /// Forgets a login, and has its tokens taken back; tells whether there was one.
+    #[method(name = "daemon.logout", param_kind = map)]
+    async fn logout(&self, server: String) -> RpcResult<bool>;
+
     /// Every event from now on; a reader that is too slow gets `{"missed": n}` in between.
     #[subscription(name = "daemon.subscribe_events" => "daemon.event", unsubscribe = "daemon.unsubscribe_events", item = Box<RawValue>)]
     async fn subscribe_events(&self) -> SubscriptionResult;
@@ -79,6 +91,7 @@ pub struct Status {
     /// What is wrong with the configuration file as it is now; the last good one runs.
     pub problems: Vec<String>,
     pub memory: Memory,
+    pub credentials: Credentials,
     pub servers: Vec<ServerStatus>,
     pub sessions: Vec<SessionStatus>,
 }
@@ -86,7 +99,7 @@ pub struct Status {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerStatus {
     pub name: String,
-    /// `idle`, `starting`, `ready`, `draining`, `backoff`, `broken`, `failed`, `stopped` or `disabled`.
+    /// `idle`, `starting`, `ready`, `draining`, `needs_login`, `backoff`, `broken`, `failed`, `stopped` or `disabled`.
     pub state: String,
     /// Set once it is known.
     pub era: Option<Era>,
@@ -113,10 +126,47 @@ pub struct Memory {
     pub saved: u64,
 }
 
-/// One process of a server.
+/// Where logins and secrets are kept, and what logins there are; never their values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Credentials {
+    /// Where the key to them is: `keyring`, or `file` where there is no keyring; nothing is kept yet if not set.
+    pub key: Option<String>,
+    /// What a person should know.
+    pub notice: Option<String>,
+    pub logins: Vec<LoginStatus>,
+}
+
+/// One login.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoginStatus {
+    pub server: String,
+    pub account: String,
+    pub url: String,
+    pub issuer: Option<String>,
+    /// What was asked for.
+    pub scopes: Vec<String>,
+    /// `ok`, `needs_login` or `none`.
+    pub state: String,
+    /// Seconds that the token still holds, where that is known.
+    pub expires_in: Option<u64>,
+    /// Why a login is needed, or what else is wrong.
+    pub reason: Option<String>,
+}
+
+/// A login that was begun.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoginBegun {
+    /// The page for a person to open.
+    pub url: String,
+    /// Where that page leads back to.
+    pub redirect_uri: String,
+}
+
+/// One connection of a server: a process, or over HTTP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Instance {
-    pub pid: u32,
+    /// Of a process.
+    pub pid: Option<u32>,
     pub era: Era,
     /// The folder that its agents work in, where that matters.
     pub project: Option<PathBuf>,

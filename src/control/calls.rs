@@ -13,13 +13,15 @@ use serde_json::value::RawValue;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::api::{DaemonServer, LogLine, Missed, ServerStatus, ServerTools, SessionStatus, Status};
+use super::api::{DaemonServer, LogLine, LoginBegun, Missed, ServerStatus, ServerTools, SessionStatus, Status};
 use super::status;
+use crate::credentials::Vault;
+use crate::envelope::reply::code;
 use crate::envelope::{Envelope, quoted};
-use crate::hub::reply::code;
 use crate::hub::{Failure, Hub, Line, Reloaded, Upstream};
 use crate::lines::Lines;
 use crate::lists::ListKind;
+use crate::oauth::{Afresh, Keeper, Keepers};
 
 /// How many lines a log subscription starts with if it does not say.
 const TAIL: usize = 100;
@@ -36,6 +38,8 @@ pub struct Api {
     pub log: Lines,
     pub shutdown: CancellationToken,
     pub reload: mpsc::Sender<ReloadRequest>,
+    pub vault: Vault,
+    pub keepers: Keepers,
     pub started: Instant,
     pub socket: PathBuf,
     pub config: PathBuf,
@@ -53,6 +57,20 @@ impl Api {
     fn upstream(&self, name: &str) -> RpcResult<Arc<Upstream>> {
         self.hub.upstream(name).map_err(|failure| failed(&failure))
     }
+
+    /// The keeper of a server's login.
+    async fn keeper(&self, server: &str) -> RpcResult<Keeper> {
+        let upstream = self.upstream(server)?;
+        match upstream.login_keeper().await.map_err(|failure| failed(&failure))? {
+            Some(keeper) => Ok(keeper),
+            None => {
+                let message = format!(
+                    "server `{server}` has no login: it is started by a command, or its entry has an `Authorization` header"
+                );
+                Err(refused(code::INVALID_PARAMS, message))
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -67,6 +85,7 @@ impl DaemonServer for Api {
             config: self.config.clone(),
             problems: self.hub.problems(),
             memory: status::memory(&servers),
+            credentials: status::credentials(&self.vault, &self.keepers),
             servers,
             sessions: self.sessions()?,
         })
@@ -139,6 +158,34 @@ impl DaemonServer for Api {
             }
         };
         answer(&frame)
+    }
+
+    async fn login(&self, server: String, join: Option<bool>) -> RpcResult<LoginBegun> {
+        let keeper = self.keeper(&server).await?;
+        let afresh = if join == Some(true) { Afresh::Join } else { Afresh::Begin };
+        let login = keeper
+            .login(afresh)
+            .await
+            .map_err(|error| refused(code::INTERNAL, format!("server `{server}`: {error}")))?;
+        Ok(LoginBegun { url: login.url.to_string(), redirect_uri: login.redirect_uri.clone() })
+    }
+
+    async fn login_complete(&self, server: String, redirect: Option<String>) -> RpcResult<()> {
+        let keeper = self.keeper(&server).await?;
+        let Some(login) = keeper.open_login() else {
+            let message = format!("no login at `{server}` is under way: begin one with `trunkline login {server}`");
+            return Err(refused(code::INVALID_PARAMS, message));
+        };
+        let outcome = match redirect {
+            Some(redirect) => login.redirected(&redirect).await,
+            None => login.done().await,
+        };
+        outcome.map_err(|error| refused(code::NEEDS_LOGIN, format!("server `{server}`: {error}")))
+    }
+
+    async fn logout(&self, server: String) -> RpcResult<bool> {
+        let keeper = self.keeper(&server).await?;
+        keeper.logout().await.map_err(|error| refused(code::INTERNAL, format!("server `{server}`: {error}")))
     }
 
     async fn subscribe_events(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::DaemonServer;
 use super::calls::{Api, refused};
-use crate::hub::reply::code;
+use crate::envelope::reply::code;
 use crate::ipc::{ReadHalf, WriteHalf, hung_up};
 use crate::wire::{Frames, Outbox, Refused};
 

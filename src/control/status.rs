@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::api::{Instance, Memory, ServerStatus, SessionStatus};
+use super::api::{Credentials, Instance, LoginStatus, Memory, ServerStatus, SessionStatus};
+use crate::credentials::{Place, Vault};
 use crate::hub::{Hub, Line, Session, Upstream, View};
 use crate::names::ServerName;
+use crate::oauth::{Keepers, LoginState};
 use crate::upstream::group_memory;
 
 /// Every server, with what its processes hold in memory.
 pub(super) async fn servers(hub: &Hub) -> Vec<ServerStatus> {
     let upstreams = hub.upstreams();
     let lines = upstreams.iter().flat_map(|upstream| upstream.all_lines());
-    let pids: Vec<u32> = lines.filter_map(|line| Some(line.instance()?.pid)).collect();
+    let pids: Vec<u32> = lines.filter_map(|line| line.instance()?.pid).collect();
     // Reads a file for each process of the machine.
     let memory = tokio::task::spawn_blocking(move || group_memory(&pids)).await.unwrap_or_default();
     upstreams.iter().map(|upstream| server(upstream, &memory)).collect()
@@ -29,7 +31,7 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
             age: instance.started.elapsed().as_secs(),
             in_flight: line.in_flight(),
             draining: line.is_draining(),
-            memory: memory.get(&instance.pid).copied(),
+            memory: instance.pid.and_then(|pid| memory.get(&pid).copied()),
             sessions: line.session_ids().into_iter().map(|id| id.0).collect(),
         })
     };
@@ -45,6 +47,30 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
         denied: known.denied.into_iter().collect(),
         ambiguous_request: upstream.interactive(),
     }
+}
+
+/// What is kept of logins and secrets.
+pub(super) fn credentials(vault: &Vault, keepers: &Keepers) -> Credentials {
+    let login = |login: LoginState| LoginStatus {
+        server: login.server,
+        account: login.account,
+        url: login.url,
+        issuer: login.issuer,
+        scopes: login.scopes,
+        state: match (&login.need, login.has_token) {
+            (Some(_), _) => "needs_login",
+            (None, true) => "ok",
+            (None, false) => "none",
+        }
+        .to_owned(),
+        expires_in: login.expires_in.map(|left| left.as_secs()),
+        reason: login.need.or(login.trouble),
+    };
+    let key = vault.place().map(|place| match place {
+        Place::Keyring => "keyring".to_owned(),
+        Place::File => "file".to_owned(),
+    });
+    Credentials { key, notice: vault.notice(), logins: keepers.states().into_iter().map(login).collect() }
 }
 
 /// What the servers hold, and what they would hold more if every agent had its own.

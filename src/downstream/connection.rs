@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::Intake;
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
-use crate::hub::reply::{self, code};
 use crate::hub::{Agent, Hub, Session, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::names::ServerName;

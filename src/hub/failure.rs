@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::reply::{self, code};
 use crate::envelope::quoted;
+use crate::envelope::reply::{self, code};
 use crate::era::{self, LEGACY_ALL};
 use crate::names::{self, ServerName};
 
@@ -22,6 +22,8 @@ pub enum Failure {
     /// It is not started now, for a reason that a person knows.
     #[error("server `{server}` is not available: {reason}")]
     Unavailable { server: ServerName, reason: Arc<str> },
+    #[error("server `{server}` needs a login: {reason}; run `trunkline login {server}`")]
+    NeedsLogin { server: ServerName, reason: Arc<str> },
     #[error("server `{server}` failed: {reason}; it is started again in {}", seconds(*pause))]
     Backoff { server: ServerName, pause: Duration, reason: Arc<str> },
     #[error(
@@ -71,6 +73,9 @@ impl Failure {
     pub fn reason(&self) -> String {
         match self {
             Self::Start { reason, .. } | Self::Unavailable { reason, .. } => reason.to_string(),
+            Self::NeedsLogin { server, reason } => {
+                format!("it needs a login: {reason}; run `trunkline login {server}`")
+            }
             Self::Unknown { .. }
             | Self::UnknownProfile { .. }
             | Self::Disabled(_)
@@ -91,6 +96,7 @@ impl Failure {
             Self::Unknown { .. } | Self::UnknownProfile { .. } | Self::Disabled(_) | Self::Denied { .. } => {
                 code::INVALID_PARAMS
             }
+            Self::NeedsLogin { .. } => code::NEEDS_LOGIN,
             Self::Start { .. }
             | Self::Unavailable { .. }
             | Self::Backoff { .. }
@@ -110,13 +116,14 @@ impl Failure {
             Self::NoLegacy { error, .. } => reply::raw_error(id, &explained(error, &message)),
             Self::NoModern { error: Some(error), .. } if method == "server/discover" => reply::raw_error(id, error),
             Self::NoModern { .. } if method == "server/discover" => reply::error(id, code::METHOD_NOT_FOUND, &message),
-            Self::NoModern { .. } => reply::unsupported_version(id, &message, &LEGACY_ALL),
+            Self::NoModern { .. } => reply::unsupported_version(id, &message, &LEGACY_ALL, era::MODERN),
             Self::Unknown { .. }
             | Self::UnknownProfile { .. }
             | Self::Disabled(_)
             | Self::Denied { .. }
             | Self::Start { .. }
             | Self::Unavailable { .. }
+            | Self::NeedsLogin { .. }
             | Self::Backoff { .. }
             | Self::Broken { .. }
             | Self::Full { .. }

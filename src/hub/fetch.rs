@@ -25,6 +25,10 @@ type Fetched = Result<List, Arc<str>>;
 pub(super) struct Lists(Mutex<HashMap<ListKind, watch::Receiver<Option<Fetched>>>>);
 
 impl Lists {
+    pub(super) fn forget_all(&self) {
+        self.0.lock().clear();
+    }
+
     /// Forgets a list, because the server says that it changed.
     pub(super) fn forget(&self, kind: ListKind) {
         let mut lists = self.0.lock();
@@ -104,14 +108,7 @@ impl Line {
 
     /// Parameters of a request of trunkline's own: `members` and, in the modern era, who asks.
     pub fn own_params(&self, members: Option<String>) -> String {
-        let meta = (self.era() == Era::Modern).then(|| {
-            let identity = format!(r#"{{"name":"trunkline","version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
-            let prefix = "io.modelcontextprotocol";
-            format!(
-                r#""_meta":{{"{prefix}/protocolVersion":"{}","{prefix}/clientInfo":{identity},"{prefix}/clientCapabilities":{{}}}}"#,
-                era::MODERN
-            )
-        });
+        let meta = (self.era() == Era::Modern).then(era::own_meta);
         let all: Vec<_> = members.into_iter().chain(meta).collect();
         format!("{{{}}}", all.join(","))
     }

@@ -6,9 +6,9 @@ use super::failure::Failure;
 use super::level::Level;
 use super::line::Line;
 use super::recall::under;
-use super::reply::{self, code};
 use super::session::{Question, Session};
 use super::table::{Owner, Pending, Repeat, Table, Then, Whose};
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, result_meta, splice, text};
 use crate::lists::ListKind;
 use crate::upstream::Inbound;
@@ -17,11 +17,14 @@ impl Line {
     /// Takes one message of the server, or its end.
     pub fn inbound(self: &Arc<Self>, inbound: Inbound<'_>) {
         match inbound {
-            Inbound::Message(envelope) => match envelope.kind {
+            Inbound::Message { envelope, call } => match envelope.kind {
                 Kind::Response => self.response(envelope),
-                Kind::Request => self.question(envelope),
-                Kind::Notification => self.notification(envelope),
+                Kind::Request => self.question(envelope, call),
+                Kind::Notification => self.notification(envelope, call),
             },
+            Inbound::Parked { id, frame, why } => self.parked(id, frame, why),
+            Inbound::Over(id) => self.over(id),
+            Inbound::Renewed => self.renewed(),
             Inbound::Closed(reason) => self.closed(reason),
         }
     }
@@ -98,14 +101,15 @@ impl Line {
     }
 
     /// A request of the server's. It is passed on only when it can belong to exactly one agent.
-    fn question(self: &Arc<Self>, envelope: &Envelope<'_>) {
+    fn question(self: &Arc<Self>, envelope: &Envelope<'_>, call: Option<u64>) {
         let mut table = self.table.lock();
-        let session = match table.whose() {
+        let whose = table.whose_on(call);
+        let session = match whose {
             Whose::One(id) => table.session(id).cloned(),
             // A process of one agent's asks nobody else, whenever it asks.
             Whose::Idle | Whose::Several => self.owner().and_then(|owner| table.session(owner)).cloned(),
         };
-        let ambiguous = table.whose() == Whose::Several;
+        let ambiguous = whose == Whose::Several;
         let Some(session) = session else {
             drop(table);
             // What it asks while it has no call would not be clearer if it had one at a time.
@@ -124,7 +128,33 @@ impl Line {
         session.send(envelope.frame.len(), |out| splice(envelope.frame, &mut [envelope.edit(envelope.id, &ours)], out));
     }
 
-    fn notification(&self, envelope: &Envelope<'_>) {
+    /// A call that was cancelled, and of which nothing more will be heard.
+    pub(super) fn over(self: &Arc<Self>, id: u64) {
+        let pending = self.table.lock().remove(id);
+        match pending.map(|pending| pending.owner) {
+            Some(Owner::Agent { session, .. }) => self.answered(Some(&session)),
+            Some(Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Nobody) => self.answered(None),
+            None => {}
+        }
+    }
+
+    /// The server has forgotten what it was told: it is told again.
+    fn renewed(self: &Arc<Self>) {
+        let (level, uris) = self.table.lock().told();
+        if let Some(level) = level {
+            self.send_own("logging/setLevel", &format!(r#"{{"level":{level}}}"#), Owner::Nobody);
+        }
+        for uri in uris {
+            let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri));
+            self.send_own("resources/subscribe", &params, Owner::Nobody);
+        }
+        if let Some(upstream) = self.upstream.upgrade() {
+            self.lists.forget_all();
+            upstream.check_again(self);
+        }
+    }
+
+    fn notification(&self, envelope: &Envelope<'_>, call: Option<u64>) {
         if let Some(kind) = ListKind::of_changed(&envelope.method) {
             self.lists.forget(kind);
             self.forget_page(kind);
@@ -136,11 +166,14 @@ impl Line {
         match &*envelope.method {
             "notifications/progress" => {
                 if let Some(raw) = envelope.params.progress_token {
+                    if let Ok(id) = raw.parse() {
+                        table.note_progress(id);
+                    }
                     to_progress(&table, envelope, raw);
                 }
             }
             "notifications/cancelled" => cancelled(&mut table, envelope),
-            "notifications/message" => self.log(&table, envelope),
+            "notifications/message" => self.log(&table, envelope, call),
             "notifications/resources/updated" => updated(&table, envelope),
             "notifications/tools/list_changed"
             | "notifications/prompts/list_changed"
@@ -150,14 +183,14 @@ impl Line {
                 drop(table);
                 self.tell_the_others(envelope, &told);
             }
-            _ => self.unaddressed(&table, envelope),
+            _ => self.unaddressed(&table, envelope, call),
         }
     }
 
     /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
-    fn log(&self, table: &Table, envelope: &Envelope<'_>) {
+    fn log(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
         let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
-        let whose = table.whose();
+        let whose = table.whose_on(call);
         let to_nobody = match &whose {
             Whose::Idle => false,
             Whose::One(id) => table.session(*id).is_none(),
@@ -180,9 +213,9 @@ impl Line {
     }
 
     /// A notification of a kind that names no agent: delivered only where there is no doubt.
-    fn unaddressed(&self, table: &Table, envelope: &Envelope<'_>) {
+    fn unaddressed(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
         let mut sessions = table.sessions();
-        let session = match (table.whose(), sessions.next(), sessions.next()) {
+        let session = match (table.whose_on(call), sessions.next(), sessions.next()) {
             (Whose::One(id), _, _) => table.session(id),
             (Whose::Idle, Some(only), None) => Some(only),
             (Whose::Idle | Whose::Several, _, _) => None,

@@ -10,10 +10,10 @@ use super::Hub;
 use super::failure::Failure;
 use super::level::Level;
 use super::registry::Upstream;
-use super::reply::{self, code};
 use super::router::{Routed, cancellable};
 use super::session::{Session, View};
 use super::table::Then;
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text};
 use crate::era::{self, Class, Dialect, Era};
 use crate::lists::ListKind;
@@ -150,7 +150,15 @@ impl Hub {
             let (hub, who, name, dialect) = (self.clone(), session.clone(), upstream.name.clone(), dialect.clone());
             // Goes on when nobody waits any more: who was given a list without it is told when it is there.
             let list = self.around.tasks.spawn(async move {
-                let line = hub.line(&who, name.as_str(), &dialect).await.ok()?;
+                let line = match hub.line(&who, name.as_str(), &dialect).await {
+                    Ok(line) => line,
+                    Err(failure) => {
+                        if let Failure::NeedsLogin { .. } = failure {
+                            who.note_missed(&name, kind);
+                        }
+                        return None;
+                    }
+                };
                 let list = line.list(kind).await;
                 list.inspect_err(|error| tracing::warn!(server = %name, %error, "list not read")).ok()
             });
@@ -185,7 +193,7 @@ impl Hub {
         let at = envelope.span(raw);
         Routed::Later(cancellable(session, envelope.id, async move {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
-            match hub.line(&who, &server, &dialect).await {
+            match hub.line_for_call(&who, &server, &dialect).await {
                 Ok(line) => {
                     let edit = crate::envelope::Edit { at, with: &own };
                     hub.send_patiently(&who, line, &envelope, vec![edit], Then::Nothing).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::Hub;
 use super::registry::Upstream;
-use super::reply;
-use super::session::{Session, View};
+use super::session::Session;
+use crate::envelope::reply;
 use crate::era::Dialect;
 use crate::lists::ListKind;
 use crate::names::ServerName;
@@ -24,9 +24,7 @@ impl Hub {
     /// Tells the agents that were given lists without this server that it is there now.
     pub(super) fn announce_missed(&self, upstream: &Upstream, audience: &Audience) {
         for session in self.audience(upstream, audience) {
-            if session.view != View::One(upstream.name.clone()) {
-                tell(&session, session.take_missed(&upstream.name));
-            }
+            tell(&session, session.take_missed(&upstream.name));
         }
     }
 

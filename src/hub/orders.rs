@@ -44,6 +44,9 @@ impl Upstream {
         if self.settings().era.fixed().is_none() {
             state.catalogs.era = None;
         }
+        if let Some(keeper) = &*self.keeper.lock() {
+            keeper.reconsider();
+        }
         let numbers: Vec<_> = state.slots.iter().map(|slot| slot.number).collect();
         drop(state);
         numbers.into_iter().for_each(|number| self.event(number, Event::Reset));

@@ -19,6 +19,7 @@ use crate::config::{Server, Share};
 use crate::era::Era;
 use crate::lists::ListKind;
 use crate::names::ServerName;
+use crate::oauth::Keeper;
 use crate::upstream::catalog::{self, Audience, Catalogs, List};
 use crate::upstream::state::{Record, State as Life};
 use crate::upstream::{Handshake, ServerLog, Surroundings};
@@ -37,6 +38,8 @@ pub struct Upstream {
     before: Mutex<Weak<Self>>,
     /// Another one of the same name took over, or none did.
     pub(super) retired: AtomicBool,
+    /// Of the login that its server asks for, once that is known.
+    pub(super) keeper: Mutex<Option<Keeper>>,
     pub(super) state: Mutex<State>,
     catalog_file: PathBuf,
     fingerprint: String,
@@ -98,6 +101,7 @@ impl Upstream {
             settings: RwLock::new(Arc::new(server)),
             before: Mutex::default(),
             retired: AtomicBool::new(false),
+            keeper: Mutex::default(),
             state: Mutex::new(state),
             catalog_file,
             fingerprint,
@@ -147,6 +151,8 @@ impl Upstream {
             "disabled"
         } else if state.held.is_some() {
             "stopped"
+        } else if self.login_need().is_some() {
+            "needs_login"
         } else if any(|life| matches!(life, Life::Ready { .. })) {
             "ready"
         } else if any(|life| matches!(life, Life::Starting)) {
@@ -215,7 +221,7 @@ impl Upstream {
 
     /// An instance is ready: what it says of itself is kept, and what was said for it is confirmed or taken back.
     pub(super) fn ready(self: &Arc<Self>, line: &Arc<Line>) {
-        let pid = line.instance().map(|instance| instance.pid);
+        let pid = line.instance().and_then(|instance| instance.pid);
         tracing::info!(server = %self.name, pid, era = ?line.era(), "server ready");
         self.publish(Event::ServerReady { server: self.name.clone(), pid });
         self.lane.free();
@@ -228,14 +234,20 @@ impl Upstream {
             if news {
                 self.save();
             }
-            let known = {
-                let catalogs = &mut self.state.lock().catalogs;
-                let kinds = catalogs.kinds(audience);
-                kinds.into_iter().map(|kind| (kind, catalogs.list(audience, kind))).collect()
-            };
-            self.around.tasks.spawn(line.clone().confirm(known));
+            self.check_again(line);
         }
         self.arrived(line);
+    }
+
+    /// Has a server asked whether it still offers what is known of it.
+    pub(super) fn check_again(&self, line: &Arc<Line>) {
+        let Some(audience) = line.audience() else { return };
+        let known = {
+            let catalogs = &mut self.state.lock().catalogs;
+            let kinds = catalogs.kinds(audience);
+            kinds.into_iter().map(|kind| (kind, catalogs.list(audience, kind))).collect()
+        };
+        self.around.tasks.spawn(line.clone().confirm(known));
     }
 
     pub(super) fn note_end(&self, line: &Line, reason: &Arc<str>, expected: bool) {
@@ -244,7 +256,7 @@ impl Upstream {
             state.known.last_error = Some(reason.clone());
         }
         drop(state);
-        let pid = line.instance().map(|instance| instance.pid);
+        let pid = line.instance().and_then(|instance| instance.pid);
         self.publish(Event::ServerStopped { server: self.name.clone(), pid, reason: reason.to_string() });
     }
 

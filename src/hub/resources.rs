@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Hub;
-use super::reply::{self, code};
 use super::router::{Routed, cancellable};
 use super::session::Session;
 use super::table::Then;
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, quoted, text};
 use crate::era::Dialect;
 use crate::lists::ListKind;
@@ -54,7 +54,7 @@ impl Hub {
                 who.send_text(&reply::error(envelope.id, code::RESOURCE_NOT_FOUND, &hub.nobody_has(&who, &named)));
                 return;
             };
-            match hub.line(&who, target.server.as_str(), &dialect).await {
+            match hub.line_for_call(&who, target.server.as_str(), &dialect).await {
                 Ok(line) => {
                     let own = quoted(&target.own);
                     let edit = Edit { at: envelope.span(raw), with: &own };

@@ -7,10 +7,11 @@ use super::Hub;
 use super::failure::Failure;
 use super::level::Level;
 use super::line::Line;
+use super::logins::accepted;
 use super::recall::under;
-use super::reply::{self, code};
 use super::session::{Question, Session, View};
 use super::table::Then;
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, Kind, text};
 use crate::era::{Class, Dialect};
 use crate::lists::ListKind;
@@ -54,6 +55,8 @@ impl Hub {
                 match session.answer(envelope.id) {
                     Some(Question::Server { line, id, .. }) => line.answer(&id, &envelope),
                     Some(Question::Roots) => self.take_roots(session, Some(&envelope)),
+                    // Who asked may have got what it wanted another way.
+                    Some(Question::Login(sender)) => drop(sender.send(accepted(&envelope))),
                     None => tracing::debug!(session = session.id.0, id = envelope.id, "dropped an answer to nothing"),
                 }
                 Routed::Done
@@ -110,7 +113,7 @@ impl Hub {
                 return Routed::Done;
             }
         };
-        let dialect = Dialect::Legacy(class);
+        let dialect = Dialect::Legacy(class.clone());
         if upstream.lines().is_empty()
             && let Some(answer) = self.recall(session, &upstream, &dialect, envelope)
         {
@@ -130,6 +133,8 @@ impl Hub {
                     );
                     line.join(&session);
                 }
+                // It need not connect again when the login is done.
+                Err(Failure::NeedsLogin { .. }) => session.send_text(&hub.greeting(&session, &id, &class)),
                 Err(failure) => session.send_text(&failure.frame(&id, "initialize")),
             }
         }))
@@ -230,12 +235,22 @@ impl Hub {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
         let work = async move {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
-            match hub.line(&who, server.as_str(), &dialect).await {
-                Ok(line) => match own_plan(&who, &line, &envelope) {
+            let kind = ListKind::of_method(&envelope.method);
+            let found = match kind {
+                Some(_) => hub.line(&who, server.as_str(), &dialect).await,
+                None => hub.line_for_call(&who, server.as_str(), &dialect).await,
+            };
+            match (found, kind) {
+                (Err(Failure::NeedsLogin { .. }), Some(kind)) if who.class().is_some() => {
+                    // What it offers is told when the login is done.
+                    who.note_missed(&server, kind);
+                    who.send_text(&reply::result(envelope.id, &format!(r#"{{"{}":[]}}"#, kind.member())));
+                }
+                (Ok(line), _) => match own_plan(&who, &line, &envelope) {
                     Plan::Answered => {}
                     Plan::Send(edits, then) => hub.send_patiently(&who, line.clone(), &envelope, edits, then).await,
                 },
-                Err(failure) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
+                (Err(failure), _) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
             }
         };
         Routed::Later(cancellable(session, envelope.id, work))

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
@@ -82,6 +82,8 @@ struct State {
     missed: HashSet<(ServerName, ListKind)>,
     /// Which server a resource URI was listed for.
     uris: HashMap<String, ServerName>,
+    /// Servers for whose login the person is being asked, and how that ends.
+    logins: HashMap<ServerName, watch::Receiver<Option<Accepted>>>,
     /// Raw JSON of the level set in the all-servers view.
     level: Option<String>,
 }
@@ -99,6 +101,15 @@ pub enum Question {
     },
     /// The hub's own `roots/list`.
     Roots,
+    /// Whether the person wants to log in, which the hub asks itself.
+    Login(oneshot::Sender<Accepted>),
+}
+
+/// What a person says to an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    Yes,
+    No,
 }
 
 impl Question {
@@ -106,7 +117,7 @@ impl Question {
     pub fn refuse(&self, reason: &str) {
         match self {
             Self::Server { line, id, .. } => line.refuse(id, reason),
-            Self::Roots => {}
+            Self::Roots | Self::Login(_) => {}
         }
     }
 }
@@ -303,7 +314,7 @@ impl Session {
     pub fn drop_questions(&self, line: &Line) {
         let of_line = |question: &Question| match question {
             Question::Server { line: asker, .. } => std::ptr::eq(&**asker, line),
-            Question::Roots => false,
+            Question::Roots | Question::Login(_) => false,
         };
         self.state.lock().questions.retain(|_, question| !of_line(question));
     }
@@ -318,7 +329,7 @@ impl Session {
         let state = self.state.lock();
         state.questions.values().find_map(|question| match question {
             Question::Server { line, token: Some(own), .. } if **own == *token => Some(line.clone()),
-            Question::Server { .. } | Question::Roots => None,
+            Question::Server { .. } | Question::Roots | Question::Login(_) => None,
         })
     }
 
@@ -341,6 +352,27 @@ impl Session {
 
     pub fn note_missed(&self, server: &ServerName, kind: ListKind) {
         self.state.lock().missed.insert((server.clone(), kind));
+    }
+
+    /// Whether lists were given without this server.
+    pub fn misses(&self, server: &ServerName) -> bool {
+        self.state.lock().missed.iter().any(|(name, _)| name == server)
+    }
+
+    /// How the question for a server's login ends; the sender is for the one who asks, if nobody does yet.
+    pub fn login_asked(
+        &self,
+        server: &ServerName,
+    ) -> (watch::Receiver<Option<Accepted>>, Option<watch::Sender<Option<Accepted>>>) {
+        let mut state = self.state.lock();
+        if let Some(open) =
+            state.logins.get(server).filter(|open| open.borrow().is_none() && open.has_changed().is_ok())
+        {
+            return (open.clone(), None);
+        }
+        let (sender, receiver) = watch::channel(None);
+        state.logins.insert(server.clone(), receiver.clone());
+        (receiver, Some(sender))
     }
 
     /// Takes the lists that were given without this server.

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::key::{Key, Want};
 use super::line::Line;
 use super::registry::Upstream;
-use super::reply::code;
+use crate::envelope::reply::code;
 use crate::era::{Class, Dialect, Era};
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Instance, Link, Speak, StartError, Terms};
@@ -50,7 +50,8 @@ impl Upstream {
                         return Ok(line);
                     }
                     Ok(Err(StartError::Template(reason))) => return Err(self.unavailable(reason)),
-                    Ok(Err(StartError::Spawn(reason))) => reason,
+                    Ok(Err(StartError::NeedsLogin(reason))) => return Err(self.needs_login(reason)),
+                    Ok(Err(StartError::Spawn(reason) | StartError::Unreachable(reason))) => reason,
                     Ok(Err(StartError::Refused { handshake, .. })) => {
                         return Err(self.no_modern(handshake.refusal(Era::Modern)));
                     }
@@ -63,6 +64,7 @@ impl Upstream {
             Want::Dialect(Dialect::Modern) => match self.try_start(key, Speak::Modern).await {
                 Ok(line) => return Ok(line),
                 Err(StartError::Template(reason)) => return Err(self.unavailable(reason)),
+                Err(StartError::NeedsLogin(reason)) => return Err(self.needs_login(reason)),
                 Err(error) => error.to_string(),
             },
         };
@@ -72,6 +74,10 @@ impl Upstream {
     /// The server itself has not failed.
     pub(super) fn unavailable(&self, reason: impl Into<Arc<str>>) -> Failure {
         Failure::Unavailable { server: self.name.clone(), reason: reason.into() }
+    }
+
+    pub(super) fn needs_login(&self, reason: impl Into<Arc<str>>) -> Failure {
+        Failure::NeedsLogin { server: self.name.clone(), reason: reason.into() }
     }
 
     /// Remembers that the server answered `server/discover` with an error.
@@ -89,8 +95,14 @@ impl Upstream {
             code: i32,
         }
         let server = self.name.clone();
-        if let StartError::Template(reason) = error {
-            return self.unavailable(reason);
+        match error {
+            StartError::Template(reason) => return self.unavailable(reason),
+            StartError::NeedsLogin(reason) => return self.needs_login(reason),
+            StartError::Spawn(_)
+            | StartError::Timeout(..)
+            | StartError::Ended(_)
+            | StartError::Unreachable(_)
+            | StartError::Refused { .. } => {}
         }
         let StartError::Refused { handshake, .. } = &error else {
             return Failure::Start { server, reason: error.to_string().into() };
@@ -113,6 +125,8 @@ impl Upstream {
         let client_info = key.client_info.as_deref().map(str::to_owned);
         let terms = Terms { speak, project: key.project.clone(), client_info };
         let (server, around) = (self.settings(), self.around.clone());
+        // So that its need is known to everybody.
+        self.keeper().await.map_err(|failure| StartError::Template(failure.reason()))?;
         let instance = Instance::start(&server, &terms, link, around, move |inbound| to_line.inbound(inbound)).await?;
         let dialect = match (terms.speak, instance.era) {
             (Speak::Legacy(class), _) => Dialect::Legacy(class),

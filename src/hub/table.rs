@@ -29,6 +29,14 @@ pub(super) struct Pending {
     cancelled: Option<Instant>,
     /// How long the server has had for it, not counting the time in which it waited for an answer itself.
     spent: Option<Duration>,
+    /// It waits for a person to log in.
+    parked: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parked {
+    Yes,
+    No,
 }
 
 /// A request as the agent wrote it, and what the view replaces in it.
@@ -41,7 +49,7 @@ pub(super) struct Repeat {
 
 impl Pending {
     pub(super) fn new(owner: Owner, then: Then, repeat: Option<Box<Repeat>>) -> Self {
-        Self { owner, then, repeat, cancelled: None, spent: None }
+        Self { owner, then, repeat, cancelled: None, spent: None, parked: false }
     }
 }
 
@@ -242,6 +250,30 @@ impl Table {
         }
     }
 
+    /// Whose a message is that came on the stream of this call, where the wire tells.
+    pub(super) fn whose_on(&self, call: Option<u64>) -> Whose {
+        match call.and_then(|id| self.pending.get(&id)).map(|pending| &pending.owner) {
+            Some(Owner::Agent { session, .. }) => Whose::One(session.id),
+            Some(Owner::Gone(session)) => Whose::One(*session),
+            Some(Owner::Daemon(_)) => Whose::One(SessionId::DAEMON),
+            Some(Owner::Hub(_) | Owner::Nobody) | None => self.whose(),
+        }
+    }
+
+    /// Notes that the user is being asked for a login, for this call, or is not any more.
+    pub(super) fn set_parked(&mut self, id: u64, parked: Parked) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.parked = parked == Parked::Yes;
+        }
+    }
+
+    /// Notes that the server is at a call: its time begins anew.
+    pub(super) fn note_progress(&mut self, id: u64) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.spent = None;
+        }
+    }
+
     /// Requests that somebody waits for.
     pub(super) fn in_flight(&self) -> usize {
         self.waited_for
@@ -274,7 +306,7 @@ impl Table {
                 Owner::Daemon(_) => false,
                 Owner::Gone(_) | Owner::Hub(_) | Owner::Nobody => continue,
             };
-            if asked || pending.cancelled.is_some() || pending.then == Then::Listen {
+            if asked || pending.parked || pending.cancelled.is_some() || pending.then == Then::Listen {
                 continue;
             }
             // Counted from the first look on, so that no call has less time than it was promised.
@@ -285,6 +317,19 @@ impl Table {
             }
         }
         overdue
+    }
+
+    /// Whether somebody still waits for this.
+    pub(super) fn is_waited_for(&self, id: u64) -> bool {
+        self.pending.get(&id).is_some_and(|pending| pending.cancelled.is_none())
+    }
+
+    /// The level that the server must log at, raw, if anybody asked for one, and every subscribed URI.
+    pub(super) fn told(&self) -> (Option<&'static str>, Vec<String>) {
+        let levels = self.members.values().filter_map(|member| member.level);
+        let uris = self.members.values().flat_map(|member| &member.uris).map(|(uri, _)| uri.clone());
+        let uris: std::collections::BTreeSet<_> = uris.collect();
+        (levels.min().map(Level::raw), uris.into_iter().collect())
     }
 
     /// Takes a call from the one who waits for it. The server may still be at it.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{self, ExitStatus};
 use std::time::Duration;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
@@ -11,7 +11,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::ledger::{Ledger, MARK};
-use crate::config::{BadTemplate, Server, Share};
+use crate::config::{BadTemplate, Given, Share, Stdio};
 
 /// What every server gets of the daemon's environment; anything else is named in its entry.
 const PASSED_ON: [&str; 11] =
@@ -76,18 +76,18 @@ fn is_service_managers(variable: &str) -> bool {
 }
 
 impl Child {
-    /// Starts the server's command in a process group of its own, for agents that work in `project`. `path` stands in for
-    /// the daemon's own PATH.
+    /// Starts the server's command in a process group of its own. `path` stands in for the daemon's own PATH.
     pub(super) fn spawn(
-        server: &Server,
-        project: Option<&Path>,
+        server: &Stdio,
+        share: Share,
+        given: Given<'_>,
         path: Option<&OsString>,
         ledger: &Ledger,
     ) -> Result<(Self, Streams), SpawnError> {
-        let program = server.command.expand(project)?;
+        let program = server.command.expand(given)?;
         let mut command = Command::new(&program);
         for argument in &server.args {
-            command.arg(argument.expand(project)?);
+            command.arg(argument.expand(given)?);
         }
         command.env_clear();
         let windows = PASSED_ON_WINDOWS.iter().filter(|_| cfg!(windows)).copied();
@@ -102,17 +102,18 @@ impl Child {
         }
         command.env(MARK, ledger.mark());
         for (name, value) in &server.env {
-            command.env(name, value.expand(project)?);
+            command.env(name, value.expand(given)?);
         }
         let folder = match &server.cwd {
-            Some(template) => Some(PathBuf::from(template.expand(project)?)),
-            None if server.share == Share::Project => project.map(Path::to_owned),
+            Some(template) => Some(PathBuf::from(template.expand(given)?)),
+            None if share == Share::Project => given.project.map(Path::to_owned),
             None => std::env::home_dir().filter(|home| home.is_dir()),
         };
         if let Some(folder) = folder {
             command.current_dir(folder);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let piped = process::Stdio::piped;
+        command.stdin(piped()).stdout(piped()).stderr(piped());
         #[cfg(target_os = "linux")]
         die_with_daemon(&mut command);
         let mut command = CommandWrap::from(command);

@@ -1,34 +1,34 @@
-//! One live connection to an upstream: a child process, its tasks, and what its handshake said.
+//! One live connection to an upstream: its wire, its tasks, and what its handshake said.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService};
-use tokio::io::AsyncRead;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::child::{Child, SpawnError};
 use super::handshake::Handshake;
+use super::http::{self, HttpClient};
 use super::ledger::Ledger;
-use super::stderr::{self, ServerLog};
+use super::stderr::ServerLog;
+use super::stdio::{self, quoted_stderr};
 use super::tap::{Ids, Tap};
-use crate::config::Server;
-use crate::envelope::{Envelope, Kind};
+use crate::config::{Given, Server, Template, Transport};
+use crate::credentials::Vault;
+use crate::envelope::Envelope;
 use crate::era::{self, Class, Era};
 use crate::lines::Lines;
-use crate::wire::{FrameError, Frames, Outbox};
+use crate::names::ServerName;
+use crate::oauth::Keepers;
+use crate::wire::Outbox;
 
-/// How many lines of standard error an error message quotes.
-const QUOTED_LINES: usize = 5;
-/// How long to wait for the exit status once the output ended.
-const EXIT_WAIT: Duration = Duration::from_secs(1);
+/// How long the wire may take to say why it ended.
+const OWNER_WAIT: Duration = Duration::from_secs(4);
 
 /// The way to a server: its queue, and the ids of what goes into it.
 #[derive(Debug, Clone)]
@@ -72,7 +72,14 @@ pub struct Terms {
 /// What an instance passes up, in the order in which the server sent it.
 #[derive(Debug)]
 pub enum Inbound<'a> {
-    Message(&'a Envelope<'a>),
+    /// A message; `call` is the request on whose stream it came, where the wire tells.
+    Message { envelope: &'a Envelope<'a>, call: Option<u64> },
+    /// The server was not given the request `id`, because a person must log in first: `frame` can be sent again.
+    Parked { id: u64, frame: &'a str, why: &'a Arc<str> },
+    /// No answer to this request will come: it was cancelled.
+    Over(u64),
+    /// The server had lost the session, and has another now: it must be told again what held in the old one.
+    Renewed,
     /// Nothing more will come, for this reason.
     Closed(&'a str),
 }
@@ -89,14 +96,39 @@ pub enum StartError {
     Timeout(Duration, String),
     #[error("it ended during the handshake: {0}")]
     Ended(String),
+    /// Nothing can be said of the server itself: something on the way failed.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    NeedsLogin(Arc<str>),
     #[error("it refused the handshake: {message}")]
     Refused { message: String, handshake: Handshake },
 }
 
-/// A started server. Dropping it leaves the process to [`Instance::stop`]'s owner task, which ends with the token.
+/// How a wire ended.
+#[derive(Debug, Clone)]
+pub(super) enum Ended {
+    Gone(String),
+    Unreachable(String),
+    NeedsLogin(Arc<str>),
+}
+
+/// A wire that was just opened.
+pub(super) struct Running {
+    /// Of a child process.
+    pub pid: Option<u32>,
+    /// Cancelled when all of it is gone.
+    pub gone: CancellationToken,
+    pub owner: JoinHandle<Ended>,
+    /// What a child process said last.
+    pub last_lines: Lines,
+}
+
+/// A started server. Dropping it leaves the wire to its owner task, which ends with the token.
 #[derive(Debug)]
 pub struct Instance {
-    pub pid: u32,
+    /// Of a child process.
+    pub pid: Option<u32>,
     pub era: Era,
     pub handshake: Handshake,
     pub started: Instant,
@@ -109,6 +141,7 @@ pub struct Instance {
 /// The surroundings of an instance: who owns its tasks, and where its lines go.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
+    pub name: ServerName,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
     pub log: ServerLog,
@@ -116,6 +149,9 @@ pub struct Surroundings {
     pub ledger: Ledger,
     /// The PATH of the servers, if it is not the daemon's own.
     pub path: Option<OsString>,
+    pub client: HttpClient,
+    pub vault: Vault,
+    pub keepers: Keepers,
 }
 
 impl Instance {
@@ -129,29 +165,22 @@ impl Instance {
         inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let speak = &terms.speak;
-        let (child, streams) = Child::spawn(server, terms.project.as_deref(), around.path.as_ref(), &around.ledger)
-            .map_err(|error| match error {
-                SpawnError::Template(error) => StartError::Template(error.to_string()),
-                SpawnError::Spawn { .. } | SpawnError::Streams(_) => StartError::Spawn(error.to_string()),
-            })?;
-        let pid = child.pid;
+        let names = server.templates().flat_map(Template::secret_names).collect();
+        let secrets = around.vault.secrets(names).await.map_err(|error| StartError::Template(error.to_string()))?;
+        let given = Given { project: terms.project.as_deref(), secrets: &secrets };
         let capabilities = match speak {
             Speak::Legacy(class) => Some(class.capabilities.clone()),
             Speak::Auto | Speak::Modern => None,
         };
-        let (tap, transport) = Tap::new(link.clone(), capabilities, terms.client_info.clone());
+        let (tap, transport) = Tap::new(link, capabilities, terms.client_info.clone());
         let stop = around.stop.child_token();
-        // Errors quote this process only; the server's log has them all.
-        let stderr = Lines::new(QUOTED_LINES);
-        let writer = link.outbox.clone();
-        let writing = around.tasks.spawn(async move { writer.write_to(streams.stdin).await });
-        let erring = around.tasks.spawn(stderr::keep(streams.stderr, stderr.clone(), around.log.clone()));
-        let reader = Reader { link, tap: tap.clone() };
-        let gone = CancellationToken::new();
-        let ended = gone.clone().drop_guard();
-        let owner = Owner { child, reader, stop: stop.clone(), stderr: stderr.clone(), _ended: ended };
-        let owner = around.tasks.spawn(owner.run(streams.stdout, around.max_frame, inbound, writing, erring));
         let stopped = stop.clone().drop_guard();
+        let Running { pid, gone, owner, last_lines } = match &server.transport {
+            Transport::Stdio(stdio) => {
+                stdio::start(stdio, server.share, given, tap.clone(), &around, stop.clone(), inbound)?
+            }
+            Transport::Http(http) => http::start(http, given, tap.clone(), &around, stop.clone(), inbound)?,
+        };
         let limit = server.startup_timeout.0;
         let (mode, config) = lifecycle(speak);
         let result = timeout(limit, config.serve_with_lifecycle(transport, mode)).await;
@@ -164,14 +193,14 @@ impl Instance {
             Ok(Err(error)) => {
                 drop(stopped);
                 // Only a server that ended by itself has more to say; the others are ended in their own time.
-                let gone = matches!(
+                let closed = matches!(
                     error,
                     ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. }
                 );
-                let ended = if gone { timeout(EXIT_WAIT * 4, owner).await.ok().and_then(Result::ok) } else { None };
+                let ended = if closed { timeout(OWNER_WAIT, owner).await.ok().and_then(Result::ok) } else { None };
                 Err(why(&error, handshake, ended))
             }
-            Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&stderr))),
+            Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&last_lines))),
         }
     }
 
@@ -193,14 +222,17 @@ impl Drop for Instance {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "rmcp's enum is open, and all the rest is said by its own words")]
-fn why(error: &ClientInitializeError, handshake: Handshake, ended: Option<String>) -> StartError {
+fn why(error: &ClientInitializeError, handshake: Handshake, ended: Option<Ended>) -> StartError {
     if let Some(unreadable) = handshake.unreadable {
         return StartError::Ended(unreadable);
     }
     match error {
-        ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. } => {
-            StartError::Ended(ended.unwrap_or_else(|| error.to_string()))
-        }
+        ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. } => match ended {
+            Some(Ended::Gone(reason)) => StartError::Ended(reason),
+            Some(Ended::Unreachable(reason)) => StartError::Unreachable(reason),
+            Some(Ended::NeedsLogin(reason)) => StartError::NeedsLogin(reason),
+            None => StartError::Ended(error.to_string()),
+        },
         ClientInitializeError::LegacyFallbackFailed { fallback, .. } => why(fallback, handshake, ended),
         ClientInitializeError::JsonRpcError(data) => {
             StartError::Refused { message: data.message.to_string(), handshake }
@@ -227,126 +259,4 @@ fn lifecycle(speak: &Speak) -> (ClientLifecycleMode, ClientConfig) {
 
 fn version(text: &str) -> ProtocolVersion {
     serde_json::from_value(text.into()).unwrap_or_default()
-}
-
-fn quoted_stderr(lines: &Lines) -> String {
-    let tail = lines.tail(QUOTED_LINES);
-    if tail.is_empty() { String::new() } else { format!("; its last lines on standard error: {}", tail.join(" | ")) }
-}
-
-/// Owns the process: reads it, and ends it.
-struct Owner {
-    child: Child,
-    reader: Reader,
-    stop: CancellationToken,
-    /// What this process wrote to its standard error last.
-    stderr: Lines,
-    _ended: DropGuard,
-}
-
-impl Owner {
-    /// Runs until the server ends or is stopped; returns why, in words.
-    async fn run<O: AsyncRead + Unpin>(
-        self,
-        stdout: O,
-        cap: usize,
-        inbound: impl Fn(Inbound<'_>),
-        mut writing: tokio::task::JoinHandle<io::Result<()>>,
-        erring: tokio::task::JoinHandle<()>,
-    ) -> String {
-        let Self { mut child, reader, stop, stderr, _ended } = self;
-        let pid = child.pid;
-        let mut status = None;
-        let cut = {
-            let reading = reader.read(stdout, cap, pid, &inbound);
-            tokio::pin!(reading);
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => Some("it was stopped".to_owned()),
-                cut = &mut reading => cut,
-                exited = child.wait() => {
-                    status = exited.ok();
-                    // Its last words are in the pipe; a process that it left behind may hold the pipe open for ever.
-                    timeout(EXIT_WAIT, &mut reading).await.unwrap_or(None)
-                }
-                _ = &mut writing => match timeout(EXIT_WAIT, &mut reading).await {
-                    Ok(cut) => cut,
-                    Err(_) => Some("it does not take input any more".to_owned()),
-                },
-            }
-        };
-        reader.link.outbox.close();
-        if cut.is_none() {
-            if status.is_none() {
-                status = timeout(EXIT_WAIT, child.wait()).await.ok().and_then(Result::ok);
-            }
-            // The last words on standard error explain the exit; they are in the pipe already.
-            drop(timeout(EXIT_WAIT, erring).await);
-        }
-        let ended = cut.unwrap_or_else(|| ended_with(status, &stderr));
-        inbound(Inbound::Closed(&ended));
-        reader.tap.close();
-        if !writing.is_finished() {
-            writing.abort();
-            drop(writing.await);
-        }
-        child.stop().await;
-        tracing::info!(pid, reason = ended, "server process ended");
-        ended
-    }
-}
-
-/// What the process's output is brought to.
-struct Reader {
-    link: Link,
-    tap: Arc<Tap>,
-}
-
-impl Reader {
-    /// Reads until the output ends; `Some` says why reading was given up before that.
-    async fn read<O: AsyncRead + Unpin>(
-        &self,
-        stdout: O,
-        cap: usize,
-        pid: u32,
-        inbound: &impl Fn(Inbound<'_>),
-    ) -> Option<String> {
-        let mut frames = Frames::new(stdout, cap);
-        let mut junk = 0u64;
-        loop {
-            match frames.next().await {
-                Ok(Some(frame)) => match Envelope::parse(frame) {
-                    Ok(envelope) => self.pass_on(&envelope, inbound),
-                    Err(error) => {
-                        junk += 1;
-                        tracing::warn!(pid, junk, bytes = frame.len(), %error, "skipped a line that is no message");
-                    }
-                },
-                Ok(None) => return None,
-                Err(FrameError::Io(error)) => return Some(format!("its output cannot be read: {error}")),
-                Err(error @ FrameError::TooLong(_)) => return Some(format!("{error}; it was stopped")),
-            }
-        }
-    }
-
-    fn pass_on(&self, envelope: &Envelope<'_>, inbound: &impl Fn(Inbound<'_>)) {
-        match envelope.kind {
-            Kind::Response if self.tap.take_reply(envelope) => {}
-            Kind::Request if envelope.method == "ping" => {
-                let pong = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, envelope.id);
-                if let Err(refused) = self.link.outbox.push(pong.len(), |out| out.extend_from_slice(pong.as_bytes())) {
-                    tracing::debug!(?refused, "ping not answered");
-                }
-            }
-            Kind::Request | Kind::Notification | Kind::Response => inbound(Inbound::Message(envelope)),
-        }
-    }
-}
-
-fn ended_with(status: Option<ExitStatus>, stderr: &Lines) -> String {
-    let how = match status {
-        Some(status) => format!("the process ended ({status})"),
-        None => "it closed its output".to_owned(),
-    };
-    how + &quoted_stderr(stderr)
 }

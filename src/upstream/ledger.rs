@@ -14,6 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::processes;
+use crate::files::{check_ours, create_private, replace};
 
 /// The variable that every server's environment carries: which daemon started it.
 pub(super) const MARK: &str = "TRUNKLINE_DAEMON";
@@ -99,41 +100,6 @@ impl Ledger {
             tracing::warn!(%error, path = %self.0.path.display(), "ledger not written: servers may outlive a killed daemon");
         }
     }
-}
-
-/// Replaces a file in one step, readable for the user only.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    create_private(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    io::Write::write_all(&mut file, bytes)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
-/// Whether a file is one that only this user can have written.
-pub(super) fn check_ours(path: &Path) -> io::Result<()> {
-    let found = std::fs::symlink_metadata(path)?;
-    if !found.is_file() {
-        return Err(io::Error::other("not a plain file"));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-            return Err(io::Error::other("it belongs to another user, or others may write to it"));
-        }
-    }
-    Ok(())
-}
-
-/// Makes a folder that only the user can look into.
-pub(super) fn create_private(folder: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 /// Ends the group that a line names, if it is still the one that was noted. It was asked to end when its daemon did.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-use super::ledger::create_private;
+use crate::files::create_private;
 use crate::lines::Lines;
 
 /// How many lines of a server are kept in memory.

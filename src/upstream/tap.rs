@@ -12,14 +12,14 @@ use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
 use super::handshake::Handshake;
-use super::instance::Link;
-use crate::envelope::{Edit, Envelope, splice};
-use crate::wire::Refused;
+use super::instance::{Inbound, Link};
+use crate::envelope::{Edit, Envelope, Kind, splice};
+use crate::wire::{Outbox, Refused};
 
 /// `rmcp` asks one thing at a time while it shakes hands.
 const TO_RMCP: usize = 16;
 
-/// The half that the reader of the wire holds.
+/// The half that the wire holds.
 #[derive(Debug)]
 pub(super) struct Tap {
     link: Link,
@@ -61,8 +61,38 @@ impl Tap {
         (tap.clone(), TapTransport { tap, from_server })
     }
 
+    /// The queue to the server.
+    pub(super) fn outbox(&self) -> &Outbox {
+        &self.link.outbox
+    }
+
+    /// An id of trunkline's own.
+    pub(super) fn next_id(&self) -> u64 {
+        self.link.next_id()
+    }
+
+    /// Whether `rmcp` waits for the reply to this request.
+    pub(super) fn is_rmcps(&self, id: u64) -> bool {
+        self.own.lock().contains_key(&id)
+    }
+
+    /// Brings a message of the server to `rmcp` or to the hub; a ping is answered here. `call` is the request on whose
+    /// stream it came, where the wire tells.
+    pub(super) fn sort(&self, envelope: &Envelope<'_>, call: Option<u64>, inbound: &impl Fn(Inbound<'_>)) {
+        match envelope.kind {
+            Kind::Response if self.take_reply(envelope) => {}
+            Kind::Request if envelope.method == "ping" => {
+                let pong = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, envelope.id);
+                if let Err(refused) = self.link.outbox.push(pong.len(), |out| out.extend_from_slice(pong.as_bytes())) {
+                    tracing::debug!(?refused, "ping not answered");
+                }
+            }
+            Kind::Request | Kind::Notification | Kind::Response => inbound(Inbound::Message { envelope, call }),
+        }
+    }
+
     /// Takes `envelope` if it is a reply to `rmcp`; tells whether it did.
-    pub(super) fn take_reply(&self, envelope: &Envelope<'_>) -> bool {
+    fn take_reply(&self, envelope: &Envelope<'_>) -> bool {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return false;
         }

@@ -126,28 +126,38 @@ impl Outbox {
 
     async fn write_all<W: AsyncWrite + Unpin>(&self, io: &mut W) -> io::Result<()> {
         let mut batch = Vec::new();
+        while self.take(&mut batch).await {
+            io.write_all(&batch).await?;
+            io.flush().await?;
+            self.taken(&mut batch);
+        }
+        Ok(())
+    }
+
+    /// Waits for frames and takes all that wait into `batch`, which is empty, each with its line end; they count as waiting
+    /// until [`Outbox::taken`]. False once the outbox is closed and empty. Cancel-safe.
+    pub async fn take(&self, batch: &mut Vec<u8>) -> bool {
         loop {
             {
                 let mut queue = self.0.queue.lock();
                 queue.writing = queue.bytes.len();
-                std::mem::swap(&mut batch, &mut queue.bytes);
-                if batch.is_empty() && queue.closed {
-                    return Ok(());
+                std::mem::swap(batch, &mut queue.bytes);
+                if !batch.is_empty() || queue.closed {
+                    return !batch.is_empty();
                 }
             }
-            if batch.is_empty() {
-                self.0.filled.notified().await;
-                continue;
-            }
-            io.write_all(&batch).await?;
-            io.flush().await?;
-            batch.clear();
-            if batch.capacity() > KEEP {
-                batch = Vec::new();
-            }
-            self.0.queue.lock().writing = 0;
-            self.0.drained.notify_waiters();
+            self.0.filled.notified().await;
         }
+    }
+
+    /// Notes that a batch has gone, and empties it.
+    pub fn taken(&self, batch: &mut Vec<u8>) {
+        batch.clear();
+        if batch.capacity() > KEEP {
+            *batch = Vec::new();
+        }
+        self.0.queue.lock().writing = 0;
+        self.0.drained.notify_waiters();
     }
 }
 

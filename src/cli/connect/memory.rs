@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rustc_hash::FxHashMap;
 
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, splice, text};
-use crate::hub::reply::{self, code};
 use crate::lists::ListKind;
 
 /// Begins the ids of the shim's own requests; an agent's id is never of this form by accident.

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Catalogs;
-use crate::config::Server;
-use crate::upstream::ledger::{check_ours, replace};
+use crate::config::{Given, Secrets, Server, Transport};
+use crate::files::{check_ours, replace};
 
 /// Counts changes of the file's form.
 const FORM: u32 = 1;
@@ -29,10 +29,21 @@ pub fn fingerprint(server: &Server) -> String {
     for template in server.templates() {
         template.text().hash(&mut hasher);
     }
-    server.env.keys().for_each(|name| name.hash(&mut hasher));
-    server.env_vars.hash(&mut hasher);
+    let program = match &server.transport {
+        Transport::Stdio(stdio) => {
+            stdio.env.keys().for_each(|name| name.hash(&mut hasher));
+            stdio.env_vars.hash(&mut hasher);
+            let given = Given { project: None, secrets: &Secrets::new() };
+            stdio.command.expand(given).ok().as_deref().and_then(program)
+        }
+        Transport::Http(http) => {
+            http.headers.keys().for_each(|name| name.hash(&mut hasher));
+            http.account.hash(&mut hasher);
+            None
+        }
+    };
     format!("{:?} {:?}", server.era, server.share).hash(&mut hasher);
-    if let Some(found) = server.command.expand(None).ok().as_deref().and_then(program) {
+    if let Some(found) = program {
         found.len().hash(&mut hasher);
         found.modified().ok().hash(&mut hasher);
     }

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::envelope::quoted;
-use crate::era;
+use super::quoted;
 
 /// Error codes of JSON-RPC 2.0 and of MCP (`schema.ts`).
 pub mod code {
@@ -16,7 +15,11 @@ pub mod code {
     pub const CONNECTION_CLOSED: i32 = -32000;
     /// What SDKs use for a request that took too long.
     pub const TIMEOUT: i32 = -32001;
+    /// Trunkline's own: a person must log in first.
+    pub const NEEDS_LOGIN: i32 = -32040;
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
+    pub const HEADER_MISMATCH: i32 = -32020;
+    pub const MISSING_CAPABILITY: i32 = -32021;
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }
 
@@ -36,9 +39,9 @@ pub fn raw_error(id: &str, error: &str) -> String {
 }
 
 /// The refusal of a protocol revision, with those that would do.
-pub fn unsupported_version(id: &str, message: &str, supported: &[&str]) -> String {
+pub fn unsupported_version(id: &str, message: &str, supported: &[&str], requested: &str) -> String {
     let supported: Vec<_> = supported.iter().map(|version| quoted(version)).collect();
-    let data = format!(r#"{{"supported":[{}],"requested":"{}"}}"#, supported.join(","), era::MODERN);
+    let data = format!(r#"{{"supported":[{}],"requested":"{requested}"}}"#, supported.join(","));
     let message = quoted(message);
     raw_error(id, &format!(r#"{{"code":{},"message":{message},"data":{data}}}"#, code::UNSUPPORTED_VERSION))
 }

@@ -1,0 +1,180 @@
+//! Who alone reads and writes the records: a thread of its own, so that neither a slow disk nor a keyring that asks its
+//! user something holds anybody else up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+
+use super::file::{FileError, RecordFile, Stamp};
+use super::key::{Key, KeyError, Keys, Place};
+use super::record::Records;
+
+type Job = Box<dyn FnOnce(&mut Cabinet) + Send>;
+
+/// Handle to the records of one state folder. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    jobs: Arc<Mutex<mpsc::Sender<Job>>>,
+    file: RecordFile,
+    keys: Keys,
+    /// What a person should know of it.
+    notice: Arc<Mutex<Option<String>>>,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum VaultError {
+    #[error("logins and secrets cannot be read: {0}")]
+    Key(#[from] KeyError),
+    #[error("{0}")]
+    File(String),
+    #[error("trunkline is ending")]
+    Ended,
+}
+
+/// The records as they were read last.
+#[derive(Debug)]
+struct Cabinet {
+    file: RecordFile,
+    /// Which version of the file they are of, once it was read.
+    known: Option<Option<Stamp>>,
+    records: Records,
+    notice: Arc<Mutex<Option<String>>>,
+}
+
+impl Vault {
+    /// The records of a state folder. Nothing is read, and no keyring asked, before somebody needs it.
+    pub fn open(state: &Path) -> Self {
+        let file = RecordFile::new(state);
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let notice = Arc::new(Mutex::new(None));
+        let mut cabinet =
+            Cabinet { file: file.clone(), known: None, records: Records::default(), notice: notice.clone() };
+        let spawned = std::thread::Builder::new().name("credentials".to_owned()).spawn(move || {
+            while let Ok(job) = queue.recv() {
+                job(&mut cabinet);
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread for logins and secrets: they cannot be used");
+        }
+        Self { jobs: Arc::new(Mutex::new(jobs)), file, keys: Keys::new(state), notice }
+    }
+
+    /// Looks at the records as they are now.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Records) -> T + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let place = self.file.place().map_err(|error| VaultError::File(error.to_string()));
+        let key = match place {
+            Ok(None) => return Ok(look(&Records::default())),
+            Ok(Some(place)) => Some(self.keys.get(place).await?),
+            // What stands there is no file of records, which the reading says.
+            Err(_) => None,
+        };
+        self.run(move |cabinet| cabinet.read(key.as_ref()).map(|records| look(records))).await?
+    }
+
+    /// Changes the records: when this returns, the change is on the disk.
+    pub async fn update<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Records) -> T + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let place = self.file.place().ok().flatten();
+        let key = match place {
+            Some(place) => self.keys.get(place).await?,
+            None => self.keys.choose().await?,
+        };
+        self.run(move |cabinet| cabinet.update(&key, change)).await?
+    }
+
+    /// The secrets of these names, of those that there are.
+    pub async fn secrets(&self, names: BTreeSet<String>) -> Result<BTreeMap<String, SecretString>, VaultError> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.read(move |records| {
+            let wanted = records.secrets.iter().filter(|(name, _)| names.contains(*name));
+            wanted.map(|(name, secret)| (name.clone(), secret.clone())).collect()
+        })
+        .await
+    }
+
+    /// Where the key is kept, if there are records.
+    pub fn place(&self) -> Option<Place> {
+        self.file.place().ok().flatten()
+    }
+
+    /// What happened that a person should know of.
+    pub fn notice(&self) -> Option<String> {
+        self.notice.lock().clone()
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Cabinet) -> T + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let (sender, done) = oneshot::channel();
+        let job: Job = Box::new(move |cabinet| drop(sender.send(work(cabinet))));
+        self.jobs.lock().send(job).map_err(|_| VaultError::Ended)?;
+        done.await.map_err(|_| VaultError::Ended)
+    }
+}
+
+impl Cabinet {
+    fn read(&mut self, key: Option<&Key>) -> Result<&Records, VaultError> {
+        let _lock = self.file.lock().map_err(|error| VaultError::File(error.to_string()))?;
+        self.refresh(key)?;
+        Ok(&self.records)
+    }
+
+    fn update<T>(&mut self, key: &Key, change: impl FnOnce(&mut Records) -> T) -> Result<T, VaultError> {
+        let failed = |error: FileError| VaultError::File(error.to_string());
+        let _lock = self.file.lock().map_err(failed)?;
+        self.file.sweep();
+        self.refresh(Some(key))?;
+        let mut records = self.records.clone();
+        let result = change(&mut records);
+        self.file.write(key, &records).map_err(failed)?;
+        (self.known, self.records) = (Some(self.file.stamp()), records);
+        Ok(result)
+    }
+
+    /// Reads the file if it is another than the one that is known. One that is damaged is put aside, and nothing is known
+    /// from then on.
+    fn refresh(&mut self, key: Option<&Key>) -> Result<(), VaultError> {
+        let stamp = self.file.stamp();
+        if self.known.as_ref().is_some_and(|known| *known == stamp) {
+            return Ok(());
+        }
+        let read = match (&stamp, key) {
+            (None, _) => Ok(Records::default()),
+            (Some(_), Some(key)) => self.file.read(key),
+            (Some(_), None) => match self.file.place() {
+                Err(error) => Err(error),
+                Ok(_) => {
+                    return Err(VaultError::File("the records changed while they were read: try again".to_owned()));
+                }
+            },
+        };
+        let records = match read {
+            Ok(records) => records,
+            Err(FileError::Damaged(what)) => {
+                let aside = self.file.set_aside().map_err(|error| VaultError::File(error.to_string()))?;
+                let notice =
+                    format!("{what}: it was put aside as {}; log in again where that is needed", aside.display());
+                tracing::error!("{notice}");
+                *self.notice.lock() = Some(notice);
+                Records::default()
+            }
+            Err(error) => return Err(VaultError::File(error.to_string())),
+        };
+        (self.known, self.records) = (Some(self.file.stamp()), records);
+        Ok(())
+    }
+}

@@ -1,0 +1,302 @@
+//! From a server's challenge to the URL that a person opens: where to log in, as whom, for what (MCP 2026-07-28
+//! `basic/authorization`). `rmcp` finds the metadata and makes the URL; what trunkline is stricter about is checked here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use reqwest::Url;
+use reqwest::header::CONTENT_TYPE;
+use rmcp::transport::auth::{
+    AuthError, AuthorizationManager, AuthorizationMetadata, OAuthClientConfig, StateStore, StoredAuthorizationState,
+};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::guard::Guard;
+use super::target::Target;
+use crate::credentials::{Client, ClientAuth, Credential, Endpoints, Origin};
+
+/// What an authorization server is told that trunkline is called.
+const CLIENT_NAME: &str = "trunkline";
+
+/// What discovery found.
+pub(super) struct Discovered {
+    manager: AuthorizationManager,
+    metadata: AuthorizationMetadata,
+    states: States,
+    pub endpoints: Endpoints,
+    /// The scopes that the challenge, or else the server's metadata, asks for.
+    pub scopes: Vec<String>,
+}
+
+/// What a login was begun with, and is finished with.
+pub(super) struct Begun {
+    pub url: Url,
+    pub state: String,
+    pub verifier: SecretString,
+    pub resource: String,
+    pub scopes: Vec<String>,
+    pub issuer: String,
+    /// Whether the authorization server says that its answers name it (RFC 9207).
+    pub names_issuer: bool,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct DiscoveryError(pub String);
+
+fn wrong(text: impl Into<String>) -> DiscoveryError {
+    DiscoveryError(text.into())
+}
+
+/// Where `rmcp` keeps what belongs to a login that was begun.
+#[derive(Debug, Clone, Default)]
+struct States(Arc<Mutex<Option<StoredAuthorizationState>>>);
+
+#[async_trait]
+impl StateStore for States {
+    async fn save(&self, _csrf_token: &str, state: StoredAuthorizationState) -> Result<(), AuthError> {
+        *self.0.lock() = Some(state);
+        Ok(())
+    }
+
+    async fn load(&self, _csrf_token: &str) -> Result<Option<StoredAuthorizationState>, AuthError> {
+        Ok(self.0.lock().clone())
+    }
+
+    async fn delete(&self, _csrf_token: &str) -> Result<(), AuthError> {
+        self.0.lock().take();
+        Ok(())
+    }
+}
+
+impl Discovered {
+    /// Finds the authorization server behind a server's challenge, or behind the server itself.
+    pub(super) async fn find(target: &Target, guard: &Guard, challenge: Option<&str>) -> Result<Self, DiscoveryError> {
+        let failed = |error: AuthError| wrong(explain(&error));
+        let client = Arc::new(guard.clone());
+        let mut manager =
+            AuthorizationManager::new_with_oauth_http_client(target.url.clone(), client).await.map_err(failed)?;
+        let states = States::default();
+        manager.set_state_store(states.clone());
+        let found = manager.resolve_metadata_from_challenge(challenge).await.map_err(failed)?;
+        let metadata = found.metadata;
+        // Servers of 2025-03-26 without metadata have fixed endpoints, and say nothing of PKCE.
+        if found.source.is_discovered() {
+            let methods = metadata.code_challenge_methods_supported.as_deref().unwrap_or_default();
+            let needed = !target.is_client_credentials();
+            if needed && !methods.iter().any(|method| method == "S256") {
+                let issuer = metadata.issuer.as_deref().unwrap_or("the authorization server");
+                return Err(wrong(format!(
+                    "{issuer} does not say that it supports PKCE with S256 (code_challenge_methods_supported), without which a login can be stolen"
+                )));
+            }
+        }
+        let issuer = match &metadata.issuer {
+            Some(issuer) => issuer.clone(),
+            None => target.url.origin().ascii_serialization(),
+        };
+        let more = |name: &str| metadata.additional_fields.get(name);
+        let revocation = more("revocation_endpoint").and_then(|value| value.as_str()).map(str::to_owned);
+        let endpoints = Endpoints { issuer, token: metadata.token_endpoint.clone(), revocation };
+        manager.set_metadata(metadata.clone());
+        let scopes = manager.select_initial_scopes(&[]).await;
+        Ok(Self { manager, metadata, states, endpoints, scopes })
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.metadata.additional_fields.get(name).and_then(serde_json::Value::as_bool).unwrap_or(false)
+    }
+
+    fn offers_offline_access(&self) -> bool {
+        self.metadata.scopes_supported.iter().flatten().any(|scope| scope == "offline_access")
+    }
+
+    /// The scopes to ask for: what the configuration says, else what was asked for before and what is asked for now.
+    pub(super) fn scopes_for(&self, target: &Target, before: &[String], wanted: &[String]) -> Vec<String> {
+        let mut scopes = match target.oauth.scopes.is_empty() {
+            true => self.scopes.clone(),
+            false => target.oauth.scopes.clone(),
+        };
+        for scope in before.iter().chain(wanted) {
+            if !scopes.contains(scope) {
+                scopes.push(scope.clone());
+            }
+        }
+        if !scopes.is_empty() && self.offers_offline_access() && !scopes.iter().any(|scope| scope == "offline_access") {
+            scopes.push("offline_access".to_owned());
+        }
+        scopes
+    }
+
+    /// The scopes for a client's own login, which has nothing to refresh.
+    pub(super) fn client_scopes(&self, target: &Target, wanted: &[String]) -> Vec<String> {
+        let mut scopes = self.scopes_for(target, &[], wanted);
+        scopes.retain(|scope| scope != "offline_access");
+        scopes
+    }
+
+    /// As whom to log in: the configured client, else a metadata document, else the client of an earlier login that still
+    /// holds, else one that is registered now (RFC 7591).
+    pub(super) async fn client(
+        &self,
+        target: &Target,
+        guard: &Guard,
+        redirect_uri: &str,
+        earlier: Option<&Credential>,
+    ) -> Result<Client, DiscoveryError> {
+        if let Some(client) = target.configured_client(self.auth(None, target.client_secret.is_some())) {
+            return Ok(client);
+        }
+        if let Some(document) = &target.oauth.client_metadata_url
+            && self.flag("client_id_metadata_document_supported")
+        {
+            return Ok(Client { id: document.clone(), secret: None, auth: ClientAuth::None, origin: Origin::Document });
+        }
+        let same = earlier.filter(|earlier| {
+            earlier.client.origin == Origin::Registered
+                && earlier.endpoints.issuer == self.endpoints.issuer
+                && earlier.redirect_uri.as_deref() == Some(redirect_uri)
+        });
+        match same {
+            Some(earlier) => Ok(earlier.client.clone()),
+            None => self.register(guard, redirect_uri).await,
+        }
+    }
+
+    /// How a client shows who it is, as far as the authorization server says; `said` is what it said at the registration.
+    pub(super) fn auth(&self, said: Option<&str>, has_secret: bool) -> ClientAuth {
+        let supported = self.metadata.additional_fields.get("token_endpoint_auth_methods_supported");
+        let supported: Vec<_> = supported.and_then(|value| value.as_array()).into_iter().flatten().collect();
+        let offers = |method: &str| supported.iter().any(|known| known.as_str() == Some(method));
+        match said {
+            _ if !has_secret => ClientAuth::None,
+            Some("client_secret_post") => ClientAuth::Post,
+            Some("client_secret_basic") => ClientAuth::Basic,
+            Some("none") => ClientAuth::None,
+            _ if supported.is_empty() || offers("client_secret_basic") => ClientAuth::Basic,
+            _ if offers("client_secret_post") => ClientAuth::Post,
+            _ if offers("none") => ClientAuth::None,
+            _ => ClientAuth::Basic,
+        }
+    }
+
+    async fn register(&self, guard: &Guard, redirect_uri: &str) -> Result<Client, DiscoveryError> {
+        #[derive(Serialize)]
+        struct Request<'a> {
+            client_name: &'a str,
+            redirect_uris: [&'a str; 1],
+            grant_types: [&'a str; 2],
+            response_types: [&'a str; 1],
+            token_endpoint_auth_method: &'a str,
+            application_type: &'a str,
+        }
+        #[derive(Deserialize)]
+        struct Registered {
+            client_id: String,
+            client_secret: Option<SecretString>,
+            token_endpoint_auth_method: Option<String>,
+        }
+        let issuer = &self.endpoints.issuer;
+        let Some(endpoint) = &self.metadata.registration_endpoint else {
+            return Err(wrong(format!(
+                "{issuer} registers no clients by itself: ask its owner for a client id, and name it in `oauth = {{ client_id = … }}`"
+            )));
+        };
+        let method = match self.auth(None, true) {
+            // A program on somebody's machine keeps no secret from that person: none is asked for where that will do.
+            ClientAuth::Basic if !self.requires_secret() => "none",
+            ClientAuth::Basic => "client_secret_basic",
+            ClientAuth::Post => "client_secret_post",
+            ClientAuth::None | ClientAuth::PrivateKey(_) => "none",
+        };
+        let request = Request {
+            client_name: CLIENT_NAME,
+            redirect_uris: [redirect_uri],
+            grant_types: ["authorization_code", "refresh_token"],
+            response_types: ["code"],
+            token_endpoint_auth_method: method,
+            application_type: "native",
+        };
+        let refused = |reason: String| wrong(format!("{issuer} did not register a client: {reason}"));
+        let url: Url = endpoint.parse().map_err(|_| refused(format!("`{endpoint}` is no URL")))?;
+        let body = serde_json::to_vec(&request).map_err(|error| refused(error.to_string()))?;
+        let request = guard.post(&url).header(CONTENT_TYPE, "application/json").body(body).build();
+        let request = request.map_err(|error| refused(error.to_string()))?;
+        let answer = guard.send(request).await.map_err(|error| refused(error.to_string()))?;
+        if !answer.status.is_success() {
+            return Err(refused(oauth_error(&answer.body).unwrap_or_else(|| format!("HTTP {}", answer.status))));
+        }
+        let registered: Registered =
+            serde_json::from_slice(&answer.body).map_err(|_| refused("its answer names no client".to_owned()))?;
+        let said = registered.token_endpoint_auth_method.as_deref();
+        let auth = self.auth(said, registered.client_secret.is_some());
+        Ok(Client { id: registered.client_id, secret: registered.client_secret, auth, origin: Origin::Registered })
+    }
+
+    /// Whether the metadata names ways to show a secret only.
+    fn requires_secret(&self) -> bool {
+        let supported = self.metadata.additional_fields.get("token_endpoint_auth_methods_supported");
+        supported.and_then(|value| value.as_array()).is_some_and(|all| !all.iter().any(|method| method == "none"))
+    }
+
+    /// Makes the URL that a person opens.
+    pub(super) async fn begin(
+        mut self,
+        client: &Client,
+        redirect_uri: &str,
+        scopes: Vec<String>,
+    ) -> Result<Begun, DiscoveryError> {
+        let failed = |error: AuthError| wrong(explain(&error));
+        let config = OAuthClientConfig::new(client.id.clone(), redirect_uri).with_scopes(scopes.clone());
+        self.manager.configure_client(config).map_err(failed)?;
+        let wanted: Vec<_> = scopes.iter().map(String::as_str).collect();
+        let text = self.manager.get_authorization_url(&wanted).await.map_err(failed)?;
+        let url: Url = text
+            .parse()
+            .map_err(|_| wrong(format!("{} names no usable authorization endpoint", self.endpoints.issuer)))?;
+        let parameter =
+            |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let (Some(state), Some(resource)) = (parameter("state"), parameter("resource")) else {
+            return Err(wrong("the authorization URL has no `state` and `resource`"));
+        };
+        let kept = self.states.0.lock().take().ok_or_else(|| wrong("the login was not begun"))?;
+        Ok(Begun {
+            state,
+            resource,
+            verifier: kept.pkce_verifier.into(),
+            scopes,
+            issuer: self.endpoints.issuer.clone(),
+            names_issuer: self.flag("authorization_response_iss_parameter_supported"),
+            url,
+        })
+    }
+
+    /// What the server is called in a request for a token, where no person opens a URL.
+    pub(super) async fn resource(self, client: &Client) -> Result<String, DiscoveryError> {
+        Ok(self.begin(client, "http://127.0.0.1/", Vec::new()).await?.resource)
+    }
+}
+
+/// The words of an error answer (RFC 7591 section 3.2.2).
+fn oauth_error(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        error: String,
+        error_description: Option<String>,
+    }
+    let Body { error, error_description } = serde_json::from_slice(body).ok()?;
+    Some(error_description.map(|more| format!("{error} ({more})")).unwrap_or(error))
+}
+
+/// An error of `rmcp` with what lies behind it.
+fn explain(error: &AuthError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,201 @@
+//! The one owner of a login, as those see it who need a token.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Shared;
+use super::login::Login;
+use super::state::{LoginState, State};
+use super::target::Target;
+use super::task::{Command, Task};
+use crate::credentials::{CredentialId, Tokens};
+
+/// How many may ask at once before one waits to ask.
+const COMMANDS: usize = 256;
+
+/// Handle to one login. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Keeper(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    target: Arc<Mutex<Arc<Target>>>,
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<State>,
+    /// The newest generation of tokens that the server took.
+    accepted: Arc<AtomicU64>,
+}
+
+/// A token as it is sent.
+#[derive(Debug, Clone)]
+pub struct Bearer {
+    token: SecretString,
+    pub(super) generation: u64,
+}
+
+/// What a server asked for instead of answering, with its `WWW-Authenticate`.
+#[derive(Debug)]
+pub enum Challenge {
+    /// 401: a token, or another one.
+    Token(String),
+    /// 403 with `insufficient_scope`: one that may do more.
+    Scope(String),
+}
+
+/// Why there is no token to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoToken {
+    /// A person must log in.
+    Login(Arc<str>),
+    /// Not now, or not for this.
+    Unavailable(Arc<str>),
+}
+
+impl Bearer {
+    pub(super) fn new(tokens: &Tokens) -> Self {
+        Self { token: tokens.access.clone(), generation: tokens.generation }
+    }
+
+    /// The value of the `Authorization` header.
+    pub fn header(&self) -> HeaderValue {
+        let value = HeaderValue::from_str(&format!("Bearer {}", self.token.expose_secret()));
+        // What cannot be sent is refused by the server like any wrong token.
+        let mut value = value.unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl Keeper {
+    pub(super) fn start(target: Target, shared: Arc<Shared>) -> Self {
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let (sender, state) = watch::channel(State::default());
+        let target = Arc::new(Mutex::new(Arc::new(target)));
+        let accepted = Arc::new(AtomicU64::new(0));
+        let task = Task::new(target.clone(), shared.clone(), sender, accepted.clone());
+        shared.tasks.spawn(task.run(queue));
+        Self(Arc::new(Inner { target, commands, state, accepted }))
+    }
+
+    pub(super) fn retarget(&self, target: Target) {
+        *self.0.target.lock() = Arc::new(target);
+    }
+
+    pub fn id(&self) -> CredentialId {
+        self.0.target.lock().id.clone()
+    }
+
+    /// The token to send; `None` as long as nothing says that one is needed.
+    pub async fn token(&self) -> Result<Option<Bearer>, NoToken> {
+        {
+            let (state, now) = (self.0.state.borrow(), Instant::now());
+            match &state.held {
+                Some(held) if held.is_fresh(now) => {
+                    if held.is_due(now) {
+                        // If its queue is full, it has enough to remind it.
+                        drop(self.0.commands.try_send(Command::Renew));
+                    }
+                    return Ok(Some(held.bearer.clone()));
+                }
+                Some(_) => {}
+                None if !state.loaded => {}
+                None => match &state.need {
+                    Some(why) => return Err(NoToken::Login(why.clone())),
+                    None if self.0.target.lock().is_client_credentials() => {}
+                    None => return Ok(None),
+                },
+            }
+        }
+        self.ask(Command::Token).await.unwrap_or_else(|| Err(ended()))
+    }
+
+    /// The token, if there is one at hand.
+    pub fn token_now(&self) -> Option<Bearer> {
+        self.0.state.borrow().held.as_ref().map(|held| held.bearer.clone())
+    }
+
+    /// Notes that the server took this token.
+    pub fn accepted(&self, bearer: Option<&Bearer>) {
+        if let Some(bearer) = bearer {
+            self.0.accepted.fetch_max(bearer.generation, Ordering::Relaxed);
+        }
+    }
+
+    /// What to send instead of `sent`, which the server did not take.
+    pub async fn challenged(&self, sent: Option<&Bearer>, challenge: Challenge) -> Result<Bearer, NoToken> {
+        let sent = sent.map(|bearer| bearer.generation);
+        self.ask(|reply| Command::Challenged { sent, challenge, reply }).await.unwrap_or_else(|| Err(ended()))
+    }
+
+    /// Begins a login, or joins the one that is under way, unless it is to begin afresh.
+    pub async fn login(&self, afresh: Afresh) -> Result<Arc<Login>, String> {
+        let begun = self.ask(|reply| Command::Login { afresh, reply }).await;
+        begun.unwrap_or_else(|| Err("trunkline is ending".to_owned()))
+    }
+
+    /// The login that is under way.
+    pub fn open_login(&self) -> Option<Arc<Login>> {
+        self.0.state.borrow().login.clone().filter(|login| login.is_open())
+    }
+
+    /// Forgets the login, here and where it was made; tells whether there was one.
+    pub async fn logout(&self) -> Result<bool, String> {
+        self.ask(Command::Logout).await.unwrap_or_else(|| Err("trunkline is ending".to_owned()))
+    }
+
+    /// Gives what failed another chance, as a person asks for.
+    pub fn reconsider(&self) {
+        drop(self.0.commands.try_send(Command::Reconsider));
+    }
+
+    /// Whether a person must log in before anything else.
+    pub fn need(&self) -> Option<Arc<str>> {
+        self.0.state.borrow().need.clone()
+    }
+
+    /// Whether the server has asked for a login.
+    pub fn is_challenged(&self) -> bool {
+        let state = self.0.state.borrow();
+        state.need.is_some() || state.held.is_some()
+    }
+
+    pub fn state(&self) -> LoginState {
+        let state = self.0.state.borrow().clone();
+        let target = self.0.target.lock().clone();
+        LoginState {
+            server: target.server.to_string(),
+            account: target.id.account.clone(),
+            // Its query may hold what is secret.
+            url: target.url.origin().ascii_serialization() + target.url.path(),
+            issuer: state.issuer.map(|issuer| issuer.to_string()),
+            scopes: state.scopes.to_vec(),
+            has_token: state.held.is_some(),
+            expires_in: state.held.and_then(|held| held.expires).map(|at| at.saturating_duration_since(Instant::now())),
+            need: state.need.map(|why| why.to_string()),
+            trouble: state.trouble.map(|what| what.to_string()),
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.0.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Whether a login that is under way will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afresh {
+    Join,
+    Begin,
+}
+
+fn ended() -> NoToken {
+    NoToken::Unavailable("trunkline is ending".into())
+}

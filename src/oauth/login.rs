@@ -1,0 +1,297 @@
+//! A login that a person is at: the URL to open, and the redirect that it ends with, which comes to a listener on 127.0.0.1 or
+//! is pasted (RFC 8252, RFC 9207).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::callback;
+use super::discovery::{Begun, Discovered};
+use super::guard::Guard;
+use super::renew::next_tokens;
+use super::target::Target;
+use super::token::{self, TokenError};
+use crate::credentials::{Client, Credential, Endpoints, Tokens};
+
+/// How long a person may take.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How many redirects may wait to be looked at.
+const REDIRECTS: usize = 4;
+/// Where the browser is sent, if nothing else is configured.
+const PATH: &str = "/callback";
+
+/// How a login ended.
+pub type Outcome = Result<(), Arc<str>>;
+
+/// A login that is under way, or over.
+#[derive(Debug)]
+pub struct Login {
+    pub url: Url,
+    pub redirect_uri: String,
+    redirects: mpsc::Sender<Redirect>,
+    outcome: watch::Receiver<Option<Outcome>>,
+    ends: CancellationToken,
+}
+
+/// A redirect, and who waits to hear what came of it.
+#[derive(Debug)]
+pub(super) struct Redirect {
+    pub url: Url,
+    pub reply: oneshot::Sender<Outcome>,
+}
+
+/// What is needed to finish a login.
+pub(super) struct Pending {
+    pub target: Arc<Target>,
+    guard: Guard,
+    endpoints: Endpoints,
+    client: Client,
+    begun: Begun,
+    redirect_uri: String,
+    listener: Option<(TcpListener, String)>,
+    redirects: mpsc::Receiver<Redirect>,
+    to_redirects: mpsc::Sender<Redirect>,
+    outcome: watch::Sender<Option<Outcome>>,
+    ends: CancellationToken,
+    generation: u64,
+}
+
+/// How a login came out: the new credential, or that the authorization server does not know the client.
+pub(super) struct Finished {
+    pub result: Result<Credential, Arc<str>>,
+    pub client_gone: bool,
+    /// Told once the credential is kept.
+    pub outcome: watch::Sender<Option<Outcome>>,
+    pub waiting: Option<oneshot::Sender<Outcome>>,
+}
+
+impl Login {
+    /// Whether it can still be finished.
+    pub fn is_open(&self) -> bool {
+        self.outcome.borrow().is_none() && !self.ends.is_cancelled()
+    }
+
+    /// Gives it up.
+    pub(super) fn end(&self) {
+        self.ends.cancel();
+    }
+
+    /// Waits until it is over.
+    pub async fn done(&self) -> Outcome {
+        let mut outcome = self.outcome.clone();
+        let over = outcome.wait_for(Option::is_some).await;
+        over.ok().and_then(|over| over.clone()).unwrap_or_else(|| Err("the login was given up for another one".into()))
+    }
+
+    /// Takes the redirect that a person copied from a browser.
+    pub async fn redirected(&self, text: &str) -> Outcome {
+        let url = Url::parse(text.trim()).map_err(|_| {
+            Arc::<str>::from(
+                "that is no URL: paste the whole address that the browser ended at, with `code` and `state` in it",
+            )
+        })?;
+        let (reply, told) = oneshot::channel();
+        let over = || Arc::<str>::from("this login is over: begin another one");
+        self.redirects.send(Redirect { url, reply }).await.map_err(|_| over())?;
+        told.await.map_err(|_| over())?
+    }
+}
+
+/// Prepares a login: where, as whom, for what, and a place for the browser to come back to.
+pub(super) async fn prepare(
+    target: Arc<Target>,
+    guard: Guard,
+    earlier: Option<Credential>,
+    challenge: Option<String>,
+    wanted: Vec<String>,
+    client_gone: bool,
+) -> Result<(Arc<Login>, Pending), String> {
+    let discovered =
+        Discovered::find(&target, &guard, challenge.as_deref()).await.map_err(|error| error.to_string())?;
+    let (listener, redirect_uri) = place(&target, earlier.as_ref()).await?;
+    let known = earlier.as_ref().filter(|_| !client_gone);
+    let client = discovered.client(&target, &guard, &redirect_uri, known).await.map_err(|error| error.to_string())?;
+    let same_server = earlier.as_ref().filter(|earlier| earlier.endpoints.issuer == discovered.endpoints.issuer);
+    let before = same_server.map(|earlier| earlier.scopes.clone()).unwrap_or_default();
+    let scopes = discovered.scopes_for(&target, &before, &wanted);
+    let endpoints = discovered.endpoints.clone();
+    let begun = discovered.begin(&client, &redirect_uri, scopes).await.map_err(|error| error.to_string())?;
+    guard.check(&begun.url).map_err(|error| error.to_string())?;
+    let (to_redirects, redirects) = mpsc::channel(REDIRECTS);
+    let (outcome, seen) = watch::channel(None);
+    let ends = CancellationToken::new();
+    let login = Login {
+        url: begun.url.clone(),
+        redirect_uri: redirect_uri.clone(),
+        redirects: to_redirects.clone(),
+        outcome: seen,
+        ends: ends.clone(),
+    };
+    let generation = earlier.map_or(0, |earlier| earlier.tokens.generation);
+    let pending = Pending {
+        target,
+        guard,
+        endpoints,
+        client,
+        begun,
+        redirect_uri,
+        listener,
+        redirects,
+        to_redirects,
+        outcome,
+        ends,
+        generation,
+    };
+    Ok((Arc::new(login), pending))
+}
+
+/// Where the browser comes back to: a listener with the path that it answers on, if one can help, and the redirect URI.
+async fn place(
+    target: &Target,
+    earlier: Option<&Credential>,
+) -> Result<(Option<(TcpListener, String)>, String), String> {
+    let port_of = |uri: &str| Url::parse(uri).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?.port();
+    let configured = target.oauth.callback_url.as_deref();
+    let own = configured.and_then(|uri| Url::parse(uri).ok());
+    let here = own.as_ref().filter(|url| matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")));
+    let port = target.oauth.callback_port.or_else(|| here?.port_or_known_default());
+    if let (Some(uri), None) = (configured, port) {
+        // Somebody else's page shows the redirect, or passes it on by hand.
+        return Ok((None, uri.to_owned()));
+    }
+    let last = earlier.and_then(|earlier| port_of(earlier.redirect_uri.as_deref()?));
+    let listener = match (port, last) {
+        (Some(port), _) => TcpListener::bind(("127.0.0.1", port)).await,
+        // The port of the last time, for which the client was registered, if it is free.
+        (None, Some(last)) => match TcpListener::bind(("127.0.0.1", last)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await,
+        },
+        (None, None) => TcpListener::bind(("127.0.0.1", 0)).await,
+    };
+    let at = port.map(|port| format!(" on port {port} (callback_port)")).unwrap_or_default();
+    let listener = listener.map_err(|error| format!("cannot listen for the browser{at}: {error}"))?;
+    let address = listener.local_addr().map_err(|error| format!("cannot listen for the browser{at}: {error}"))?;
+    let path = own.as_ref().map_or(PATH, Url::path).to_owned();
+    let uri = configured.map_or_else(|| format!("http://{address}{PATH}"), str::to_owned);
+    Ok((Some((listener, path)), uri))
+}
+
+impl Pending {
+    /// Waits for the redirect, and fetches the token.
+    pub(super) async fn finish(mut self, stop: CancellationToken) -> Option<Finished> {
+        let served = self.ends.clone();
+        if let Some((listener, path)) = self.listener.take() {
+            let redirects = self.to_redirects.clone();
+            // Ends with the login; it has no state of its own.
+            tokio::spawn(callback::serve(listener, path, self.target.server.clone(), redirects, served.clone()));
+        }
+        let _served = served.drop_guard();
+        let over = |reason: &str| Err(Arc::<str>::from(reason));
+        let deadline = tokio::time::sleep(PATIENCE);
+        tokio::pin!(deadline);
+        loop {
+            let redirect = tokio::select! {
+                redirect = self.redirects.recv() => redirect?,
+                () = self.ends.cancelled() => return None,
+                () = stop.cancelled() => return None,
+                () = &mut deadline => {
+                    let result = over("nobody finished the login in time");
+                    return Some(Finished { result, client_gone: false, outcome: self.outcome, waiting: None });
+                }
+            };
+            match self.code(&redirect.url) {
+                // Not this login's: it goes on.
+                Read::Foreign(reason) => drop(redirect.reply.send(Err(reason.into()))),
+                Read::Failed(reason) => {
+                    let (result, waiting) = (Err(reason.into()), Some(redirect.reply));
+                    return Some(Finished { result, client_gone: false, outcome: self.outcome, waiting });
+                }
+                Read::Code(code) => {
+                    let (result, client_gone) = self.exchange(&code).await;
+                    return Some(Finished {
+                        result,
+                        client_gone,
+                        outcome: self.outcome,
+                        waiting: Some(redirect.reply),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Reads a redirect.
+    fn code(&self, url: &Url) -> Read {
+        let parameter =
+            |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        if parameter("state").as_deref() != Some(&self.begun.state) {
+            return Read::Foreign("that is not the redirect of the login that is under way");
+        }
+        match parameter("iss") {
+            // Word for word, and before anything else of the answer is believed (RFC 9207 section 2.4).
+            Some(issuer) if issuer != self.begun.issuer => {
+                return Read::Failed(format!(
+                    "the redirect is not from {}, where the login was begun: it was not used",
+                    self.begun.issuer
+                ));
+            }
+            None if self.begun.names_issuer => {
+                return Read::Failed(format!(
+                    "the redirect does not say that it is from {}, as it must: it was not used",
+                    self.begun.issuer
+                ));
+            }
+            Some(_) | None => {}
+        }
+        match (parameter("code"), parameter("error")) {
+            (_, Some(error)) => {
+                let more = parameter("error_description").map(|more| format!(" ({more})")).unwrap_or_default();
+                Read::Failed(format!("{} refused the login: {error}{more}", self.begun.issuer))
+            }
+            (Some(code), None) => Read::Code(code.into()),
+            (None, None) => Read::Failed("the redirect holds no code".to_owned()),
+        }
+    }
+
+    async fn exchange(&self, code: &secrecy::SecretString) -> (Result<Credential, Arc<str>>, bool) {
+        let parameters = [
+            ("grant_type", "authorization_code"),
+            ("code", code.expose_secret()),
+            ("redirect_uri", &*self.redirect_uri),
+            ("code_verifier", self.begun.verifier.expose_secret()),
+            ("resource", &*self.begun.resource),
+        ];
+        match token::request(&self.guard, &self.endpoints, &self.client, &parameters).await {
+            Ok(granted) => {
+                let before = Tokens { access: "".into(), refresh: None, expires_at: None, generation: self.generation };
+                let credential = Credential {
+                    id: self.target.id.clone(),
+                    resource: self.begun.resource.clone(),
+                    endpoints: self.endpoints.clone(),
+                    client: self.client.clone(),
+                    redirect_uri: Some(self.redirect_uri.clone()),
+                    scopes: self.begun.scopes.clone(),
+                    tokens: next_tokens(granted, &before),
+                };
+                (Ok(credential), false)
+            }
+            Err(error) => {
+                let client_gone = matches!(&error, TokenError::Refused { code, .. } if code == "invalid_client");
+                let more = if client_gone { ": log in again, and another client is registered" } else { "" };
+                (Err(format!("{error}{more}").into()), client_gone)
+            }
+        }
+    }
+}
+
+/// What a redirect says.
+enum Read {
+    Code(secrecy::SecretString),
+    Foreign(&'static str),
+    Failed(String),
+}

@@ -1,0 +1,50 @@
+//! For which server, and as whom, a login is.
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+use crate::config::{BadTemplate, Given, Grant, Http, OAuth};
+use crate::credentials::{Client, ClientAuth, CredentialId, Origin};
+use crate::names::ServerName;
+
+/// A server's entry, as far as its login goes.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub id: CredentialId,
+    /// One of the entries with this login.
+    pub server: ServerName,
+    pub url: Url,
+    pub oauth: OAuth,
+    pub client_secret: Option<SecretString>,
+    private_key: Option<SecretString>,
+}
+
+impl Target {
+    pub(super) fn new(server: &ServerName, url: &Url, http: &Http, given: Given<'_>) -> Result<Self, BadTemplate> {
+        let expand = |template: &Option<crate::config::Template>| {
+            template.as_ref().map(|template| template.expand(given).map(SecretString::from)).transpose()
+        };
+        Ok(Self {
+            id: CredentialId { url: url.to_string(), account: http.account.clone() },
+            server: server.clone(),
+            url: url.clone(),
+            client_secret: expand(&http.oauth.client_secret)?,
+            private_key: expand(&http.oauth.private_key)?,
+            oauth: http.oauth.clone(),
+        })
+    }
+
+    pub(super) fn is_client_credentials(&self) -> bool {
+        self.oauth.grant == Grant::ClientCredentials
+    }
+
+    /// The client that the configuration names, if it names one; `auth` is how it shows its secret.
+    pub(super) fn configured_client(&self, auth: ClientAuth) -> Option<Client> {
+        let id = self.oauth.client_id.clone()?;
+        let (secret, auth) = match &self.private_key {
+            Some(key) => (Some(key.clone()), ClientAuth::PrivateKey(self.oauth.algorithm.name().to_owned())),
+            None => (self.client_secret.clone(), auth),
+        };
+        Some(Client { id, secret, auth, origin: Origin::Configured })
+    }
+}

@@ -1,0 +1,374 @@
+//! The wire to a server over HTTP (MCP `basic/transports`): a POST for each message, any number side by side, and what the
+//! server sends back on their streams and unasked.
+//!
+//! One task owns the connection and all of its exchanges. In the legacy era it also owns the session: when the server has
+//! lost it, one `initialize` begins another, and the messages that were turned away go out again.
+
+mod answer;
+mod client;
+mod events;
+mod exchange;
+mod listen;
+mod mirror;
+mod resume;
+mod session;
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use reqwest::header::HeaderMap;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use client::Endpoint;
+pub use client::HttpClient;
+use exchange::{Done, Posted, exchange};
+use listen::{Listened, listen, listen_old};
+use mirror::Annotated;
+use session::Session;
+
+use super::catalog::next_cursor;
+use super::instance::{Ended, Inbound, Running, StartError, Surroundings};
+use super::tap::Tap;
+use crate::config::{Given, Http};
+use crate::envelope::reply::code;
+use crate::envelope::{Envelope, Kind};
+use crate::era;
+use crate::lines::Lines;
+use crate::names::ServerName;
+
+/// How many messages wait for a session that is beginning; then no more are taken from the queue.
+const MOST_HELD: usize = 1024;
+/// How often one message is sent again because the server had lost the session.
+const MOST_LOST: u32 = 2;
+/// How long the server may take to end a session.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// What follows the answer to `initialize`.
+const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+/// How many pages of tools are read when headers do not match.
+const MOST_PAGES: usize = 100;
+
+/// What all exchanges of a connection need.
+struct Shared {
+    name: ServerName,
+    endpoint: Endpoint,
+    tap: Arc<Tap>,
+    inbound: Box<dyn Fn(Inbound<'_>) + Send + Sync>,
+    max_frame: usize,
+    /// Which parameters the modern era repeats in headers.
+    tools: Mutex<Annotated>,
+}
+
+/// What an exchange was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    Request(u64),
+    /// `notifications/initialized`: from then on the session can be used.
+    Initialized,
+    Other,
+}
+
+/// `None` where the exchange was cancelled.
+type Exchange = Pin<Box<dyn Future<Output = (About, Option<Done>)> + Send>>;
+type Listening = Pin<Box<dyn Future<Output = Listened> + Send>>;
+
+struct Owner {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    session: Session,
+    exchanges: FuturesUnordered<Exchange>,
+    /// Requests under way, and what ends each.
+    open: HashMap<u64, CancellationToken>,
+    /// Messages that must wait until what comes first is over.
+    held: VecDeque<Posted>,
+    waits: bool,
+    /// Told when the server listens to what is asked of its stream: its questions would be lost before that.
+    heard: Option<oneshot::Receiver<()>>,
+    /// The `initialize` that began the session.
+    initialize: Option<Posted>,
+    /// The id of the one that begins it anew.
+    renewing: Option<u64>,
+    listening: Option<Listening>,
+}
+
+/// Opens the wire; the first message connects.
+pub(super) fn start(
+    server: &Http,
+    given: Given<'_>,
+    tap: Arc<Tap>,
+    around: &Surroundings,
+    stop: CancellationToken,
+    inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
+) -> Result<Running, StartError> {
+    let shared = Arc::new(Shared {
+        name: around.name.clone(),
+        endpoint: Endpoint::new(server, given, around)?,
+        tap,
+        inbound: Box::new(inbound),
+        max_frame: around.max_frame,
+        tools: Mutex::default(),
+    });
+    let owner = Owner {
+        shared,
+        stop,
+        session: Session::default(),
+        exchanges: FuturesUnordered::new(),
+        open: HashMap::new(),
+        held: VecDeque::new(),
+        waits: false,
+        heard: None,
+        initialize: None,
+        renewing: None,
+        listening: None,
+    };
+    let gone = CancellationToken::new();
+    let ended = gone.clone().drop_guard();
+    let owner = around.tasks.spawn(async move {
+        let _ended = ended;
+        owner.run().await
+    });
+    Ok(Running { pid: None, gone, owner, last_lines: Lines::new(1) })
+}
+
+impl Owner {
+    /// Runs until the connection is stopped or of no use any more; returns why.
+    async fn run(mut self) -> Ended {
+        let ended = self.work().await;
+        let reason = match &ended {
+            Ended::Gone(reason) | Ended::Unreachable(reason) => reason.clone(),
+            Ended::NeedsLogin(reason) => reason.to_string(),
+        };
+        let Self { shared, session, exchanges, listening, .. } = self;
+        shared.tap.outbox().close();
+        (shared.inbound)(Inbound::Closed(&reason));
+        shared.tap.close();
+        drop((exchanges, listening));
+        if session.has_id() {
+            let request = shared.endpoint.delete().headers(session.headers.clone());
+            if !matches!(timeout(GOODBYE, shared.endpoint.send_once(request)).await, Ok(Ok(_))) {
+                tracing::debug!(server = %shared.name, "session not ended at the server");
+            }
+        }
+        ended
+    }
+
+    async fn work(&mut self) -> Ended {
+        let shared = self.shared.clone();
+        let mut batch = Vec::new();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ended::Gone("it was stopped".to_owned()),
+                Some((about, done)) = self.exchanges.next(), if !self.exchanges.is_empty() => Event::Done(about, done),
+                _ = or_never(self.heard.as_mut()) => Event::Heard,
+                listened = or_never(self.listening.as_mut()) => Event::Listened(listened),
+                more = shared.tap.outbox().take(&mut batch), if self.held.len() < MOST_HELD => Event::Queued(more),
+            };
+            match event {
+                Event::Done(about, done) => {
+                    if let Some(ended) = self.done(about, done) {
+                        return ended;
+                    }
+                }
+                Event::Heard => {
+                    self.heard = None;
+                    self.go_on();
+                }
+                Event::Listened(listened) => {
+                    self.listening = None;
+                    match listened {
+                        Listened::NotOffered => {}
+                        Listened::Lost(generation) => self.renew(generation),
+                        Listened::Ended(reason) => return Ended::Gone(reason),
+                    }
+                }
+                Event::Queued(false) => return Ended::Gone("it was stopped".to_owned()),
+                Event::Queued(true) => {
+                    let frames = String::from_utf8_lossy(&batch);
+                    frames.lines().filter_map(Posted::new).for_each(|posted| self.take(posted));
+                    shared.tap.outbox().taken(&mut batch);
+                }
+            }
+        }
+    }
+
+    /// Takes a message from the queue.
+    fn take(&mut self, posted: Posted) {
+        if posted.method == "notifications/cancelled" {
+            self.cancel(posted);
+        } else if posted.kind == Kind::Response && self.initialize.is_none() {
+            // The modern era has no questions to answer.
+            tracing::debug!(server = %self.shared.name, "dropped an answer to nothing");
+        } else if self.waits && !posted.comes_first() {
+            self.held.push_back(posted);
+        } else {
+            self.send(posted);
+        }
+    }
+
+    fn send(&mut self, posted: Posted) {
+        self.waits |= posted.comes_first();
+        if posted.method == "initialize" {
+            self.initialize = Some(posted.clone());
+        }
+        let ends = CancellationToken::new();
+        let about = match posted.id {
+            Some(id) => {
+                self.open.insert(id, ends.clone());
+                About::Request(id)
+            }
+            None if posted.method == "notifications/initialized" => About::Initialized,
+            None => About::Other,
+        };
+        let exchange = exchange(self.shared.clone(), posted, self.session.clone());
+        self.exchanges.push(Box::pin(async move { (about, ends.run_until_cancelled_owned(exchange).await) }));
+    }
+
+    /// Ends a request. In the modern era that its stream closes tells the server; in the legacy one, the message does.
+    fn cancel(&mut self, posted: Posted) {
+        let envelope = Envelope::parse(posted.frame.as_bytes()).ok();
+        let Some(id) = envelope.and_then(|envelope| envelope.params.request_id?.parse().ok()) else { return };
+        if let Some(at) = self.held.iter().position(|held| held.id == Some(id)) {
+            self.held.remove(at);
+            return (self.shared.inbound)(Inbound::Over(id));
+        }
+        if let Some(ends) = self.open.remove(&id) {
+            ends.cancel();
+        }
+        if self.initialize.is_some() {
+            self.send(posted);
+        }
+    }
+
+    /// What an exchange came to.
+    fn done(&mut self, about: About, done: Option<Done>) -> Option<Ended> {
+        let id = if let About::Request(id) = about { Some(id) } else { None };
+        if let Some(id) = id {
+            self.open.remove(&id);
+        }
+        let renews = id.is_some() && id == self.renewing;
+        match done {
+            None => {
+                if let Some(id) = id {
+                    (self.shared.inbound)(Inbound::Over(id));
+                }
+            }
+            Some(Done::Over | Done::Mismatch) if renews => {
+                return Some(Ended::Gone("it lost the session, and refused to begin another".to_owned()));
+            }
+            Some(Done::Over) if about == About::Initialized => self.initialized(),
+            Some(Done::Over | Done::Mismatch) => {}
+            Some(Done::Began(session)) => {
+                self.session = session;
+                if renews && let Some(initialized) = Posted::new(INITIALIZED) {
+                    self.send(initialized);
+                }
+            }
+            Some(Done::Lost(posted)) => self.lost(posted),
+            Some(Done::OldTransport(posted, events, messages)) => {
+                self.session = Session { messages: Some(messages), ..Session::default() };
+                self.listening = Some(Box::pin(listen_old(self.shared.clone(), events)));
+                self.send(posted);
+            }
+            Some(Done::Fatal(ended)) => return Some(ended),
+        }
+        None
+    }
+
+    /// The session can be used, as soon as the server has the stream on which it may ask something.
+    fn initialized(&mut self) {
+        if self.session.messages.is_some() {
+            return self.go_on();
+        }
+        let (told, heard) = oneshot::channel();
+        self.listening = Some(Box::pin(listen(self.shared.clone(), self.session.clone(), told)));
+        self.heard = Some(heard);
+    }
+
+    fn go_on(&mut self) {
+        self.waits = false;
+        if self.renewing.take().is_some() {
+            tracing::info!(server = %self.shared.name, "the server had lost the session, and has another one now");
+            (self.shared.inbound)(Inbound::Renewed);
+        }
+        std::mem::take(&mut self.held).into_iter().for_each(|posted| self.take(posted));
+    }
+
+    /// A message was turned away, because the server does not know the session.
+    fn lost(&mut self, mut posted: Posted) {
+        posted.lost += 1;
+        let generation = posted.generation;
+        if posted.lost > MOST_LOST {
+            let reason = "it does not know the session that it has just begun (HTTP 404)";
+            self.shared.tell(&posted, code::CONNECTION_CLOSED, reason);
+        } else if posted.id.is_some() {
+            self.held.push_back(posted);
+        }
+        self.renew(generation);
+    }
+
+    /// Begins the session anew, if it is still the one that was lost.
+    fn renew(&mut self, generation: u32) {
+        if self.waits {
+            return;
+        }
+        let again = self.initialize.as_ref().filter(|_| generation == self.session.generation);
+        let Some(again) = again.and_then(|initialize| initialize.under(self.shared.tap.next_id())) else {
+            return self.go_on();
+        };
+        self.renewing = again.id;
+        self.listening = None;
+        self.session.headers.clear();
+        self.send(again);
+    }
+}
+
+/// What the owner turns to next.
+enum Event {
+    Done(About, Option<Done>),
+    Heard,
+    Listened(Listened),
+    /// Frames wait in the batch; false at the end of the queue.
+    Queued(bool),
+}
+
+async fn or_never<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Shared {
+    /// The headers of the modern era.
+    fn mirrored(&self, frame: &str) -> HeaderMap {
+        let envelope = Envelope::parse(frame.as_bytes());
+        envelope.map(|envelope| mirror::headers(&envelope, &self.tools.lock())).unwrap_or_default()
+    }
+
+    /// Asks for the tools, because they seem to be others than those that were listed last.
+    async fn list_again(&self) {
+        let mut cursor: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let page = cursor.as_ref().map(|cursor| format!(r#""cursor":{cursor},"#)).unwrap_or_default();
+            let (id, meta) = (self.tap.next_id(), era::own_meta());
+            let frame = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{{page}{meta}}}}}"#);
+            let headers = self.mirrored(&frame);
+            let sent =
+                self.endpoint.send(|| self.endpoint.post(&self.endpoint.url, &frame).headers(headers.clone())).await;
+            let Ok(response) = sent else { return };
+            let Some(result) = answer::result_of(response, self.max_frame).await else { return };
+            mirror::read(&result, &mut self.tools.lock());
+            cursor = next_cursor(&result);
+            if cursor.is_none() {
+                return;
+            }
+        }
+    }
+}
