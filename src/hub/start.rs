@@ -22,22 +22,21 @@ const QUEUE_FRAMES: usize = 2;
 impl Upstream {
     pub(super) async fn start_line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
         let unknown_era = self.state.lock().catalogs.era.is_none();
-        let reason = match &key.want {
+        let error = match &key.want {
             Want::Any => match self.try_start(key, Speak::Auto).await {
                 Ok(line) => {
                     self.note_era(line.era());
                     return Ok(line);
                 }
                 // Some servers end when their first message is not `initialize`.
-                Err(StartError::Template(reason)) => return Err(self.unavailable(reason)),
                 Err(StartError::Ended(_)) => match self.try_start(key, Speak::Legacy(Class::plain())).await {
                     Ok(line) => {
                         self.note_era(Era::Legacy);
                         return Ok(line);
                     }
-                    Err(error) => error.to_string(),
+                    Err(error) => error,
                 },
-                Err(error) => error.to_string(),
+                Err(error) => error,
             },
             Want::Dialect(Dialect::Legacy(class)) => match self.try_start(key, Speak::Legacy(class.clone())).await {
                 Ok(line) => return Ok(line),
@@ -49,9 +48,6 @@ impl Upstream {
                         self.note_era(Era::Modern);
                         return Ok(line);
                     }
-                    Ok(Err(StartError::Template(reason))) => return Err(self.unavailable(reason)),
-                    Ok(Err(StartError::NeedsLogin(reason))) => return Err(self.needs_login(reason)),
-                    Ok(Err(StartError::Spawn(reason) | StartError::Unreachable(reason))) => reason,
                     Ok(Err(StartError::Refused { handshake, .. })) => {
                         return Err(self.no_modern(handshake.refusal(Era::Modern)));
                     }
@@ -59,16 +55,27 @@ impl Upstream {
                     Ok(Err(StartError::Ended(_) | StartError::Timeout(..))) | Err(_) => {
                         return Err(Failure::NoModern { server: self.name.clone(), error: None });
                     }
+                    Ok(Err(error)) => error,
                 }
             }
             Want::Dialect(Dialect::Modern) => match self.try_start(key, Speak::Modern).await {
                 Ok(line) => return Ok(line),
-                Err(StartError::Template(reason)) => return Err(self.unavailable(reason)),
-                Err(StartError::NeedsLogin(reason)) => return Err(self.needs_login(reason)),
-                Err(error) => error.to_string(),
+                Err(error) => error,
             },
         };
-        Err(Failure::Start { server: self.name.clone(), reason: reason.into() })
+        Err(self.not_started(&error))
+    }
+
+    fn not_started(&self, error: &StartError) -> Failure {
+        let reason: Arc<str> = error.to_string().into();
+        match error {
+            // What failed is on the way to it, and may be back at any time.
+            StartError::Template(_) | StartError::Unreachable(_) => self.unavailable(reason),
+            StartError::NeedsLogin(_) => self.needs_login(reason),
+            StartError::Spawn(_) | StartError::Timeout(..) | StartError::Ended(_) | StartError::Refused { .. } => {
+                Failure::Start { server: self.name.clone(), reason }
+            }
+        }
     }
 
     /// The server itself has not failed.
@@ -94,27 +101,15 @@ impl Upstream {
         struct Code {
             code: i32,
         }
-        let server = self.name.clone();
-        match error {
-            StartError::Template(reason) => return self.unavailable(reason),
-            StartError::NeedsLogin(reason) => return self.needs_login(reason),
-            StartError::Spawn(_)
-            | StartError::Timeout(..)
-            | StartError::Ended(_)
-            | StartError::Unreachable(_)
-            | StartError::Refused { .. } => {}
-        }
-        let StartError::Refused { handshake, .. } = &error else {
-            return Failure::Start { server, reason: error.to_string().into() };
-        };
+        let StartError::Refused { handshake, .. } = &error else { return self.not_started(&error) };
         let raw: Option<Arc<str>> = handshake.refusal(Era::Legacy).map(Into::into);
         let code = raw.as_ref().and_then(|raw| serde_json::from_str::<Code>(raw).ok()).map(|error| error.code);
         match raw {
             Some(raw) if matches!(code, Some(code::UNSUPPORTED_VERSION | code::METHOD_NOT_FOUND)) => {
                 self.state.lock().known.no_legacy = Some(raw.clone());
-                Failure::NoLegacy { server, error: raw }
+                Failure::NoLegacy { server: self.name.clone(), error: raw }
             }
-            Some(_) | None => Failure::Start { server, reason: error.to_string().into() },
+            Some(_) | None => self.not_started(&error),
         }
     }
 

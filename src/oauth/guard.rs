@@ -163,8 +163,11 @@ impl Guard {
 
     /// Whether a URL that metadata names may be used.
     pub(super) fn check(&self, url: &Url) -> Result<(), GuardError> {
-        let place = url.origin().ascii_serialization();
+        let place = if url.has_host() { url.origin().ascii_serialization() } else { format!("`{}:`", url.scheme()) };
         let refused = |why: &str| Err(GuardError::Refused(format!("{place} is not asked: {why}")));
+        if !matches!(url.scheme(), "http" | "https") {
+            return refused("only `https` is used for logins");
+        }
         let (host, address) = match url.host() {
             Some(Host::Ipv4(address)) => (address.to_string(), Some(IpAddr::V4(address))),
             Some(Host::Ipv6(address)) => (address.to_string(), Some(IpAddr::V6(address))),

@@ -1,12 +1,16 @@
 //! What the tests stand on: a daemon of their own, agents, and the servers.
 
 mod agent;
+mod auth_server;
 mod daemon;
+pub(crate) mod http;
+pub(crate) mod mock;
 pub(crate) mod peers;
 
 use std::time::Duration;
 
 pub(crate) use agent::{Agent, id_of, legacy, modern, params_of, strip_id, text_of};
+pub(crate) use auth_server::{AuthServer, browse, redirect_of};
 pub(crate) use daemon::{Daemon, command, trunkline};
 
 /// The longest that any test waits for anything.

