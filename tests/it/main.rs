@@ -8,6 +8,7 @@ mod chaos;
 mod clients;
 mod conformance;
 mod control;
+mod credentials;
 mod eras;
 mod frames;
 mod http;

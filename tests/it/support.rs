@@ -4,6 +4,7 @@ mod agent;
 mod auth_server;
 mod daemon;
 pub(crate) mod http;
+pub(crate) mod keyring;
 pub(crate) mod mock;
 pub(crate) mod peers;
 

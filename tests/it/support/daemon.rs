@@ -44,10 +44,16 @@ impl Daemon {
 
     /// A daemon where another one was before.
     pub(crate) fn start_in(folder: TempDir) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// A daemon with these variables in its environment.
+    pub(crate) fn start_with(folder: TempDir, environment: &[(&str, &str)]) -> Self {
         let log =
             fs::File::options().append(true).create(true).open(folder.path().join("daemon.log")).expect("created");
-        let child =
-            command(folder.path()).arg("run").stdin(Stdio::null()).stderr(log).spawn().expect("the daemon starts");
+        let mut run = command(folder.path());
+        run.arg("run").envs(environment.iter().copied()).stdin(Stdio::null()).stderr(log);
+        let child = run.spawn().expect("the daemon starts");
         let daemon = Self { folder, child: Some(child) };
         eventually("the daemon listens", || UnixStream::connect(daemon.socket()).is_ok());
         daemon
