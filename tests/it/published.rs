@@ -1,9 +1,10 @@
 //! Published servers, taken directly and through the daemon: the same bytes.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use crate::support::{Agent, Daemon, id_of, legacy, modern, peers};
+use crate::support::{Agent, Daemon, eventually, http, id_of, legacy, modern, peers, strip_id};
 
 /// Requests by method and params; `null` stands for none.
 type Script = Vec<(&'static str, String)>;
@@ -93,6 +94,86 @@ fn everything() {
         ("logging/setLevel", r#""level":"loud""#.to_owned()),
     ]);
     same("everything", &peers::server("everything", &[]), "", &script, &[false]);
+}
+
+/// A published server that listens, ended with the test.
+struct Listening(Child, String);
+
+impl Listening {
+    fn start(command: &mut Command, path: &str, port: u16) -> Self {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let listening = Self(child.expect("the server starts"), format!("http://127.0.0.1:{port}{path}"));
+        eventually("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        listening
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address").port()
+}
+
+#[test]
+fn everything_over_http() {
+    let script = with_lists([
+        call("echo", r#"{"message":"grüße \"x\"\u0007"}"#),
+        call("get-sum", r#"{"a":"x"}"#),
+        call("get-tiny-image", "{}"),
+        call("trigger-long-running-operation", r#"{"duration":0.2,"steps":4}"#),
+        ("prompts/get", r#""name":"args-prompt","arguments":{"city":"Bern","state":"BE"}"#.to_owned()),
+        ("resources/read", r#""uri":"demo://resource/static/document/features.md""#.to_owned()),
+        ("resources/subscribe", r#""uri":"demo://resource/static/document/features.md""#.to_owned()),
+        ("logging/setLevel", r#""level":"debug""#.to_owned()),
+    ]);
+    let words = peers::server("everything", &[]);
+    let direct = play(&mut Agent::process(&mut peers::command(&words)), &script, false);
+    for (mode, path) in [("streamableHttp", "/mcp"), ("sse", "/sse")] {
+        let port = free_port();
+        let listening = Listening::start(peers::command(&words).arg(mode).env("PORT", port.to_string()), path, port);
+        let daemon = Daemon::start(&format!("[servers.everything]\nurl = {:?}\n", listening.1));
+        for mut agent in [daemon.attach("everything"), daemon.shim(&["everything"])] {
+            let through = play(&mut agent, &script, false);
+            for (expected, got) in direct.iter().zip(&through) {
+                assert_eq!(strip_id(got), strip_id(expected), "{mode}");
+            }
+            assert_eq!(direct.len(), through.len(), "{mode}");
+        }
+    }
+}
+
+#[test]
+fn python_over_http_in_both_eras() {
+    let port = free_port();
+    let mut command = Command::new(peers::python());
+    let listening = Listening::start(command.arg(peers::folder().join("server.py")).arg(port.to_string()), "/mcp", port);
+    let daemon = Daemon::start(&format!("[servers.python]\nurl = {:?}\n", listening.1));
+    let members = [("tools/list", ""), ("tools/call", r#""name":"add","arguments":{"a":1,"b":2}"#), ("resources/read", r#""uri":"note://x""#)];
+    let mut agent = daemon.attach("python");
+    for (method, members) in members {
+        let frame = modern("7", method, members);
+        let name = members.split('"').nth(3).unwrap_or_default();
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Accept", "application/json, text/event-stream"),
+            ("MCP-Protocol-Version", "2026-07-28"),
+            ("Mcp-Method", method),
+            ("Mcp-Name", name),
+        ];
+        let direct = http::request("POST", &listening.1, &headers[..if name.is_empty() { 4 } else { 5 }], &frame);
+        let direct = direct.body.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&direct.body).to_owned();
+        assert_eq!(agent.ask(&frame), direct.trim(), "{method}");
+    }
+    let mut legacy = daemon.agent("python");
+    assert!(legacy.call("1", "add", r#"{"a":1,"b":2}"#).contains(r#""structuredContent":{"result":3}"#));
+    let eras: Vec<_> = daemon.server("python")["instances"].as_array().expect("a list").iter().map(|each| each["era"].clone()).collect();
+    assert_eq!(eras, ["modern", "legacy"], "each agent in its own era");
 }
 
 #[test]
