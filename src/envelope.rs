@@ -74,8 +74,9 @@ pub struct Params<'a> {
     /// Which task of the server's is meant.
     pub task_id: Option<&'a str>,
     pub arguments: Option<&'a str>,
-    /// Whether the request brings answers to what the server asked before.
-    pub is_retry: bool,
+    /// What a request brings that answers what the server asked before.
+    pub input_responses: Option<&'a str>,
+    pub request_state: Option<&'a str>,
 }
 
 /// The members of `params._meta` that routing needs.
@@ -86,6 +87,7 @@ pub struct Meta<'a> {
     /// Present on every request of a modern agent.
     pub protocol_version: Option<&'a str>,
     pub client_info: Option<&'a str>,
+    pub client_capabilities: Option<&'a str>,
 }
 
 /// `params.ref` of `completion/complete`.
@@ -129,6 +131,27 @@ impl<'a> Envelope<'a> {
     /// Whether the sender speaks the modern era: per-request `_meta`, or the method that only that era has.
     pub fn is_modern(&self) -> bool {
         self.params.meta.protocol_version.is_some() || self.method == "server/discover"
+    }
+}
+
+impl Params<'_> {
+    /// Whether the request brings answers to what the server asked before.
+    pub fn is_retry(&self) -> bool {
+        self.input_responses.is_some() || self.request_state.is_some()
+    }
+}
+
+/// A frame without one member, which `value`, a slice of it, is the value of.
+pub fn without(frame: &str, value: &str) -> String {
+    let from = (value.as_ptr() as usize).wrapping_sub(frame.as_ptr() as usize);
+    let (before, behind) = (&frame[..from], &frame[from + value.len()..]);
+    // Back over the name.
+    let name = before.rfind('"').and_then(|end| before[..end].rfind('"')).unwrap_or(from);
+    let before = before[..name].trim_end();
+    match (before.strip_suffix(','), behind.trim_start().strip_prefix(',')) {
+        (Some(before), _) => format!("{before}{behind}"),
+        (None, Some(behind)) => format!("{before}{behind}"),
+        (None, None) => format!("{before}{behind}"),
     }
 }
 
@@ -256,10 +279,8 @@ impl<'de> Wanted<'de> for Params<'de> {
             "cursor" => once(&mut self.cursor, map),
             "taskId" => once(&mut self.task_id, map),
             "arguments" => once(&mut self.arguments, map),
-            "inputResponses" | "requestState" => {
-                self.is_retry = true;
-                skip(map)
-            }
+            "inputResponses" => once(&mut self.input_responses, map),
+            "requestState" => once(&mut self.request_state, map),
             _ => skip(map),
         }
     }
@@ -272,6 +293,7 @@ impl<'de> Wanted<'de> for Meta<'de> {
             "io.modelcontextprotocol/subscriptionId" => once(&mut self.subscription_id, map),
             "io.modelcontextprotocol/protocolVersion" => once(&mut self.protocol_version, map),
             "io.modelcontextprotocol/clientInfo" => once(&mut self.client_info, map),
+            "io.modelcontextprotocol/clientCapabilities" => once(&mut self.client_capabilities, map),
             _ => skip(map),
         }
     }
@@ -320,6 +342,24 @@ mod tests {
         splice(envelope.frame, &mut [envelope.edit(envelope.id, "7"), envelope.edit(token, "8")], &mut out);
         let expected = frame.replace("18446744073709551616", "7").replace(r#""a\"b""#, "8");
         assert_eq!(String::from_utf8(out).expect("utf-8"), expected);
+    }
+
+    #[test]
+    fn a_member_is_taken_out_with_its_comma() {
+        for (frame, expected) in [
+            (
+                r#"{"id":1,"method":"m","params":{"a":1, "requestState" : "s" ,"b":2}}"#,
+                r#"{"id":1,"method":"m","params":{"a":1 ,"b":2}}"#,
+            ),
+            (
+                r#"{"id":1,"method":"m","params":{"requestState":"s", "b":2}}"#,
+                r#"{"id":1,"method":"m","params":{ "b":2}}"#,
+            ),
+            (r#"{"id":1,"method":"m","params":{"requestState":"s"}}"#, r#"{"id":1,"method":"m","params":{}}"#),
+        ] {
+            let envelope = Envelope::parse(frame.as_bytes()).expect("valid");
+            assert_eq!(without(frame, envelope.params.request_state.expect("there")), expected);
+        }
     }
 
     #[test]

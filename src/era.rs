@@ -18,6 +18,12 @@ pub fn own_meta() -> String {
     )
 }
 
+/// Whether capabilities, raw, promise that a person can be shown a URL to open (`elicitation` in URL mode, 2025-11-25).
+pub fn shows_urls(capabilities: &str) -> bool {
+    let value = serde_json::from_str::<serde_json::Value>(capabilities);
+    value.is_ok_and(|value| value.pointer("/elicitation/url").is_some())
+}
+
 /// Protocol revisions with `initialize` (2024-11-05 to 2025-11-25), or without (2026-07-28).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -48,10 +54,9 @@ impl Class {
         Some(Self { version: version.to_owned(), capabilities: value.to_string() })
     }
 
-    /// Whether the agent can show a person a URL to open (`elicitation` in URL mode, 2025-11-25).
+    /// Whether the agent can show a person a URL to open.
     pub fn shows_urls(&self) -> bool {
-        let value = serde_json::from_str::<serde_json::Value>(&self.capabilities);
-        value.is_ok_and(|value| value.pointer("/elicitation/url").is_some())
+        shows_urls(&self.capabilities)
     }
 
     /// Whether the agent declared this capability.

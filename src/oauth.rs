@@ -84,7 +84,7 @@ impl Keepers {
 }
 
 /// Text that nobody can guess.
-fn random_text() -> String {
+pub fn random_text() -> String {
     let mut bytes = [0; 24];
     // Without random numbers from the system, TLS would not have come this far.
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {

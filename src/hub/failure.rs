@@ -24,6 +24,9 @@ pub enum Failure {
     Unavailable { server: ServerName, reason: Arc<str> },
     #[error("server `{server}` needs a login: {reason}; run `trunkline login {server}`")]
     NeedsLogin { server: ServerName, reason: Arc<str> },
+    /// A modern agent is asked to have its person log in, and comes back: this is the result, raw.
+    #[error("server `{server}` needs a login, which the agent was asked for")]
+    AskedForLogin { server: ServerName, result: Arc<str> },
     #[error("server `{server}` failed: {reason}; it is started again in {}", seconds(*pause))]
     Backoff { server: ServerName, pause: Duration, reason: Arc<str> },
     #[error(
@@ -79,6 +82,7 @@ impl Failure {
             Self::Unknown { .. }
             | Self::UnknownProfile { .. }
             | Self::Disabled(_)
+            | Self::AskedForLogin { .. }
             | Self::Backoff { .. }
             | Self::Broken { .. }
             | Self::Full { .. }
@@ -96,7 +100,7 @@ impl Failure {
             Self::Unknown { .. } | Self::UnknownProfile { .. } | Self::Disabled(_) | Self::Denied { .. } => {
                 code::INVALID_PARAMS
             }
-            Self::NeedsLogin { .. } => code::NEEDS_LOGIN,
+            Self::NeedsLogin { .. } | Self::AskedForLogin { .. } => code::NEEDS_LOGIN,
             Self::Start { .. }
             | Self::Unavailable { .. }
             | Self::Backoff { .. }
@@ -113,6 +117,7 @@ impl Failure {
     pub fn frame(&self, id: &str, method: &str) -> String {
         let message = self.to_string();
         match self {
+            Self::AskedForLogin { result, .. } => reply::result(id, result),
             Self::NoLegacy { error, .. } => reply::raw_error(id, &explained(error, &message)),
             Self::NoModern { error: Some(error), .. } if method == "server/discover" => reply::raw_error(id, error),
             Self::NoModern { .. } if method == "server/discover" => reply::error(id, code::METHOD_NOT_FOUND, &message),

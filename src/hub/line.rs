@@ -309,7 +309,7 @@ impl Line {
 /// Whether asking twice changes nothing: lists and reads.
 fn is_safe_to_repeat(envelope: &Envelope<'_>) -> bool {
     let safe = envelope.method == "resources/read" || ListKind::of_method(&envelope.method).is_some();
-    safe && !envelope.params.is_retry
+    safe && !envelope.params.is_retry()
 }
 
 /// A call of the daemon's own; dropped before its answer, it is cancelled.

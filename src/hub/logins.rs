@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::timeout;
 
@@ -12,16 +11,21 @@ use super::Hub;
 use super::failure::Failure;
 use super::line::Line;
 use super::registry::Upstream;
+use super::router::{Later, Routed, cancellable};
 use super::session::{Accepted, Question, Session};
 use super::table::{Owner, Parked};
 use crate::config::{Given, Secrets, Transport, check_url};
-use crate::envelope::reply;
-use crate::envelope::{Envelope, quoted};
-use crate::era::Dialect;
-use crate::oauth::{Afresh, Keeper};
+use crate::envelope::reply::{self, code};
+use crate::envelope::{Envelope, quoted, text, without};
+use crate::era::{self, Dialect};
+use crate::lists::ListKind;
+use crate::oauth::{Afresh, Keeper, Login};
 
 /// How long a person may take to log in before the call that waits for it fails.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// What the question is called in `inputRequests`, and how the `requestState` that belongs to it begins.
+const INPUT: &str = "login";
+const STATE: &str = "trunkline-login:";
 
 impl Upstream {
     /// The keeper of its login; nobody for a server that is started by a command, or has credentials in its entry.
@@ -99,23 +103,58 @@ impl Hub {
         session: &Arc<Session>,
         server: &str,
         dialect: &Dialect,
+        envelope: &Envelope<'_>,
     ) -> Result<Arc<Line>, Failure> {
         match self.line(session, server, dialect).await {
-            Err(failure @ Failure::NeedsLogin { .. }) if can_be_asked(session, dialect) => {
-                self.log_in(session, &self.upstream(server)?, failure).await?;
+            Err(failure @ Failure::NeedsLogin { .. }) if can_be_asked(session, dialect, envelope) => {
+                self.log_in(session, &self.upstream(server)?, dialect, failure).await?;
                 self.line(session, server, dialect).await
             }
             found => found,
         }
     }
 
-    /// Asks the person behind an agent to log in, and waits until that is done.
+    /// A request with which a modern agent comes back after it was asked for a login: it is taken as it was at first, once
+    /// the login is done. `None` if it is none.
+    pub(super) fn back_from_login(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Option<Later> {
+        let state = envelope.params.request_state.and_then(text)?;
+        let own = state.strip_prefix(STATE)?;
+        let refuse = |reason: &str| -> Later {
+            session.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, reason));
+            Box::pin(std::future::ready(()))
+        };
+        let Some((server, before)) = session.take_login_state(own) else {
+            return Some(refuse("this `requestState` is not known, or was used before: call again without it"));
+        };
+        let Ok(upstream) = self.upstream(server.as_str()) else {
+            return Some(refuse("the server is not in the configuration any more"));
+        };
+        let accepted = accepts(envelope.params.input_responses.unwrap_or_default(), Some(INPUT));
+        let (hub, who, id, frame) = (self.clone(), session.clone(), envelope.id.to_owned(), bare(envelope.frame));
+        let work = async move {
+            let done = accepted == Accepted::Yes && upstream.logged_in(before).await;
+            if !done {
+                return who.send_text(&upstream.needs_login("nobody has logged in").frame(&id, ""));
+            }
+            match hub.route(&who, frame.as_bytes()) {
+                Routed::Done => {}
+                Routed::Later(later) | Routed::Aside(later) => later.await,
+            }
+        };
+        Some(cancellable(session, envelope.id, work))
+    }
+
+    /// Asks the person behind an agent to log in. A legacy agent's call waits until that is done; a modern agent comes back.
     async fn log_in(
         self: &Arc<Self>,
         session: &Arc<Session>,
         upstream: &Arc<Upstream>,
+        dialect: &Dialect,
         failure: Failure,
     ) -> Result<(), Failure> {
+        if *dialect == Dialect::Modern {
+            return Err(offer(session, upstream).await.unwrap_or(failure));
+        }
         let (mut answer, asks) = session.login_asked(&upstream.name);
         if let Some(asks) = asks {
             let (session, upstream, stop) = (session.clone(), upstream.clone(), self.around.stop.clone());
@@ -136,58 +175,94 @@ impl Hub {
     }
 }
 
-/// Whether an agent can show a person the URL of a login.
-fn can_be_asked(session: &Session, dialect: &Dialect) -> bool {
-    matches!(dialect, Dialect::Legacy(_)) && session.class().is_some_and(|class| class.shows_urls())
+impl Upstream {
+    /// Begins a login, or joins the one that is under way.
+    async fn begin_login(&self) -> Option<(Keeper, Arc<Login>)> {
+        let keeper = self.keeper().await.ok()??;
+        match keeper.login(Afresh::Join).await {
+            Ok(login) => Some((keeper, login)),
+            Err(error) => {
+                tracing::warn!(server = %self.name, error, "login not begun");
+                None
+            }
+        }
+    }
+
+    /// Whether more logins than `before` are done, or are in time.
+    async fn logged_in(&self, before: u64) -> bool {
+        let Ok(Some(keeper)) = self.keeper().await else { return false };
+        match keeper.open_login() {
+            _ if keeper.logins() > before => true,
+            Some(login) => timeout(PATIENCE, keeper.logged_in(&login, before)).await.unwrap_or(false),
+            None => false,
+        }
+    }
+
+    /// What a person is told.
+    fn login_message(&self) -> String {
+        quoted(&format!("The MCP server `{}` asks you to log in. Open the page to go on.", self.name))
+    }
 }
 
-/// Asks for a login with its URL (MCP 2025-11-25 `client/elicitation`, URL mode); tells whether it was done.
+/// Whether an agent can show a person the URL of a login.
+fn can_be_asked(session: &Session, dialect: &Dialect, envelope: &Envelope<'_>) -> bool {
+    match dialect {
+        Dialect::Legacy(_) => session.class().is_some_and(|class| class.shows_urls()),
+        Dialect::Modern => envelope.params.meta.client_capabilities.is_some_and(era::shows_urls),
+    }
+}
+
+/// Asks a legacy agent for a login with its URL (MCP 2025-11-25 `client/elicitation`, URL mode); tells whether it was done.
 async fn ask(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Accepted {
-    let login = match upstream.keeper().await {
-        Ok(Some(keeper)) => keeper.login(Afresh::Join).await,
-        Ok(None) | Err(_) => return Accepted::No,
-    };
-    let login = match login {
-        Ok(login) => login,
-        Err(error) => {
-            tracing::warn!(server = %upstream.name, error, "login not begun");
-            return Accepted::No;
-        }
-    };
+    let Some((keeper, login)) = upstream.begin_login().await else { return Accepted::No };
+    let before = keeper.logins();
     let (sender, accepted) = oneshot::channel();
     let id = session.ask(Question::Login(sender));
-    let message = quoted(&format!("The MCP server `{}` asks you to log in. Open the page to go on.", upstream.name));
-    let url = quoted(login.url.as_str());
+    let (message, url) = (upstream.login_message(), quoted(login.url.as_str()));
     session.send_text(&format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create","params":{{"mode":"url","elicitationId":"login-{id}","message":{message},"url":{url}}}}}"#
     ));
     let done = async {
-        if accepted.await != Ok(Accepted::Yes) {
+        if accepted.await != Ok(Accepted::Yes) || !keeper.logged_in(&login, before).await {
             return Accepted::No;
         }
-        if login.done().await.is_err() {
-            return Accepted::No;
-        }
-        session.send_text(&reply::notification(
-            "notifications/elicitation/complete",
-            &format!(r#"{{"elicitationId":"login-{id}"}}"#),
-        ));
+        let params = format!(r#"{{"elicitationId":"login-{id}"}}"#);
+        session.send_text(&reply::notification("notifications/elicitation/complete", &params));
         Accepted::Yes
     };
     let done = timeout(PATIENCE, done).await.unwrap_or(Accepted::No);
-    // Whoever logs in another way need not answer any more.
+    // It need not be answered any more.
     drop(session.answer(&id.to_string()));
     done
 }
 
-/// What an agent answered to the question for a login.
-pub(super) fn accepted(answer: &Envelope<'_>) -> Accepted {
-    #[derive(Deserialize)]
-    struct Answer {
-        action: String,
+/// Asks a modern agent likewise, by a result with which it comes back (MCP 2026-07-28 `basic/patterns/mrtr`).
+async fn offer(session: &Session, upstream: &Upstream) -> Option<Failure> {
+    let (keeper, login) = upstream.begin_login().await?;
+    let state = session.note_login_state(&upstream.name, keeper.logins(), PATIENCE);
+    let (message, url) = (upstream.login_message(), quoted(login.url.as_str()));
+    let result = format!(
+        r#"{{"resultType":"input_required","inputRequests":{{"{INPUT}":{{"method":"elicitation/create","params":{{"mode":"url","message":{message},"url":{url}}}}}}},"requestState":"{STATE}{state}"}}"#
+    );
+    Some(Failure::AskedForLogin { server: upstream.name.clone(), result: result.into() })
+}
+
+/// What an agent answered to the question for a login: its whole answer, or one of several under this name.
+pub(super) fn accepts(answer: &str, name: Option<&str>) -> Accepted {
+    let value = serde_json::from_str::<serde_json::Value>(answer).unwrap_or_default();
+    let answer = name.map_or(&value, |name| &value[name]);
+    if answer["action"] == "accept" { Accepted::Yes } else { Accepted::No }
+}
+
+/// A request without what answers an earlier question.
+fn bare(frame: &str) -> String {
+    let mut frame = frame.to_owned();
+    for _ in 0..2 {
+        let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { break };
+        let Some(value) = envelope.params.request_state.or(envelope.params.input_responses) else { break };
+        frame = without(&frame, value);
     }
-    let answer = answer.result.and_then(|result| serde_json::from_str::<Answer>(result).ok());
-    if answer.is_some_and(|answer| answer.action == "accept") { Accepted::Yes } else { Accepted::No }
+    frame
 }
 
 impl Line {
@@ -204,15 +279,21 @@ impl Line {
                 Some(Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Nobody) | None => None,
             }
         };
-        let asked = caller.filter(|session| self.dialect().is_some_and(|dialect| can_be_asked(session, dialect)));
-        let is_call = Envelope::parse(frame.as_bytes())
-            .is_ok_and(|envelope| crate::lists::ListKind::of_method(&envelope.method).is_none());
-        let (Some(session), Some(upstream), Some(hub)) = (asked.filter(|_| is_call), upstream, hub) else {
+        let envelope = Envelope::parse(frame.as_bytes()).ok();
+        // Lists are asked for by agents of their own accord: no reason to bother a person.
+        let call = envelope.filter(|envelope| ListKind::of_method(&envelope.method).is_none());
+        let dialect = self.dialect().cloned();
+        let (Some(session), Some(upstream), Some(hub), Some(dialect), Some(call)) =
+            (caller, upstream, hub, dialect, call)
+        else {
             return self.refuse_parked(id, &failure);
         };
+        if !can_be_asked(&session, &dialect, &call) {
+            return self.refuse_parked(id, &failure);
+        }
         let (line, frame) = (self.clone(), frame.to_owned());
         upstream.around.tasks.clone().spawn(async move {
-            let outcome = hub.log_in(&session, &upstream, failure).await;
+            let outcome = hub.log_in(&session, &upstream, &dialect, failure).await;
             let mut table = line.table.lock();
             table.set_parked(id, Parked::No);
             let waits = table.is_waited_for(id);

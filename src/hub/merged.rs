@@ -193,7 +193,7 @@ impl Hub {
         let at = envelope.span(raw);
         Routed::Later(cancellable(session, envelope.id, async move {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
-            match hub.line_for_call(&who, &server, &dialect).await {
+            match hub.line_for_call(&who, &server, &dialect, &envelope).await {
                 Ok(line) => {
                     let edit = crate::envelope::Edit { at, with: &own };
                     hub.send_patiently(&who, line, &envelope, vec![edit], Then::Nothing).await;

@@ -26,7 +26,7 @@ impl Hub {
         let answer = match (&*envelope.method, ListKind::of_method(&envelope.method)) {
             ("ping", _) => return Some(reply::result(envelope.id, "{}")),
             ("initialize" | "server/discover", _) => under(&upstream.recall_handshake(&audience)?, envelope.id)?,
-            (_, Some(kind)) if !envelope.params.is_retry => {
+            (_, Some(kind)) if !envelope.params.is_retry() => {
                 let page = upstream.recall_page(&audience, kind, envelope.params.cursor)?;
                 let frame = reply::result(envelope.id, &page);
                 upstream.screen(kind, &frame).unwrap_or(frame)

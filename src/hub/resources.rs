@@ -54,7 +54,7 @@ impl Hub {
                 who.send_text(&reply::error(envelope.id, code::RESOURCE_NOT_FOUND, &hub.nobody_has(&who, &named)));
                 return;
             };
-            match hub.line_for_call(&who, target.server.as_str(), &dialect).await {
+            match hub.line_for_call(&who, target.server.as_str(), &dialect, &envelope).await {
                 Ok(line) => {
                     let own = quoted(&target.own);
                     let edit = Edit { at: envelope.span(raw), with: &own };

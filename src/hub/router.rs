@@ -7,7 +7,7 @@ use super::Hub;
 use super::failure::Failure;
 use super::level::Level;
 use super::line::Line;
-use super::logins::accepted;
+use super::logins::accepts;
 use super::recall::under;
 use super::session::{Question, Session, View};
 use super::table::Then;
@@ -55,8 +55,12 @@ impl Hub {
                 match session.answer(envelope.id) {
                     Some(Question::Server { line, id, .. }) => line.answer(&id, &envelope),
                     Some(Question::Roots) => self.take_roots(session, Some(&envelope)),
-                    // Who asked may have got what it wanted another way.
-                    Some(Question::Login(sender)) => drop(sender.send(accepted(&envelope))),
+                    Some(Question::Login(sender)) => {
+                        let answer = accepts(envelope.result.unwrap_or_default(), None);
+                        if sender.send(answer).is_err() {
+                            tracing::debug!(session = session.id.0, "nobody waits for this login any more");
+                        }
+                    }
                     None => tracing::debug!(session = session.id.0, id = envelope.id, "dropped an answer to nothing"),
                 }
                 Routed::Done
@@ -67,6 +71,9 @@ impl Hub {
     fn request(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
         if envelope.method == "initialize" {
             return self.initialize(session, envelope);
+        }
+        if let Some(later) = self.back_from_login(session, envelope) {
+            return Routed::Aside(later);
         }
         let Some(dialect) = session.dialect(envelope.is_modern()) else {
             // Both eras let an agent ask whether anybody is there before it introduces itself.
@@ -238,7 +245,7 @@ impl Hub {
             let kind = ListKind::of_method(&envelope.method);
             let found = match kind {
                 Some(_) => hub.line(&who, server.as_str(), &dialect).await,
-                None => hub.line_for_call(&who, server.as_str(), &dialect).await,
+                None => hub.line_for_call(&who, server.as_str(), &dialect, &envelope).await,
             };
             match (found, kind) {
                 (Err(Failure::NeedsLogin { .. }), Some(kind)) if who.class().is_some() => {
@@ -296,7 +303,7 @@ enum Plan<'e> {
 
 fn own_plan<'e>(session: &Arc<Session>, line: &Line, envelope: &Envelope<'e>) -> Plan<'e> {
     let uri = || envelope.params.uri.and_then(text);
-    if let Some(kind) = ListKind::of_method(&envelope.method).filter(|_| !envelope.params.is_retry) {
+    if let Some(kind) = ListKind::of_method(&envelope.method).filter(|_| !envelope.params.is_retry()) {
         return Plan::Send(Vec::new(), Then::List { kind, cursor: envelope.params.cursor.map(Into::into) });
     }
     match &*envelope.method {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
@@ -14,6 +14,7 @@ use super::line::Line;
 use crate::era::{Class, Dialect, Era};
 use crate::lists::ListKind;
 use crate::names::ServerName;
+use crate::oauth::random_text;
 use crate::wire::{Outbox, Refused};
 
 /// Numbers sessions; 0 stands for the daemon's own calls.
@@ -82,10 +83,21 @@ struct State {
     missed: HashSet<(ServerName, ListKind)>,
     /// Which server a resource URI was listed for.
     uris: HashMap<String, ServerName>,
+    /// What a modern agent brings back when its person has been asked for a login, and since when it may.
+    login_states: HashMap<String, LoginState>,
     /// Servers for whose login the person is being asked, and how that ends.
     logins: HashMap<ServerName, watch::Receiver<Option<Accepted>>>,
     /// Raw JSON of the level set in the all-servers view.
     level: Option<String>,
+}
+
+/// A login that a modern agent was asked for.
+#[derive(Debug)]
+struct LoginState {
+    server: ServerName,
+    /// How many were done before.
+    logins: u64,
+    since: Instant,
 }
 
 /// A request that waits for this agent's answer.
@@ -357,6 +369,21 @@ impl Session {
     /// Whether lists were given without this server.
     pub fn misses(&self, server: &ServerName) -> bool {
         self.state.lock().missed.iter().any(|(name, _)| name == server)
+    }
+
+    /// Makes what a modern agent will bring back when its person has logged in at a server, where `logins` were done before.
+    /// It is good for so long.
+    pub fn note_login_state(&self, server: &ServerName, logins: u64, lasts: Duration) -> String {
+        let text = random_text();
+        let states = &mut self.state.lock().login_states;
+        states.retain(|_, state| state.since.elapsed() < lasts);
+        states.insert(text.clone(), LoginState { server: server.clone(), logins, since: Instant::now() });
+        text
+    }
+
+    /// Takes what was noted, once: the server, and how many logins were done before.
+    pub fn take_login_state(&self, text: &str) -> Option<(ServerName, u64)> {
+        self.state.lock().login_states.remove(text).map(|state| (state.server, state.logins))
     }
 
     /// How the question for a server's login ends; the sender is for the one who asks, if nobody does yet.

@@ -139,6 +139,27 @@ impl Keeper {
         begun.unwrap_or_else(|| Err("trunkline is ending".to_owned()))
     }
 
+    /// How many logins were done.
+    pub fn logins(&self) -> u64 {
+        self.0.state.borrow().logins
+    }
+
+    /// Waits until more logins than `before` were done; gives up where `login`, which a person is at, has failed.
+    pub async fn logged_in(&self, login: &Login, before: u64) -> bool {
+        let mut state = self.0.state.clone();
+        let more = async move { state.wait_for(|state| state.logins > before).await.is_ok() };
+        tokio::pin!(more);
+        tokio::select! {
+            more = &mut more => more,
+            outcome = login.done() => match outcome {
+                Ok(()) => true,
+                // Another one may be under way in its place.
+                Err(_) if login.was_given_up() => more.await,
+                Err(_) => false,
+            },
+        }
+    }
+
     /// The login that is under way.
     pub fn open_login(&self) -> Option<Arc<Login>> {
         self.0.state.borrow().login.clone().filter(|login| login.is_open())

@@ -76,6 +76,11 @@ impl Login {
         self.outcome.borrow().is_none() && !self.ends.is_cancelled()
     }
 
+    /// Whether another one was begun in its place.
+    pub(super) fn was_given_up(&self) -> bool {
+        self.ends.is_cancelled() && self.outcome.borrow().is_none()
+    }
+
     /// Gives it up.
     pub(super) fn end(&self) {
         self.ends.cancel();

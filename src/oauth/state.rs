@@ -22,8 +22,9 @@ pub(super) struct State {
     pub trouble: Option<Arc<str>>,
     pub issuer: Option<Arc<str>>,
     pub scopes: Arc<[String]>,
-    /// The login that was begun last.
+    /// The login that was begun last, and how many were done.
     pub login: Option<Arc<Login>>,
+    pub logins: u64,
 }
 
 /// A token, and how long it holds by a clock that nobody sets.

@@ -500,6 +500,7 @@ impl Task {
                 }
                 self.given = Some(credential.tokens.generation);
                 self.adopt(credential, saved.err().map(|error| format!("the login is not saved: {error}")));
+                self.state.send_modify(|state| state.logins += 1);
                 tracing::info!(server = %self.target().server, "logged in");
                 // That nobody waits for it is no error.
                 drop(self.shared.news.send(self.target().id.clone()));

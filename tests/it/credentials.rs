@@ -18,7 +18,8 @@ use crate::support::{AuthServer, Daemon, browse, command, eventually, own_server
 fn set_with(folder: &Path, name: &str, value: &str, environment: &[(&str, &str)]) -> Output {
     let mut set = command(folder);
     set.args(["secret", "set", name]).envs(environment.iter().copied());
-    let mut set = set.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut set =
+        set.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
     // One that refuses at once reads nothing.
     drop(set.stdin.take().expect("piped").write_all(value.as_bytes()));
     set.wait_with_output().expect("ended")
@@ -50,7 +51,11 @@ fn whoever_is_killed_in_a_write_leaves_the_old_or_the_new() {
         let output = set_with(folder.path(), point, "2", &[("TRUNKLINE_CRASH_AT", point)]);
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(9), "killed at `{point}`");
         let names = names(folder.path());
-        assert_eq!((names.contains(&"a".to_owned()), names.contains(&point.to_owned())), (true, there), "{point}: {names:?}");
+        assert_eq!(
+            (names.contains(&"a".to_owned()), names.contains(&point.to_owned())),
+            (true, there),
+            "{point}: {names:?}"
+        );
         for file in files(folder.path()).iter().filter(|file| file.contains("credentials")) {
             let mode = fs::metadata(folder.path().join("state").join(file)).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file} at `{point}`");
@@ -65,10 +70,12 @@ fn many_write_at_once_and_nothing_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     set(folder.path(), "first", "1");
     std::thread::scope(|scope| {
-        (0..16).for_each(|number| drop(scope.spawn({
-            let folder = folder.path();
-            move || set(folder, &format!("n{number}"), "x")
-        })));
+        (0..16).for_each(|number| {
+            drop(scope.spawn({
+                let folder = folder.path();
+                move || set(folder, &format!("n{number}"), "x")
+            }))
+        });
     });
     assert_eq!(names(folder.path()).len(), 17);
     assert!(trunkline(folder.path(), &["secret", "remove", "n3"]).status.success());
@@ -195,12 +202,18 @@ fn a_full_disk_costs_no_login() {
     let daemon = Daemon::not_started(&server.entry("guarded", ""));
     fs::create_dir(daemon.folder().join("state")).expect("made");
     let mut shell = Command::new("unshare");
-    shell.args(["-rm", "bash", "-c", "mount -t tmpfs -o size=512k none state && while read -r line; do eval \"$line\"; done; kill -9 $!"]);
+    shell.args([
+        "-rm",
+        "bash",
+        "-c",
+        "mount -t tmpfs -o size=512k none state && while read -r line; do eval \"$line\"; done; kill -9 $!",
+    ]);
     for (name, value) in command(daemon.folder()).get_envs() {
         shell.env(name, value.unwrap_or_default());
     }
     shell.env("PROGRAM", env!("CARGO_BIN_EXE_trunkline")).current_dir(daemon.folder());
-    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("unshare starts");
+    let mut shell =
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("unshare starts");
     let said = BufReader::new(shell.stdout.take().expect("piped"));
     let mut disk = SmallDisk { shell, said };
     let start = "\"$PROGRAM\" run >/dev/null 2>>daemon.log &";
@@ -236,7 +249,8 @@ fn a_full_disk_costs_no_login() {
 fn no_token_is_where_it_does_not_belong() {
     let server = AuthServer::start();
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("config.toml"), server.entry("guarded", "") + &own_server("child", &[])).expect("written");
+    fs::write(folder.path().join("config.toml"), server.entry("guarded", "") + &own_server("child", &[]))
+        .expect("written");
     let daemon = Daemon::start_with(folder, &[("TRUNKLINE_LOG", "trace")]);
     let mut agent = daemon.agent("guarded");
     let (page, _) = browse(&daemon.begin_login("guarded"));

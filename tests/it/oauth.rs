@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::support::mock::Mock;
 use crate::support::{Agent, AuthServer, Daemon, browse, command, eventually, http, legacy, redirect_of, text_of};
 
 fn daemon(server: &AuthServer) -> Daemon {
@@ -161,6 +162,68 @@ fn an_agent_that_can_show_a_page_is_asked_and_its_call_goes_on() {
         assert!(done.contains("login-"), "{done}");
         assert!(text_of(&agent.answers(2)["\"a\""]).contains("tester"));
     }
+}
+
+#[test]
+fn a_modern_agent_is_asked_too_and_comes_back() {
+    let server = AuthServer::start();
+    let issuer = server.issuer.clone();
+    let mock = Mock::start(move |request, reply| {
+        let own = format!("http://{}/mcp", request.header("host").unwrap_or_default());
+        if request.path.starts_with("/.well-known/oauth-protected-resource") {
+            let metadata = json!({ "resource": own, "authorization_servers": [issuer], "scopes_supported": ["mcp"] });
+            return reply.json(&metadata.to_string());
+        }
+        let id = request.json()["id"].clone();
+        let result = match (request.rpc().as_str(), request.header("authorization")) {
+            ("server/discover", _) => {
+                json!({ "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private" })
+            }
+            (_, Some(_)) => json!({ "resultType": "complete", "content": [{ "type": "text", "text": request.body }] }),
+            (_, None) => return reply.answer(401, "WWW-Authenticate: Bearer\r\n", ""),
+        };
+        reply.json(&json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string());
+    });
+    server.faults(&json!({ "resources": [mock.url] }));
+    let daemon = Daemon::start(&mock.entry(""));
+    let call = |id: u64, more: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t",{more}"arguments":{{"n":1E5}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"a","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{{"elicitation":{{"url":{{}}}}}}}}}}}}"#
+        )
+    };
+    let mut agent = daemon.attach("h");
+    let asked: Value = serde_json::from_str(&agent.ask(&call(1, ""))).expect("JSON");
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    let question = &asked["result"]["inputRequests"]["login"];
+    assert_eq!(
+        (question["method"].as_str(), question["params"]["mode"].as_str()),
+        (Some("elicitation/create"), Some("url"))
+    );
+    let state = asked["result"]["requestState"].to_string();
+    let back = |id: u64, action: &str| {
+        call(id, &format!(r#""inputResponses":{{"login":{{"action":"{action}"}}}},"requestState":{state},"#))
+    };
+    // Another agent cannot use it.
+    assert!(daemon.attach("h").ask(&back(2, "accept")).contains("not known"));
+    agent.send(&back(3, "accept"));
+    let (page, _) = browse(question["params"]["url"].as_str().expect("a URL"));
+    assert!(page.contains("Logged in"), "{page}");
+    let sent = text_of(&agent.answer("3"));
+    assert!(
+        sent.contains(r#""arguments":{"n":1E5}"#) && !sent.contains("inputResponses") && !sent.contains("requestState"),
+        "{sent}"
+    );
+    assert!(agent.ask(&back(4, "accept")).contains("was used before"));
+    assert!(daemon.run(&["logout", "h"]).status.success());
+    let again: Value = serde_json::from_str(&agent.ask(&call(5, ""))).expect("JSON");
+    let declined = call(
+        6,
+        &format!(
+            r#""inputResponses":{{"login":{{"action":"decline"}}}},"requestState":{},"#,
+            again["result"]["requestState"]
+        ),
+    );
+    assert!(agent.ask(&declined).contains("trunkline login h"));
 }
 
 #[test]

@@ -152,9 +152,14 @@ fn everything_over_http() {
 fn python_over_http_in_both_eras() {
     let port = free_port();
     let mut command = Command::new(peers::python());
-    let listening = Listening::start(command.arg(peers::folder().join("server.py")).arg(port.to_string()), "/mcp", port);
+    let listening =
+        Listening::start(command.arg(peers::folder().join("server.py")).arg(port.to_string()), "/mcp", port);
     let daemon = Daemon::start(&format!("[servers.python]\nurl = {:?}\n", listening.1));
-    let members = [("tools/list", ""), ("tools/call", r#""name":"add","arguments":{"a":1,"b":2}"#), ("resources/read", r#""uri":"note://x""#)];
+    let members = [
+        ("tools/list", ""),
+        ("tools/call", r#""name":"add","arguments":{"a":1,"b":2}"#),
+        ("resources/read", r#""uri":"note://x""#),
+    ];
     let mut agent = daemon.attach("python");
     for (method, members) in members {
         let frame = modern("7", method, members);
@@ -167,12 +172,18 @@ fn python_over_http_in_both_eras() {
             ("Mcp-Name", name),
         ];
         let direct = http::request("POST", &listening.1, &headers[..if name.is_empty() { 4 } else { 5 }], &frame);
-        let direct = direct.body.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&direct.body).to_owned();
+        let direct =
+            direct.body.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&direct.body).to_owned();
         assert_eq!(agent.ask(&frame), direct.trim(), "{method}");
     }
     let mut legacy = daemon.agent("python");
     assert!(legacy.call("1", "add", r#"{"a":1,"b":2}"#).contains(r#""structuredContent":{"result":3}"#));
-    let eras: Vec<_> = daemon.server("python")["instances"].as_array().expect("a list").iter().map(|each| each["era"].clone()).collect();
+    let eras: Vec<_> = daemon.server("python")["instances"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|each| each["era"].clone())
+        .collect();
     assert_eq!(eras, ["modern", "legacy"], "each agent in its own era");
 }
 

@@ -21,6 +21,7 @@
 //   client_documents        {URL: document}, the client metadata documents there are; without it they are not supported
 //   issuer_lie              the iss of authorization responses; '' leaves it out
 //   mcp_status, mcp_times   the MCP endpoint answers with this status, this many times or until it is changed
+//   resources               the URLs of other MCP servers that tokens are given out for
 //   no_scope_challenge      the MCP endpoint's challenges do not say which scope they want
 //   revoke_all              every session, grant, code and refresh token is gone, at once
 //   forget_clients          every dynamically registered client is gone, at once
@@ -39,7 +40,7 @@ const TOKEN_FAULTS = [
 const MCP_FAULTS = ['mcp_status', 'mcp_times'];
 const FAULTS = [
   ...TOKEN_FAULTS, ...MCP_FAULTS, 'ttl', 'metadata_strip', 'metadata_set', 'registration_off', 'client_documents',
-  'issuer_lie', 'no_scope_challenge',
+  'issuer_lie', 'no_scope_challenge', 'resources',
 ];
 const DEFAULTS = { ttl: 5 };
 const GRANTS = { authorization_code: 'code', refresh_token: 'refresh', client_credentials: 'client_credentials' };
@@ -134,8 +135,8 @@ const provider = new Provider(issuer, {
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo: (ctx, resource) => {
-        if (resource !== mcp) throw new errors.InvalidTarget();
-        return { scope: 'mcp admin', audience: mcp, accessTokenTTL: faults.ttl, accessTokenFormat: 'jwt' };
+        if (resource !== mcp && !faults.resources?.includes(resource)) throw new errors.InvalidTarget();
+        return { scope: 'mcp admin', audience: resource, accessTokenTTL: faults.ttl, accessTokenFormat: 'jwt' };
       },
       useGrantedResource: () => true,
     },

@@ -35,13 +35,24 @@ impl Keyring {
         };
         let wait = "until busctl --user --address=\"$DBUS_SESSION_BUS_ADDRESS\" status org.freedesktop.secrets >/dev/null 2>&1; do sleep 0.05; done";
         let mut command = Command::new("dbus-run-session");
-        command.args(["--", "bash", "-c", &format!("{script}\n{wait}\necho $DBUS_SESSION_BUS_ADDRESS $pid; cat; kill -CONT $pid; kill $pid")]);
-        command.env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path()).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+        command.args([
+            "--",
+            "bash",
+            "-c",
+            &format!("{script}\n{wait}\necho $DBUS_SESSION_BUS_ADDRESS $pid; cat; kill -CONT $pid; kill $pid"),
+        ]);
+        command
+            .env("HOME", home.path())
+            .env("XDG_RUNTIME_DIR", home.path())
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY");
         let session = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut session = session.expect("dbus-run-session starts: run `tests/run`, which installs what the tests need");
+        let mut session =
+            session.expect("dbus-run-session starts: run `tests/run`, which installs what the tests need");
         let mut line = String::new();
         BufReader::new(session.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let (address, pid) = line.trim().split_once(' ').unwrap_or_else(|| panic!("no keyring ({line}): run `tests/run`"));
+        let (address, pid) =
+            line.trim().split_once(' ').unwrap_or_else(|| panic!("no keyring ({line}): run `tests/run`"));
         Self { address: address.to_owned(), pid: pid.parse().expect("a pid"), session, _home: home }
     }
 }
