@@ -39,30 +39,19 @@ pub(super) async fn run(client: &Client, server: &str, browser: Browser) -> Done
     complain("waiting for the login …");
     let done = client.login_complete(server.to_owned(), None);
     tokio::pin!(done);
-    let Some(mut pasted) = pasted else {
-        done.await?;
-        return finished(server);
-    };
-    loop {
-        tokio::select! {
-            // The browser reached the daemon by itself.
-            result = &mut done => {
-                result?;
-                return finished(server);
-            }
-            line = &mut pasted => match line {
-                Ok(line) => match client.login_complete(server.to_owned(), Some(line)).await {
-                    Ok(()) => return finished(server),
-                    Err(error) => return Err(error.into()),
-                },
-                // Nothing will be pasted.
-                Err(_) => {
-                    done.await?;
-                    return finished(server);
-                }
-            },
+    let line = async {
+        match pasted {
+            Some(line) => line.await.ok(),
+            None => None,
         }
+    };
+    tokio::select! {
+        // The browser reached the daemon by itself.
+        result = &mut done => result?,
+        // Where nothing will be pasted, only that is left.
+        Some(line) = line => client.login_complete(server.to_owned(), Some(line)).await?,
     }
+    finished(server)
 }
 
 fn finished(server: &str) -> Done {

@@ -198,12 +198,10 @@ mod crash {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::SecretBox;
-
     use super::*;
 
     fn key(byte: u8) -> Key {
-        Key { bytes: SecretBox::new(Box::new([byte; 32])).into(), place: Place::File }
+        Key { bytes: vec![byte; 32].into(), place: Place::File }
     }
 
     #[test]

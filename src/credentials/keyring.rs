@@ -56,6 +56,7 @@ fn open() -> keyring_core::Result<Arc<CredentialStore>> {
     Err(Error::NoDefaultStore)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "open enums of others: the rest is said in their own words")]
 fn classify(error: &Error) -> KeyringError {
     // Some errors' words would show the entries' names only to those who know D-Bus.
     let text = if let Error::Ambiguous(_) = error {
@@ -82,6 +83,7 @@ enum Kind {
 }
 
 #[cfg(target_os = "linux")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "open enums of others: the rest is said in their own words")]
 fn kind(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Kind {
     use secret_service::Error as Service;
     match error.downcast_ref::<Service>() {

@@ -77,7 +77,7 @@ impl Vault {
             // What stands there is no file of records, which the reading says.
             Err(_) => None,
         };
-        self.run(move |cabinet| cabinet.read(key.as_ref()).map(|records| look(records))).await?
+        self.run(move |cabinet| cabinet.read(key.as_ref()).map(look)).await?
     }
 
     /// Changes the records: when this returns, the change is on the disk.

@@ -57,7 +57,7 @@ impl Renewal {
 
     async fn refresh(&self, credential: &Credential) -> Renewed {
         match self.newer().await {
-            Ok(Found::Newer(newer)) => return Renewed::Adopted(newer),
+            Ok(Found::Newer(newer)) => return Renewed::Adopted(*newer),
             Ok(Found::Same) => {}
             Ok(Found::Gone) => return Renewed::Superseded(None),
             // It cannot be read now; the login at hand is the one that was read last.
@@ -80,7 +80,7 @@ impl Renewal {
             }
             Err(TokenError::Unavailable { reason, after }) => Renewed::Failed { reason, after },
             Err(error @ TokenError::Refused { .. }) => match self.newer().await {
-                Ok(Found::Newer(newer)) => Renewed::Adopted(newer),
+                Ok(Found::Newer(newer)) => Renewed::Adopted(*newer),
                 Ok(Found::Gone) => Renewed::Superseded(None),
                 Ok(Found::Same) | Err(_) => refused(&error),
             },
@@ -130,7 +130,7 @@ impl Renewal {
         let id = self.target.id.clone();
         let found = self.vault.read(move |records| records.find(&id).cloned()).await?;
         Ok(match found {
-            Some(found) if found.tokens.generation > self.generation() => Found::Newer(found),
+            Some(found) if found.tokens.generation > self.generation() => Found::Newer(Box::new(found)),
             Some(_) => Found::Same,
             // One that was never saved is no less valid.
             None if self.saved.is_none() => Found::Same,
@@ -148,7 +148,7 @@ impl Renewal {
 }
 
 enum Found {
-    Newer(Credential),
+    Newer(Box<Credential>),
     Same,
     Gone,
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use reqwest::header::HeaderMap;
@@ -166,8 +167,10 @@ impl Owner {
                 biased;
                 () = self.stop.cancelled() => return Ended::Gone("it was stopped".to_owned()),
                 Some((about, done)) = self.exchanges.next(), if !self.exchanges.is_empty() => Event::Done(about, done),
-                _ = or_never(self.heard.as_mut()) => Event::Heard,
-                listened = or_never(self.listening.as_mut()) => Event::Listened(listened),
+                Some(_) = OptionFuture::from(self.heard.as_mut()), if self.heard.is_some() => Event::Heard,
+                Some(listened) = OptionFuture::from(self.listening.as_mut()), if self.listening.is_some() => {
+                    Event::Listened(listened)
+                }
                 more = shared.tap.outbox().take(&mut batch), if self.held.len() < MOST_HELD => Event::Queued(more),
             };
             match event {
@@ -336,13 +339,6 @@ enum Event {
     Listened(Listened),
     /// Frames wait in the batch; false at the end of the queue.
     Queued(bool),
-}
-
-async fn or_never<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
 }
 
 impl Shared {

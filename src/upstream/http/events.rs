@@ -58,6 +58,7 @@ impl Events {
     }
 
     /// The next event; `None` at the end. Cancel-safe.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an open enum of others: the rest is said in their own words")]
     pub(super) async fn next(&mut self) -> Option<Result<Sse, Broken>> {
         let event = self.events.next().await?;
         self.since.store(0, Ordering::Relaxed);

@@ -88,13 +88,11 @@ pub(super) async fn exchange(shared: Arc<Shared>, posted: Posted, session: Sessi
             Ok(response) => shared.read(response, &posted, &session, listed).await,
             Err(trouble) => shared.fail(&posted, trouble),
         };
-        match done {
-            Done::Mismatch => {
-                listed = true;
-                shared.list_again().await;
-            }
-            done => return done,
+        if !matches!(done, Done::Mismatch) {
+            return done;
         }
+        listed = true;
+        shared.list_again().await;
     }
 }
 
