@@ -36,6 +36,8 @@ use target::Target;
 
 /// How far one who waits for logins may fall behind.
 const NEWS: usize = 64;
+/// What is shorter than this is no secret, and would turn up in any text.
+const SHORTEST: usize = 6;
 
 /// The keepers of a daemon, one for each login. Clones share them.
 #[derive(Debug, Clone)]
@@ -81,6 +83,12 @@ impl Keepers {
     pub fn logins(&self) -> broadcast::Receiver<CredentialId> {
         self.0.news.subscribe()
     }
+}
+
+/// A text of others without what was sent to them: some repeat it in their errors.
+pub fn scrubbed(text: &str, sent: &[&str]) -> String {
+    let secrets = sent.iter().filter(|secret| secret.len() >= SHORTEST);
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
 }
 
 /// Text that nobody can guess.

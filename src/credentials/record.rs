@@ -103,12 +103,24 @@ impl Credential {
     pub fn completed(mut self, configured: Option<Client>) -> Option<Self> {
         match (self.client.origin, configured) {
             (Origin::Configured, Some(client)) if client.id == self.client.id => {
+                let shows_secret = |auth: &ClientAuth| matches!(auth, ClientAuth::Basic | ClientAuth::Post);
+                // Which way of showing a secret the authorization server takes was found out at the login.
+                if !(shows_secret(&client.auth) && shows_secret(&self.client.auth)) {
+                    self.client.auth = client.auth;
+                }
                 self.client.secret = client.secret;
                 Some(self)
             }
             (Origin::Configured, _) | (Origin::Document | Origin::Registered, Some(_)) => None,
             (Origin::Document | Origin::Registered, None) => Some(self),
         }
+    }
+}
+
+impl Tokens {
+    /// Before the first ones.
+    pub fn none() -> Self {
+        Self { access: String::new().into(), refresh: None, expires_at: None, generation: 0 }
     }
 }
 

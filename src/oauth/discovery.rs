@@ -76,8 +76,10 @@ impl Discovered {
     pub(super) async fn find(target: &Target, guard: &Guard, challenge: Option<&str>) -> Result<Self, DiscoveryError> {
         let failed = |error: AuthError| wrong(explain(&error));
         let client = Arc::new(guard.clone());
-        let mut manager =
-            AuthorizationManager::new_with_oauth_http_client(target.url.clone(), client).await.map_err(failed)?;
+        // The query may hold a secret, which has no place in what others are told.
+        let mut url = target.url.clone();
+        url.set_query(None);
+        let mut manager = AuthorizationManager::new_with_oauth_http_client(url, client).await.map_err(failed)?;
         let states = States::default();
         manager.set_state_store(states.clone());
         let found = manager.resolve_metadata_from_challenge(challenge).await.map_err(failed)?;
@@ -146,7 +148,7 @@ impl Discovered {
         redirect_uri: &str,
         earlier: Option<&Credential>,
     ) -> Result<Client, DiscoveryError> {
-        if let Some(client) = target.configured_client(self.auth(None, target.client_secret.is_some())) {
+        if let Some(client) = self.configured_client(target) {
             return Ok(client);
         }
         if let Some(document) = &target.oauth.client_metadata_url
@@ -165,8 +167,18 @@ impl Discovered {
         }
     }
 
+    /// The client that the configuration names, which shows its secret in the way that is taken here.
+    pub(super) fn configured_client(&self, target: &Target) -> Option<Client> {
+        let client = target.configured_client()?;
+        let auth = match client.auth {
+            ClientAuth::Basic | ClientAuth::Post => self.auth(None, client.secret.is_some()),
+            ClientAuth::None | ClientAuth::PrivateKey(_) => client.auth,
+        };
+        Some(Client { auth, ..client })
+    }
+
     /// How a client shows who it is, as far as the authorization server says; `said` is what it said at the registration.
-    pub(super) fn auth(&self, said: Option<&str>, has_secret: bool) -> ClientAuth {
+    fn auth(&self, said: Option<&str>, has_secret: bool) -> ClientAuth {
         let supported = self.metadata.additional_fields.get("token_endpoint_auth_methods_supported");
         let supported: Vec<_> = supported.and_then(|value| value.as_array()).into_iter().flatten().collect();
         let offers = |method: &str| supported.iter().any(|known| known.as_str() == Some(method));

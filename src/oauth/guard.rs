@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
@@ -46,7 +47,10 @@ impl Reach {
             Self::Loopback
         } else if address.is_private() || (a == 100 && (64..128).contains(&b)) || (a == 198 && matches!(b, 18 | 19)) {
             Self::Private
-        } else if a == 0 || a >= 224 || address.is_link_local() || address.is_documentation() {
+        } else if matches!(address.octets(), [0 | 224..=255, ..] | [192, 0, 0, _])
+            || address.is_link_local()
+            || address.is_documentation()
+        {
             Self::Never
         } else {
             Self::Public
@@ -62,7 +66,7 @@ impl Reach {
             [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => embedded(g, h),
             [0x2002, high, low, ..] => embedded(high, low),
             [0, 0, 0, 0, 0, 0] | [0x64, 0xff9b, ..] | [0x2001, 0, ..] => Self::Never,
-            [first, ..] if first & 0xffc0 == 0xfe80 || first & 0xff00 == 0xff00 => Self::Never,
+            [first, ..] if matches!(first & 0xffc0, 0xfe80 | 0xfec0) || first & 0xff00 == 0xff00 => Self::Never,
             [first, ..] if first & 0xfe00 == 0xfc00 => Self::Private,
             _ => Self::Public,
         }
@@ -74,7 +78,7 @@ impl Reach {
 struct Bounds {
     /// What the server's own host means.
     own: String,
-    own_reach: BTreeSet<Reach>,
+    own_reach: Reach,
     proxies: BTreeSet<String>,
 }
 
@@ -87,8 +91,8 @@ impl Bounds {
         }
         match reach {
             Reach::Public => true,
-            Reach::Private => self.own_reach.contains(&Reach::Private) || self.own_reach.contains(&Reach::Loopback),
-            Reach::Loopback => self.own_reach.contains(&Reach::Loopback),
+            Reach::Private => matches!(self.own_reach, Reach::Private | Reach::Loopback),
+            Reach::Loopback => self.own_reach == Reach::Loopback,
             Reach::Never => false,
         }
     }
@@ -97,7 +101,7 @@ impl Bounds {
 impl Resolve for Bounds {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str().to_owned();
-        let bounds = Self { own: self.own.clone(), own_reach: self.own_reach.clone(), proxies: self.proxies.clone() };
+        let bounds = Self { own: self.own.clone(), own_reach: self.own_reach, proxies: self.proxies.clone() };
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             let allowed: Vec<_> = found.iter().copied().filter(|found| bounds.allow(&host, found.ip())).collect();
@@ -117,8 +121,28 @@ pub(super) struct Guard {
     bounds: Arc<Bounds>,
 }
 
+/// The guard for one server, which is made when it is needed. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Guards(Arc<Mutex<Option<Guard>>>);
+
+impl Guards {
+    pub(super) async fn get(&self, url: &Url) -> Result<Guard, GuardError> {
+        let known = self.0.lock().clone();
+        if let Some(guard) = known {
+            return Ok(guard);
+        }
+        let guard = Guard::new(url).await?;
+        *self.0.lock() = Some(guard.clone());
+        Ok(guard)
+    }
+
+    /// Has the server's host looked up anew the next time.
+    pub(super) fn forget(&self) {
+        self.0.lock().take();
+    }
+}
+
 /// An answer, read whole.
-#[derive(Debug)]
 pub(super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -140,13 +164,16 @@ impl Guard {
     pub(super) async fn new(url: &Url) -> Result<Self, GuardError> {
         let own = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let own_reach = match url.host() {
-            Some(Host::Ipv4(address)) => BTreeSet::from([Reach::of_v4(address)]),
-            Some(Host::Ipv6(address)) => BTreeSet::from([Reach::of_v6(address)]),
-            _ => match tokio::net::lookup_host((own.as_str(), 0)).await {
-                Ok(found) => found.map(|found| Reach::of(found.ip())).collect(),
-                // Behind a proxy, names may mean nothing here.
-                Err(_) => BTreeSet::new(),
-            },
+            Some(Host::Ipv4(address)) => Reach::of_v4(address),
+            Some(Host::Ipv6(address)) => Reach::of_v6(address),
+            _ if is_this_machine(&own) => Reach::Loopback,
+            // A name is its owner's to point anywhere: it opens this network only if all of it is here, and this machine
+            // never. Behind a proxy, names may mean nothing here.
+            _ => {
+                let found = tokio::net::lookup_host((own.as_str(), 0)).await;
+                let is_private = found.is_ok_and(|mut all| all.all(|one| Reach::of(one.ip()) == Reach::Private));
+                if is_private { Reach::Private } else { Reach::Public }
+            }
         };
         let named = PROXIES.iter().filter_map(|name| std::env::var(name).ok());
         let host_of = |value: String| Url::parse(&value).ok()?.host_str().map(str::to_owned);
@@ -179,11 +206,11 @@ impl Guard {
         }
         let loopback = match address {
             Some(address) => Reach::of(address) == Reach::Loopback,
-            None => host == "localhost" || host.ends_with(".localhost"),
+            None => is_this_machine(&host),
         };
         match url.scheme() {
             "https" => Ok(()),
-            "http" if loopback && self.bounds.own_reach.contains(&Reach::Loopback) => Ok(()),
+            "http" if loopback && self.bounds.own_reach == Reach::Loopback => Ok(()),
             _ => refused("only `https` is used for logins"),
         }
     }
@@ -221,6 +248,11 @@ impl Guard {
     }
 }
 
+/// Whether a name means this machine whatever anybody says (RFC 6761 section 6.3).
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
 /// `rmcp` asks through the same client; redirects are its own to follow, and each is checked.
 impl OAuthHttpClient for Guard {
     fn execute(&self, request: OAuthHttpRequest) -> OAuthHttpClientFuture<'_> {
@@ -239,7 +271,7 @@ mod tests {
     use super::*;
 
     fn bounds(own: Reach) -> Bounds {
-        Bounds { own: "mcp.test".to_owned(), own_reach: [own].into(), proxies: BTreeSet::new() }
+        Bounds { own: "mcp.test".to_owned(), own_reach: own, proxies: BTreeSet::new() }
     }
 
     #[test]
@@ -258,6 +290,8 @@ mod tests {
             ("::ffff:169.254.169.254", false, false, false),
             ("fe80::1", false, false, false),
             ("0.0.0.0", false, false, false),
+            ("192.0.0.192", false, false, false),
+            ("fec0::1", false, false, false),
             ("224.0.0.1", false, false, false),
             ("255.255.255.255", false, false, false),
             ("::", false, false, false),

@@ -84,7 +84,11 @@ impl Keeper {
     }
 
     pub(super) fn retarget(&self, target: Target) {
-        *self.0.target.lock() = Arc::new(target);
+        let before = std::mem::replace(&mut *self.0.target.lock(), Arc::new(target.clone()));
+        if !before.logs_in_like(&target) {
+            // If its queue is full, the next try finds the new one all the same.
+            drop(self.0.commands.try_send(Command::Retarget));
+        }
     }
 
     pub fn id(&self) -> CredentialId {
@@ -154,7 +158,7 @@ impl Keeper {
             outcome = login.done() => match outcome {
                 Ok(()) => true,
                 // Another one may be under way in its place.
-                Err(_) if login.was_given_up() => more.await,
+                Err(_) if login.was_replaced() => more.await,
                 Err(_) => false,
             },
         }

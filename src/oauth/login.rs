@@ -1,7 +1,7 @@
 //! A login that a person is at: the URL to open, and the redirect that it ends with, which comes to a listener on 127.0.0.1 or
 //! is pasted (RFC 8252, RFC 9207).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -9,13 +9,14 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::callback;
 use super::discovery::{Begun, Discovered};
-use super::guard::Guard;
+use super::guard::{Guard, Guards};
 use super::renew::next_tokens;
 use super::target::Target;
-use super::token::{self, TokenError};
+use super::token;
 use crate::credentials::{Client, Credential, Endpoints, Tokens};
 
 /// How long a person may take.
@@ -28,6 +29,14 @@ const PATH: &str = "/callback";
 /// How a login ended.
 pub type Outcome = Result<(), Arc<str>>;
 
+/// Why a login is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Another one was begun in its place.
+    Replaced,
+    LoggedOut,
+}
+
 /// A login that is under way, or over.
 #[derive(Debug)]
 pub struct Login {
@@ -36,10 +45,10 @@ pub struct Login {
     redirects: mpsc::Sender<Redirect>,
     outcome: watch::Receiver<Option<Outcome>>,
     ends: CancellationToken,
+    why: OnceLock<Why>,
 }
 
 /// A redirect, and who waits to hear what came of it.
-#[derive(Debug)]
 pub(super) struct Redirect {
     pub url: Url,
     pub reply: oneshot::Sender<Outcome>,
@@ -58,7 +67,6 @@ pub(super) struct Pending {
     to_redirects: mpsc::Sender<Redirect>,
     outcome: watch::Sender<Option<Outcome>>,
     ends: CancellationToken,
-    generation: u64,
 }
 
 /// How a login came out: the new credential, or that the authorization server does not know the client.
@@ -77,12 +85,14 @@ impl Login {
     }
 
     /// Whether another one was begun in its place.
-    pub(super) fn was_given_up(&self) -> bool {
-        self.ends.is_cancelled() && self.outcome.borrow().is_none()
+    pub(super) fn was_replaced(&self) -> bool {
+        self.outcome.borrow().is_none() && self.why.get() == Some(&Why::Replaced)
     }
 
     /// Gives it up.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, why: Why) {
+        // The first reason holds.
+        self.why.get_or_init(|| why);
         self.ends.cancel();
     }
 
@@ -90,7 +100,12 @@ impl Login {
     pub async fn done(&self) -> Outcome {
         let mut outcome = self.outcome.clone();
         let over = outcome.wait_for(Option::is_some).await;
-        over.ok().and_then(|over| over.clone()).unwrap_or_else(|| Err("the login was given up for another one".into()))
+        let given_up = || match self.why.get() {
+            Some(Why::Replaced) => Err("another login was begun in its place".into()),
+            Some(Why::LoggedOut) => Err("somebody has logged out meanwhile".into()),
+            None => Err("trunkline is ending".into()),
+        };
+        over.ok().and_then(|over| over.clone()).unwrap_or_else(given_up)
     }
 
     /// Takes the redirect that a person copied from a browser.
@@ -107,22 +122,24 @@ impl Login {
     }
 }
 
-/// Prepares a login: where, as whom, for what, and a place for the browser to come back to.
+/// Prepares a login: where, as whom, for what, and a place for the browser to come back to. `known` is an earlier login whose
+/// client still holds, `before` the scopes that an earlier one asked its issuer for.
 pub(super) async fn prepare(
     target: Arc<Target>,
-    guard: Guard,
-    earlier: Option<Credential>,
+    guards: Guards,
+    known: Option<Credential>,
+    before: Option<(String, Vec<String>)>,
     challenge: Option<String>,
     wanted: Vec<String>,
-    client_gone: bool,
 ) -> Result<(Arc<Login>, Pending), String> {
+    let guard = guards.get(&target.url).await.map_err(|error| error.to_string())?;
     let discovered =
         Discovered::find(&target, &guard, challenge.as_deref()).await.map_err(|error| error.to_string())?;
-    let (listener, redirect_uri) = place(&target, earlier.as_ref()).await?;
-    let known = earlier.as_ref().filter(|_| !client_gone);
-    let client = discovered.client(&target, &guard, &redirect_uri, known).await.map_err(|error| error.to_string())?;
-    let same_server = earlier.as_ref().filter(|earlier| earlier.endpoints.issuer == discovered.endpoints.issuer);
-    let before = same_server.map(|earlier| earlier.scopes.clone()).unwrap_or_default();
+    let (listener, redirect_uri) = place(&target, known.as_ref()).await?;
+    let client = discovered.client(&target, &guard, &redirect_uri, known.as_ref()).await;
+    let client = client.map_err(|error| error.to_string())?;
+    let before = before.filter(|(issuer, _)| *issuer == discovered.endpoints.issuer);
+    let before = before.map(|(_, scopes)| scopes).unwrap_or_default();
     let scopes = discovered.scopes_for(&target, &before, &wanted);
     let endpoints = discovered.endpoints.clone();
     let begun = discovered.begin(&client, &redirect_uri, scopes).await.map_err(|error| error.to_string())?;
@@ -136,8 +153,8 @@ pub(super) async fn prepare(
         redirects: to_redirects.clone(),
         outcome: seen,
         ends: ends.clone(),
+        why: OnceLock::new(),
     };
-    let generation = earlier.map_or(0, |earlier| earlier.tokens.generation);
     let pending = Pending {
         target,
         guard,
@@ -150,7 +167,6 @@ pub(super) async fn prepare(
         to_redirects,
         outcome,
         ends,
-        generation,
     };
     Ok((Arc::new(login), pending))
 }
@@ -189,12 +205,12 @@ async fn place(
 
 impl Pending {
     /// Waits for the redirect, and fetches the token.
-    pub(super) async fn finish(mut self, stop: CancellationToken) -> Option<Finished> {
+    pub(super) async fn finish(mut self, tasks: TaskTracker, stop: CancellationToken) -> Option<Finished> {
         let served = self.ends.clone();
         if let Some((listener, path)) = self.listener.take() {
             let redirects = self.to_redirects.clone();
-            // Ends with the login; it has no state of its own.
-            tokio::spawn(callback::serve(listener, path, self.target.server.clone(), redirects, served.clone()));
+            // Ends with the login.
+            tasks.spawn(callback::serve(listener, path, self.target.server.clone(), redirects, served.clone()));
         }
         let _served = served.drop_guard();
         let over = |reason: &str| Err(Arc::<str>::from(reason));
@@ -273,7 +289,6 @@ impl Pending {
         ];
         match token::request(&self.guard, &self.endpoints, &self.client, &parameters).await {
             Ok(granted) => {
-                let before = Tokens { access: "".into(), refresh: None, expires_at: None, generation: self.generation };
                 let credential = Credential {
                     id: self.target.id.clone(),
                     resource: self.begun.resource.clone(),
@@ -281,12 +296,13 @@ impl Pending {
                     client: self.client.clone(),
                     redirect_uri: Some(self.redirect_uri.clone()),
                     scopes: self.begun.scopes.clone(),
-                    tokens: next_tokens(granted, &before),
+                    // Its number is given where it is taken over.
+                    tokens: next_tokens(granted, &Tokens::none(), 0),
                 };
                 (Ok(credential), false)
             }
             Err(error) => {
-                let client_gone = matches!(&error, TokenError::Refused { code, .. } if code == "invalid_client");
+                let client_gone = error.is_about_the_client();
                 let more = if client_gone { ": log in again, and another client is registered" } else { "" };
                 (Err(format!("{error}{more}").into()), client_gone)
             }

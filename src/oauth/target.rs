@@ -1,7 +1,7 @@
 //! For which server, and as whom, a login is.
 
 use reqwest::Url;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{BadTemplate, Given, Grant, Http, OAuth};
 use crate::credentials::{Client, ClientAuth, CredentialId, Origin};
@@ -15,7 +15,7 @@ pub(super) struct Target {
     pub server: ServerName,
     pub url: Url,
     pub oauth: OAuth,
-    pub client_secret: Option<SecretString>,
+    client_secret: Option<SecretString>,
     private_key: Option<SecretString>,
 }
 
@@ -38,13 +38,25 @@ impl Target {
         self.oauth.grant == Grant::ClientCredentials
     }
 
-    /// The client that the configuration names, if it names one; `auth` is how it shows its secret.
-    pub(super) fn configured_client(&self, auth: ClientAuth) -> Option<Client> {
+    /// The client that the configuration names, if it names one. How it shows its secret is the authorization server's to
+    /// say.
+    pub(super) fn configured_client(&self) -> Option<Client> {
         let id = self.oauth.client_id.clone()?;
-        let (secret, auth) = match &self.private_key {
-            Some(key) => (Some(key.clone()), ClientAuth::PrivateKey(self.oauth.algorithm.name().to_owned())),
-            None => (self.client_secret.clone(), auth),
+        let (secret, auth) = match (&self.private_key, &self.client_secret) {
+            (Some(key), _) => (Some(key.clone()), ClientAuth::PrivateKey(self.oauth.algorithm.name().to_owned())),
+            (None, Some(secret)) => (Some(secret.clone()), ClientAuth::Basic),
+            (None, None) => (None, ClientAuth::None),
         };
         Some(Client { id, secret, auth, origin: Origin::Configured })
+    }
+
+    /// Whether another entry's login is made in the same way.
+    pub(super) fn logs_in_like(&self, other: &Self) -> bool {
+        let same = |one: &Option<SecretString>, two: &Option<SecretString>| {
+            one.as_ref().map(ExposeSecret::expose_secret) == two.as_ref().map(ExposeSecret::expose_secret)
+        };
+        self.oauth == other.oauth
+            && same(&self.client_secret, &other.client_secret)
+            && same(&self.private_key, &other.private_key)
     }
 }

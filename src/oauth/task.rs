@@ -13,12 +13,13 @@ use futures_util::future::OptionFuture;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::guard::Guard;
+use super::guard::Guards;
 use super::keeper::{Afresh, Bearer, Challenge, NoToken};
 use super::login::{Finished, Login, Pending};
-use super::renew::{Renewed, load};
+use super::renew::Renewed;
 use super::state::{Held, State, wall};
 use super::target::Target;
 use crate::credentials::Credential;
@@ -49,6 +50,8 @@ pub(super) enum Command {
     },
     Logout(Reply<Result<bool, String>>),
     Reconsider,
+    /// The configuration says something else of it.
+    Retarget,
 }
 
 pub(super) struct Task {
@@ -56,12 +59,13 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     state: watch::Sender<State>,
     accepted: Arc<AtomicU64>,
-    guard: Option<Guard>,
+    guards: Guards,
     credential: Option<Credential>,
-    /// The generation that stands in the records.
-    saved: Option<u64>,
-    /// The generation that the authorization server gave out last.
+    /// The highest number that a token of this login ever had, and that of the one that was given out last.
+    latest: u64,
     given: Option<u64>,
+    /// Tells the refresh that is under way that the login was ended.
+    ended: CancellationToken,
     /// When to try again to save what is not there yet.
     save_at: Option<Instant>,
     /// The last words of the server, and the scopes that it asked for on top.
@@ -89,10 +93,11 @@ impl Task {
             shared,
             state,
             accepted,
-            guard: None,
+            guards: Guards::default(),
             credential: None,
-            saved: None,
+            latest: 0,
             given: None,
+            ended: CancellationToken::new(),
             save_at: None,
             challenge: None,
             wanted: Vec::new(),
@@ -119,7 +124,8 @@ impl Task {
                 Some(renewed) = OptionFuture::from(self.renewing.as_mut()), if self.renewing.is_some() => Event::Renewed(renewed),
                 Some(finished) = OptionFuture::from(self.finishing.as_mut()), if self.finishing.is_some() => Event::Finished(finished),
                 Some(prepared) = OptionFuture::from(self.preparing.as_mut()), if self.preparing.is_some() => Event::Prepared(prepared),
-                () = at(self.save_at) => Event::Save,
+                // What is under way may bring a newer one.
+                () = at(self.save_at), if self.renewing.is_none() => Event::Save,
                 command = commands.recv() => match command {
                     Some(command) => Event::Command(command),
                     None => break,
@@ -157,33 +163,43 @@ impl Task {
         match command {
             Command::Token(reply) => {
                 self.load().await;
-                self.wait(reply).await;
+                self.wait(reply);
             }
             Command::Renew => {
                 if self.held().is_some_and(|held| held.is_due(Instant::now())) && self.can_renew() {
-                    self.renew().await;
+                    self.renew();
                 }
             }
             Command::Challenged { sent, challenge, reply } => {
                 self.load().await;
-                self.challenged(sent, challenge, reply).await;
+                self.challenged(sent, challenge, reply);
             }
             Command::Login { afresh, reply } => {
                 self.load().await;
-                self.log_in(afresh, reply).await;
+                self.log_in(afresh, reply);
             }
             Command::Logout(reply) => {
                 self.load().await;
-                let result = self.log_out().await;
-                drop(reply.send(result));
+                self.log_out(reply).await;
             }
-            Command::Reconsider => {
-                (self.failures, self.not_before) = (0, None);
-                self.state.send_modify(|state| state.need = None);
-                if self.credential.is_some() {
-                    self.show(None);
+            Command::Reconsider => self.reconsider(),
+            Command::Retarget => {
+                let configured = self.target().configured_client();
+                self.credential = self.credential.take().and_then(|credential| credential.completed(configured));
+                if self.credential.is_none() {
+                    self.state.send_modify(|state| state.held = None);
                 }
+                self.reconsider();
             }
+        }
+    }
+
+    /// Gives what failed another chance.
+    fn reconsider(&mut self) {
+        (self.failures, self.not_before) = (0, None);
+        self.state.send_modify(|state| state.need = None);
+        if self.credential.is_some() {
+            self.show(None);
         }
     }
 
@@ -192,11 +208,12 @@ impl Task {
         if self.state.borrow().loaded {
             return;
         }
-        let loaded = load(&self.shared.vault, &self.target()).await;
-        let trouble = match loaded {
-            Ok(credential) => {
-                self.saved = credential.as_ref().map(|credential| credential.tokens.generation);
-                self.credential = credential;
+        let id = self.target().id.clone();
+        let trouble = match self.shared.vault.read(move |records| records.find(&id).cloned()).await {
+            Ok(found) => {
+                self.latest = self.latest.max(found.as_ref().map_or(0, |found| found.tokens.generation));
+                let configured = self.target().configured_client();
+                self.credential = found.and_then(|found| found.completed(configured));
                 None
             }
             Err(error) => {
@@ -229,6 +246,10 @@ impl Task {
 
     /// Says that nothing goes on without a login.
     fn need(&mut self, why: &str) {
+        if self.target().is_client_credentials() {
+            // No person can help.
+            return self.failed(why.to_owned(), None);
+        }
         let why: Arc<str> = why.into();
         if self.state.borrow().need.is_none() {
             tracing::warn!(server = %self.target().server, why = &*why, "a login is needed");
@@ -247,14 +268,6 @@ impl Task {
     fn can_renew(&self) -> bool {
         self.target().is_client_credentials()
             || self.credential.as_ref().is_some_and(|credential| credential.tokens.refresh.is_some())
-    }
-
-    async fn guard(&mut self) -> Result<Guard, String> {
-        if self.guard.is_none() {
-            let guard = Guard::new(&self.target().url).await.map_err(|error| error.to_string())?;
-            self.guard = Some(guard);
-        }
-        self.guard.clone().ok_or_else(|| "no HTTP client".to_owned())
     }
 }
 

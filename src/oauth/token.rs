@@ -1,30 +1,32 @@
 //! The token endpoint (OAuth 2.1 section 3.2) and the revocation endpoint (RFC 7009): one request, and what its answer means.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Url;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::assertion;
 use super::guard::{Answer, Guard, GuardError};
+use super::scrubbed;
 use crate::credentials::{Client, ClientAuth, Endpoints};
 
 /// The longest that an authorization server may keep others waiting.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What a token endpoint gave.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Granted {
     #[serde(rename = "access_token")]
     pub access: SecretString,
     #[serde(rename = "refresh_token")]
     pub refresh: Option<SecretString>,
     /// Seconds.
+    #[serde(default, deserialize_with = "seconds")]
     pub expires_in: Option<u64>,
     token_type: Option<String>,
 }
@@ -44,6 +46,13 @@ fn text(description: &Option<String>) -> String {
     description.as_ref().map(|description| format!(" ({description})")).unwrap_or_default()
 }
 
+impl TokenError {
+    /// Whether it is the client that the authorization server does not know, or any more.
+    pub(super) fn is_about_the_client(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "invalid_client" || code == "unauthorized_client")
+    }
+}
+
 impl From<GuardError> for TokenError {
     fn from(error: GuardError) -> Self {
         Self::Unavailable { reason: error.to_string(), after: None }
@@ -58,14 +67,19 @@ pub(super) async fn request(
     parameters: &[(&str, &str)],
 ) -> Result<Granted, TokenError> {
     let answer = post(guard, &endpoints.token, &endpoints.issuer, client, parameters).await?;
+    let sent: Vec<&str> = parameters.iter().map(|(_, value)| *value).chain(client.secret.iter().map(ExposeSecret::expose_secret)).collect();
     if !answer.status.is_success() {
-        return Err(refusal(&answer));
+        return Err(refusal(&answer, &sent));
     }
-    let granted: Granted = serde_json::from_slice(&answer.body).map_err(|error| {
-        // Its text could quote the answer.
-        let place = format!("line {} column {}", error.line(), error.column());
-        TokenError::Refused { code: "its answer holds no token".to_owned(), description: Some(place) }
-    })?;
+    let Ok(granted) = serde_json::from_slice::<Granted>(&answer.body) else {
+        // Some refuse with a status of success. Anything else says nothing of the login.
+        return Err(match refusal(&answer, &sent) {
+            refused @ TokenError::Refused { .. } => refused,
+            TokenError::Unavailable { after, .. } => {
+                TokenError::Unavailable { reason: "its answer holds no token".to_owned(), after }
+            }
+        });
+    };
     match granted.token_type.as_deref() {
         Some(other) if !other.eq_ignore_ascii_case("bearer") => Err(TokenError::Refused {
             code: format!("its token is of the type `{other}`, and only `Bearer` is known here"),
@@ -73,6 +87,14 @@ pub(super) async fn request(
         }),
         Some(_) | None => Ok(granted),
     }
+}
+
+/// A number of seconds as authorization servers write it: also as text, or with a fraction.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    // Whole seconds, and none that there is not.
+    Ok(number.filter(|number| *number >= 0.0).map(|number| Duration::try_from_secs_f64(number).map_or(0, |life| life.as_secs())))
 }
 
 /// Takes a token back.
@@ -84,7 +106,7 @@ pub(super) async fn revoke(
 ) -> Result<(), TokenError> {
     let Some(revocation) = &endpoints.revocation else { return Ok(()) };
     let answer = post(guard, revocation, &endpoints.issuer, client, &[("token", token.expose_secret())]).await?;
-    if answer.status.is_success() { Ok(()) } else { Err(refusal(&answer)) }
+    if answer.status.is_success() { Ok(()) } else { Err(refusal(&answer, &[token.expose_secret()])) }
 }
 
 async fn post(
@@ -137,25 +159,70 @@ fn form(issuer: &str, client: &Client, parameters: &[(&str, &str)]) -> Result<(S
     Ok((form.finish(), authorization))
 }
 
-/// What an error answer means (RFC 6749 section 5.2).
-fn refusal(answer: &Answer) -> TokenError {
+/// What an error answer means (RFC 6749 section 5.2). What was sent is not repeated, whoever repeats it.
+fn refusal(answer: &Answer, sent: &[&str]) -> TokenError {
     #[derive(Deserialize)]
     struct Body {
         error: String,
         error_description: Option<String>,
     }
     let status = answer.status;
-    let after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let after = after.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
+    let after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
     let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
     match serde_json::from_slice::<Body>(&answer.body) {
         Ok(Body { error, .. })
             if passing || matches!(&*error, "temporarily_unavailable" | "server_error" | "slow_down") =>
         {
-            TokenError::Unavailable { reason: format!("HTTP {status}: {error}"), after }
+            TokenError::Unavailable { reason: format!("HTTP {status}: {}", scrubbed(&error, sent)), after }
         }
-        Ok(Body { error, error_description }) => TokenError::Refused { code: error, description: error_description },
+        Ok(Body { error, error_description }) => TokenError::Refused {
+            code: scrubbed(&error, sent),
+            description: error_description.map(|description| scrubbed(&description, sent)),
+        },
         // Without OAuth's own words, an error says nothing of the login: something in between may have spoken.
         Err(_) => TokenError::Unavailable { reason: format!("HTTP {status}"), after },
+    }
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date.
+fn retry_after(text: &str) -> Option<Duration> {
+    let seconds = text.trim().parse().ok().map(Duration::from_secs);
+    let until = || httpdate::parse_http_date(text.trim()).ok()?.duration_since(SystemTime::now()).ok();
+    seconds.or_else(until).map(|after| after.min(LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        let status = status.try_into().expect("a status");
+        Answer { status, headers: Default::default(), body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn lives_as_they_are_written() {
+        for (written, life) in [("3600", Some(3600)), ("\"60\"", Some(60)), ("1.9", Some(1)), ("-1", None), ("null", None), ("\"x\"", None)] {
+            let body = format!(r#"{{"access_token":"t","expires_in":{written}}}"#);
+            assert_eq!(serde_json::from_str::<Granted>(&body).ok().map(|granted| granted.expires_in), Some(life), "{written}");
+        }
+        assert!(serde_json::from_str::<Granted>(r#"{"error":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn what_was_sent_is_not_repeated() {
+        let refused = refusal(&answer(400, r#"{"error":"invalid_grant","error_description":"Invalid refresh token: canary-1"}"#), &["canary-1", "x"]);
+        assert_eq!(refused.to_string(), "the authorization server refused: invalid_grant (Invalid refresh token: …)");
+        assert!(matches!(refusal(&answer(200, "<html>"), &[]), TokenError::Unavailable { .. }));
+        assert!(matches!(refusal(&answer(503, r#"{"error":"invalid_grant"}"#), &[]), TokenError::Unavailable { .. }));
+    }
+
+    #[test]
+    fn pauses_that_are_asked_for() {
+        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("99999999"), Some(LONGEST_WAIT));
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        assert!(retry_after(&later).is_some_and(|after| after > Duration::from_secs(50)));
     }
 }

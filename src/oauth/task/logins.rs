@@ -1,14 +1,13 @@
 //! Logins that a person makes and ends. The latest act wins, and a logout is never undone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Prepared, Reply, SAVE_AGAIN, Task};
-use crate::credentials::Credential;
+use super::{Prepared, Reply, Task};
 use crate::oauth::keeper::Afresh;
-use crate::oauth::login::{Finished, Login, prepare};
+use crate::oauth::login::{Finished, Login, Why, prepare};
 use crate::oauth::renew::Renewed;
 use crate::oauth::token;
 
@@ -16,10 +15,11 @@ use crate::oauth::token;
 const REVOKE: Duration = Duration::from_secs(15);
 
 impl Task {
-    pub(super) async fn log_in(&mut self, afresh: Afresh, reply: Reply<Result<Arc<Login>, String>>) {
+    pub(super) fn log_in(&mut self, afresh: Afresh, reply: Reply<Result<Arc<Login>, String>>) {
         if self.target().is_client_credentials() {
-            let reason = "its entry has `grant = \"client_credentials\"`: the client logs in by itself".to_owned();
-            return drop(reply.send(Err(reason)));
+            self.reconsider();
+            let reason = "its entry has `grant = \"client_credentials\"`: the client logs in by itself, with the next request";
+            return drop(reply.send(Err(reason.to_owned())));
         }
         let open = self.state.borrow().login.clone().filter(|login| login.is_open());
         if let Some(login) = open {
@@ -27,34 +27,34 @@ impl Task {
                 return drop(reply.send(Ok(login)));
             }
             // Whoever begins again may have seen that the authorization server does not know the client.
-            login.end();
+            login.end(Why::Replaced);
             self.client_gone = true;
         }
         self.login_waiters.push(reply);
-        if self.preparing.is_some() {
-            return;
-        }
-        match self.guard().await {
-            Ok(guard) => {
-                let (target, earlier) = (self.target(), self.credential.clone());
-                let (challenge, wanted) = (self.challenge.clone(), self.wanted.clone());
-                self.preparing = Some(Box::pin(prepare(target, guard, earlier, challenge, wanted, self.client_gone)));
-            }
-            Err(reason) => self.prepared(Err(reason)),
+        if self.preparing.is_none() {
+            let known = self.credential.clone().filter(|_| !self.client_gone);
+            let (challenge, wanted) = (self.challenge.clone(), self.wanted.clone());
+            let scopes = self.credential.as_ref().map(|credential| (credential.endpoints.issuer.clone(), credential.scopes.clone()));
+            self.preparing = Some(Box::pin(prepare(self.target(), self.guards.clone(), known, scopes, challenge, wanted)));
         }
     }
 
     pub(super) fn prepared(&mut self, prepared: Prepared) {
         let result = prepared.map(|(login, pending)| {
-            self.finishing = Some(Box::pin(pending.finish(self.shared.stop.clone())));
+            self.finishing = Some(Box::pin(pending.finish(self.shared.tasks.clone(), self.shared.stop.clone())));
             let begun = login.clone();
             self.state.send_modify(|state| state.login = Some(begun));
             login
         });
         if result.is_err() {
-            self.guard = None;
+            self.guards.forget();
         }
+        self.answer_logins(&result);
+    }
+
+    fn answer_logins(&mut self, result: &Result<Arc<Login>, String>) {
         for waiter in self.login_waiters.drain(..) {
+            // One that is gone does not want it.
             drop(waiter.send(result.clone()));
         }
     }
@@ -63,17 +63,16 @@ impl Task {
         let Finished { result, client_gone, outcome, waiting } = finished;
         self.client_gone = client_gone;
         let result = match result {
-            Ok(credential) => {
-                // The latest act wins, whatever the records have.
-                let put = credential.for_the_records();
-                let saved = self.shared.vault.update(move |records| records.put(put)).await;
+            Ok(mut credential) => {
+                // A refresh of the old login has no say any more.
+                self.ended.cancel();
                 self.renewing = None;
                 self.wanted.clear();
-                match saved {
-                    Ok(()) => self.saved = Some(credential.tokens.generation),
-                    Err(_) => self.save_at = Some(Instant::now() + SAVE_AGAIN),
-                }
+                credential.tokens.generation = self.next_generation();
                 self.given = Some(credential.tokens.generation);
+                // Whatever the records have.
+                let put = credential.for_the_records();
+                let saved = self.shared.vault.update(move |records| records.put(put)).await;
                 self.adopt(credential, saved.err().map(|error| format!("the login is not saved: {error}")));
                 self.state.send_modify(|state| state.logins += 1);
                 tracing::info!(server = %self.target().server, "logged in");
@@ -92,40 +91,53 @@ impl Task {
         }
     }
 
-    /// Forgets the login first, so that nothing undoes it, and then has the tokens taken back.
-    pub(super) async fn log_out(&mut self) -> Result<bool, String> {
+    /// Forgets the login first, so that nothing undoes it, and then has the tokens taken back, which may take a while.
+    pub(super) async fn log_out(&mut self, reply: Reply<Result<bool, String>>) {
         if let Some(login) = &self.state.borrow().login {
-            login.end();
+            login.end(Why::LoggedOut);
         }
         (self.finishing, self.preparing, self.save_at) = (None, None, None);
+        self.answer_logins(&Err("somebody has logged out meanwhile".to_owned()));
+        // Before the records are told: what a refresh brings is not kept.
+        self.ended.cancel();
         let id = self.target().id.clone();
-        self.shared.vault.update(move |records| records.remove(&id)).await.map_err(|error| error.to_string())?;
-        // What it brings is not kept: its generation is not there any more.
-        let renewing = self.renewing.take();
-        let credential = self.credential.take();
-        (self.saved, self.client_gone) = (None, false);
+        if let Err(error) = self.shared.vault.update(move |records| records.remove(&id)).await {
+            return drop(reply.send(Err(error.to_string())));
+        }
+        let (renewing, credential) = (self.renewing.take(), self.credential.take());
+        self.client_gone = false;
         self.wanted.clear();
-        self.state.send_modify(|state| state.describe(None));
-        self.need("you have logged out");
-        let Some(mut credential) = credential else { return Ok(false) };
-        if let Some(renewing) = renewing
-            && let Ok(Renewed::Superseded(Some(newer))) = timeout(REVOKE, renewing).await
-        {
-            credential = newer;
+        self.state.send_modify(|state| {
+            state.held = None;
+            state.describe(None);
+        });
+        if !self.target().is_client_credentials() {
+            self.need("you have logged out");
         }
-        self.revoke(&credential).await;
-        Ok(true)
-    }
-
-    pub(super) async fn revoke(&mut self, credential: &Credential) {
-        let Ok(guard) = self.guard().await else { return };
-        let tokens = credential.tokens.refresh.iter().chain([&credential.tokens.access]);
-        for token in tokens {
-            match timeout(REVOKE, token::revoke(&guard, &credential.endpoints, &credential.client, token)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(server = %self.target().server, %error, "token not taken back"),
-                Err(_) => tracing::warn!(server = %self.target().server, "token not taken back in time"),
+        let Some(mut credential) = credential else { return drop(reply.send(Ok(false))) };
+        let (guards, url, server, stop) =
+            (self.guards.clone(), self.target().url.clone(), self.target().server.clone(), self.shared.stop.clone());
+        self.shared.tasks.spawn(async move {
+            let revoke = async {
+                if let Some(renewing) = renewing
+                    && let Renewed::Ended(Some(newer)) = renewing.await
+                {
+                    credential = newer;
+                }
+                let Ok(guard) = guards.get(&url).await else { return };
+                for token in credential.tokens.refresh.iter().chain([&credential.tokens.access]) {
+                    if let Err(error) = token::revoke(&guard, &credential.endpoints, &credential.client, token).await {
+                        tracing::warn!(%server, %error, "token not taken back");
+                    }
+                }
+            };
+            tokio::select! {
+                revoked = timeout(REVOKE, revoke) => if revoked.is_err() {
+                    tracing::warn!(%server, "tokens not taken back in time");
+                },
+                () = stop.cancelled() => {}
             }
-        }
+            drop(reply.send(Ok(true)));
+        });
     }
 }

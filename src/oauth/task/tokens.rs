@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rmcp::transport::auth::WWWAuthenticateParams;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{Reply, SAVE_AGAIN, Task};
 use crate::credentials::Credential;
@@ -18,7 +19,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 impl Task {
     /// Answers at once where that is possible, else when the next token is there.
-    pub(super) async fn wait(&mut self, reply: Reply<Result<Option<Bearer>, NoToken>>) {
+    pub(super) fn wait(&mut self, reply: Reply<Result<Option<Bearer>, NoToken>>) {
         let (held, state) = (self.held(), self.state.borrow().clone());
         let answer = match (&held, &state.need) {
             (Some(held), _) if held.is_fresh(Instant::now()) => Some(Ok(Some(held.bearer.clone()))),
@@ -33,17 +34,17 @@ impl Task {
             Some(answer) => drop(reply.send(answer)),
             None => {
                 self.waiters.push(reply);
-                self.renew_or_need("the token has ended, and there is none to refresh it with").await;
+                self.renew_or_need("the token has ended, and there is none to refresh it with");
             }
         }
     }
 
-    pub(super) async fn renew_or_need(&mut self, why: &str) {
-        if self.can_renew() { self.renew().await } else { self.need(why) }
+    fn renew_or_need(&mut self, why: &str) {
+        if self.can_renew() { self.renew() } else { self.need(why) }
     }
 
     /// Starts getting the next token, unless that is under way, or too early.
-    pub(super) async fn renew(&mut self) {
+    pub(super) fn renew(&mut self) {
         if self.renewing.is_some() {
             return;
         }
@@ -53,44 +54,42 @@ impl Task {
             let reason = format!("{trouble}; it is asked again in {seconds} s");
             return self.answer(&Err(NoToken::Unavailable(reason.into())));
         }
-        let guard = match self.guard().await {
-            Ok(guard) => guard,
-            Err(reason) => return self.failed(reason, None),
-        };
+        self.ended = CancellationToken::new();
         let renewal = Renewal {
             target: self.target(),
             vault: self.shared.vault.clone(),
-            guard,
+            guards: self.guards.clone(),
             credential: self.credential.clone(),
-            saved: self.saved,
+            generation: self.next_generation(),
+            ended: self.ended.clone(),
             challenge: self.challenge.clone(),
             wanted: self.wanted.clone(),
         };
         self.renewing = Some(Box::pin(renewal.run()));
     }
 
+    /// The number of the next token: higher than any before, so that nobody takes an old one for a newer one.
+    pub(super) fn next_generation(&mut self) -> u64 {
+        self.latest += 1;
+        self.latest
+    }
+
     pub(super) fn renewed(&mut self, renewed: Renewed) {
         match renewed {
             Renewed::New { credential, unsaved } => {
-                match &unsaved {
-                    None => self.saved = Some(credential.tokens.generation),
-                    Some(reason) => {
-                        tracing::error!(server = %self.target().server, reason, "the new token is not saved: if trunkline ends now, a login is needed");
-                        self.save_at = Some(Instant::now() + SAVE_AGAIN);
-                    }
+                if let Some(reason) = &unsaved {
+                    tracing::error!(server = %self.target().server, reason, "the new token is not saved: if trunkline ends now, a login is needed");
                 }
                 self.given = Some(credential.tokens.generation);
                 self.adopt(credential, unsaved.map(|reason| format!("the token is not saved: {reason}")));
             }
             Renewed::Adopted(credential) => {
-                self.saved = Some(credential.tokens.generation);
+                self.latest = self.latest.max(credential.tokens.generation);
                 self.adopt(credential, None);
             }
-            Renewed::Superseded(_) => {
-                self.state.send_modify(|state| state.loaded = false);
-                self.credential = None;
-                self.need("the login was ended");
-            }
+            // A logout that could not be carried out; the old token may be spent.
+            Renewed::Ended(Some(credential)) => self.adopt(credential, Some("the token is not saved yet".to_owned())),
+            Renewed::Ended(None) => self.answer(&Err(NoToken::Unavailable("the login was ended".into()))),
             Renewed::Refused { reason, client_gone } => {
                 self.client_gone |= client_gone;
                 self.need(&reason);
@@ -99,10 +98,12 @@ impl Task {
         }
     }
 
-    pub(super) fn adopt(&mut self, credential: Credential, trouble: Option<String>) {
+    /// Takes a token over; `unsaved` says why it is not on the disk, if it is not.
+    pub(super) fn adopt(&mut self, credential: Credential, unsaved: Option<String>) {
         (self.failures, self.not_before) = (0, None);
+        self.save_at = unsaved.as_ref().map(|_| Instant::now() + SAVE_AGAIN);
         self.credential = Some(credential);
-        self.show(trouble);
+        self.show(unsaved);
         let bearer = self.held().map(|held| held.bearer);
         self.answer(&Ok(bearer));
     }
@@ -113,7 +114,7 @@ impl Task {
         let pause = pause_after(self.failures, PAUSE.0, PAUSE.1, fastrand::f64());
         self.not_before = Some(Instant::now() + after.map_or(pause, |after| after.max(pause)));
         // Names may mean something else by then.
-        self.guard = None;
+        self.guards.forget();
         tracing::warn!(server = %self.target().server, reason, failures = self.failures, "no new token yet");
         let reason: Arc<str> = reason.into();
         self.state.send_modify(|state| state.trouble = Some(reason.clone()));
@@ -125,25 +126,19 @@ impl Task {
         self.answer(&answer);
     }
 
-    pub(super) async fn challenged(
-        &mut self,
-        sent: Option<u64>,
-        challenge: Challenge,
-        reply: Reply<Result<Bearer, NoToken>>,
-    ) {
-        let held = self.held();
+    pub(super) fn challenged(&mut self, sent: Option<u64>, challenge: Challenge, reply: Reply<Result<Bearer, NoToken>>) {
+        let newer = self.held().filter(|held| Some(held.bearer.generation) > sent);
+        if let Some(newer) = newer.filter(|newer| newer.is_fresh(Instant::now())) {
+            return drop(reply.send(Ok(newer.bearer)));
+        }
         match challenge {
             Challenge::Scope(words) => {
-                let answer = self.wants_more(&words);
-                if let Some(answer) = answer {
+                if let Some(answer) = self.wants_more(&words) {
                     return drop(reply.send(Err(answer)));
                 }
                 // A client can ask for more by itself.
             }
             Challenge::Token(words) => {
-                if let Some(newer) = held.as_ref().filter(|held| Some(held.bearer.generation) > sent) {
-                    return drop(reply.send(Ok(newer.bearer.clone())));
-                }
                 self.challenge = Some(words);
                 let new = self.given.filter(|given| Some(*given) == sent);
                 let refused = new.is_some_and(|new| self.accepted.load(Ordering::Relaxed) < new);
@@ -163,19 +158,19 @@ impl Task {
                 held.expires = Some(Instant::now());
             }
         });
-        let why =
-            if sent.is_some() { "the server does not take the token any more" } else { "nobody has logged in yet" };
-        self.renew_or_need(why).await;
+        self.renew_or_need(match sent {
+            Some(_) => "the server does not take the token any more",
+            None => "nobody has logged in yet",
+        });
         self.shared.tasks.spawn(async move {
             let answer = answer.await.unwrap_or_else(|_| Err(NoToken::Unavailable("trunkline is ending".into())));
-            let bearer =
-                answer.and_then(|bearer| bearer.ok_or_else(|| NoToken::Login("nobody has logged in yet".into())));
-            drop(reply.send(bearer));
+            let none = || NoToken::Login("nobody has logged in yet".into());
+            drop(reply.send(answer.and_then(|bearer| bearer.ok_or_else(none))));
         });
     }
 
     /// The server asks for rights that the token does not have. `None` where the client can ask for them by itself.
-    pub(super) fn wants_more(&mut self, words: &str) -> Option<NoToken> {
+    fn wants_more(&mut self, words: &str) -> Option<NoToken> {
         let target = self.target();
         let asked = WWWAuthenticateParams::parse(words, &target.url).scope.unwrap_or_default();
         let asked: Vec<String> = asked.split_whitespace().map(str::to_owned).collect();
@@ -183,10 +178,9 @@ impl Task {
         let missing: Vec<String> = asked.iter().filter(|scope| !has.contains(scope)).cloned().collect();
         if missing.is_empty() {
             // Another login would bring the same.
-            let reason = format!(
-                "the server refuses this, although the login has all the rights that it asks for (`{}`)",
-                asked.join(" ")
-            );
+            let asked = asked.join(" ");
+            let reason =
+                format!("the server refuses this, although the login has all the rights that it asks for (`{asked}`)");
             return Some(NoToken::Unavailable(reason.into()));
         }
         for scope in &missing {
@@ -198,22 +192,19 @@ impl Task {
         if target.is_client_credentials() {
             return None;
         }
-        Some(NoToken::Login(
-            format!("the server asks for more rights (`{}`) than this login has", missing.join(" ")).into(),
-        ))
+        let missing = missing.join(" ");
+        Some(NoToken::Login(format!("the server asks for more rights (`{missing}`) than this login has").into()))
     }
 
+    /// Tries once more to save what only memory has.
     pub(super) async fn save_again(&mut self) {
         self.save_at = None;
         let Some(credential) = self.credential.clone() else { return };
-        let generation = credential.tokens.generation;
-        match save(&self.shared.vault, credential, self.saved).await {
-            Ok(true) => {
+        match save(&self.shared.vault, credential, CancellationToken::new()).await {
+            Ok(_) => {
                 tracing::info!(server = %self.target().server, "the token is saved now");
-                self.saved = Some(generation);
                 self.state.send_modify(|state| state.trouble = None);
             }
-            Ok(false) => self.renewed(Renewed::Superseded(None)),
             Err(error) => {
                 tracing::error!(server = %self.target().server, %error, "the token is still not saved");
                 self.save_at = Some(Instant::now() + SAVE_AGAIN);
