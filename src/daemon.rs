@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::control::{self, Api, ReloadRequest};
-use crate::credentials::Vault;
+use crate::credentials::{Vault, hide_memory};
 use crate::downstream::{self, Connection, Ends, Opened};
 use crate::hub::{Around, Hub};
 use crate::ipc::{self, AcceptError, Claim, Listener};
@@ -39,7 +39,9 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     let config = reload::load(places)?;
     let (claim, socket) = claim(places)?;
     let log = log::start();
-    hide_memory();
+    if let Err(error) = hide_memory() {
+        tracing::warn!(%error, "other processes of yours may look into this one's memory, where tokens are");
+    }
     let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let path = service::login_path().await;
@@ -187,12 +189,4 @@ pub fn run_blocking(places: &Places) -> anyhow::Result<()> {
     let result = runtime.block_on(run(places));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
-}
-
-/// Keeps tokens in memory to this process: no core dumps, and no other process of the user may look into it.
-fn hide_memory() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "other processes of yours may look into this one's memory, where tokens are");
-    }
 }

@@ -11,11 +11,13 @@ use secrecy::zeroize::Zeroize;
 use super::args::SecretCommand;
 use super::{Done, Trouble, complain};
 use crate::config::Secrets;
-use crate::credentials::{Vault, VaultError};
+use crate::credentials::{Vault, VaultError, hide_memory};
 use crate::paths::Places;
 
 pub(super) fn run(command: &SecretCommand, places: &Places, json: bool) -> Done {
     let vault = Vault::open(&places.state);
+    // That it cannot be hidden is no reason not to keep it.
+    drop(hide_memory());
     match command {
         SecretCommand::Set { name } => {
             check_name(name)?;

@@ -132,7 +132,12 @@ impl Decode for Server {
             let message = "`start = \"eager\"` needs `share = \"all\"`: before an agent is there, nobody knows for which project or session";
             problems.add_at_line(server.transport.main().line, message.to_owned());
         }
-        if server.share == Share::All {
+        if let Transport::Http(_) = server.transport {
+            for template in server.templates().filter(|template| template.names_project()) {
+                let message = "`${project}` is of no use here: a server with a `url` has one login and one address for all projects";
+                problems.add_at_line(template.line, message.to_owned());
+            }
+        } else if server.share == Share::All {
             for template in server.templates().filter(|template| template.names_project()) {
                 let message = "`${project}` needs `share = \"project\"` or `\"session\"`: agents of several projects share one process with \"all\"";
                 problems.add_at_line(template.line, message.to_owned());

@@ -49,6 +49,13 @@ pub(super) fn refused(code: i32, message: impl Into<String>) -> ErrorObjectOwned
     ErrorObject::owned(code, message, None::<()>)
 }
 
+fn kept(server: &str, keeper: Result<Option<Keeper>, Failure>) -> RpcResult<Keeper> {
+    let message = "has no login: it is started by a command, or its entry has an `Authorization` header";
+    keeper
+        .map_err(|failure| failed(&failure))?
+        .ok_or_else(|| refused(code::INVALID_PARAMS, format!("server `{server}` {message}")))
+}
+
 fn failed(failure: &Failure) -> ErrorObjectOwned {
     refused(failure.code(), failure.to_string())
 }
@@ -60,16 +67,7 @@ impl Api {
 
     /// The keeper of a server's login.
     async fn keeper(&self, server: &str) -> RpcResult<Keeper> {
-        let upstream = self.upstream(server)?;
-        match upstream.login_keeper().await.map_err(|failure| failed(&failure))? {
-            Some(keeper) => Ok(keeper),
-            None => {
-                let message = format!(
-                    "server `{server}` has no login: it is started by a command, or its entry has an `Authorization` header"
-                );
-                Err(refused(code::INVALID_PARAMS, message))
-            }
-        }
+        kept(server, self.upstream(server)?.keeper().await)
     }
 }
 
@@ -161,7 +159,7 @@ impl DaemonServer for Api {
     }
 
     async fn login(&self, server: String, join: Option<bool>) -> RpcResult<LoginBegun> {
-        let keeper = self.keeper(&server).await?;
+        let keeper = kept(&server, self.upstream(&server)?.login_keeper().await)?;
         let afresh = if join == Some(true) { Afresh::Join } else { Afresh::Begin };
         let login = keeper
             .login(afresh)

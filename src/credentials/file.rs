@@ -3,10 +3,10 @@
 //! It is replaced in one step, so that whoever ends in the middle leaves the old or the new one. The line in front is
 //! authenticated with the rest.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::key::{Key, Place};
 use super::record::Records;
 use crate::files::create_private;
+use crate::retry::Backoff;
 
 /// Counts changes of the file's form.
 const FORM: u32 = 1;
+/// The longest first line, in bytes.
+const HEAD: u64 = 4096;
+/// The first pause before a lock is tried for again, and how long it is.
+const LOCK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(5));
 
 /// The first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,8 +70,17 @@ impl RecordFile {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let lock = options.open(self.path.with_extension("lock")).map_err(self.io_error("lock"))?;
-        lock.lock().map_err(self.io_error("lock"))?;
-        Ok(lock)
+        let mut backoff = Backoff::new(LOCK.0, LOCK.0 * 16, LOCK.1);
+        loop {
+            match (lock.try_lock(), backoff.pause()) {
+                (Ok(()), _) => return Ok(lock),
+                (Err(TryLockError::WouldBlock), Some(pause)) => std::thread::sleep(pause),
+                (Err(TryLockError::WouldBlock), None) => {
+                    return Err(self.io_error("lock")(io::Error::other("another process holds it")));
+                }
+                (Err(TryLockError::Error(error)), _) => return Err(self.io_error("lock")(error)),
+            }
+        }
     }
 
     /// Which version is there now, if there is one.
@@ -81,11 +95,14 @@ impl RecordFile {
 
     /// Where the key to the file is kept; nothing if there is no file.
     pub(super) fn place(&self) -> Result<Option<Place>, FileError> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
+        let mut bytes = Vec::new();
+        let read =
+            File::open(&self.path).and_then(|file| BufReader::new(file.take(HEAD)).read_until(b'\n', &mut bytes));
+        match read {
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.io_error("read")(error)),
-        };
+        }
         self.split(&bytes).map(|(head, _, _)| Some(head.key))
     }
 
@@ -174,7 +191,12 @@ impl RecordFile {
     /// Puts a file that is of no use aside, and returns its new name.
     pub(super) fn set_aside(&self) -> Result<PathBuf, FileError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let aside = self.path.with_extension(format!("rejected-{now}"));
+        let names = (1..).map(|number| match number {
+            1 => format!("rejected-{now}"),
+            _ => format!("rejected-{now}-{number}"),
+        });
+        let mut free = names.map(|name| self.path.with_extension(name)).filter(|path| !path.exists());
+        let aside = free.next().unwrap_or_else(|| self.path.with_extension("rejected"));
         fs::rename(&self.path, &aside).map_err(self.io_error("set aside"))?;
         Ok(aside)
     }

@@ -3,11 +3,11 @@
 //! Which of them is decided once, when the first record is written, and stands in front of the records. A keyring that is
 //! locked, or does not answer, is no reason to decide otherwise.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, TrySendError};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::file::RecordFile;
 use super::keyring::{self, KeyringError};
 use crate::files::{check_ours, create_private};
 
@@ -25,6 +26,8 @@ use crate::files::{check_ours, create_private};
 const LENGTH: usize = 32;
 /// How long a keyring may take: it may be asking its user for a password.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How many may wait for the keyring.
+const ASKS: usize = 64;
 /// What the key is called in the keyring; the state folder tells one from another.
 const SERVICE: &str = "trunkline";
 
@@ -70,7 +73,7 @@ struct Shared {
     state: PathBuf,
     known: Mutex<Option<Key>>,
     /// The thread that talks to the keyring, and since when it has been at its last call.
-    asks: Mutex<mpsc::Sender<Ask>>,
+    asks: mpsc::SyncSender<Ask>,
     since: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -78,7 +81,7 @@ type Ask = Box<dyn FnOnce() + Send>;
 
 impl Keys {
     pub(super) fn new(state: &Path) -> Self {
-        let (asks, queue) = mpsc::channel::<Ask>();
+        let (asks, queue) = mpsc::sync_channel::<Ask>(ASKS);
         let since = Arc::new(Mutex::new(None));
         let at = since.clone();
         let spawned = std::thread::Builder::new().name("keyring".to_owned()).spawn(move || {
@@ -91,7 +94,7 @@ impl Keys {
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread for the keyring: it cannot be used");
         }
-        Self(Arc::new(Shared { state: state.to_owned(), known: Mutex::default(), asks: Mutex::new(asks), since }))
+        Self(Arc::new(Shared { state: state.to_owned(), known: Mutex::default(), asks, since }))
     }
 
     /// The key that is kept in this place.
@@ -110,6 +113,11 @@ impl Keys {
         Ok(key)
     }
 
+    /// Has the key read anew the next time.
+    pub(super) fn forget(&self) {
+        self.0.known.lock().take();
+    }
+
     /// The key for records that there are none of yet: a key file if there is one, else the keyring, else a new key file.
     pub(super) async fn choose(&self) -> Result<Key, KeyError> {
         if let Some(key) = self.0.known.lock().clone() {
@@ -119,7 +127,10 @@ impl Keys {
         let key = if path.exists() {
             self.read_file()?
         } else {
-            match self.ask(found_or_made).await? {
+            let file = RecordFile::new(&self.0.state);
+            // Two processes that begin at the same time must not make two keys.
+            let made = self.ask(move |user| file.lock().map(|_lock| found_or_made(user))).await?;
+            match made.map_err(|error| KeyError::File(path.clone(), error.to_string()))? {
                 Ok(text) => of_text(&text)?,
                 Err(KeyringError::Absent(reason)) => {
                     tracing::warn!(reason, path = %path.display(), "there is no keyring: the key to logins and secrets is kept in a file, which anybody who can read your files can use");
@@ -151,7 +162,10 @@ impl Keys {
             }
         });
         let gone = || KeyError::Failed("its thread has ended".to_owned());
-        self.0.asks.lock().send(work).map_err(|_| gone())?;
+        self.0.asks.try_send(work).map_err(|error| match error {
+            TrySendError::Full(_) => KeyError::Silent,
+            TrySendError::Disconnected(_) => gone(),
+        })?;
         match timeout(PATIENCE, done).await {
             Ok(answer) => answer.map_err(|_| gone()),
             Err(_) => Err(KeyError::Silent),
@@ -174,13 +188,15 @@ impl Keys {
         let wrong = |error: io::Error| KeyError::File(path.clone(), error.to_string());
         let bytes = random().map_err(|reason| KeyError::File(path.clone(), reason))?;
         create_private(&self.0.state).map_err(wrong)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path).map_err(wrong)?;
-        file.write_all(bytes.expose_secret()).and_then(|()| file.sync_all()).map_err(wrong)?;
-        Ok(Key { bytes, place: Place::File })
+        let mut file =
+            tempfile::Builder::new().prefix(".credentials.key-").tempfile_in(&self.0.state).map_err(wrong)?;
+        file.write_all(bytes.expose_secret()).and_then(|()| file.as_file().sync_all()).map_err(wrong)?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => Ok(Key { bytes, place: Place::File }),
+            // Somebody was faster: that is the key.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => self.read_file(),
+            Err(error) => Err(wrong(error.error)),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, TrySendError};
 
 use parking_lot::Mutex;
 use secrecy::SecretString;
@@ -14,12 +14,15 @@ use super::file::{FileError, RecordFile, Stamp};
 use super::key::{Key, KeyError, Keys, Place};
 use super::record::Records;
 
+/// How many may wait for the disk.
+const JOBS: usize = 1024;
+
 type Job = Box<dyn FnOnce(&mut Cabinet) + Send>;
 
 /// Handle to the records of one state folder. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Vault {
-    jobs: Arc<Mutex<mpsc::Sender<Job>>>,
+    jobs: mpsc::SyncSender<Job>,
     file: RecordFile,
     keys: Keys,
     /// What a person should know of it.
@@ -32,6 +35,8 @@ pub enum VaultError {
     Key(#[from] KeyError),
     #[error("{0}")]
     File(String),
+    #[error("logins and secrets cannot be had: too many wait for the disk")]
+    Busy,
     #[error("trunkline is ending")]
     Ended,
 }
@@ -50,7 +55,7 @@ impl Vault {
     /// The records of a state folder. Nothing is read, and no keyring asked, before somebody needs it.
     pub fn open(state: &Path) -> Self {
         let file = RecordFile::new(state);
-        let (jobs, queue) = mpsc::channel::<Job>();
+        let (jobs, queue) = mpsc::sync_channel::<Job>(JOBS);
         let notice = Arc::new(Mutex::new(None));
         let mut cabinet =
             Cabinet { file: file.clone(), known: None, records: Records::default(), notice: notice.clone() };
@@ -62,7 +67,7 @@ impl Vault {
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread for logins and secrets: they cannot be used");
         }
-        Self { jobs: Arc::new(Mutex::new(jobs)), file, keys: Keys::new(state), notice }
+        Self { jobs, file, keys: Keys::new(state), notice }
     }
 
     /// Looks at the records as they are now.
@@ -73,7 +78,7 @@ impl Vault {
         let place = self.file.place().map_err(|error| VaultError::File(error.to_string()));
         let key = match place {
             Ok(None) => return Ok(look(&Records::default())),
-            Ok(Some(place)) => Some(self.keys.get(place).await?),
+            Ok(Some(place)) => Some(self.key(place).await?),
             // What stands there is no file of records, which the reading says.
             Err(_) => None,
         };
@@ -87,10 +92,21 @@ impl Vault {
     ) -> Result<T, VaultError> {
         let place = self.file.place().ok().flatten();
         let key = match place {
-            Some(place) => self.keys.get(place).await?,
+            Some(place) => self.key(place).await?,
             None => self.keys.choose().await?,
         };
         self.run(move |cabinet| cabinet.update(&key, change)).await?
+    }
+
+    /// The key to the records. It is asked for anew if the one at hand does not fit: somebody may have replaced both.
+    async fn key(&self, place: Place) -> Result<Key, VaultError> {
+        let key = self.keys.get(place).await?;
+        let tried = key.clone();
+        if self.run(move |cabinet| cabinet.fits(&tried)).await? {
+            return Ok(key);
+        }
+        self.keys.forget();
+        Ok(self.keys.get(place).await?)
     }
 
     /// The secrets of these names, of those that there are.
@@ -121,7 +137,10 @@ impl Vault {
     ) -> Result<T, VaultError> {
         let (sender, done) = oneshot::channel();
         let job: Job = Box::new(move |cabinet| drop(sender.send(work(cabinet))));
-        self.jobs.lock().send(job).map_err(|_| VaultError::Ended)?;
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => VaultError::Busy,
+            TrySendError::Disconnected(_) => VaultError::Ended,
+        })?;
         done.await.map_err(|_| VaultError::Ended)
     }
 }
@@ -131,6 +150,12 @@ impl Cabinet {
         let _lock = self.file.lock().map_err(|error| VaultError::File(error.to_string()))?;
         self.refresh(key)?;
         Ok(&self.records)
+    }
+
+    /// Whether a key opens the records, as far as that can be told.
+    fn fits(&self, key: &Key) -> bool {
+        let known = self.known.as_ref().is_some_and(|known| *known == self.file.stamp());
+        known || !matches!(self.file.read(key), Err(FileError::Damaged(_)))
     }
 
     fn update<T>(&mut self, key: &Key, change: impl FnOnce(&mut Records) -> T) -> Result<T, VaultError> {

@@ -29,7 +29,7 @@ impl Line {
         }
     }
 
-    fn response(self: &Arc<Self>, envelope: &Envelope<'_>) {
+    pub(super) fn response(self: &Arc<Self>, envelope: &Envelope<'_>) {
         let pending = envelope.id.parse().ok().and_then(|id| self.table.lock().remove(id));
         let Some(Pending { owner, then, .. }) = pending else {
             tracing::debug!(server = %self.name, id = envelope.id, "dropped a reply to nothing, or a second one");
@@ -107,7 +107,9 @@ impl Line {
         let session = match whose {
             Whose::One(id) => table.session(id).cloned(),
             // A process of one agent's asks nobody else, whenever it asks.
-            Whose::Idle | Whose::Several => self.owner().and_then(|owner| table.session(owner)).cloned(),
+            Whose::Idle | Whose::Several | Whose::Nobody => {
+                self.owner().and_then(|owner| table.session(owner)).cloned()
+            }
         };
         let ambiguous = whose == Whose::Several;
         let Some(session) = session else {
@@ -116,7 +118,12 @@ impl Line {
             if let Some(upstream) = self.upstream.upgrade().filter(|_| ambiguous) {
                 upstream.note_interactive(&envelope.method);
             }
-            let message = "trunkline cannot tell which agent this request is for: it is passed on only while exactly one agent has calls in flight";
+            let message = match whose {
+                Whose::Nobody => "this came on the stream of a request that is no agent's: there is nobody to ask",
+                Whose::One(_) | Whose::Idle | Whose::Several => {
+                    "trunkline cannot tell which agent this request is for: it is passed on only while exactly one agent has calls in flight"
+                }
+            };
             self.refuse(envelope.id, message);
             return;
         };
@@ -194,7 +201,7 @@ impl Line {
         let to_nobody = match &whose {
             Whose::Idle => false,
             Whose::One(id) => table.session(*id).is_none(),
-            Whose::Several => true,
+            Whose::Several | Whose::Nobody => true,
         };
         if to_nobody {
             if let Some(upstream) = self.upstream.upgrade() {
@@ -218,7 +225,7 @@ impl Line {
         let session = match (table.whose_on(call), sessions.next(), sessions.next()) {
             (Whose::One(id), _, _) => table.session(id),
             (Whose::Idle, Some(only), None) => Some(only),
-            (Whose::Idle | Whose::Several, _, _) => None,
+            (Whose::Idle | Whose::Several | Whose::Nobody, _, _) => None,
         };
         match session {
             Some(session) => session.send_text(envelope.frame),

@@ -83,6 +83,7 @@ impl Hub {
                 if own.is_some() && (id.is_none() || own == id) {
                     upstream.state.lock().known.last_error = None;
                     self.start_for_those_who_miss(upstream);
+                    upstream.start_eagerly();
                 }
             }
         }
@@ -222,9 +223,19 @@ async fn ask(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Accepted {
     session.send_text(&format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create","params":{{"mode":"url","elicitationId":"login-{id}","message":{message},"url":{url}}}}}"#
     ));
+    let refused = async {
+        // One who goes to the page has not logged in yet, and one who answers nothing may do so elsewhere.
+        match accepted.await {
+            Ok(Accepted::No) => {}
+            Ok(Accepted::Yes) | Err(_) => std::future::pending().await,
+        }
+    };
     let done = async {
-        if accepted.await != Ok(Accepted::Yes) || !keeper.logged_in(&login, before).await {
-            return Accepted::No;
+        tokio::select! {
+            () = refused => return Accepted::No,
+            done = keeper.logged_in(&login, before) => if !done {
+                return Accepted::No;
+            },
         }
         let params = format!(r#"{{"elicitationId":"login-{id}"}}"#);
         session.send_text(&reply::notification("notifications/elicitation/complete", &params));
@@ -311,12 +322,12 @@ impl Line {
         });
     }
 
+    /// Answers in the server's place, with all that an answer brings about.
     fn refuse_parked(self: &Arc<Self>, id: u64, failure: &Failure) {
-        let pending = self.table.lock().remove(id);
-        match pending.map(|pending| pending.owner) {
-            Some(Owner::Agent { session, id, .. }) => session.send_text(&failure.frame(&id, "")),
-            Some(Owner::Daemon(sender) | Owner::Hub(sender)) => drop(sender.send(Err(failure.to_string().into()))),
-            Some(Owner::Gone(_) | Owner::Nobody) | None => {}
+        let frame = failure.frame(&id.to_string(), "");
+        match Envelope::parse(frame.as_bytes()) {
+            Ok(envelope) => self.response(&envelope),
+            Err(error) => tracing::error!(server = %self.name, %error, "an error of trunkline's own cannot be read"),
         }
     }
 }

@@ -116,6 +116,8 @@ pub(super) enum Whose {
     Idle,
     /// Several have.
     Several,
+    /// It came on the stream of a call that is no agent's.
+    Nobody,
 }
 
 #[derive(Debug)]
@@ -252,11 +254,13 @@ impl Table {
 
     /// Whose a message is that came on the stream of this call, where the wire tells.
     pub(super) fn whose_on(&self, call: Option<u64>) -> Whose {
-        match call.and_then(|id| self.pending.get(&id)).map(|pending| &pending.owner) {
+        let Some(call) = call else { return self.whose() };
+        match self.pending.get(&call).map(|pending| &pending.owner) {
             Some(Owner::Agent { session, .. }) => Whose::One(session.id),
             Some(Owner::Gone(session)) => Whose::One(*session),
             Some(Owner::Daemon(_)) => Whose::One(SessionId::DAEMON),
-            Some(Owner::Hub(_) | Owner::Nobody) | None => self.whose(),
+            // It may also be over.
+            Some(Owner::Hub(_) | Owner::Nobody) | None => Whose::Nobody,
         }
     }
 

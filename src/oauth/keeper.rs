@@ -62,6 +62,11 @@ impl Bearer {
         Self { token: tokens.access.clone(), generation: tokens.generation }
     }
 
+    /// The token itself, to look for it.
+    pub fn token(&self) -> &str {
+        self.token.expose_secret()
+    }
+
     /// The value of the `Authorization` header.
     pub fn header(&self) -> HeaderValue {
         let value = HeaderValue::from_str(&format!("Bearer {}", self.token.expose_secret()));
@@ -122,6 +127,15 @@ impl Keeper {
     /// The token, if there is one at hand.
     pub fn token_now(&self) -> Option<Bearer> {
         self.0.state.borrow().held.as_ref().map(|held| held.bearer.clone())
+    }
+
+    /// Waits until there is a token.
+    pub async fn until_token(&self) {
+        let mut state = self.0.state.clone();
+        if state.wait_for(|state| state.held.is_some()).await.is_err() {
+            // The daemon ends.
+            std::future::pending().await
+        }
     }
 
     /// Notes that the server took this token.

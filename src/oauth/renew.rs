@@ -145,7 +145,8 @@ impl Renewal {
 /// Puts a login into the records in the place of an older one, unless it was ended; tells whether it did.
 pub(super) async fn save(vault: &Vault, credential: Credential, ended: CancellationToken) -> Result<bool, VaultError> {
     let put = move |records: &mut Records| {
-        let older = records.find(&credential.id).is_none_or(|found| found.tokens.generation < credential.tokens.generation);
+        let older =
+            records.find(&credential.id).is_none_or(|found| found.tokens.generation < credential.tokens.generation);
         // Looked at here, where nothing comes between: whoever ends it says so before the records are told.
         let holds = older && !ended.is_cancelled();
         if holds {

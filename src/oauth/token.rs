@@ -67,7 +67,11 @@ pub(super) async fn request(
     parameters: &[(&str, &str)],
 ) -> Result<Granted, TokenError> {
     let answer = post(guard, &endpoints.token, &endpoints.issuer, client, parameters).await?;
-    let sent: Vec<&str> = parameters.iter().map(|(_, value)| *value).chain(client.secret.iter().map(ExposeSecret::expose_secret)).collect();
+    let sent: Vec<&str> = parameters
+        .iter()
+        .map(|(_, value)| *value)
+        .chain(client.secret.iter().map(ExposeSecret::expose_secret))
+        .collect();
     if !answer.status.is_success() {
         return Err(refusal(&answer, &sent));
     }
@@ -94,7 +98,9 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
     let value = serde_json::Value::deserialize(deserializer)?;
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     // Whole seconds, and none that there is not.
-    Ok(number.filter(|number| *number >= 0.0).map(|number| Duration::try_from_secs_f64(number).map_or(0, |life| life.as_secs())))
+    Ok(number
+        .filter(|number| *number >= 0.0)
+        .map(|number| Duration::try_from_secs_f64(number).map_or(0, |life| life.as_secs())))
 }
 
 /// Takes a token back.
@@ -202,16 +208,30 @@ mod tests {
 
     #[test]
     fn lives_as_they_are_written() {
-        for (written, life) in [("3600", Some(3600)), ("\"60\"", Some(60)), ("1.9", Some(1)), ("-1", None), ("null", None), ("\"x\"", None)] {
+        for (written, life) in [
+            ("3600", Some(3600)),
+            ("\"60\"", Some(60)),
+            ("1.9", Some(1)),
+            ("-1", None),
+            ("null", None),
+            ("\"x\"", None),
+        ] {
             let body = format!(r#"{{"access_token":"t","expires_in":{written}}}"#);
-            assert_eq!(serde_json::from_str::<Granted>(&body).ok().map(|granted| granted.expires_in), Some(life), "{written}");
+            assert_eq!(
+                serde_json::from_str::<Granted>(&body).ok().map(|granted| granted.expires_in),
+                Some(life),
+                "{written}"
+            );
         }
         assert!(serde_json::from_str::<Granted>(r#"{"error":"x"}"#).is_err());
     }
 
     #[test]
     fn what_was_sent_is_not_repeated() {
-        let refused = refusal(&answer(400, r#"{"error":"invalid_grant","error_description":"Invalid refresh token: canary-1"}"#), &["canary-1", "x"]);
+        let refused = refusal(
+            &answer(400, r#"{"error":"invalid_grant","error_description":"Invalid refresh token: canary-1"}"#),
+            &["canary-1", "x"],
+        );
         assert_eq!(refused.to_string(), "the authorization server refused: invalid_grant (Invalid refresh token: …)");
         assert!(matches!(refusal(&answer(200, "<html>"), &[]), TokenError::Unavailable { .. }));
         assert!(matches!(refusal(&answer(503, r#"{"error":"invalid_grant"}"#), &[]), TokenError::Unavailable { .. }));

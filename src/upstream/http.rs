@@ -46,6 +46,10 @@ use crate::names::ServerName;
 
 /// How many messages wait for a session that is beginning; then no more are taken from the queue.
 const MOST_HELD: usize = 1024;
+/// How many exchanges go on side by side before the others wait in the queue; more than `max_calls` is by default.
+const MOST_OPEN: usize = 1100;
+/// How long the server may take to accept what it need not answer.
+const ACCEPTANCE: Duration = Duration::from_secs(30);
 /// How often one message is sent again because the server had lost the session.
 const MOST_LOST: u32 = 2;
 /// How long the server may take to end a session.
@@ -62,6 +66,8 @@ struct Shared {
     tap: Arc<Tap>,
     inbound: Box<dyn Fn(Inbound<'_>) + Send + Sync>,
     max_frame: usize,
+    /// How long what comes first may take, each time.
+    patience: Duration,
     /// Which parameters the modern era repeats in headers.
     tools: Mutex<Annotated>,
 }
@@ -101,6 +107,7 @@ struct Owner {
 /// Opens the wire; the first message connects.
 pub(super) fn start(
     server: &Http,
+    patience: Duration,
     given: Given<'_>,
     tap: Arc<Tap>,
     around: &Surroundings,
@@ -113,6 +120,7 @@ pub(super) fn start(
         tap,
         inbound: Box::new(inbound),
         max_frame: around.max_frame,
+        patience,
         tools: Mutex::default(),
     });
     let owner = Owner {
@@ -171,7 +179,7 @@ impl Owner {
                 Some(listened) = OptionFuture::from(self.listening.as_mut()), if self.listening.is_some() => {
                     Event::Listened(listened)
                 }
-                more = shared.tap.outbox().take(&mut batch), if self.held.len() < MOST_HELD => Event::Queued(more),
+                more = shared.tap.outbox().take(&mut batch), if self.held.len() < MOST_HELD && self.exchanges.len() < MOST_OPEN => Event::Queued(more),
             };
             match event {
                 Event::Done(about, done) => {
@@ -229,7 +237,21 @@ impl Owner {
             None if posted.method == "notifications/initialized" => About::Initialized,
             None => About::Other,
         };
-        let exchange = exchange(self.shared.clone(), posted, self.session.clone());
+        let shared = self.shared.clone();
+        let limit = match about {
+            _ if posted.comes_first() => Some(shared.patience),
+            About::Request(_) => None,
+            About::Initialized | About::Other => Some(ACCEPTANCE),
+        };
+        let session = self.session.clone();
+        let exchange = async move {
+            let late = posted.clone();
+            let exchange = exchange(shared.clone(), posted, session);
+            match limit {
+                Some(limit) => timeout(limit, exchange).await.unwrap_or_else(|_| shared.late(&late, limit)),
+                None => exchange.await,
+            }
+        };
         self.exchanges.push(Box::pin(async move { (about, ends.run_until_cancelled_owned(exchange).await) }));
     }
 
@@ -272,6 +294,9 @@ impl Owner {
                 if renews && let Some(initialized) = Posted::new(INITIALIZED) {
                     self.send(initialized);
                 }
+            }
+            Some(Done::Lost(_)) if about == About::Initialized => {
+                return Some(Ended::Gone("it does not know the session that it has just begun (HTTP 404)".to_owned()));
             }
             Some(Done::Lost(posted)) => self.lost(posted),
             Some(Done::OldTransport(posted, events, messages)) => {

@@ -175,13 +175,13 @@ impl Instance {
         let (tap, transport) = Tap::new(link, capabilities, terms.client_info.clone());
         let stop = around.stop.child_token();
         let stopped = stop.clone().drop_guard();
+        let limit = server.startup_timeout.0;
         let Running { pid, gone, owner, last_lines } = match &server.transport {
             Transport::Stdio(stdio) => {
                 stdio::start(stdio, server.share, given, tap.clone(), &around, stop.clone(), inbound)?
             }
-            Transport::Http(http) => http::start(http, given, tap.clone(), &around, stop.clone(), inbound)?,
+            Transport::Http(http) => http::start(http, limit, given, tap.clone(), &around, stop.clone(), inbound)?,
         };
-        let limit = server.startup_timeout.0;
         let (mode, config) = lifecycle(speak);
         let result = timeout(limit, config.serve_with_lifecycle(transport, mode)).await;
         let handshake = tap.handshake();

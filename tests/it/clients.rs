@@ -65,11 +65,9 @@ fn inspector() {
             let mut client = Command::new(&inspector);
             client.arg("--cli");
             for (name, value) in command(daemon.folder()).get_envs() {
-                client.env(name, value.unwrap_or_default()).arg("-e").arg(format!(
-                    "{}={}",
-                    name.to_string_lossy(),
-                    value.unwrap_or_default().to_string_lossy()
-                ));
+                let Some(value) = value else { continue };
+                let pair = format!("{}={}", name.to_string_lossy(), value.to_string_lossy());
+                client.env(name, value).arg("-e").arg(pair);
             }
             let output = client.args(target).arg("--method").args(method).output().expect("the inspector starts");
             assert!(output.status.success(), "{target:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -29,7 +29,8 @@ fn a_script_uses_a_server_without_speaking_mcp() {
         (Some(-32602), Some("no such tool"))
     );
     for (method, params, code) in [
-        ("daemon.login", json!({}), -32601),
+        ("daemon.nonesuch", json!({}), -32601),
+        ("daemon.login", json!({ "server": "t" }), -32602),
         ("daemon.call_tool", json!({ "server": "none", "tool": "x" }), -32602),
         ("daemon.call_tool", json!({ "tool": "x" }), -32602),
         ("daemon.subscribe_logs", json!({ "server": "none" }), -32602),
@@ -185,15 +186,18 @@ fn check_names_every_problem_with_its_line() {
         )
     };
     assert_eq!(check(&own_server("t", &[])).0, Some(0));
-    let (code, words) =
-        check("[servers.a]\ncomand = \"x\"\n\n[servers.b]\ncommand = \"${env:TRUNKLINE_UNSET}\"\nurl = 3\n");
+    let (code, words) = check(
+        "[servers.a]\ncomand = \"x\"\n\n[servers.b]\ncommand = \"x\"\nurl = 3\n\n[servers.c]\nurl = \"ftp://x\"\nargs = [\"${project}\"]\n",
+    );
     assert_eq!(code, Some(1));
     let lines: Vec<_> =
         words.lines().map(|line| line.strip_prefix(&format!("{}:", file.display())).unwrap_or(line)).collect();
     assert!(
-        lines[0].starts_with("1: the server has no `command`")
+        lines[0].starts_with("1: the server has no `command` and no `url`")
             && lines[1].starts_with("2: unknown key `comand`")
-            && lines[2].starts_with("6: `url` is not in this version"),
+            && lines[2].starts_with("6: the server has a `command` and a `url`")
+            && lines[3].starts_with("9: `url` has the scheme `ftp`")
+            && lines[4].starts_with("10: `args` is of no use here"),
         "{lines:#?}"
     );
     assert!(

@@ -255,11 +255,11 @@ fn no_token_is_where_it_does_not_belong() {
     let mut agent = daemon.agent("guarded");
     let (page, _) = browse(&daemon.begin_login("guarded"));
     let mut said = vec![page];
-    for round in 0..3 {
-        said.push(agent.call(&round.to_string(), "echo", "{}"));
-        said.push(agent.call(&round.to_string(), "admin", "{}"));
-        std::thread::sleep(Duration::from_secs(2));
-    }
+    eventually("there was a login and a refresh", || {
+        said.push(agent.call("1", "echo", "{}"));
+        said.push(agent.call("2", "admin", "{}"));
+        server.issued().len() >= 4
+    });
     server.faults(&json!({ "revoke_all": true }));
     eventually("the refresh is refused", || {
         said.push(agent.call("9", "echo", "{}"));
@@ -282,9 +282,7 @@ fn no_token_is_where_it_does_not_belong() {
             }
         }
     }
-    let issued = server.issued();
-    assert!(issued.len() >= 4, "a login and a refresh: {}", issued.len());
-    for token in &issued {
+    for token in &server.issued() {
         // Also what is left of it if somebody cut it.
         for part in [token.as_str(), &token[token.len() - 20..]] {
             assert!(!said.iter().any(|said| said.contains(part)), "a token is where it does not belong");

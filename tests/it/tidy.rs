@@ -5,11 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Dependencies and the only modules that may name them.
-const HOMES: [(&str, &[&str]); 7] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("toml::", &["config"]),
     ("jsonc_parser::", &["config"]),
     ("jsonrpsee::", &["control", "cli"]),
-    ("rmcp::", &["upstream"]),
+    ("rmcp::", &["upstream", "oauth"]),
+    ("reqwest::", &["upstream", "oauth"]),
+    ("sse_stream::", &["upstream"]),
+    ("axum::", &["oauth"]),
+    ("keyring_core::", &["credentials"]),
+    ("zbus::", &["credentials"]),
+    ("aws_lc_rs::", &["credentials", "oauth"]),
     ("process_wrap::", &["upstream"]),
     ("clap::", &["cli"]),
     ("tracing_subscriber::", &["daemon"]),

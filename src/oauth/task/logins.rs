@@ -18,7 +18,8 @@ impl Task {
     pub(super) fn log_in(&mut self, afresh: Afresh, reply: Reply<Result<Arc<Login>, String>>) {
         if self.target().is_client_credentials() {
             self.reconsider();
-            let reason = "its entry has `grant = \"client_credentials\"`: the client logs in by itself, with the next request";
+            let reason =
+                "its entry has `grant = \"client_credentials\"`: the client logs in by itself, with the next request";
             return drop(reply.send(Err(reason.to_owned())));
         }
         let open = self.state.borrow().login.clone().filter(|login| login.is_open());
@@ -34,8 +35,12 @@ impl Task {
         if self.preparing.is_none() {
             let known = self.credential.clone().filter(|_| !self.client_gone);
             let (challenge, wanted) = (self.challenge.clone(), self.wanted.clone());
-            let scopes = self.credential.as_ref().map(|credential| (credential.endpoints.issuer.clone(), credential.scopes.clone()));
-            self.preparing = Some(Box::pin(prepare(self.target(), self.guards.clone(), known, scopes, challenge, wanted)));
+            let scopes = self
+                .credential
+                .as_ref()
+                .map(|credential| (credential.endpoints.issuer.clone(), credential.scopes.clone()));
+            self.preparing =
+                Some(Box::pin(prepare(self.target(), self.guards.clone(), known, scopes, challenge, wanted)));
         }
     }
 

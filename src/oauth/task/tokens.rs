@@ -126,7 +126,12 @@ impl Task {
         self.answer(&answer);
     }
 
-    pub(super) fn challenged(&mut self, sent: Option<u64>, challenge: Challenge, reply: Reply<Result<Bearer, NoToken>>) {
+    pub(super) fn challenged(
+        &mut self,
+        sent: Option<u64>,
+        challenge: Challenge,
+        reply: Reply<Result<Bearer, NoToken>>,
+    ) {
         let newer = self.held().filter(|held| Some(held.bearer.generation) > sent);
         if let Some(newer) = newer.filter(|newer| newer.is_fresh(Instant::now())) {
             return drop(reply.send(Ok(newer.bearer)));

@@ -138,7 +138,7 @@ pub(super) fn split(text: &str) -> Vec<&str> {
 }
 
 /// A message without line ends, which can only be white space in it.
-fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+pub(super) fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
     match memchr::memchr2(b'\n', b'\r', text.as_bytes()) {
         Some(_) => text.replace(['\n', '\r'], " ").into(),
         None => text.into(),

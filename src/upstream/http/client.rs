@@ -11,7 +11,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 
 use super::super::instance::{StartError, Surroundings};
 use crate::config::{Given, Http, check_url};
-use crate::oauth::{Bearer, Challenge, Keeper, NoToken};
+use crate::oauth::{Bearer, Challenge, Keeper, NoToken, scrubbed};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -150,6 +150,24 @@ impl Endpoint {
             .send()
             .await
             .map_err(|error| Trouble::Unreachable(format!("cannot reach {}: {}", self.place(), reason(&error))))
+    }
+
+    /// A text of the server's without what was sent to it to show the right to use it.
+    pub(super) fn scrubbed(&self, text: &str) -> String {
+        let bearer = self.keeper.as_ref().and_then(Keeper::token_now);
+        let values = self.headers.values().filter_map(|value| value.to_str().ok());
+        // The part behind a scheme is the secret one.
+        let parts = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, secret)| secret)]);
+        let sent: Vec<_> = parts.flatten().chain(bearer.as_ref().map(Bearer::token)).collect();
+        scrubbed(text, &sent)
+    }
+
+    /// Waits until there is a token again; for ever, where none is used.
+    pub(super) async fn until_token(&self) {
+        match &self.keeper {
+            Some(keeper) => keeper.until_token().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Where the server is, without what might be secret in its URL.

@@ -111,13 +111,13 @@ impl Shared {
         if !status.is_success() {
             return self.refused(response, posted, session, listed).await;
         }
+        // In the old transport, the answer comes on the stream of events.
+        if posted.id.is_none() || session.messages.is_some() {
+            return Done::Over;
+        }
         let began = response.headers().get(SESSION_ID).cloned();
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let answer = if status == StatusCode::ACCEPTED || status == StatusCode::NO_CONTENT || posted.id.is_none() {
-            // In the old transport, the answer comes on the stream of events.
-            if posted.id.is_none() || session.messages.is_some() {
-                return Done::Over;
-            }
+        let answer = if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return self.tell(posted, code::INTERNAL, "it took the request and gave no answer");
         } else if kind.starts_with("text/event-stream") {
             self.stream(Events::new(response, self.max_frame), posted, session).await
@@ -130,7 +130,8 @@ impl Shared {
             Answer::Cut(format!("it answered with the content type `{kind}`"))
         };
         match answer {
-            Answer::Given(result) if posted.method == "initialize" => {
+            // An error begins nothing.
+            Answer::Given(result) if posted.method == "initialize" && !result.is_empty() => {
                 Done::Began(Session::begun(session.generation + 1, began, &result))
             }
             Answer::Given(_) => Done::Over,
@@ -184,8 +185,8 @@ impl Shared {
     /// Takes a cut stream up again where it ended.
     async fn resume(&self, resume: &mut Resume, id: &str, session: &Session) -> Result<Events, String> {
         let mut last = "it was not taken up again in time".to_owned();
-        while let Some(pause) = resume.pause() {
-            tokio::time::sleep(pause).await;
+        while !resume.is_hopeless() {
+            tokio::time::sleep(resume.pause()).await;
             let request = || self.endpoint.get().headers(session.headers.clone()).headers(last_event_id(id));
             match self.endpoint.send(request).await {
                 Ok(response) if response.status().is_success() => return Ok(Events::new(response, self.max_frame)),
@@ -217,7 +218,8 @@ impl Shared {
         if status == StatusCode::NOT_FOUND && posted.era == Era::Legacy && session.has_id() {
             return Done::Lost(Posted { generation: session.generation, ..posted.clone() });
         }
-        let text = body(response, ERROR_BODY).await.unwrap_or_default();
+        // Some repeat what they were sent.
+        let text = self.endpoint.scrubbed(&body(response, ERROR_BODY).await.unwrap_or_default());
         let error = error_of(&text);
         let is = |wanted: i32| error.as_ref().is_some_and(|error| error.code == wanted);
         if is(code::HEADER_MISMATCH) && posted.era == Era::Modern && posted.method == "tools/call" && !listed {
@@ -242,6 +244,12 @@ impl Shared {
                 .fail(posted, Trouble::Unreachable(format!("{}: {}", self.endpoint.place(), describe(status, &text)))),
             None => self.tell(posted, code::INTERNAL, &describe(status, &text)),
         }
+    }
+
+    /// Nothing was heard in time.
+    pub(super) fn late(&self, posted: &Posted, limit: Duration) -> Done {
+        let reason = format!("{}: it did not answer within {limit:?}", self.endpoint.place());
+        self.fail(posted, Trouble::Unreachable(reason))
     }
 
     /// The answer was on its way and did not arrive.

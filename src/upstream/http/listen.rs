@@ -1,7 +1,7 @@
 //! The stream on which a legacy server speaks unasked, and the transport that had nothing but such a stream.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{StatusCode, Url};
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Shared;
-use super::answer::split;
+use super::answer::{one_line, split};
 use super::client::Trouble;
 use super::events::Events;
 use super::resume::{Resume, last_event_id};
@@ -37,6 +37,7 @@ pub(super) enum Listened {
 pub(super) async fn listen(shared: Arc<Shared>, session: Session, told: oneshot::Sender<()>) -> Listened {
     let mut resume = Resume::default();
     let mut told = Some(told);
+    let mut was_open = false;
     loop {
         let id = resume.id();
         let request = || {
@@ -46,22 +47,25 @@ pub(super) async fn listen(shared: Arc<Shared>, session: Session, told: oneshot:
         let opened = told_of(&mut told, shared.endpoint.send(request)).await;
         match opened {
             Ok(response) if response.status().is_success() && is_events(&response) => {
+                was_open = true;
+                let since = Instant::now();
                 shared.hear(Events::new(response, shared.max_frame), &mut resume).await;
+                resume.lasted(since.elapsed());
             }
-            Ok(response) if response.status() == StatusCode::NOT_FOUND && session.has_id() => {
+            // At first, it means that there is no such stream.
+            Ok(response) if response.status() == StatusCode::NOT_FOUND && session.has_id() && was_open => {
                 return Listened::Lost(session.generation);
             }
             Ok(response) if response.status().is_server_error() => {}
             Err(Trouble::Unreachable(_) | Trouble::NoToken(NoToken::Unavailable(_))) => {}
-            Ok(_) | Err(Trouble::NoToken(NoToken::Login(_))) => return Listened::NotOffered,
-        }
-        match resume.pause() {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => {
-                tracing::warn!(server = %shared.name, "its stream of notifications cannot be had any more: what it says unasked is missed");
-                return Listened::NotOffered;
+            Err(Trouble::NoToken(NoToken::Login(_))) => {
+                shared.endpoint.until_token().await;
+                continue;
             }
+            Ok(_) => return Listened::NotOffered,
         }
+        // However long it takes: nothing else says that something was missed.
+        tokio::time::sleep(resume.pause()).await;
     }
 }
 
@@ -105,7 +109,7 @@ impl Shared {
     }
 
     fn hear_one(&self, message: &str) {
-        let line = message.replace(['\n', '\r'], " ");
+        let line = one_line(message);
         match Envelope::parse(line.as_bytes()) {
             Ok(envelope) => {
                 self.tap.sort(&envelope, None, &self.inbound);

@@ -1,13 +1,15 @@
 //! When and where a cut stream is taken up again (MCP 2025-11-25 `basic/transports`, "Resumability and Redelivery").
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use sse_stream::Sse;
 
-use crate::retry::Backoff;
+use crate::retry::pause_after;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The shortest pause, whatever a server asks for.
+const SHORTEST: Duration = Duration::from_millis(250);
 /// Pauses where the server names none: the first, and the longest, which also bounds what a server may ask for.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long it is tried without hearing anything.
@@ -19,8 +21,9 @@ pub(super) struct Resume {
     id: Option<String>,
     /// What the server asks for.
     retry: Option<Duration>,
-    /// Set while nothing is heard.
-    backoff: Option<Backoff>,
+    /// How often, and since when, it was taken up again without hearing anything.
+    tries: u32,
+    quiet_since: Option<Instant>,
 }
 
 impl Resume {
@@ -31,7 +34,16 @@ impl Resume {
         if let Some(retry) = event.retry {
             self.retry = Some(Duration::from_millis(retry));
         }
-        self.backoff = None;
+        if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
+            (self.tries, self.quiet_since) = (0, None);
+        }
+    }
+
+    /// Notes how long a stream was there: one that lasts is no reason to wait longer each time.
+    pub(super) fn lasted(&mut self, time: Duration) {
+        if time >= PAUSE.1 / 2 {
+            (self.tries, self.quiet_since) = (0, None);
+        }
     }
 
     /// The last event's.
@@ -39,10 +51,18 @@ impl Resume {
         self.id.clone()
     }
 
-    /// How long to wait before the next try; `None` when it has been tried long enough.
-    pub(super) fn pause(&mut self) -> Option<Duration> {
-        let first = self.retry.unwrap_or(PAUSE.0).min(PAUSE.1);
-        self.backoff.get_or_insert_with(|| Backoff::new(first, PAUSE.1, PATIENCE)).pause()
+    /// How long to wait before the next try.
+    pub(super) fn pause(&mut self) -> Duration {
+        self.tries += 1;
+        self.quiet_since.get_or_insert_with(Instant::now);
+        let first = self.retry.unwrap_or(PAUSE.0).clamp(SHORTEST, PAUSE.1);
+        // Not earlier than the server asks for.
+        pause_after(self.tries, first, PAUSE.1, 0.0)
+    }
+
+    /// Whether it has been tried long enough, where somebody waits for an answer.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.quiet_since.is_some_and(|since| since.elapsed() >= PATIENCE)
     }
 }
 
