@@ -27,7 +27,7 @@ use crate::envelope::reply::code;
 use crate::ipc;
 use crate::paths::Places;
 use crate::retry::Backoff;
-use args::{Args, Command};
+use args::{Args, Command, Program};
 use connect::Attach;
 use shim_args::ShimArgs;
 
@@ -113,7 +113,10 @@ fn run(args: &Args, places: &Places) -> Done {
         Command::Demo => demo::run(),
         Command::DemoServer => Ok(demo::server::run()?),
         Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), places, args.json),
-        Command::Login { server, no_browser } => {
+        Command::Login { server, from: Some(Program::Codex), .. } => {
+            with_daemon(places, async |client| login::take_over_from_codex(client, server).await)
+        }
+        Command::Login { server, no_browser, from: None } => {
             let browser = if *no_browser { login::Browser::None } else { login::Browser::Open };
             with_daemon(places, async |client| login::run(client, server, browser).await)
         }

@@ -5,6 +5,7 @@
 mod assertion;
 mod callback;
 mod discovery;
+mod foreign;
 mod guard;
 mod keeper;
 mod login;

@@ -66,6 +66,9 @@ pub(super) enum Command {
         /// Open no browser; the address that it ended at is read from standard input, as one line
         #[arg(long)]
         no_browser: bool,
+        /// Take over the login that this program keeps, instead of making one
+        #[arg(long, value_name = "PROGRAM", conflicts_with = "no_browser")]
+        from: Option<Program>,
     },
     /// Forget the login at a server, and have its tokens taken back
     Logout { server: String },
@@ -96,6 +99,12 @@ pub(super) enum Command {
     Reload,
     /// Stop the daemon and its servers
     Shutdown,
+}
+
+/// Whose logins can be taken over.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Program {
+    Codex,
 }
 
 #[derive(Debug, Subcommand)]

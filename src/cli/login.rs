@@ -1,6 +1,7 @@
 //! `login` and `logout`.
 
 use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Done, complain};
@@ -51,6 +52,18 @@ pub(super) async fn run(client: &Client, server: &str, browser: Browser) -> Done
         // Where nothing will be pasted, only that is left.
         Some(line) = line => client.login_complete(server.to_owned(), Some(line)).await?,
     }
+    finished(server)
+}
+
+/// Takes over the login that Codex keeps.
+pub(super) async fn take_over_from_codex(client: &Client, server: &str) -> Done {
+    let own = std::env::var_os("CODEX_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = own.or_else(|| Some(std::env::home_dir()?.join(".codex")));
+    let home = home.ok_or_else(|| anyhow::anyhow!("no home folder: set CODEX_HOME to Codex's"))?;
+    client.login_from_codex(server.to_owned(), std::path::absolute(home)?).await?;
+    complain(
+        "Codex still has this login too: if it refreshes it, this one ends. Have it use `trunkline connect` instead",
+    );
     finished(server)
 }
 

@@ -63,6 +63,11 @@ pub trait Daemon {
     #[method(name = "daemon.login_complete", param_kind = map)]
     async fn login_complete(&self, server: String, redirect: Option<String>) -> RpcResult<()>;
 
+    /// Takes over the login at a server that Codex keeps, in the keyring or below its home folder; the server has the same name
+    /// there, or the same URL.
+    #[method(name = "daemon.login_from_codex", param_kind = map)]
+    async fn login_from_codex(&self, server: String, home: PathBuf) -> RpcResult<()>;
+
     /// Forgets a login, and has its tokens taken back; tells whether there was one.
     #[method(name = "daemon.logout", param_kind = map)]
     async fn logout(&self, server: String) -> RpcResult<bool>;

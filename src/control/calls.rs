@@ -181,6 +181,20 @@ impl DaemonServer for Api {
         outcome.map_err(|error| refused(code::NEEDS_LOGIN, format!("server `{server}`: {error}")))
     }
 
+    async fn login_from_codex(&self, server: String, home: PathBuf) -> RpcResult<()> {
+        let keeper = self.keeper(&server).await?;
+        let refuse = |error: String| refused(code::INTERNAL, format!("server `{server}`: {error}"));
+        let found = self.vault.codex_login(home.clone(), server.clone(), keeper.id().url).await;
+        let Some(login) = found.map_err(|error| refuse(error.to_string()))? else {
+            let message = format!(
+                "server `{server}`: Codex keeps no login for it, in the keyring under that name or in {} under its URL",
+                home.display()
+            );
+            return Err(refused(code::INVALID_PARAMS, message));
+        };
+        keeper.take_over(login).await.map_err(refuse)
+    }
+
     async fn logout(&self, server: String) -> RpcResult<bool> {
         let keeper = self.keeper(&server).await?;
         keeper.logout().await.map_err(|error| refused(code::INTERNAL, format!("server `{server}`: {error}")))

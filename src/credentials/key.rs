@@ -113,6 +113,11 @@ impl Keys {
         Ok(key)
     }
 
+    /// What another program keeps in the keyring under these names.
+    pub(super) async fn foreign(&self, service: &'static str, user: String) -> Result<Option<SecretString>, KeyError> {
+        Ok(self.ask(move |_| keyring::get(service, &user)).await??)
+    }
+
     /// Has the key read anew the next time.
     pub(super) fn forget(&self) {
         self.0.known.lock().take();

@@ -2,7 +2,7 @@
 //! user something holds anybody else up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, TrySendError};
 
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use super::codex::{self, ForeignLogin};
 use super::file::{FileError, RecordFile, Stamp};
 use super::key::{Key, KeyError, Keys, Place};
 use super::record::Records;
@@ -119,6 +120,36 @@ impl Vault {
             wanted.map(|(name, secret)| (name.clone(), secret.clone())).collect()
         })
         .await
+    }
+
+    /// The login at a server that Codex keeps, whose home folder this is.
+    pub async fn codex_login(
+        &self,
+        home: PathBuf,
+        server: String,
+        url: String,
+    ) -> Result<Option<ForeignLogin>, VaultError> {
+        let mut trouble = None;
+        // It keeps the URL as it is written; a bare one has no slash at its end there.
+        for url in [url.as_str(), url.trim_end_matches('/')] {
+            match self.keys.foreign(codex::SERVICE, codex::account(&server, url)).await {
+                Ok(entry) => {
+                    if let Some(login) = entry.as_ref().and_then(codex::of_keyring) {
+                        return Ok(Some(login));
+                    }
+                }
+                Err(error) => trouble = Some(error),
+            }
+        }
+        let path = home.clone();
+        let found = self.run(move |_| codex::in_file(&home, &server, &url)).await?;
+        let found = found
+            .map_err(|error| VaultError::File(format!("cannot read the logins in {}: {error}", path.display())))?;
+        match (found, trouble) {
+            (None, Some(KeyError::NoKeyring(_)) | None) => Ok(None),
+            (None, Some(error)) => Err(error.into()),
+            (Some(login), _) => Ok(Some(login)),
+        }
     }
 
     /// Where the key is kept, if there are records.

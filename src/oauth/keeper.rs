@@ -10,11 +10,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
+use super::foreign;
 use super::login::Login;
 use super::state::{LoginState, State};
 use super::target::Target;
 use super::task::{Command, Task};
-use crate::credentials::{CredentialId, Tokens};
+use crate::credentials::{CredentialId, ForeignLogin, Tokens};
 
 /// How many may ask at once before one waits to ask.
 const COMMANDS: usize = 256;
@@ -155,6 +156,14 @@ impl Keeper {
     pub async fn login(&self, afresh: Afresh) -> Result<Arc<Login>, String> {
         let begun = self.ask(|reply| Command::Login { afresh, reply }).await;
         begun.unwrap_or_else(|| Err("trunkline is ending".to_owned()))
+    }
+
+    /// Takes over a login that another program made.
+    pub async fn take_over(&self, login: ForeignLogin) -> Result<(), String> {
+        let target = self.0.target.lock().clone();
+        let credential = Box::new(foreign::credential(&target, login).await?);
+        let taken = self.ask(|reply| Command::TakeOver { credential, reply }).await;
+        taken.unwrap_or_else(|| Err("trunkline is ending".to_owned()))
     }
 
     /// How many logins were done.

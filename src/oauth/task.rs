@@ -48,6 +48,10 @@ pub(super) enum Command {
         afresh: Afresh,
         reply: Reply<Result<Arc<Login>, String>>,
     },
+    TakeOver {
+        credential: Box<Credential>,
+        reply: Reply<Result<(), String>>,
+    },
     Logout(Reply<Result<bool, String>>),
     Reconsider,
     /// The configuration says something else of it.
@@ -177,6 +181,11 @@ impl Task {
             Command::Login { afresh, reply } => {
                 self.load().await;
                 self.log_in(afresh, reply);
+            }
+            Command::TakeOver { credential, reply } => {
+                self.load().await;
+                self.logged_in(*credential).await;
+                drop(reply.send(Ok(())));
             }
             Command::Logout(reply) => {
                 self.load().await;

@@ -260,6 +260,7 @@ fn what_a_server_says_with_http_is_said_to_the_agent() {
             "rpc" => reply.answer(500, "", &json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -7, "message": "own", "data": [1] } }).to_string()),
             "html" => reply.answer(502, "Content-Type: text/html\r\n", "<html>secret words</html>"),
             "text" => reply.answer(418, "", "I am a\nteapot"),
+            "repeats" => reply.answer(403, "", &format!("denied: {:?}", request.headers)),
             "moved" => reply.answer(301, "Location: http://127.0.0.1:9/other\r\n", ""),
             "silent" => reply.answer(202, "", ""),
             "batch" => reply.json(&format!("[{},\n{}]", json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": "error", "data": "first" } }), text(request, "batched"))),
@@ -273,7 +274,7 @@ fn what_a_server_says_with_http_is_said_to_the_agent() {
     });
     let config = format!(
         "[daemon]\nmax_frame = \"64KiB\"\n{}",
-        mock.entry("headers = { X-Key = \"${env:HOME}\", Authorization = \"Bearer fixed\" }")
+        mock.entry("headers = { X-Key = \"${env:HOME}\", Authorization = \"Bearer canary-fixed\" }")
     );
     let daemon = Daemon::start(&config);
     let mut agent = daemon.agent("h");
@@ -282,13 +283,17 @@ fn what_a_server_says_with_http_is_said_to_the_agent() {
     for (tool, said) in [
         ("html", "`h`: HTTP 502"),
         ("text", "HTTP 418 I'm a teapot: I am a teapot"),
+        ("repeats", "denied"),
         ("moved", "HTTP 301 Moved Permanently; name the URL"),
         ("silent", "gave no answer"),
         ("big", "larger than the cap of 65536 bytes"),
         ("hang-up", "cannot reach http://127.0.0.1"),
     ] {
         let error = error_of(&agent.call("2", tool, "{}"));
-        assert!(error.contains(said) && !error.contains("secret words"), "{tool}: {error}");
+        assert!(
+            error.contains(said) && !error.contains("secret words") && !error.contains("canary"),
+            "{tool}: {error}"
+        );
     }
     agent.send_call("3", "batch", "{}");
     assert!(agent.line().contains("first"));
@@ -298,7 +303,7 @@ fn what_a_server_says_with_http_is_said_to_the_agent() {
         format!("plain {}", std::env::var("HOME").unwrap_or_default())
     );
     let sent = mock.of("tools/call").pop().expect("a call");
-    assert_eq!(sent.header("authorization"), Some("Bearer fixed"), "the entry's own takes the place of a login");
+    assert_eq!(sent.header("authorization"), Some("Bearer canary-fixed"), "the entry's own takes the place of a login");
     assert!(
         sent.header("accept")
             .is_some_and(|accept| accept.contains("application/json") && accept.contains("text/event-stream"))
@@ -318,6 +323,45 @@ fn a_server_that_cannot_be_reached_has_not_failed() {
         assert!(error.contains("`h` is not available: cannot reach") && error.contains("refused"), "{error}");
     }
     assert_eq!(daemon.server("h")["state"], "failed", "and no breaker keeps it from coming back");
+}
+
+#[test]
+fn what_comes_first_has_a_deadline() {
+    let mock = Mock::start(|request, reply| match request.rpc().as_str() {
+        "notifications/initialized" => reply.wait_for_end(),
+        _ => drop(greet(request, reply, "s")),
+    });
+    let daemon = Daemon::start(&mock.entry("startup_timeout = \"1s\""));
+    let error = error_of(&daemon.agent("h").call("1", "any", "{}"));
+    assert!(error.contains("did not answer within 1s"), "{error}");
+}
+
+#[test]
+fn a_question_on_the_stream_of_nobodys_request_reaches_nobody() {
+    let mock = Mock::start(|request, reply| {
+        if greet(request, reply, "s") || request.json().get("method").is_none() {
+            return;
+        }
+        reply.events();
+        if request.rpc() == "tools/call" {
+            return reply.wait_for_end();
+        }
+        let question =
+            json!({ "jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": { "message": "?" } });
+        reply.raw(&format!("data: {question}\n\ndata: {}\n\n", result(request, &json!({ "tools": [] }))));
+    });
+    let daemon = Daemon::start(&mock.entry(""));
+    let mut agent = daemon.attach("h");
+    agent.greet(CAPABILITIES);
+    agent.send_call("1", "wait", "{}");
+    eventually("the call is under way", || mock.of("tools/call").len() == 1);
+    daemon.run(&["tools", "h"]);
+    let answers = || mock.seen().into_iter().filter(|request| request.json()["id"] == "q").collect::<Vec<_>>();
+    eventually("the question is answered", || !answers().is_empty());
+    let refused = |request: &Request| {
+        request.json()["error"]["message"].as_str().is_some_and(|said| said.contains("nobody to ask"))
+    };
+    assert!(answers().iter().all(refused), "{:?}", answers());
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod calls;
 mod catalogs;
 mod chaos;
 mod clients;
+mod codex;
 mod conformance;
 mod control;
 mod credentials;

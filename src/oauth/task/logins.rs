@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Prepared, Reply, Task};
+use crate::credentials::Credential;
 use crate::oauth::keeper::Afresh;
 use crate::oauth::login::{Finished, Login, Why, prepare};
 use crate::oauth::renew::Renewed;
@@ -68,21 +69,8 @@ impl Task {
         let Finished { result, client_gone, outcome, waiting } = finished;
         self.client_gone = client_gone;
         let result = match result {
-            Ok(mut credential) => {
-                // A refresh of the old login has no say any more.
-                self.ended.cancel();
-                self.renewing = None;
-                self.wanted.clear();
-                credential.tokens.generation = self.next_generation();
-                self.given = Some(credential.tokens.generation);
-                // Whatever the records have.
-                let put = credential.for_the_records();
-                let saved = self.shared.vault.update(move |records| records.put(put)).await;
-                self.adopt(credential, saved.err().map(|error| format!("the login is not saved: {error}")));
-                self.state.send_modify(|state| state.logins += 1);
-                tracing::info!(server = %self.target().server, "logged in");
-                // That nobody waits for it is no error.
-                drop(self.shared.news.send(self.target().id.clone()));
+            Ok(credential) => {
+                self.given = Some(self.logged_in(credential).await);
                 Ok(())
             }
             Err(reason) => {
@@ -94,6 +82,25 @@ impl Task {
         if let Some(waiting) = waiting {
             drop(waiting.send(result));
         }
+    }
+
+    /// Takes a new login over, and returns the number of its token.
+    pub(super) async fn logged_in(&mut self, mut credential: Credential) -> u64 {
+        // A refresh of the old login has no say any more.
+        self.ended.cancel();
+        self.renewing = None;
+        self.wanted.clear();
+        let number = self.next_generation();
+        credential.tokens.generation = number;
+        // Whatever the records have.
+        let put = credential.for_the_records();
+        let saved = self.shared.vault.update(move |records| records.put(put)).await;
+        self.adopt(credential, saved.err().map(|error| format!("the login is not saved: {error}")));
+        self.state.send_modify(|state| state.logins += 1);
+        tracing::info!(server = %self.target().server, "logged in");
+        // That nobody waits for it is no error.
+        drop(self.shared.news.send(self.target().id.clone()));
+        number
     }
 
     /// Forgets the login first, so that nothing undoes it, and then has the tokens taken back, which may take a while.

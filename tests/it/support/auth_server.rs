@@ -69,6 +69,35 @@ impl AuthServer {
     }
 }
 
+/// A verifier and its challenge (RFC 7636 appendix B).
+const PKCE: (&str, &str) =
+    ("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+
+impl AuthServer {
+    /// The answer of the token endpoint to a login that another program makes, and that program's client id.
+    pub(crate) fn login_of_another(&self) -> (String, Value) {
+        let redirect = "http://127.0.0.1:9/callback";
+        let client = json!({ "redirect_uris": [redirect], "token_endpoint_auth_method": "none", "application_type": "native", "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"] });
+        let json = [("Content-Type", "application/json")];
+        let registered = http::request("POST", &format!("{}/reg", self.issuer), &json, &client.to_string());
+        let registered: Value = serde_json::from_str(&registered.body).expect("JSON");
+        let id = registered["client_id"].as_str().unwrap_or_else(|| panic!("{registered}")).to_owned();
+        let (verifier, challenge) = PKCE;
+        let resource = self.mcp.replace(':', "%3A").replace('/', "%2F");
+        let end = redirect_of(&format!(
+            "{}/auth?client_id={id}&response_type=code&redirect_uri={redirect}&scope=mcp%20offline_access&prompt=consent&resource={resource}&code_challenge={challenge}&code_challenge_method=S256",
+            self.issuer
+        ));
+        let code = end.split(['?', '&']).find_map(|part| part.strip_prefix("code=")).unwrap_or_else(|| panic!("{end}"));
+        let form = format!(
+            "grant_type=authorization_code&client_id={id}&code={code}&redirect_uri={redirect}&code_verifier={verifier}&resource={resource}"
+        );
+        let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+        let granted = http::request("POST", &format!("{}/token", self.issuer), &kind, &form);
+        (id, serde_json::from_str(&granted.body).unwrap_or_else(|error| panic!("{error}: {}", granted.body)))
+    }
+}
+
 impl Drop for AuthServer {
     fn drop(&mut self) {
         drop(self.child.kill());
