@@ -3,9 +3,9 @@
 //! ```text
 //!  agent ── stdio ── trunkline connect ─┐
 //!  agent ── stdio ── trunkline connect ─┤   one Unix socket / named pipe          ┌─ stdio child
-//!  script ── JSON-RPC (daemon.*) ───────┴── newline-delimited JSON-RPC ── trunkline ┴─ stdio child
-//!                                                                            run
-//!       downstream: sessions                     hub                upstream: instances
+//!  script ── JSON-RPC (daemon.*) ───────┴── newline-delimited JSON-RPC ── trunkline ┼─ stdio child
+//!                                                                            run    └─ HTTP ── remote server
+//!       downstream: sessions                     hub                upstream: instances, with tokens of oauth's keepers
 //! ```
 //!
 //! # Words
@@ -13,7 +13,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | upstream | one configured MCP server |
-//! | instance | one live connection to an upstream: a child process. Agents share it when they made the same promises |
+//! | instance | one live connection to an upstream: a child process, or over HTTP. Agents share it when they made the same promises |
 //! | slot | a place for one instance after another: who is served, what state it is in |
 //! | line | an instance as the hub sees it: its queue, what is in flight on it, and who uses it |
 //! | session | one attached agent |
@@ -21,7 +21,9 @@
 //! | catalog | what an upstream offers: its handshake and its lists, as raw JSON, also while it does not run |
 //! | audience | for whom a catalog is: a dialect, and a project where that matters |
 //! | lane | the rule of one call at a time, for servers whose questions name no call |
-//! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes |
+//! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes or HTTP |
+//! | keeper | the one owner of a login: its tokens, their refresh, how it is begun and ended |
+//! | vault | who alone reads and writes the records: logins and secrets, encrypted |
 //! | tap | sits between a wire and the upstream's `rmcp` client and takes the agents' traffic past it |
 //! | era | *legacy*: protocol revisions with `initialize` (2024-11-05 … 2025-11-25). *modern*: 2026-07-28, stateless |
 //! | class | what a legacy agent promised: protocol version and capabilities |
@@ -67,6 +69,16 @@
 //!
 //! **A death.** The instance's owner task sees the process end -> `Line::inbound(Closed)` fails its calls, or repeats a list
 //! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Line::succeed` moves the agents over.
+//!
+//! **A request over HTTP.** The outbox -> the owner task of `upstream::http` makes an exchange of each message -> `Endpoint::send` asks the
+//! `Keeper` for the token, which it has at hand, and once more on a 401 -> JSON or events come back -> the tap, with the call on whose stream
+//! they came.
+//!
+//! **A refresh.** `Keeper::token` sees that the token ends, and tells the task of the login -> one `Renewal` looks at the records, asks the token
+//! endpoint, saves through the `Vault` -> all who wait get the new token.
+//!
+//! **A login.** No token -> `Inbound::Parked`, or the start says `NeedsLogin` -> `hub::logins` asks the agent's person, or fails the call -> the keeper
+//! prepares (`discovery`), waits for the redirect (`callback`), fetches the token -> `Keepers::logins` tells the hub, which starts what waited.
 //!
 //! **Reload.** `config::Watch`, SIGHUP or `daemon.reload` -> `daemon::reload` loads -> `Diff::new` decides -> `Hub::reload` starts
 //! what changed, swaps the list of upstreams in one step, drains the old, and tells each agent once.
