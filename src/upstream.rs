@@ -1,6 +1,6 @@
 //! The side of the servers: starts an instance, shakes hands through `rmcp`, and moves everything else past it.
 //!
-//! Two wires, [`stdio`] and [`http`], carry the same messages under the same tap.
+//! Two wires, `stdio` and `http`, carry the same messages under the same tap.
 
 pub mod catalog;
 mod child;

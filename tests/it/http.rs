@@ -8,14 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::mock::{Mock, Reply, Request};
-use crate::support::{Daemon, eventually, modern, text_of};
+use crate::support::{Daemon, error_of, eventually, modern, text_of};
 
 const CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitation":{}}"#;
-
-fn error_of(answer: &str) -> String {
-    let answer: Value = serde_json::from_str(answer).expect("JSON");
-    answer["error"]["message"].as_str().unwrap_or_else(|| panic!("no error in {answer}")).to_owned()
-}
 
 fn result(request: &Request, result: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result }).to_string()
@@ -46,6 +41,19 @@ fn greet(request: &Request, reply: &mut Reply, session: &str) -> bool {
 
 #[test]
 fn a_session_that_the_server_lost_is_begun_once_for_all_who_wait() {
+    lose_the_session(404, "");
+}
+
+/// As servers made after the TypeScript SDK's examples do, when they were started anew.
+#[test]
+fn a_bad_request_that_speaks_of_the_session_means_that_it_is_lost() {
+    lose_the_session(
+        400,
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}"#,
+    );
+}
+
+fn lose_the_session(status: u16, body: &'static str) {
     let sessions = Arc::new(AtomicUsize::new(0));
     let count = sessions.clone();
     let mock = Mock::start(move |request, reply| {
@@ -61,7 +69,7 @@ fn a_session_that_the_server_lost_is_begun_once_for_all_who_wait() {
         match known {
             true if request.rpc() == "tools/call" => reply.json(&text(request, &session)),
             true => reply.json(&result(request, &json!({}))),
-            false => reply.answer(404, "", ""),
+            false => reply.answer(status, "", body),
         }
     });
     let daemon = Daemon::start(&mock.entry(""));

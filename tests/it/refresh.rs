@@ -3,19 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{AuthServer, Daemon, eventually, text_of};
+use crate::support::{AuthServer, Daemon, error_of, eventually, text_of};
 
 fn daemon(server: &AuthServer) -> Daemon {
     let daemon = Daemon::start(&server.entry("guarded", ""));
     daemon.log_in("guarded");
     daemon
-}
-
-fn error_of(answer: &str) -> String {
-    let answer: Value = serde_json::from_str(answer).expect("JSON");
-    answer["error"]["message"].as_str().unwrap_or_else(|| panic!("no error in {answer}")).to_owned()
 }
 
 /// Agents that call as often as they can until it is over; returns how many calls were answered, and what else was said.

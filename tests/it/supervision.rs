@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Agent, Daemon, PATIENCE, eventually, own_server, peers, text_of};
+use crate::support::{Agent, Daemon, PATIENCE, error_of, eventually, own_server, peers, text_of};
 
 fn pid_of(number: u64) -> Pid {
     Pid::from_raw(i32::try_from(number).expect("a pid")).expect("a pid")
@@ -33,11 +33,6 @@ fn group(leader: u64) -> Vec<u64> {
         fields.get(2).is_some_and(|group| *group == leader.to_string()) && is_alive(*pid)
     })
     .collect()
-}
-
-fn error_of(answer: &str) -> String {
-    let answer: Value = serde_json::from_str(answer).expect("JSON");
-    answer["error"]["message"].as_str().unwrap_or_else(|| panic!("no error in {answer}")).to_owned()
 }
 
 fn journal(path: &Path) -> Vec<String> {

@@ -10,7 +10,7 @@ pub(crate) mod peers;
 
 use std::time::Duration;
 
-pub(crate) use agent::{Agent, id_of, legacy, modern, params_of, strip_id, text_of};
+pub(crate) use agent::{Agent, error_of, id_of, legacy, modern, params_of, strip_id, text_of};
 pub(crate) use auth_server::{AuthServer, browse, redirect_of};
 pub(crate) use daemon::{Daemon, command, trunkline};
 

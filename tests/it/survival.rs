@@ -3,9 +3,8 @@
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
-use crate::support::{Agent, Daemon, eventually, own_server, text_of};
+use crate::support::{Agent, Daemon, error_of, eventually, own_server, text_of};
 
 const LIST: &str = r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#;
 
@@ -13,11 +12,6 @@ fn kill_daemon(daemon: &Daemon) -> u64 {
     let pid = daemon.status()["pid"].as_u64().expect("a pid");
     kill_process(Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid"), Signal::KILL).expect("killed");
     pid
-}
-
-fn error_of(answer: &str) -> String {
-    let answer: Value = serde_json::from_str(answer).expect("JSON");
-    answer["error"]["message"].as_str().unwrap_or_else(|| panic!("no error in {answer}")).to_owned()
 }
 
 #[test]

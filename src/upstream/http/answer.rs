@@ -3,6 +3,7 @@
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::client::{Trouble, reason};
@@ -33,6 +34,8 @@ pub(super) struct ErrorBody {
     pub code: i32,
     /// The error object.
     pub raw: String,
+    /// It answers no request, and speaks of the session.
+    pub is_about_the_session: bool,
 }
 
 impl Shared {
@@ -151,14 +154,19 @@ pub(super) fn error_of(text: &str) -> Option<ErrorBody> {
     struct Body<'a> {
         #[serde(borrow)]
         error: &'a RawValue,
+        #[serde(default)]
+        id: Option<IgnoredAny>,
     }
     #[derive(Deserialize)]
-    struct Code {
+    struct Error {
         code: i32,
+        #[serde(default)]
+        message: String,
     }
-    let Body { error } = serde_json::from_str(text).ok()?;
-    let Code { code } = serde_json::from_str(error.get()).ok()?;
-    Some(ErrorBody { code, raw: error.get().to_owned() })
+    let Body { error, id } = serde_json::from_str(text).ok()?;
+    let Error { code, message } = serde_json::from_str(error.get()).ok()?;
+    let is_about_the_session = id.is_none() && message.to_ascii_lowercase().contains("session");
+    Some(ErrorBody { code, raw: error.get().to_owned(), is_about_the_session })
 }
 
 /// The raw result in a response to a request of trunkline's own, if it is one.

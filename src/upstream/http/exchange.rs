@@ -215,12 +215,21 @@ impl Shared {
     /// An HTTP status that is an error: a JSON-RPC error in its body is the answer.
     async fn refused(&self, response: Response, posted: &Posted, session: &Session, listed: bool) -> Done {
         let status = response.status();
-        if status == StatusCode::NOT_FOUND && posted.era == Era::Legacy && session.has_id() {
-            return Done::Lost(Posted { generation: session.generation, ..posted.clone() });
+        let has_session = posted.era == Era::Legacy && session.has_id();
+        let lost = || Done::Lost(Posted { generation: session.generation, ..posted.clone() });
+        if status == StatusCode::NOT_FOUND && has_session {
+            return lost();
         }
         // Some repeat what they were sent.
         let text = self.endpoint.scrubbed(&body(response, ERROR_BODY).await.unwrap_or_default());
         let error = error_of(&text);
+        // Many servers that were started anew say so in this way.
+        if status == StatusCode::BAD_REQUEST
+            && has_session
+            && error.as_ref().is_some_and(|error| error.is_about_the_session)
+        {
+            return lost();
+        }
         let is = |wanted: i32| error.as_ref().is_some_and(|error| error.code == wanted);
         if is(code::HEADER_MISMATCH) && posted.era == Era::Modern && posted.method == "tools/call" && !listed {
             return Done::Mismatch;

@@ -223,6 +223,12 @@ pub(crate) fn text_of(line: &str) -> String {
     message["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {line}")).to_owned()
 }
 
+/// The message of an error.
+pub(crate) fn error_of(line: &str) -> String {
+    let message: Value = serde_json::from_str(line).expect("JSON");
+    message["error"]["message"].as_str().unwrap_or_else(|| panic!("no error in {line}")).to_owned()
+}
+
 /// A frame with `$ID` for its id, for comparing.
 pub(crate) fn strip_id(line: &str) -> String {
     match id_of(line) {
