@@ -84,13 +84,17 @@ impl RecordFile {
     }
 
     /// Which version is there now, if there is one.
-    pub(super) fn stamp(&self) -> Option<Stamp> {
-        let found = fs::metadata(&self.path).ok()?;
+    pub(super) fn stamp(&self) -> Result<Option<Stamp>, FileError> {
+        let found = match fs::metadata(&self.path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.io_error("read")(error)),
+        };
         #[cfg(unix)]
         let inode = std::os::unix::fs::MetadataExt::ino(&found);
         #[cfg(not(unix))]
         let inode = 0;
-        Some(Stamp(inode, found.modified().ok(), found.len()))
+        Ok(Some(Stamp(inode, found.modified().ok(), found.len())))
     }
 
     /// Where the key to the file is kept; nothing if there is no file.
@@ -247,6 +251,6 @@ mod tests {
         fs::write(folder.path().join("credentials"), "{\"form\":9,\"key\":\"file\"}\n").expect("written");
         assert!(matches!(names(&key(1)), Err(FileError::Newer(9))));
         let aside = file.set_aside().expect("moved");
-        assert!(aside.exists() && file.stamp().is_none());
+        assert!(aside.exists() && matches!(file.stamp(), Ok(None)));
     }
 }

@@ -91,7 +91,12 @@ impl Vault {
         &self,
         change: impl FnOnce(&mut Records) -> T + Send + 'static,
     ) -> Result<T, VaultError> {
-        let place = self.file.place().ok().flatten();
+        let place = match self.file.place() {
+            Ok(place) => place,
+            // What stands there will be put aside.
+            Err(FileError::Damaged(_)) => None,
+            Err(error) => return Err(VaultError::File(error.to_string())),
+        };
         let key = match place {
             Some(place) => self.key(place).await?,
             None => self.keys.choose().await?,
@@ -185,7 +190,7 @@ impl Cabinet {
 
     /// Whether a key opens the records, as far as that can be told.
     fn fits(&self, key: &Key) -> bool {
-        let known = self.known.as_ref().is_some_and(|known| *known == self.file.stamp());
+        let known = self.file.stamp().is_ok_and(|stamp| self.known == Some(stamp));
         known || !matches!(self.file.read(key), Err(FileError::Damaged(_)))
     }
 
@@ -197,14 +202,14 @@ impl Cabinet {
         let mut records = self.records.clone();
         let result = change(&mut records);
         self.file.write(key, &records).map_err(failed)?;
-        (self.known, self.records) = (Some(self.file.stamp()), records);
+        (self.known, self.records) = (self.file.stamp().ok(), records);
         Ok(result)
     }
 
     /// Reads the file if it is another than the one that is known. One that is damaged is put aside, and nothing is known
     /// from then on.
     fn refresh(&mut self, key: Option<&Key>) -> Result<(), VaultError> {
-        let stamp = self.file.stamp();
+        let stamp = self.file.stamp().map_err(|error| VaultError::File(error.to_string()))?;
         if self.known.as_ref().is_some_and(|known| *known == stamp) {
             return Ok(());
         }
@@ -230,7 +235,7 @@ impl Cabinet {
             }
             Err(error) => return Err(VaultError::File(error.to_string())),
         };
-        (self.known, self.records) = (Some(self.file.stamp()), records);
+        (self.known, self.records) = (self.file.stamp().ok(), records);
         Ok(())
     }
 }

@@ -10,6 +10,9 @@ use crate::credentials::{Credential, Tokens};
 /// A token is refreshed when less than this is left of it, or less than this part of its life.
 const EARLY: (Duration, u32) = (Duration::from_secs(60), 4);
 
+/// The longest life of a token that is counted: some write the largest number that there is.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// What everybody may look at.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
@@ -54,7 +57,7 @@ pub struct LoginState {
 impl Held {
     /// A token that was just given, or read: `spread` is a random number from 0 to 1.
     pub(super) fn new(tokens: &Tokens, now: Instant, wall: u64, spread: f64) -> Self {
-        let left = tokens.expires_at.map(|expires| Duration::from_secs(expires.saturating_sub(wall)));
+        let left = tokens.expires_at.map(|expires| Duration::from_secs(expires.saturating_sub(wall)).min(LONGEST));
         let margin = |left: Duration| (left / EARLY.1).min(EARLY.0).mul_f64(0.5 + spread.clamp(0.0, 1.0) / 2.0);
         Self {
             bearer: Bearer::new(tokens),
@@ -108,6 +111,7 @@ mod tests {
         }
         let endless = held(None, 0.5, now);
         assert!(endless.is_fresh(after(1e6)) && !endless.is_due(after(1e6)));
+        assert!(held(Some(u64::MAX - 1_000), 0.5, now).is_fresh(after(1e6)));
         // Read when it had ended already.
         assert!(!held(Some(0), 0.5, now).is_fresh(now));
     }

@@ -65,9 +65,10 @@ pub(super) struct Task {
     accepted: Arc<AtomicU64>,
     guards: Guards,
     credential: Option<Credential>,
-    /// The highest number that a token of this login ever had, and that of the one that was given out last.
+    /// The highest number that a token of this login ever had.
     latest: u64,
-    given: Option<u64>,
+    /// The token that was given out last, and when, in seconds since 1970.
+    given: Option<(u64, u64)>,
     /// Tells the refresh that is under way that the login was ended.
     ended: CancellationToken,
     /// When to try again to save what is not there yet.
@@ -180,12 +181,14 @@ impl Task {
             }
             Command::Login { afresh, reply } => {
                 self.load().await;
-                self.log_in(afresh, reply);
+                match self.unread() {
+                    Some(trouble) => drop(reply.send(Err(trouble))),
+                    None => self.log_in(afresh, reply),
+                }
             }
             Command::TakeOver { credential, reply } => {
                 self.load().await;
-                self.logged_in(*credential).await;
-                drop(reply.send(Ok(())));
+                drop(reply.send(self.take_over(*credential).await));
             }
             Command::Logout(reply) => {
                 self.load().await;
@@ -193,10 +196,13 @@ impl Task {
             }
             Command::Reconsider => self.reconsider(),
             Command::Retarget => {
+                if self.save_at.is_some() {
+                    self.save_again().await;
+                }
                 let configured = self.target().configured_client();
                 self.credential = self.credential.take().and_then(|credential| credential.completed(configured));
                 if self.credential.is_none() {
-                    self.state.send_modify(|state| state.held = None);
+                    self.read_anew();
                 }
                 self.reconsider();
             }
@@ -236,6 +242,19 @@ impl Task {
         if self.credential.is_some() {
             self.show(None);
         }
+    }
+
+    /// Why the records could not be read, if they could not: nothing is put over what nobody has seen.
+    fn unread(&self) -> Option<String> {
+        let state = self.state.borrow();
+        let trouble =
+            || state.trouble.as_ref().map_or("logins cannot be read".to_owned(), |trouble| trouble.to_string());
+        (!state.loaded).then(trouble)
+    }
+
+    /// Has the next question look at the records: what was at hand is of another client.
+    fn read_anew(&self) {
+        self.state.send_modify(|state| (state.loaded, state.held) = (false, None));
     }
 
     fn held(&self) -> Option<Held> {

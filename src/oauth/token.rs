@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use reqwest::Url;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use url::form_urlencoded::{Serializer, byte_serialize};
@@ -181,6 +181,10 @@ fn refusal(answer: &Answer, sent: &[&str]) -> TokenError {
         {
             TokenError::Unavailable { reason: format!("HTTP {status}: {}", scrubbed(&error, sent)), after }
         }
+        // The words of a gateway in front of it say nothing of the login.
+        Ok(Body { error, .. }) if !is_oauth(status, &error) => {
+            TokenError::Unavailable { reason: format!("HTTP {status}: {}", scrubbed(&error, sent)), after }
+        }
         Ok(Body { error, error_description }) => TokenError::Refused {
             code: scrubbed(&error, sent),
             description: error_description.map(|description| scrubbed(&description, sent)),
@@ -188,6 +192,22 @@ fn refusal(answer: &Answer, sent: &[&str]) -> TokenError {
         // Without OAuth's own words, an error says nothing of the login: something in between may have spoken.
         Err(_) => TokenError::Unavailable { reason: format!("HTTP {status}"), after },
     }
+}
+
+/// Whether an error code is one of OAuth (RFC 6749 section 5.2, RFC 8707 section 2), or looks like one where those may come.
+fn is_oauth(status: StatusCode, code: &str) -> bool {
+    let known = [
+        "access_denied",
+        "invalid_client",
+        "invalid_grant",
+        "invalid_request",
+        "invalid_scope",
+        "invalid_target",
+        "unauthorized_client",
+        "unsupported_grant_type",
+    ];
+    let looks_alike = code.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    known.contains(&code) || (looks_alike && (status.is_success() || matches!(status.as_u16(), 400 | 401)))
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date.
@@ -234,7 +254,16 @@ mod tests {
         );
         assert_eq!(refused.to_string(), "the authorization server refused: invalid_grant (Invalid refresh token: …)");
         assert!(matches!(refusal(&answer(200, "<html>"), &[]), TokenError::Unavailable { .. }));
-        assert!(matches!(refusal(&answer(503, r#"{"error":"invalid_grant"}"#), &[]), TokenError::Unavailable { .. }));
+        for (status, body, refused) in [
+            (503, r#"{"error":"invalid_grant"}"#, false),
+            (404, r#"{"status":404,"error":"Not Found"}"#, false),
+            (403, r#"{"error":"Forbidden"}"#, false),
+            (403, r#"{"error":"access_denied"}"#, true),
+            (200, r#"{"error":"bad_refresh_token"}"#, true),
+        ] {
+            let found = refusal(&answer(status, body), &[]);
+            assert_eq!(matches!(found, TokenError::Refused { .. }), refused, "{status} {body}");
+        }
     }
 
     #[test]

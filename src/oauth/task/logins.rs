@@ -7,9 +7,10 @@ use tokio::time::timeout;
 
 use super::{Prepared, Reply, Task};
 use crate::credentials::Credential;
-use crate::oauth::keeper::Afresh;
+use crate::oauth::keeper::{Afresh, NoToken};
 use crate::oauth::login::{Finished, Login, Why, prepare};
 use crate::oauth::renew::Renewed;
+use crate::oauth::state::wall;
 use crate::oauth::token;
 
 /// How long taking tokens back may hold up a logout.
@@ -67,13 +68,14 @@ impl Task {
 
     pub(super) async fn finished(&mut self, finished: Finished) {
         let Finished { result, client_gone, outcome, waiting } = finished;
-        self.client_gone = client_gone;
         let result = match result {
             Ok(credential) => {
-                self.given = Some(self.logged_in(credential).await);
+                let number = self.logged_in(credential).await;
+                self.given = Some((number, wall()));
                 Ok(())
             }
             Err(reason) => {
+                self.client_gone |= client_gone;
                 tracing::warn!(server = %self.target().server, reason = &*reason, "login failed");
                 Err(reason)
             }
@@ -84,11 +86,24 @@ impl Task {
         }
     }
 
+    /// Takes over a login that another program made. It never replaces one that holds: that one's refresh token may come from it.
+    pub(super) async fn take_over(&mut self, credential: Credential) -> Result<(), String> {
+        if let Some(trouble) = self.unread() {
+            return Err(trouble);
+        }
+        if self.credential.is_some() && self.state.borrow().need.is_none() {
+            return Err("there is a login already: `trunkline logout` ends it".to_owned());
+        }
+        self.logged_in(credential).await;
+        Ok(())
+    }
+
     /// Takes a new login over, and returns the number of its token.
     pub(super) async fn logged_in(&mut self, mut credential: Credential) -> u64 {
         // A refresh of the old login has no say any more.
         self.ended.cancel();
         self.renewing = None;
+        self.client_gone = false;
         self.wanted.clear();
         let number = self.next_generation();
         credential.tokens.generation = number;
@@ -108,7 +123,7 @@ impl Task {
         if let Some(login) = &self.state.borrow().login {
             login.end(Why::LoggedOut);
         }
-        (self.finishing, self.preparing, self.save_at) = (None, None, None);
+        (self.finishing, self.preparing) = (None, None);
         self.answer_logins(&Err("somebody has logged out meanwhile".to_owned()));
         // Before the records are told: what a refresh brings is not kept.
         self.ended.cancel();
@@ -116,6 +131,7 @@ impl Task {
         if let Err(error) = self.shared.vault.update(move |records| records.remove(&id)).await {
             return drop(reply.send(Err(error.to_string())));
         }
+        self.save_at = None;
         let (renewing, credential) = (self.renewing.take(), self.credential.take());
         self.client_gone = false;
         self.wanted.clear();
@@ -123,7 +139,9 @@ impl Task {
             state.held = None;
             state.describe(None);
         });
-        if !self.target().is_client_credentials() {
+        if self.target().is_client_credentials() {
+            self.answer(&Err(NoToken::Unavailable("the login was ended".into())));
+        } else {
             self.need("you have logged out");
         }
         let Some(mut credential) = credential else { return drop(reply.send(Ok(false))) };
@@ -131,10 +149,15 @@ impl Task {
             (self.guards.clone(), self.target().url.clone(), self.target().server.clone(), self.shared.stop.clone());
         self.shared.tasks.spawn(async move {
             let revoke = async {
-                if let Some(renewing) = renewing
-                    && let Renewed::Ended(Some(newer)) = renewing.await
-                {
-                    credential = newer;
+                if let Some(renewing) = renewing {
+                    match renewing.await {
+                        Renewed::Ended(Some(newer))
+                        | Renewed::New { credential: newer, .. }
+                        | Renewed::Adopted(newer) => {
+                            credential = newer;
+                        }
+                        Renewed::Ended(None) | Renewed::Refused { .. } | Renewed::Failed { .. } => {}
+                    }
                 }
                 let Ok(guard) = guards.get(&url).await else { return };
                 for token in credential.tokens.refresh.iter().chain([&credential.tokens.access]) {

@@ -12,10 +12,14 @@ use super::{Reply, SAVE_AGAIN, Task};
 use crate::credentials::Credential;
 use crate::oauth::keeper::{Bearer, Challenge, NoToken};
 use crate::oauth::renew::{Renewal, Renewed, save};
+use crate::oauth::state::wall;
 use crate::retry::pause_after;
 
 /// Pauses after a failed refresh: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// For how long a token is new, in seconds: one that the server refuses then will not be taken later either.
+const NEW: u64 = 60;
 
 impl Task {
     /// Answers at once where that is possible, else when the next token is there.
@@ -80,7 +84,7 @@ impl Task {
                 if let Some(reason) = &unsaved {
                     tracing::error!(server = %self.target().server, reason, "the new token is not saved: if trunkline ends now, a login is needed");
                 }
-                self.given = Some(credential.tokens.generation);
+                self.given = Some((credential.tokens.generation, wall()));
                 self.adopt(credential, unsaved.map(|reason| format!("the token is not saved: {reason}")));
             }
             Renewed::Adopted(credential) => {
@@ -102,7 +106,12 @@ impl Task {
     pub(super) fn adopt(&mut self, credential: Credential, unsaved: Option<String>) {
         (self.failures, self.not_before) = (0, None);
         self.save_at = unsaved.as_ref().map(|_| Instant::now() + SAVE_AGAIN);
-        self.credential = Some(credential);
+        self.credential = credential.completed(self.target().configured_client());
+        if self.credential.is_none() {
+            self.read_anew();
+            let reason = "the configuration names another client than this login's";
+            return self.answer(&Err(NoToken::Unavailable(reason.into())));
+        }
         self.show(unsaved);
         let bearer = self.held().map(|held| held.bearer);
         self.answer(&Ok(bearer));
@@ -145,8 +154,9 @@ impl Task {
             }
             Challenge::Token(words) => {
                 self.challenge = Some(words);
-                let new = self.given.filter(|given| Some(*given) == sent);
-                let refused = new.is_some_and(|new| self.accepted.load(Ordering::Relaxed) < new);
+                // By the clock on the wall, which goes on while the machine sleeps.
+                let new = self.given.filter(|(number, at)| Some(*number) == sent && wall() < at.saturating_add(NEW));
+                let refused = new.is_some_and(|(number, _)| self.accepted.load(Ordering::Relaxed) < number);
                 if refused && self.renewing.is_none() {
                     self.need("the server does not take the token that was just given out");
                 }
@@ -206,8 +216,9 @@ impl Task {
         self.save_at = None;
         let Some(credential) = self.credential.clone() else { return };
         match save(&self.shared.vault, credential, CancellationToken::new()).await {
-            Ok(_) => {
-                tracing::info!(server = %self.target().server, "the token is saved now");
+            Ok(saved) => {
+                // Otherwise the records have a newer one, which the next refresh finds.
+                tracing::info!(server = %self.target().server, saved, "the token need not be saved any more");
                 self.state.send_modify(|state| state.trouble = None);
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! One message to the server and what comes back for it: JSON, or a stream of events that is taken up again when it is cut.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
@@ -154,6 +154,7 @@ impl Shared {
     /// Reads events until the answer is there, and what follows it for a moment.
     async fn stream(&self, mut events: Events, posted: &Posted, session: &Session) -> Answer {
         let mut resume = Resume::default();
+        let mut since = Instant::now();
         loop {
             match events.next().await {
                 Some(Ok(event)) => {
@@ -173,8 +174,9 @@ impl Shared {
                     };
                     let legacy = posted.era == Era::Legacy && session.messages.is_none();
                     let Some(id) = resume.id().filter(|_| legacy) else { return Answer::Cut(why) };
+                    resume.lasted(since.elapsed());
                     match self.resume(&mut resume, &id, session).await {
-                        Ok(again) => events = again,
+                        Ok(again) => (events, since) = (again, Instant::now()),
                         Err(reason) => return Answer::Cut(format!("{why}; {reason}")),
                     }
                 }

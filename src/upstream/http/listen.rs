@@ -60,7 +60,6 @@ pub(super) async fn listen(shared: Arc<Shared>, session: Session, told: oneshot:
             Err(Trouble::Unreachable(_) | Trouble::NoToken(NoToken::Unavailable(_))) => {}
             Err(Trouble::NoToken(NoToken::Login(_))) => {
                 shared.endpoint.until_token().await;
-                continue;
             }
             Ok(_) => return Listened::NotOffered,
         }

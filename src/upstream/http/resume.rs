@@ -34,7 +34,8 @@ impl Resume {
         if let Some(retry) = event.retry {
             self.retry = Some(Duration::from_millis(retry));
         }
-        if event.data.as_ref().is_some_and(|data| !data.is_empty()) {
+        // An id without data is as good: by that a server says that it is at it, and that it may be asked again.
+        if event.id.is_some() || event.data.as_ref().is_some_and(|data| !data.is_empty()) {
             (self.tries, self.quiet_since) = (0, None);
         }
     }
