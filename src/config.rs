@@ -29,7 +29,7 @@ pub use oauth::{Algorithm, Grant, OAuth, Secrets};
 pub use server::{EraChoice, Server, Servers, Share, Start};
 pub use transport::{Http, Stdio, Transport, check_url};
 pub use values::{BadTemplate, Given, Limit, Size, Span, Template};
-pub use watch::Watch;
+pub use watch::{CannotWatch, Watch};
 
 use crate::names::ServerName;
 

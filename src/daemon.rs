@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::Watch;
 use crate::control::{self, Api, ReloadRequest};
 use crate::credentials::{Vault, hide_memory};
 use crate::downstream::{self, Connection, Ends, Opened};
@@ -36,6 +37,8 @@ const RELOADS: usize = 16;
 /// Runs the daemon until it is told to stop.
 pub async fn run(places: &Places) -> anyhow::Result<()> {
     // Listens only once it can serve: a shim must not find a daemon that is about to fail.
+    // Watched before it is read, so that no edit falls in between.
+    let watch = Watch::new(&places.config);
     let config = reload::load(places)?;
     let (claim, socket) = claim(places)?;
     let log = log::start();
@@ -77,7 +80,7 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     let ends = Ends { drain: CancellationToken::new(), stop: stop.clone() };
     let shutdown = api.shutdown.clone();
     let signals = tasks.spawn(signals(shutdown.clone(), reload, stop.clone()));
-    tasks.spawn(reload::keep(hub.clone(), places.clone(), requests, stop.clone()));
+    tasks.spawn(reload::keep(hub.clone(), places.clone(), watch, requests, stop.clone()));
     tasks.spawn(service::watchdog(stop.clone()));
     tracing::info!(pid = std::process::id(), socket = %listener.path().display(), servers, "trunkline is up");
     service::ready();

@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// The daemon's socket
     #[arg(long, global = true, env = "TRUNKLINE_SOCKET", value_name = "PATH", hide_env_values = true)]
     socket: Option<PathBuf>,
-    /// Where logs are kept
+    /// Where logs, logins and secrets are kept
     #[arg(long, global = true, env = "TRUNKLINE_STATE_DIR", value_name = "DIR", hide_env_values = true)]
     state_dir: Option<PathBuf>,
     /// Print JSON, for scripts

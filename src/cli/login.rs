@@ -3,9 +3,16 @@
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::{Done, complain};
 use crate::control::{Client, DaemonClient};
+
+/// How long the end of a login may take to be heard of.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Who opens the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +28,13 @@ pub(super) async fn run(client: &Client, server: &str, browser: Browser) -> Done
     complain("open this page to log in:");
     writeln!(io::stdout(), "{}", begun.url)?;
     io::stdout().flush()?;
-    let pasted = match browser {
+    let mut pasted = match browser {
         Browser::Open => {
             // The URL came from the authorization server's metadata: only a web page is opened, and by no shell.
             if let Err(error) = webbrowser::open(&begun.url) {
                 complain(&format!("no browser could be opened ({error}): open the page yourself"));
             }
+            complain("waiting for the login …");
             None
         }
         Browser::None => {
@@ -34,23 +42,36 @@ pub(super) async fn run(client: &Client, server: &str, browser: Browser) -> Done
                 "then paste the address that the browser ends at ({}…), also if it shows an error there:",
                 begun.redirect_uri
             ));
-            Some(read_line())
+            Some(read_lines())
         }
     };
-    complain("waiting for the login …");
     let done = client.login_complete(server.to_owned(), None);
     tokio::pin!(done);
-    let line = async {
-        match pasted {
-            Some(line) => line.await.ok(),
-            None => None,
+    let warning = loop {
+        let line = async {
+            match &mut pasted {
+                Some(lines) => lines.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            // The browser reached the daemon by itself.
+            result = &mut done => break result?,
+            // Where nothing will be pasted, only that is left.
+            Some(line) = line => match client.login_complete(server.to_owned(), Some(line)).await {
+                Ok(warning) => break warning,
+                Err(error) => {
+                    // If that was the end of the login, it says why; a wrong address is not.
+                    if let Ok(ended) = timeout(MOMENT, &mut done).await {
+                        break ended?;
+                    }
+                    complain(&format!("{error}; paste the whole address that the browser ended at:"));
+                }
+            },
         }
     };
-    tokio::select! {
-        // The browser reached the daemon by itself.
-        result = &mut done => result?,
-        // Where nothing will be pasted, only that is left.
-        Some(line) = line => client.login_complete(server.to_owned(), Some(line)).await?,
+    if let Some(warning) = warning {
+        complain(&format!("mind this: {warning}"));
     }
     finished(server)
 }
@@ -81,15 +102,17 @@ pub(super) async fn end(client: &Client, server: &str) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The next line that is not empty, read beside everything else.
-fn read_line() -> tokio::sync::oneshot::Receiver<String> {
-    let (sender, line) = tokio::sync::oneshot::channel();
+/// The lines that are not empty, read beside everything else.
+fn read_lines() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(1);
     std::thread::spawn(move || {
-        let lines = io::stdin().lock().lines();
-        if let Some(line) = lines.map_while(Result::ok).find(|line| !line.trim().is_empty()) {
-            // Who waited has what it wanted.
-            drop(sender.send(line));
+        let all = io::stdin().lock().lines().map_while(Result::ok);
+        for line in all.filter(|line| !line.trim().is_empty()) {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
         }
+        complain("nothing more can be pasted: waiting for the browser to come back by itself");
     });
-    line
+    lines
 }

@@ -42,6 +42,9 @@ pub(super) fn run(command: &SecretCommand, places: &Places, json: bool) -> Done 
             }
         }
     }
+    if let Some(notice) = vault.notice() {
+        complain(&notice);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

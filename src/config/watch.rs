@@ -15,6 +15,9 @@ const QUIET: Duration = Duration::from_millis(150);
 /// How many symbolic links lead to a file at most, as in Linux.
 const MAX_LINKS: usize = 40;
 
+/// Why a file cannot be watched.
+pub type CannotWatch = notify::Error;
+
 /// Watches one path, and every symbolic link on the way to it.
 #[derive(Debug)]
 pub struct Watch {
@@ -32,7 +35,7 @@ struct Shared {
 }
 
 impl Watch {
-    pub fn new(path: &Path) -> notify::Result<Self> {
+    pub fn new(path: &Path) -> Result<Self, CannotWatch> {
         let shared = Arc::new(Shared::default());
         let of_watcher = shared.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {

@@ -59,9 +59,10 @@ pub trait Daemon {
     #[method(name = "daemon.login", param_kind = map)]
     async fn login(&self, server: String, join: Option<bool>) -> RpcResult<LoginBegun>;
 
-    /// Waits until the login is done, or finishes it with the redirect that a browser ended at.
+    /// Waits until the login is done, or finishes it with the redirect that a browser ended at; tells what is wrong with it all
+    /// the same, if anything is.
     #[method(name = "daemon.login_complete", param_kind = map)]
-    async fn login_complete(&self, server: String, redirect: Option<String>) -> RpcResult<()>;
+    async fn login_complete(&self, server: String, redirect: Option<String>) -> RpcResult<Option<String>>;
 
     /// Takes over the login at a server that Codex keeps, in the keyring or below its home folder; the server has the same name
     /// there, or the same URL.

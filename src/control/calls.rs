@@ -126,8 +126,10 @@ impl DaemonServer for Api {
         };
         let lists =
             futures_util::future::join_all(upstreams.into_iter().map(|upstream| tools_of(upstream, cwd.clone()))).await;
-        if let (Some(_), [ServerTools { error: Some(error), .. }]) = (&server, lists.as_slice()) {
-            return Err(refused(code::CONNECTION_CLOSED, error.clone()));
+        if let (Some(name), [ServerTools { error: Some(error), .. }]) = (&server, lists.as_slice()) {
+            let needs_login = self.upstream(name)?.login_need().is_some();
+            let code = if needs_login { code::NEEDS_LOGIN } else { code::CONNECTION_CLOSED };
+            return Err(refused(code, error.clone()));
         }
         Ok(lists)
     }
@@ -161,14 +163,15 @@ impl DaemonServer for Api {
     async fn login(&self, server: String, join: Option<bool>) -> RpcResult<LoginBegun> {
         let keeper = kept(&server, self.upstream(&server)?.login_keeper().await)?;
         let afresh = if join == Some(true) { Afresh::Join } else { Afresh::Begin };
-        let login = keeper
-            .login(afresh)
-            .await
-            .map_err(|error| refused(code::INTERNAL, format!("server `{server}`: {error}")))?;
+        let login = keeper.login(afresh).await.map_err(|error| {
+            let asked =
+                if keeper.is_challenged() { "" } else { "it has not asked for a login, and none can be made: " };
+            refused(code::INTERNAL, format!("server `{server}`: {asked}{error}"))
+        })?;
         Ok(LoginBegun { url: login.url.to_string(), redirect_uri: login.redirect_uri.clone() })
     }
 
-    async fn login_complete(&self, server: String, redirect: Option<String>) -> RpcResult<()> {
+    async fn login_complete(&self, server: String, redirect: Option<String>) -> RpcResult<Option<String>> {
         let keeper = self.keeper(&server).await?;
         let Some(login) = keeper.open_login() else {
             let message = format!("no login at `{server}` is under way: begin one with `trunkline login {server}`");
@@ -178,7 +181,8 @@ impl DaemonServer for Api {
             Some(redirect) => login.redirected(&redirect).await,
             None => login.done().await,
         };
-        outcome.map_err(|error| refused(code::NEEDS_LOGIN, format!("server `{server}`: {error}")))
+        outcome.map_err(|error| refused(code::NEEDS_LOGIN, format!("server `{server}`: {error}")))?;
+        Ok(keeper.state().trouble)
     }
 
     async fn login_from_codex(&self, server: String, home: PathBuf) -> RpcResult<()> {
@@ -197,7 +201,8 @@ impl DaemonServer for Api {
 
     async fn logout(&self, server: String) -> RpcResult<bool> {
         let keeper = self.keeper(&server).await?;
-        keeper.logout().await.map_err(|error| refused(code::INTERNAL, format!("server `{server}`: {error}")))
+        let failed = |error| format!("server `{server}`: you are still logged in: {error}");
+        keeper.logout().await.map_err(|error| refused(code::INTERNAL, failed(error)))
     }
 
     async fn subscribe_events(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {

@@ -192,6 +192,13 @@ impl RecordFile {
         }
     }
 
+    /// A file that was put aside, by whomever.
+    pub(super) fn set_aside_before(&self) -> Option<PathBuf> {
+        let mut entries = fs::read_dir(self.path.parent()?).ok()?.flatten();
+        let found = entries.find(|entry| entry.file_name().to_string_lossy().starts_with("credentials.rejected"));
+        found.map(|entry| entry.path())
+    }
+
     /// Puts a file that is of no use aside, and returns its new name.
     pub(super) fn set_aside(&self) -> Result<PathBuf, FileError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -60,8 +60,12 @@ pub enum KeyError {
     Lost(PathBuf),
     #[error("the keyring failed: {0}")]
     Failed(String),
-    #[error("the key file {0} cannot be used: {1}")]
+    #[error(
+        "the key file {0} cannot be used ({1}): put it back; if it is lost, move `credentials` beside it away and log in again"
+    )]
     File(PathBuf, String),
+    #[error("no key can be kept ({0}): make the state folder writable, or name another with --state-dir")]
+    Unwritable(String),
 }
 
 /// Handle to where keys are had from. Clones share it.
@@ -135,7 +139,7 @@ impl Keys {
             let file = RecordFile::new(&self.0.state);
             // Two processes that begin at the same time must not make two keys.
             let made = self.ask(move |user| file.lock().map(|_lock| found_or_made(user))).await?;
-            match made.map_err(|error| KeyError::File(path.clone(), error.to_string()))? {
+            match made.map_err(|error| KeyError::Unwritable(error.to_string()))? {
                 Ok(text) => of_text(&text)?,
                 Err(KeyringError::Absent(reason)) => {
                     tracing::warn!(reason, path = %path.display(), "there is no keyring: the key to logins and secrets is kept in a file, which anybody who can read your files can use");
@@ -190,7 +194,7 @@ impl Keys {
 
     fn make_file(&self) -> Result<Key, KeyError> {
         let path = self.path();
-        let wrong = |error: io::Error| KeyError::File(path.clone(), error.to_string());
+        let wrong = |error: io::Error| KeyError::Unwritable(error.to_string());
         let bytes = random().map_err(|reason| KeyError::File(path.clone(), reason))?;
         create_private(&self.0.state).map_err(wrong)?;
         let mut file =

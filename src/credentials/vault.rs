@@ -32,14 +32,20 @@ pub struct Vault {
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum VaultError {
-    #[error("logins and secrets cannot be read: {0}")]
-    Key(#[from] KeyError),
+    #[error("logins and secrets cannot be had: {0}")]
+    Key(KeyError),
     #[error("{0}")]
     File(String),
-    #[error("logins and secrets cannot be had: too many wait for the disk")]
+    #[error("logins and secrets cannot be had now: too many wait for the disk")]
     Busy,
     #[error("trunkline is ending")]
     Ended,
+}
+
+impl From<KeyError> for VaultError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
 }
 
 /// The records as they were read last.
@@ -162,9 +168,16 @@ impl Vault {
         self.file.place().ok().flatten()
     }
 
-    /// What happened that a person should know of.
+    /// What happened that a person should know of, here or in another process.
     pub fn notice(&self) -> Option<String> {
-        self.notice.lock().clone()
+        let aside = || {
+            let path = self.file.set_aside_before()?;
+            Some(format!(
+                "a damaged file of logins and secrets was put aside as {}: remove it when you do not miss it",
+                path.display()
+            ))
+        };
+        self.notice.lock().clone().or_else(aside)
     }
 
     async fn run<T: Send + 'static>(
@@ -227,8 +240,10 @@ impl Cabinet {
             Ok(records) => records,
             Err(FileError::Damaged(what)) => {
                 let aside = self.file.set_aside().map_err(|error| VaultError::File(error.to_string()))?;
-                let notice =
-                    format!("{what}: it was put aside as {}; log in again where that is needed", aside.display());
+                let notice = format!(
+                    "{what}: it was put aside as {}; log in again, and keep secrets again, where that is needed",
+                    aside.display()
+                );
                 tracing::error!("{notice}");
                 *self.notice.lock() = Some(notice);
                 Records::default()

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::service;
-use crate::config::{Config, LoadError, Watch};
+use crate::config::{CannotWatch, Config, LoadError, Watch};
 use crate::control::ReloadRequest;
 use crate::hub::{Hub, Reloaded};
 use crate::paths::Places;
@@ -25,10 +25,11 @@ pub(super) fn load(places: &Places) -> Result<Config, LoadError> {
 pub(super) async fn keep(
     hub: Arc<Hub>,
     places: Places,
+    watch: Result<Watch, CannotWatch>,
     mut requests: mpsc::Receiver<ReloadRequest>,
     stop: CancellationToken,
 ) {
-    let mut watch = match Watch::new(&places.config) {
+    let mut watch = match watch {
         Ok(watch) => Some(watch),
         Err(error) => {
             tracing::warn!(%error, "cannot watch the configuration: tell of changes with `trunkline reload`");

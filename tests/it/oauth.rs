@@ -59,10 +59,11 @@ fn over_ssh_the_redirect_is_pasted() {
     BufReader::new(login.stdout.take().expect("piped")).read_line(&mut url).expect("a URL");
     let redirect = redirect_of(url.trim());
     let mut input = login.stdin.take().expect("piped");
-    writeln!(input, "\n{redirect}").expect("sent");
+    writeln!(input, "\nhello\nhttp://127.0.0.1/?state=wrong\n{redirect}").expect("sent");
     let output = login.wait_with_output().expect("ended");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("logged in at `guarded`"), "{said}");
+    assert!(said.contains("that is no URL") && said.contains("not the redirect of the login"), "{said}");
     assert_eq!(whoami(&mut daemon.agent("guarded"), "1")["sub"], "tester");
 }
 
@@ -81,6 +82,13 @@ fn a_login_can_be_finished_once_and_by_its_own_redirect_only() {
     let page = http::request("GET", &redirect, &[], "");
     assert!(page.status == 200 && page.body.contains("go back to your agent"), "{}", page.body);
     assert_eq!(page.header("cache-control"), Some("no-store"));
+    let denied = daemon.begin_login("guarded");
+    let state = denied.split(['?', '&']).find(|part| part.starts_with("state=")).expect("a state");
+    let issuer = server.issuer.replace(':', "%3A").replace('/', "%2F");
+    let place = redirect_of(&denied);
+    let (place, _) = place.split_once('?').expect("a query");
+    let page = http::request("GET", &format!("{place}?error=access_denied&{state}&iss={issuer}"), &[], "");
+    assert!(page.status == 400 && page.body.contains("refused the login: access_denied"), "{}", page.body);
     // It was given up for the second one.
     let given_up = std::panic::catch_unwind(|| browse(&first).0);
     assert!(given_up.is_err() || !given_up.unwrap_or_default().contains("Logged in"));

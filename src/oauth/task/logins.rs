@@ -132,6 +132,8 @@ impl Task {
             return drop(reply.send(Err(error.to_string())));
         }
         self.save_at = None;
+        // What a server asks for on top belongs to what was done.
+        self.challenge.take_if(|words| words.contains("insufficient_scope"));
         let (renewing, credential) = (self.renewing.take(), self.credential.take());
         self.client_gone = false;
         self.wanted.clear();

@@ -203,7 +203,8 @@ impl Task {
                 self.wanted.push(scope.clone());
             }
         }
-        self.challenge = Some(words.to_owned());
+        // Its scopes are wanted from now on; where to log in, the first one says.
+        self.challenge.get_or_insert_with(|| words.to_owned());
         if target.is_client_credentials() {
             return None;
         }
