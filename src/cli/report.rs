@@ -116,7 +116,7 @@ fn credentials(out: &mut impl Write, credentials: &Credentials) -> io::Result<()
     if credentials.key.as_deref() == Some("file") {
         writeln!(
             out,
-            "  there was no keyring when the first login was kept: their key is in a file, which whoever can read your files can use"
+            "  there was no keyring when the first login or secret was kept: their key is in a file, which whoever can read your files can use"
         )?;
     }
     if let Some(notice) = &credentials.notice {
