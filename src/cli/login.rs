@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -48,26 +49,26 @@ pub(super) async fn run(client: &Client, server: &str, browser: Browser) -> Done
     let done = client.login_complete(server.to_owned(), None);
     tokio::pin!(done);
     let warning = loop {
-        let line = async {
-            match &mut pasted {
-                Some(lines) => lines.recv().await,
-                None => None,
-            }
-        };
+        let line = OptionFuture::from(pasted.as_mut().map(mpsc::Receiver::recv));
         tokio::select! {
             // The browser reached the daemon by itself.
             result = &mut done => break result?,
-            // Where nothing will be pasted, only that is left.
-            Some(line) = line => match client.login_complete(server.to_owned(), Some(line)).await {
-                Ok(warning) => break warning,
-                Err(error) => {
-                    // If that was the end of the login, it says why; a wrong address is not.
-                    if let Ok(ended) = timeout(MOMENT, &mut done).await {
-                        break ended?;
-                    }
-                    complain(&format!("{error}; paste the whole address that the browser ended at:"));
+            Some(line) = line => {
+                let Some(line) = line else {
+                    complain("nothing more can be pasted: waiting for the browser to come back by itself");
+                    pasted = None;
+                    continue;
+                };
+                let error = match client.login_complete(server.to_owned(), Some(line)).await {
+                    Ok(warning) => break warning,
+                    Err(error) => error,
+                };
+                // If that was the end of the login, it says why; a wrong address is not.
+                if let Ok(ended) = timeout(MOMENT, &mut done).await {
+                    break ended?;
                 }
-            },
+                complain(&format!("{error}; paste the whole address that the browser ended at:"));
+            }
         }
     };
     if let Some(warning) = warning {
@@ -112,7 +113,6 @@ fn read_lines() -> mpsc::Receiver<String> {
                 return;
             }
         }
-        complain("nothing more can be pasted: waiting for the browser to come back by itself");
     });
     lines
 }

@@ -64,7 +64,11 @@ fn server_row(server: &ServerStatus) -> Vec<String> {
         join(|instance| format!("{} ({})", place(instance), age(instance.age))),
         join(|instance| instance.sessions.len().to_string()),
         join(|instance| instance.in_flight.to_string()),
-        join(|instance| instance.memory.map_or("?".to_owned(), size)),
+        join(|instance| match (instance.memory, instance.pid) {
+            (Some(memory), _) => size(memory),
+            (None, Some(_)) => "?".to_owned(),
+            (None, None) => "-".to_owned(),
+        }),
         server.starts.to_string(),
     ]
 }

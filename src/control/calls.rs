@@ -163,11 +163,8 @@ impl DaemonServer for Api {
     async fn login(&self, server: String, join: Option<bool>) -> RpcResult<LoginBegun> {
         let keeper = kept(&server, self.upstream(&server)?.login_keeper().await)?;
         let afresh = if join == Some(true) { Afresh::Join } else { Afresh::Begin };
-        let login = keeper.login(afresh).await.map_err(|error| {
-            let asked =
-                if keeper.is_challenged() { "" } else { "it has not asked for a login, and none can be made: " };
-            refused(code::INTERNAL, format!("server `{server}`: {asked}{error}"))
-        })?;
+        let failed = |error| refused(code::INTERNAL, format!("server `{server}`: {error}"));
+        let login = keeper.login(afresh).await.map_err(failed)?;
         Ok(LoginBegun { url: login.url.to_string(), redirect_uri: login.redirect_uri.clone() })
     }
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use questions::LoginState;
+use questions::AskedLogin;
 pub(super) use questions::{Accepted, Question};
 
 use super::line::Line;
@@ -88,7 +88,7 @@ struct State {
     /// Which server a resource URI was listed for.
     uris: HashMap<String, ServerName>,
     /// What a modern agent brings back when its person has been asked for a login, and since when it may.
-    login_states: HashMap<String, LoginState>,
+    login_states: HashMap<String, AskedLogin>,
     /// Servers for whose login the person is being asked, and how that ends.
     logins: HashMap<ServerName, watch::Receiver<Option<Accepted>>>,
     /// Raw JSON of the level set in the all-servers view.

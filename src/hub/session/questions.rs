@@ -13,7 +13,7 @@ use crate::oauth::random_text;
 
 /// A login that a modern agent was asked for.
 #[derive(Debug)]
-pub(super) struct LoginState {
+pub(super) struct AskedLogin {
     server: ServerName,
     /// How many were done before.
     logins: u64,
@@ -106,7 +106,7 @@ impl Session {
         let text = random_text();
         let states = &mut self.state.lock().login_states;
         states.retain(|_, state| state.since.elapsed() < lasts);
-        states.insert(text.clone(), LoginState { server: server.clone(), logins, since: Instant::now() });
+        states.insert(text.clone(), AskedLogin { server: server.clone(), logins, since: Instant::now() });
         text
     }
 

@@ -47,6 +47,11 @@ impl Task {
     }
 
     pub(super) fn prepared(&mut self, prepared: Prepared) {
+        let unasked = self.challenge.is_none() && self.credential.is_none();
+        let prepared = prepared.map_err(|error| match unasked {
+            true => format!("it has not asked for a login, and none can be made: {error}"),
+            false => error,
+        });
         let result = prepared.map(|(login, pending)| {
             self.finishing = Some(Box::pin(pending.finish(self.shared.tasks.clone(), self.shared.stop.clone())));
             let begun = login.clone();
