@@ -4,12 +4,14 @@
 //! unknown members, its key order and its number spelling (JSON-RPC 2.0; MCP `basic/index`).
 
 mod members;
+mod params;
 pub mod reply;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use members::{Members, Wanted, nested, once, skip};
+pub use params::{Meta, Params, Reference, result_meta};
 use serde::de::MapAccess;
 
 /// Deepest nesting of arrays and objects that an agent may send; deeper JSON overflows the stacks of common parsers.
@@ -52,51 +54,6 @@ pub struct Envelope<'a> {
     pub error: Option<&'a str>,
 }
 
-/// The members of `params` that routing needs. Anything else in `params` is passed over.
-#[derive(Debug, Default)]
-pub struct Params<'a> {
-    meta_seen: bool,
-    reference_seen: bool,
-    pub meta: Meta<'a>,
-    /// `progressToken` of `notifications/progress`.
-    pub progress_token: Option<&'a str>,
-    /// `requestId` of `notifications/cancelled`.
-    pub request_id: Option<&'a str>,
-    pub name: Option<&'a str>,
-    pub uri: Option<&'a str>,
-    pub level: Option<&'a str>,
-    pub reference: Reference<'a>,
-    pub protocol_version: Option<&'a str>,
-    pub capabilities: Option<&'a str>,
-    pub client_info: Option<&'a str>,
-    /// The page of a list that is asked for.
-    pub cursor: Option<&'a str>,
-    /// Which task of the server's is meant.
-    pub task_id: Option<&'a str>,
-    pub arguments: Option<&'a str>,
-    /// What a request brings that answers what the server asked before.
-    pub input_responses: Option<&'a str>,
-    pub request_state: Option<&'a str>,
-}
-
-/// The members of `params._meta` that routing needs.
-#[derive(Debug, Default)]
-pub struct Meta<'a> {
-    pub progress_token: Option<&'a str>,
-    pub subscription_id: Option<&'a str>,
-    /// Present on every request of a modern agent.
-    pub protocol_version: Option<&'a str>,
-    pub client_info: Option<&'a str>,
-    pub client_capabilities: Option<&'a str>,
-}
-
-/// `params.ref` of `completion/complete`.
-#[derive(Debug, Default)]
-pub struct Reference<'a> {
-    pub name: Option<&'a str>,
-    pub uri: Option<&'a str>,
-}
-
 impl<'a> Envelope<'a> {
     /// Parses a frame that an agent sent: also bounds its nesting, because a shared server would parse it.
     pub fn from_agent(frame: &'a [u8]) -> Result<Self, Malformed> {
@@ -130,14 +87,7 @@ impl<'a> Envelope<'a> {
 
     /// Whether the sender speaks the modern era: per-request `_meta`, or the method that only that era has.
     pub fn is_modern(&self) -> bool {
-        self.params.meta.protocol_version.is_some() || self.method == "server/discover"
-    }
-}
-
-impl Params<'_> {
-    /// Whether the request brings answers to what the server asked before.
-    pub fn is_retry(&self) -> bool {
-        self.input_responses.is_some() || self.request_state.is_some()
+        self.params.meta.is_modern() || self.method == "server/discover"
     }
 }
 
@@ -261,67 +211,6 @@ impl<'de> Wanted<'de> for Raw<'de> {
             _ => skip(map),
         }
     }
-}
-
-impl<'de> Wanted<'de> for Params<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "_meta" => nested(&mut self.meta_seen, map).map(|meta| self.meta = meta),
-            "progressToken" => once(&mut self.progress_token, map),
-            "requestId" => once(&mut self.request_id, map),
-            "name" => once(&mut self.name, map),
-            "uri" => once(&mut self.uri, map),
-            "level" => once(&mut self.level, map),
-            "ref" => nested(&mut self.reference_seen, map).map(|reference| self.reference = reference),
-            "protocolVersion" => once(&mut self.protocol_version, map),
-            "capabilities" => once(&mut self.capabilities, map),
-            "clientInfo" => once(&mut self.client_info, map),
-            "cursor" => once(&mut self.cursor, map),
-            "taskId" => once(&mut self.task_id, map),
-            "arguments" => once(&mut self.arguments, map),
-            "inputResponses" => once(&mut self.input_responses, map),
-            "requestState" => once(&mut self.request_state, map),
-            _ => skip(map),
-        }
-    }
-}
-
-impl<'de> Wanted<'de> for Meta<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "progressToken" => once(&mut self.progress_token, map),
-            "io.modelcontextprotocol/subscriptionId" => once(&mut self.subscription_id, map),
-            "io.modelcontextprotocol/protocolVersion" => once(&mut self.protocol_version, map),
-            "io.modelcontextprotocol/clientInfo" => once(&mut self.client_info, map),
-            "io.modelcontextprotocol/clientCapabilities" => once(&mut self.client_capabilities, map),
-            _ => skip(map),
-        }
-    }
-}
-
-impl<'de> Wanted<'de> for Reference<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "name" => once(&mut self.name, map),
-            "uri" => once(&mut self.uri, map),
-            _ => skip(map),
-        }
-    }
-}
-
-/// The `_meta` of a response's result, read only where it has to be rewritten.
-pub fn result_meta(result: &str) -> Meta<'_> {
-    #[derive(Default)]
-    struct ResultMeta<'a>(Meta<'a>);
-    impl<'de> Wanted<'de> for ResultMeta<'de> {
-        fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-            match key {
-                "_meta" => map.next_value().map(|Members(meta)| self.0 = meta),
-                _ => skip(map),
-            }
-        }
-    }
-    serde_json::from_str(result).map(|Members(ResultMeta(meta))| meta).unwrap_or_default()
 }
 
 #[cfg(test)]

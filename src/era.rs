@@ -1,5 +1,7 @@
 //! The two eras of the protocol, and what an agent declared of itself.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// The revision that is stateless and has no `initialize`.
@@ -39,6 +41,23 @@ pub struct Class {
     pub version: String,
     /// The capabilities object as JSON text in one spelling: sorted keys, no spaces.
     pub capabilities: String,
+}
+
+impl Era {
+    pub fn other(self) -> Self {
+        match self {
+            Self::Legacy => Self::Modern,
+            Self::Modern => Self::Legacy,
+        }
+    }
+
+    /// The newest revision of it.
+    pub fn revision(self) -> &'static str {
+        match self {
+            Self::Legacy => LEGACY,
+            Self::Modern => MODERN,
+        }
+    }
 }
 
 impl Class {
@@ -84,6 +103,36 @@ impl Dialect {
         match self {
             Self::Legacy(_) => Era::Legacy,
             Self::Modern => Era::Modern,
+        }
+    }
+}
+
+/// How an agent speaks, and what it has promised: at its handshake, or with the request at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Speech {
+    Legacy(Arc<Class>),
+    Modern(Arc<Class>),
+}
+
+impl Speech {
+    pub fn era(&self) -> Era {
+        match self {
+            Self::Legacy(_) => Era::Legacy,
+            Self::Modern(_) => Era::Modern,
+        }
+    }
+
+    pub fn class(&self) -> &Arc<Class> {
+        match self {
+            Self::Legacy(class) | Self::Modern(class) => class,
+        }
+    }
+
+    /// What an instance that speaks `server` must have been promised to serve it.
+    pub fn dialect(&self, server: Era) -> Dialect {
+        match server {
+            Era::Legacy => Dialect::Legacy((**self.class()).clone()),
+            Era::Modern => Dialect::Modern,
         }
     }
 }

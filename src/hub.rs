@@ -1,5 +1,7 @@
 //! Routes between sessions and instances. Owns no I/O: frames come in as text and go out through queues.
 
+mod across;
+mod bridge;
 mod clock;
 mod events;
 mod failure;
@@ -9,6 +11,8 @@ mod key;
 mod lane;
 mod level;
 mod line;
+mod listener;
+mod listens;
 mod logins;
 mod membership;
 mod merged;
@@ -18,7 +22,9 @@ mod recall;
 mod registry;
 mod reload;
 mod resources;
+mod resting;
 mod roots;
+mod rounds;
 mod router;
 mod session;
 mod slots;
@@ -42,16 +48,17 @@ pub use key::Key;
 pub use line::{Call, Line};
 pub use registry::{Known, Upstream};
 pub use reload::Reloaded;
+use resting::Resting;
 pub use router::{Later, Routed};
-pub use session::{Agent, Session, SessionId, View};
+pub use session::{Agent, Session, SessionId, Stay, View};
 
 use crate::config::{Config, Server};
 use crate::credentials::Vault;
-use crate::era::Dialect;
+use crate::era::{Dialect, Speech};
 use crate::names::ServerName;
 use crate::oauth::Keepers;
 use crate::upstream::{HttpClient, Ledger, ServerLog, Surroundings};
-use crate::wire::Outbox;
+use crate::wire::Sink;
 
 /// How much may wait for one agent, in messages of the largest size.
 const QUEUE_FRAMES: usize = 2;
@@ -67,6 +74,7 @@ pub struct Hub {
     pub events: Events,
     /// What is wrong with the configuration file as it is now, or with what it asks for.
     problems: RwLock<Vec<String>>,
+    resting: Resting,
     /// Of all servers that are reached over HTTP.
     client: HttpClient,
     around: Around,
@@ -98,6 +106,7 @@ impl Hub {
             attached: AtomicU64::new(0),
             events: Events::default(),
             problems: RwLock::default(),
+            resting: Resting::default(),
             client: HttpClient::default(),
             around,
         });
@@ -125,6 +134,11 @@ impl Hub {
         };
         let catalogs = self.around.state.join("catalogs");
         Upstream::new(Arc::downgrade(self), name.clone(), server.clone(), around, &catalogs)
+    }
+
+    /// How many bytes may wait for one agent.
+    pub fn queue_limit(&self) -> usize {
+        self.config().daemon.max_frame.0 * QUEUE_FRAMES
     }
 
     /// The configuration that runs.
@@ -171,8 +185,15 @@ impl Hub {
         self.sessions.lock().contains_key(&session)
     }
 
-    /// Attaches an agent. The caller writes what the returned queue holds, and calls [`Hub::detach`] at the end.
-    pub fn attach(&self, view: View, agent: Agent, gone: CancellationToken) -> Result<(Arc<Session>, Outbox), Failure> {
+    /// Attaches an agent. The caller writes what the sink holds, and calls [`Hub::detach`] at the end.
+    pub fn attach(
+        &self,
+        view: View,
+        stay: Stay,
+        agent: Agent,
+        sink: Sink,
+        gone: CancellationToken,
+    ) -> Result<Arc<Session>, Failure> {
         match &view {
             View::One(server) => drop(self.upstream(server.as_str())?),
             View::Profile(name) => {
@@ -184,12 +205,13 @@ impl Hub {
             View::All => {}
         }
         let id = SessionId(1 + self.attached.fetch_add(1, Ordering::Relaxed));
-        let outbox = Outbox::new(self.config().daemon.max_frame.0 * QUEUE_FRAMES);
         let name = agent.name.clone();
-        let session = Arc::new(Session::new(id, view, agent, outbox.clone(), gone));
+        let session = Arc::new(Session::new(id, view, stay, agent, sink, gone));
         self.sessions.lock().insert(id, session.clone());
-        self.events.publish(Event::AgentAttached { session: id, agent: name });
-        Ok((session, outbox))
+        if stay == Stay::Lasting {
+            self.events.publish(Event::AgentAttached { session: id, agent: name });
+        }
+        Ok(session)
     }
 
     /// Ends what an agent left behind: its calls are cancelled, its questions refused, its subscriptions given up, and
@@ -207,15 +229,18 @@ impl Hub {
         for upstream in self.upstreams().iter() {
             upstream.drain_owned(session.id);
         }
-        self.events.publish(Event::AgentLeft { session: session.id, agent: session.agent().name });
+        self.wake_none_of(session);
+        if session.stay == Stay::Lasting {
+            self.events.publish(Event::AgentLeft { session: session.id, agent: session.agent().name });
+        }
     }
 
     /// The line of a session to a server: the one it has, else one that is found or started and joined.
-    pub async fn line(&self, session: &Arc<Session>, server: &str, dialect: &Dialect) -> Result<Arc<Line>, Failure> {
-        if let Some(line) = session.line(server, dialect.era()) {
+    pub async fn line(&self, session: &Arc<Session>, server: &str, speech: &Speech) -> Result<Arc<Line>, Failure> {
+        if let Some(line) = session.line(server, speech) {
             return Ok(line);
         }
-        let line = self.find_line(session, server, dialect).await?;
+        let line = self.find_line(session, server, speech).await?;
         line.join(session);
         if let Some(level) = session.level().as_deref().and_then(level::Level::parse)
             && line.handshake().is_some_and(|handshake| handshake.offers("logging"))
@@ -225,8 +250,29 @@ impl Hub {
         Ok(line)
     }
 
-    /// An instance for a session, found or started, and not joined yet.
-    async fn find_line(&self, session: &Session, server: &str, dialect: &Dialect) -> Result<Arc<Line>, Failure> {
+    /// An instance for a session, found or started, and not joined yet: in the agent's era if the server speaks it.
+    async fn find_line(&self, session: &Session, server: &str, speech: &Speech) -> Result<Arc<Line>, Failure> {
+        let era = self.upstream(server)?.era_for(speech.era());
+        match self.find_line_in(session, server, speech.dialect(era)).await {
+            Err(Failure::OtherEra { server: name, reason, .. }) => {
+                let found = self.find_line_in(session, server, speech.dialect(era.other())).await;
+                match found {
+                    Ok(line) => {
+                        self.upstream(server)?.note_only(era.other());
+                        Ok(line)
+                    }
+                    // It speaks neither: what it says to the agent's own era explains more.
+                    Err(Failure::Start { .. } | Failure::OtherEra { .. }) => {
+                        Err(Failure::Start { server: name, reason })
+                    }
+                    Err(failure) => Err(failure),
+                }
+            }
+            found => found,
+        }
+    }
+
+    async fn find_line_in(&self, session: &Session, server: &str, dialect: Dialect) -> Result<Arc<Line>, Failure> {
         loop {
             let upstream = self.upstream(server)?;
             let key = upstream.key(session, dialect.clone()).await;

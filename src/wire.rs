@@ -2,6 +2,10 @@
 
 mod frames;
 mod outbox;
+mod sink;
+mod streams;
 
 pub use frames::{FrameError, Frames};
 pub use outbox::{Outbox, Refused};
+pub use sink::{Sink, To};
+pub use streams::{EventId, Read, Reader, Replay, Streams};

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::intake::Intake;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
-use crate::hub::{Agent, Hub, Session, View};
+use crate::hub::{Agent, Hub, Session, Stay, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::names::ServerName;
-use crate::wire::{FrameError, Frames, Outbox};
+use crate::wire::{FrameError, Frames, Outbox, Sink};
 
 /// How long a connection may take to send its first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -146,17 +146,21 @@ pub async fn serve(
 ) {
     let stop = ends.stop;
     let Connection { mut frames, mut write, .. } = connection;
-    let (session, outbox) = match hub.attach(view, agent, stop.child_token()) {
+    let outbox = Outbox::new(hub.queue_limit());
+    let session = match hub.attach(view, Stay::Lasting, agent, Sink::Stream(outbox.clone()), stop.child_token()) {
         Ok(attached) => attached,
         Err(failure) => {
-            return refuse(&mut write, &failure.frame(attach_id.as_deref().unwrap_or("null"), "daemon.attach")).await;
+            return refuse(&mut write, &failure.frame(attach_id.as_deref().unwrap_or("null"))).await;
         }
     };
     if let Some(id) = attach_id {
-        session.send_text(&reply::result(
+        session.reply(
             &id,
-            &format!(r#"{{"session":{},"version":"{}"}}"#, session.id.0, env!("CARGO_PKG_VERSION")),
-        ));
+            &reply::result(
+                &id,
+                &format!(r#"{{"session":{},"version":"{}"}}"#, session.id.0, env!("CARGO_PKG_VERSION")),
+            ),
+        );
     }
     let writer = outbox.clone();
     let mut writing = tokio::spawn(async move { writer.write_to(write).await });
@@ -164,10 +168,13 @@ pub async fn serve(
         biased;
         () = read(&hub, &session, &outbox, &mut frames, first) => {}
         // Nothing new is taken; what is in flight is still answered.
-        () = ends.drain.cancelled() => tokio::select! {
-            () = session.settled() => {}
-            () = session.gone.cancelled() => {}
-        },
+        () = ends.drain.cancelled() => {
+            hub.close_listens(&session);
+            tokio::select! {
+                () = session.settled() => {}
+                () = session.gone.cancelled() => {}
+            }
+        }
         () = session.gone.cancelled() => {}
         _ = &mut writing => {}
     }
@@ -232,11 +239,10 @@ async fn read(
                 return;
             }
             Err(error) => {
-                session.send_text(&reply::error(
+                session.reply(
                     "null",
-                    code::INVALID_REQUEST,
-                    &format!("{error}; the connection is closed"),
-                ));
+                    &reply::error("null", code::INVALID_REQUEST, &format!("{error}; the connection is closed")),
+                );
                 return;
             }
         }

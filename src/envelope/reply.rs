@@ -38,10 +38,9 @@ pub fn raw_error(id: &str, error: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
 }
 
-/// The refusal of a protocol revision, with those that would do.
-pub fn unsupported_version(id: &str, message: &str, supported: &[&str], requested: &str) -> String {
-    let supported: Vec<_> = supported.iter().map(|version| quoted(version)).collect();
-    let data = format!(r#"{{"supported":[{}],"requested":"{requested}"}}"#, supported.join(","));
+/// The refusal of a protocol revision, with those that would do, a raw list.
+pub fn unsupported_version(id: &str, message: &str, supported: &str, requested: &str) -> String {
+    let data = format!(r#"{{"supported":{supported},"requested":{}}}"#, quoted(requested));
     let message = quoted(message);
     raw_error(id, &format!(r#"{{"code":{},"message":{message},"data":{data}}}"#, code::UNSUPPORTED_VERSION))
 }

@@ -3,12 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use crate::envelope::quoted;
 use crate::envelope::reply::{self, code};
-use crate::era::{self, LEGACY_ALL};
+use crate::era::Era;
 use crate::names::{self, ServerName};
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -47,18 +43,9 @@ pub enum Failure {
     Denied { server: ServerName, tool: String },
     #[error("no profile is named `{name}`{hint}")]
     UnknownProfile { name: String, hint: String },
-    /// The server answered `initialize` with this raw error.
-    #[error(
-        "server `{server}` refuses `initialize`, which this agent speaks; it may speak only revision {}",
-        era::MODERN
-    )]
-    NoLegacy { server: ServerName, error: Arc<str> },
-    /// The server answered `server/discover` with this raw error, if it answered.
-    #[error(
-        "server `{server}` does not speak revision {}, which this agent does: connect with `initialize`",
-        era::MODERN
-    )]
-    NoModern { server: ServerName, error: Option<Arc<str>> },
+    /// It may speak the other one.
+    #[error("server `{server}` does not speak revision {}: {reason}", wanted.revision())]
+    OtherEra { server: ServerName, wanted: Era, reason: Arc<str> },
 }
 
 impl Failure {
@@ -89,8 +76,7 @@ impl Failure {
             | Self::Taken { .. }
             | Self::Busy { .. }
             | Self::Denied { .. }
-            | Self::NoLegacy { .. }
-            | Self::NoModern { .. } => self.to_string(),
+            | Self::OtherEra { .. } => self.to_string(),
         }
     }
 
@@ -108,20 +94,14 @@ impl Failure {
             | Self::Full { .. }
             | Self::Taken { .. }
             | Self::Busy { .. }
-            | Self::NoLegacy { .. }
-            | Self::NoModern { .. } => code::CONNECTION_CLOSED,
+            | Self::OtherEra { .. } => code::CONNECTION_CLOSED,
         }
     }
 
-    /// The error frame for the request `id`, raw. A server's own refusal keeps its code and data.
-    pub fn frame(&self, id: &str, method: &str) -> String {
-        let message = self.to_string();
+    /// The frame that says so to the request `id`, raw.
+    pub fn frame(&self, id: &str) -> String {
         match self {
             Self::AskedForLogin { result, .. } => reply::result(id, result),
-            Self::NoLegacy { error, .. } => reply::raw_error(id, &explained(error, &message)),
-            Self::NoModern { error: Some(error), .. } if method == "server/discover" => reply::raw_error(id, error),
-            Self::NoModern { .. } if method == "server/discover" => reply::error(id, code::METHOD_NOT_FOUND, &message),
-            Self::NoModern { .. } => reply::unsupported_version(id, &message, &LEGACY_ALL, era::MODERN),
             Self::Unknown { .. }
             | Self::UnknownProfile { .. }
             | Self::Disabled(_)
@@ -133,7 +113,8 @@ impl Failure {
             | Self::Broken { .. }
             | Self::Full { .. }
             | Self::Taken { .. }
-            | Self::Busy { .. } => reply::error(id, self.code(), &message),
+            | Self::Busy { .. }
+            | Self::OtherEra { .. } => reply::error(id, self.code(), &self.to_string()),
         }
     }
 }
@@ -148,24 +129,4 @@ fn hint(name: &str, known: &[&str], what: &str) -> String {
 
 fn seconds(pause: Duration) -> String {
     format!("{} s", pause.as_secs() + 1)
-}
-
-/// A server's error object with our words before its own.
-fn explained(error: &str, message: &str) -> String {
-    #[derive(Deserialize)]
-    struct Object<'a> {
-        #[serde(borrow)]
-        code: &'a RawValue,
-        message: String,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
-    match serde_json::from_str::<Object<'_>>(error) {
-        Ok(object) => {
-            let data = object.data.map(|data| format!(r#","data":{data}"#)).unwrap_or_default();
-            let message = quoted(&format!("{message}; it said: {}", object.message));
-            format!(r#"{{"code":{},"message":{message}{data}}}"#, object.code)
-        }
-        Err(_) => error.to_owned(),
-    }
 }

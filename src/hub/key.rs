@@ -62,12 +62,8 @@ impl Upstream {
     /// Whether an instance that was started for `key` is what a session needs now.
     pub(super) fn is_for(&self, key: &Key, session: &Session) -> bool {
         let Want::Dialect(dialect) = &key.want else { return true };
-        let same_class = match dialect {
-            Dialect::Legacy(class) => session.class().as_ref() == Some(class),
-            Dialect::Modern => true,
-        };
         let needs = self.key_now(session, dialect.clone());
-        same_class && needs.project == key.project && needs.owner == key.owner
+        session.speaks(dialect) && needs.project == key.project && needs.owner == key.owner
     }
 
     /// What the daemon itself needs, to call for somebody who works in `project`.
@@ -97,15 +93,15 @@ impl Upstream {
             (Want::Any, Some(Era::Legacy)) => Want::Dialect(Dialect::Legacy(Class::plain())),
             (want, _) => want.clone(),
         };
-        match &want {
-            Want::Dialect(Dialect::Modern) if era == Some(Era::Legacy) => {
-                return Err(Failure::NoModern { server, error: state.known.no_modern.clone() });
+        if let Want::Dialect(dialect) = &want {
+            let wanted = dialect.era();
+            let in_vain = match wanted {
+                Era::Modern => era == Some(Era::Legacy),
+                Era::Legacy => state.catalogs.modern_only,
+            };
+            if in_vain {
+                return Err(Failure::OtherEra { server, wanted, reason: "it speaks the other era only".into() });
             }
-            Want::Dialect(Dialect::Legacy(_)) if state.known.no_legacy.is_some() => {
-                let error = state.known.no_legacy.clone().unwrap_or_default();
-                return Err(Failure::NoLegacy { server, error });
-            }
-            Want::Dialect(_) | Want::Any => {}
         }
         Ok(Key { want, ..key.clone() })
     }

@@ -7,14 +7,17 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::bridge::initialize_result;
 use super::fetch::Lists;
 use super::lane::Lane;
+use super::listener::Listening;
+use super::recall::under;
 use super::registry::Upstream;
 use super::session::{Session, SessionId};
-use super::table::{Answer, Owner, Pending, Repeat, Table, Then};
+use super::table::{Across, Answer, Owner, Pending, Repeat, Table, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice};
-use crate::era::{Dialect, Era};
+use crate::era::{Dialect, Era, Speech};
 use crate::lists::ListKind;
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Handshake, Instance, Link};
@@ -31,6 +34,7 @@ pub struct Line {
     pub(super) table: Mutex<Table>,
     pub(super) lane: Arc<Lane>,
     pub(super) lists: Lists,
+    pub(super) listening: Listening,
     /// It takes no new calls.
     draining: AtomicBool,
     instance: OnceLock<Served>,
@@ -53,6 +57,7 @@ impl Line {
             table: Mutex::default(),
             lane: upstream.lane.clone(),
             lists: Lists::default(),
+            listening: Listening::default(),
             draining: AtomicBool::new(false),
             instance: OnceLock::new(),
         })
@@ -87,12 +92,30 @@ impl Line {
         self.instance().map_or(Era::Legacy, |instance| instance.era)
     }
 
+    /// What the server answers `initialize` with, under this id; in the modern era, what it would.
+    pub(super) fn greeting(&self, id: &str, version: &str) -> Option<String> {
+        let handshake = self.handshake()?;
+        match self.era() {
+            Era::Legacy => under(handshake.initialize.as_deref()?, id),
+            Era::Modern => {
+                let result = initialize_result(handshake.discover.as_deref()?, version, self.name.as_str())?;
+                Some(reply::result(id, &result))
+            }
+        }
+    }
+
     pub fn handshake(&self) -> Option<&Handshake> {
         self.instance().map(|instance| &instance.handshake)
     }
 
-    pub fn serves(&self, server: &str, era: Era) -> bool {
-        self.name.as_str() == server && self.era() == era && !self.is_draining()
+    /// Whether it can take what an agent says so: directly, or across the eras.
+    pub fn serves(&self, server: &str, speech: &Speech) -> bool {
+        let promised = match self.dialect() {
+            Some(Dialect::Legacy(class)) => *class == **speech.class(),
+            Some(Dialect::Modern) => true,
+            None => false,
+        };
+        promised && self.name.as_str() == server && !self.is_draining()
     }
 
     pub fn is_draining(&self) -> bool {
@@ -129,9 +152,28 @@ impl Line {
     ) -> Result<(), Refused> {
         let repeat = is_safe_to_repeat(envelope).then(|| {
             let edits = edits.iter().map(|edit| (edit.at.clone(), edit.with.to_owned())).collect();
-            Box::new(Repeat { frame: envelope.frame.into(), edits, then: then.clone() })
+            let then = if then == Then::Listen { Then::ListenAgain } else { then.clone() };
+            Box::new(Repeat { frame: envelope.frame.into(), edits, then })
         });
-        self.send_request(session, envelope, edits, then, repeat)
+        self.request_with(session, envelope, edits, then, repeat)
+    }
+
+    fn request_with(
+        &self,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+        repeat: Option<Box<Repeat>>,
+    ) -> Result<(), Refused> {
+        match self.cross(session, envelope, &edits) {
+            None => self.send_request(session, envelope, edits, then, repeat, None),
+            Some((frame, across)) => match Envelope::parse(frame.as_bytes()) {
+                Ok(envelope) => self.send_request(session, &envelope, Vec::new(), then, repeat, Some(Box::new(across))),
+                // A request stays one.
+                Err(_) => Err(Refused::Closed),
+            },
+        }
     }
 
     fn send_request(
@@ -141,6 +183,7 @@ impl Line {
         edits: Vec<Edit<'_>>,
         then: Then,
         repeat: Option<Box<Repeat>>,
+        across: Option<Box<Across>>,
     ) -> Result<(), Refused> {
         let id = self.link.next_id();
         let ours = id.to_string();
@@ -151,7 +194,7 @@ impl Line {
             edits.push(envelope.edit(token, &ours));
         }
         let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
-        self.table.lock().insert(id, Pending::new(owner, then, repeat));
+        self.table.lock().insert(id, Pending { across, ..Pending::new(owner, then, repeat) });
         let sent = self.link.outbox.push(envelope.frame.len(), |out| splice(envelope.frame, &mut edits, out));
         if sent.is_err() {
             self.table.lock().remove(id);
@@ -177,7 +220,7 @@ impl Line {
             }
         };
         if let Err(refused) = sent {
-            session.send_text(&self.not_sent(envelope.id, refused));
+            session.reply(envelope.id, &self.not_sent(envelope.id, refused));
         }
     }
 
@@ -185,12 +228,12 @@ impl Line {
     pub(super) fn request_again(&self, session: &Arc<Session>, repeat: &Repeat) {
         let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
         let edits = repeat.edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
-        if let Err(refused) = self.send_request(session, &envelope, edits, repeat.then.clone(), None) {
-            session.send_text(&self.not_sent(envelope.id, refused));
+        if let Err(refused) = self.request_with(session, &envelope, edits, repeat.then.clone(), None) {
+            session.reply(envelope.id, &self.not_sent(envelope.id, refused));
         }
     }
 
-    fn not_sent(&self, id: &str, refused: Refused) -> String {
+    pub(super) fn not_sent(&self, id: &str, refused: Refused) -> String {
         match refused {
             Refused::Full => {
                 let waiting = self.link.outbox.waiting();
@@ -216,6 +259,13 @@ impl Line {
         }
     }
 
+    /// Gives the server an answer in trunkline's words.
+    pub(super) fn answer_text(&self, frame: &str) {
+        if let Err(refused) = self.notify_text(frame) {
+            tracing::debug!(server = %self.name, ?refused, "answer to the server dropped");
+        }
+    }
+
     fn notify_text(&self, frame: &str) -> Result<(), Refused> {
         self.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
     }
@@ -237,7 +287,8 @@ impl Line {
     /// Sends a request of trunkline's own. If it cannot be sent, its owner is dropped, which tells who waits.
     pub(super) fn send_own(&self, method: &str, params: &str, owner: Owner) -> u64 {
         let id = self.link.next_id();
-        self.table.lock().insert(id, Pending::new(owner, Then::Nothing, None));
+        let then = if matches!(owner, Owner::Listener) { Then::Listen } else { Then::Nothing };
+        self.table.lock().insert(id, Pending::new(owner, then, None));
         let params = if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) };
         if self.notify_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"{params}}}"#)).is_err() {
             self.table.lock().remove(id);
@@ -257,6 +308,7 @@ impl Line {
         let Some(id) = table.find(session.id, raw) else { return false };
         table.note_cancelled(id);
         drop(table);
+        session.over(raw);
         let ours = id.to_string();
         self.notify(envelope, &mut [envelope.edit(raw, &ours)]);
         true
@@ -287,10 +339,10 @@ impl Line {
             }
             match owner {
                 Some(Owner::Agent { session, id, .. }) => {
-                    session.send_text(&reply::error(&id, code::TIMEOUT, &message));
+                    session.reply(&id, &reply::error(&id, code::TIMEOUT, &message));
                 }
                 Some(Owner::Daemon(sender)) => drop(sender.send(Err(message.into()))),
-                Some(Owner::Gone(_) | Owner::Hub(_) | Owner::Nobody) | None => {}
+                Some(Owner::Gone(_) | Owner::Resting(_) | Owner::Hub(_) | Owner::Listener | Owner::Nobody) | None => {}
             }
         }
     }
@@ -306,9 +358,10 @@ impl Line {
     }
 }
 
-/// Whether asking twice changes nothing: lists and reads.
+/// Whether asking twice changes nothing: lists, reads and subscriptions.
 fn is_safe_to_repeat(envelope: &Envelope<'_>) -> bool {
-    let safe = envelope.method == "resources/read" || ListKind::of_method(&envelope.method).is_some();
+    let safe = matches!(&*envelope.method, "resources/read" | "subscriptions/listen")
+        || ListKind::of_method(&envelope.method).is_some();
     safe && !envelope.params.is_retry()
 }
 

@@ -17,9 +17,10 @@ use super::table::{Owner, Parked};
 use crate::config::{Given, Secrets, Transport, check_url};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text, without};
-use crate::era::{self, Dialect};
+use crate::era::{self, Dialect, Era, Speech};
 use crate::lists::ListKind;
 use crate::oauth::{Afresh, Keeper, Login};
+use crate::wire::To;
 
 /// How long a person may take to log in before the call that waits for it fails.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -92,9 +93,9 @@ impl Hub {
     /// Starts a server for the agents that were given lists without it; they hear of it when it is there.
     fn start_for_those_who_miss(self: &Arc<Self>, upstream: &Arc<Upstream>) {
         for session in self.sessions().into_iter().filter(|session| session.misses(&upstream.name)) {
-            let Some(dialect) = session.class().map(Dialect::Legacy) else { continue };
+            let Some(speech) = session.last_speech() else { continue };
             let (hub, name) = (self.clone(), upstream.name.clone());
-            self.around.tasks.spawn(async move { drop(hub.line(&session, name.as_str(), &dialect).await) });
+            self.around.tasks.spawn(async move { drop(hub.line(&session, name.as_str(), &speech).await) });
         }
     }
 
@@ -103,13 +104,12 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         server: &str,
-        dialect: &Dialect,
-        envelope: &Envelope<'_>,
+        speech: &Speech,
     ) -> Result<Arc<Line>, Failure> {
-        match self.line(session, server, dialect).await {
-            Err(failure @ Failure::NeedsLogin { .. }) if can_be_asked(session, dialect, envelope) => {
-                self.log_in(session, &self.upstream(server)?, dialect, failure).await?;
-                self.line(session, server, dialect).await
+        match self.line(session, server, speech).await {
+            Err(failure @ Failure::NeedsLogin { .. }) if speech.class().shows_urls() => {
+                self.log_in(session, &self.upstream(server)?, speech.era(), failure).await?;
+                self.line(session, server, speech).await
             }
             found => found,
         }
@@ -121,7 +121,7 @@ impl Hub {
         let state = envelope.params.request_state.and_then(text)?;
         let own = state.strip_prefix(STATE)?;
         let refuse = |reason: &str| -> Later {
-            session.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, reason));
+            session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, reason));
             Box::pin(std::future::ready(()))
         };
         let Some((server, before)) = session.take_login_state(own) else {
@@ -135,7 +135,7 @@ impl Hub {
         let work = async move {
             let done = accepted == Accepted::Yes && upstream.logged_in(before).await;
             if !done {
-                return who.send_text(&upstream.needs_login("nobody has logged in").frame(&id, ""));
+                return who.reply(&id, &upstream.needs_login("nobody has logged in").frame(&id));
             }
             match hub.route(&who, frame.as_bytes()) {
                 Routed::Done => {}
@@ -150,10 +150,10 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         upstream: &Arc<Upstream>,
-        dialect: &Dialect,
+        era: Era,
         failure: Failure,
     ) -> Result<(), Failure> {
-        if *dialect == Dialect::Modern {
+        if era == Era::Modern {
             return Err(offer(session, upstream).await.unwrap_or(failure));
         }
         let (mut answer, asks) = session.login_asked(&upstream.name);
@@ -205,14 +205,6 @@ impl Upstream {
     }
 }
 
-/// Whether an agent can show a person the URL of a login.
-fn can_be_asked(session: &Session, dialect: &Dialect, envelope: &Envelope<'_>) -> bool {
-    match dialect {
-        Dialect::Legacy(_) => session.class().is_some_and(|class| class.shows_urls()),
-        Dialect::Modern => envelope.params.meta.client_capabilities.is_some_and(era::shows_urls),
-    }
-}
-
 /// Asks a legacy agent for a login with its URL (MCP 2025-11-25 `client/elicitation`, URL mode); tells whether it was done.
 async fn ask(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Accepted {
     let Some((keeper, login)) = upstream.begin_login().await else { return Accepted::No };
@@ -220,7 +212,7 @@ async fn ask(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Accepted {
     let (sender, accepted) = oneshot::channel();
     let id = session.ask(Question::Login(sender));
     let (message, url) = (upstream.login_message(), quoted(login.url.as_str()));
-    session.send_text(&format!(
+    session.tell(To::Agent, &format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create","params":{{"mode":"url","elicitationId":"login-{id}","message":{message},"url":{url}}}}}"#
     ));
     let refused = async {
@@ -238,12 +230,12 @@ async fn ask(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Accepted {
             },
         }
         let params = format!(r#"{{"elicitationId":"login-{id}"}}"#);
-        session.send_text(&reply::notification("notifications/elicitation/complete", &params));
+        session.tell(To::Agent, &reply::notification("notifications/elicitation/complete", &params));
         Accepted::Yes
     };
     let done = timeout(PATIENCE, done).await.unwrap_or(Accepted::No);
     // It need not be answered any more.
-    drop(session.answer(&id.to_string()));
+    drop(session.take_question(&id.to_string()));
     done
 }
 
@@ -266,7 +258,7 @@ pub(super) fn accepts(answer: &str, name: Option<&str>) -> Accepted {
 }
 
 /// A request without what answers an earlier question.
-fn bare(frame: &str) -> String {
+pub(super) fn bare(frame: &str) -> String {
     let mut frame = frame.to_owned();
     for _ in 0..2 {
         let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { break };
@@ -285,26 +277,37 @@ impl Line {
         let caller = {
             let mut table = self.table.lock();
             table.set_parked(id, Parked::Yes);
-            match table.get(id).map(|pending| &pending.owner) {
-                Some(Owner::Agent { session, .. }) => Some(session.clone()),
-                Some(Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Nobody) | None => None,
+            let pending = table.get(id);
+            let era = pending.and_then(|pending| pending.across.as_ref()).map_or(self.era(), |across| across.agent);
+            match pending.map(|pending| &pending.owner) {
+                Some(Owner::Agent { session, .. }) => Some((session.clone(), era)),
+                Some(
+                    Owner::Daemon(_)
+                    | Owner::Hub(_)
+                    | Owner::Gone(_)
+                    | Owner::Resting(_)
+                    | Owner::Listener
+                    | Owner::Nobody,
+                )
+                | None => None,
             }
         };
         let envelope = Envelope::parse(frame.as_bytes()).ok();
         // Lists are asked for by agents of their own accord: no reason to bother a person.
         let call = envelope.filter(|envelope| ListKind::of_method(&envelope.method).is_none());
-        let dialect = self.dialect().cloned();
-        let (Some(session), Some(upstream), Some(hub), Some(dialect), Some(call)) =
-            (caller, upstream, hub, dialect, call)
-        else {
+        let (Some((session, era)), Some(upstream), Some(hub), Some(call)) = (caller, upstream, hub, call) else {
             return self.refuse_parked(id, &failure);
         };
-        if !can_be_asked(&session, &dialect, &call) {
+        let shows_urls = match self.dialect() {
+            Some(Dialect::Legacy(class)) => class.shows_urls(),
+            Some(Dialect::Modern) | None => call.params.meta.client_capabilities.is_some_and(era::shows_urls),
+        };
+        if !shows_urls {
             return self.refuse_parked(id, &failure);
         }
         let (line, frame) = (self.clone(), frame.to_owned());
         upstream.around.tasks.clone().spawn(async move {
-            let outcome = hub.log_in(&session, &upstream, &dialect, failure).await;
+            let outcome = hub.log_in(&session, &upstream, era, failure).await;
             let mut table = line.table.lock();
             table.set_parked(id, Parked::No);
             let waits = table.is_waited_for(id);
@@ -324,7 +327,7 @@ impl Line {
 
     /// Answers in the server's place, with all that an answer brings about.
     fn refuse_parked(self: &Arc<Self>, id: u64, failure: &Failure) {
-        let frame = failure.frame(&id.to_string(), "");
+        let frame = failure.frame(&id.to_string());
         match Envelope::parse(frame.as_bytes()) {
             Ok(envelope) => self.response(&envelope),
             Err(error) => tracing::error!(server = %self.name, %error, "an error of trunkline's own cannot be read"),

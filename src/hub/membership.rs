@@ -6,6 +6,7 @@ use super::level::Level;
 use super::line::Line;
 use super::session::{Session, SessionId};
 use super::table::{Member, Owner};
+use crate::era::Era;
 
 impl Line {
     /// Lets a session use the line.
@@ -15,6 +16,8 @@ impl Line {
         let member = table.members.entry(session.id).or_default();
         member.session = Some(session.clone());
         member.visiting = false;
+        drop(table);
+        self.listen_anew();
     }
 
     /// Lets a session in for one call.
@@ -43,6 +46,7 @@ impl Line {
         }
         drop(old);
         let mut subscribed: Vec<String> = Vec::new();
+        let legacy = self.era() == Era::Legacy;
         for (session, uris, level) in taken_over {
             previous.show_out(&session);
             self.join(&session);
@@ -54,9 +58,10 @@ impl Line {
                 self.tell_level(session.id, level);
             }
         }
+        self.listen_anew();
         subscribed.sort_unstable();
         subscribed.dedup();
-        for uri in subscribed {
+        for uri in subscribed.into_iter().filter(|_| legacy) {
             let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri));
             self.send_own("resources/subscribe", &params, Owner::Nobody);
         }
@@ -84,7 +89,11 @@ impl Line {
         if stays && !self.is_closed() { session.visit(self) } else { session.remove_line(self) }
     }
 
-    fn end_subscription(&self, uri: &str) {
+    pub(super) fn end_subscription(&self, uri: &str) {
+        if self.era() == Era::Modern {
+            // What remains is asked for anew, in one.
+            return;
+        }
         let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(uri));
         self.send_own("resources/unsubscribe", &params, Owner::Nobody);
     }
@@ -98,13 +107,36 @@ impl Line {
     pub fn set_level(&self, session: SessionId, level: Level) -> (Option<Level>, &'static str) {
         let mut table = self.table.lock();
         let before = table.members.get_mut(&session).and_then(|member| member.level.replace(level));
-        (before, table.server_level(session, level).raw())
+        let told = table.server_level(session, level);
+        table.told_level = Some(told);
+        (before, told.raw())
+    }
+
+    /// The level that a session's requests ask for, where each says so; by default what servers send unasked.
+    pub(super) fn level_of(&self, session: SessionId) -> Option<Level> {
+        let own = self.table.lock().members.get(&session).and_then(|member| member.level);
+        own.or_else(|| self.handshake()?.offers("logging").then_some(Level::UNSET))
+    }
+
+    /// Has a server of the legacy era log at least from this level on, for a request that asks for it.
+    pub(super) fn want_level(&self, session: SessionId, level: Level) {
+        if !self.handshake().is_some_and(|handshake| handshake.offers("logging")) {
+            return;
+        }
+        let told = self.table.lock().told_level;
+        let (_, raw) = self.set_level(session, level);
+        if self.table.lock().told_level != told {
+            self.send_own("logging/setLevel", &format!(r#"{{"level":{raw}}}"#), Owner::Nobody);
+        }
     }
 
     /// Sets the level of a session of the all-servers view.
     pub fn tell_level(&self, session: SessionId, level: Level) {
         let (_, raw) = self.set_level(session, level);
-        self.send_own("logging/setLevel", &format!(r#"{{"level":{raw}}}"#), Owner::Nobody);
+        // In the modern era, each request says so.
+        if self.era() == Era::Legacy {
+            self.send_own("logging/setLevel", &format!(r#"{{"level":{raw}}}"#), Owner::Nobody);
+        }
     }
 
     pub fn subscribe(&self, session: SessionId, server_uri: &str, agent_uri: &str) {
@@ -125,7 +157,7 @@ impl Line {
     }
 
     /// Undoes what an agent that leaves did here: its calls, its subscriptions.
-    pub fn leave(&self, session: &Session) {
+    pub fn leave(self: &Arc<Self>, session: &Session) {
         let mut table = self.table.lock();
         let uris = table.members.get(&session.id).map(|member| member.uris.clone()).unwrap_or_default();
         let orphaned: Vec<_> =
@@ -138,5 +170,6 @@ impl Line {
             }
         }
         orphaned.iter().for_each(|(uri, _)| self.end_subscription(uri));
+        self.listen_anew();
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Hub;
+use super::across::{bad_level, no_method, unsupported};
+use super::bridge::{self, Fate};
 use super::failure::Failure;
 use super::level::Level;
 use super::registry::Upstream;
@@ -15,7 +17,7 @@ use super::session::{Session, View};
 use super::table::Then;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text};
-use crate::era::{self, Class, Dialect, Era};
+use crate::era::{Class, Era, Speech};
 use crate::lists::ListKind;
 use crate::names::{self, MAX_QUALIFIED, ServerName};
 use crate::upstream::catalog::List;
@@ -45,49 +47,43 @@ impl Hub {
         if parts.is_empty() { String::new() } else { format!(r#","instructions":{}"#, quoted(&parts.join("\n\n"))) }
     }
 
-    /// `server/discover`: answered as modern only when every server is known to be; an agent that speaks both eras
-    /// then falls back to the one in which it reaches them all.
+    /// The answer to `server/discover`.
     fn discover(&self, session: &Session, id: &str) -> String {
-        if !self.visible(session).iter().all(|upstream| upstream.era() == Some(Era::Modern)) {
-            let message = format!(
-                "not every server is known to speak revision {}: use `initialize` here, or connect to one server",
-                era::MODERN
-            );
-            return reply::error(id, code::METHOD_NOT_FOUND, &message);
-        }
-        let (info, instructions) = (server_info(), self.instructions(session));
+        let (info, instructions, supported) = (server_info(), self.instructions(session), bridge::supported());
         reply::result(
             id,
             &format!(
-                r#"{{"resultType":"complete","supportedVersions":["{}"],"capabilities":{CAPABILITIES}{instructions},"ttlMs":0,"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{info}}}}}"#,
-                era::MODERN
+                r#"{{"resultType":"complete","supportedVersions":{supported},"capabilities":{CAPABILITIES}{instructions},"ttlMs":0,"cacheScope":"private","_meta":{{"io.modelcontextprotocol/serverInfo":{info}}}}}"#
             ),
         )
     }
 
     /// Takes a request of the all-servers view.
-    pub(super) fn merged(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        envelope: &Envelope<'_>,
-        dialect: Dialect,
-    ) -> Routed {
+    pub(super) fn merged(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, speech: Speech) -> Routed {
+        let era = speech.era();
+        if let Some(refusal) = unsupported(envelope) {
+            session.reply(envelope.id, &refusal);
+            return Routed::Done;
+        }
         if let Some(kind) = ListKind::of_method(&envelope.method) {
             let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
             return Routed::Later(cancellable(session, envelope.id, async move {
-                let result = hub.merged_list(&who, kind, &dialect).await;
-                who.send_text(&reply::result(&id, &result));
+                let result = hub.merged_list(&who, kind, &speech).await;
+                who.reply(&id, &reply::result(&id, &result));
             }));
         }
         match &*envelope.method {
-            "tools/call" | "prompts/get" => self.by_name(session, envelope, dialect),
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" | "completion/complete" => {
-                self.by_resource(session, envelope, dialect)
+            "tools/call" | "prompts/get" => self.by_name(session, envelope, speech),
+            "resources/read" | "completion/complete" => self.by_resource(session, envelope, speech),
+            "resources/subscribe" | "resources/unsubscribe" if era == Era::Legacy => {
+                self.by_resource(session, envelope, speech)
             }
+            "subscriptions/listen" if era == Era::Modern => self.listen_to_all(session, envelope, speech),
             method => {
-                session.send_text(&match method {
-                    "ping" => reply::result(envelope.id, "{}"),
+                session.reply(envelope.id, &match method {
                     "server/discover" => self.discover(session, envelope.id),
+                    _ if bridge::fate(method, era) == Fate::NoMethod => no_method(envelope),
+                    "ping" => reply::result(envelope.id, "{}"),
                     "logging/setLevel" => set_level(session, envelope),
                     _ => {
                         let message = format!("`{method}` is not offered for all servers together: connect to one server with `trunkline connect SERVER`");
@@ -99,8 +95,8 @@ impl Hub {
         }
     }
 
-    async fn merged_list(self: &Arc<Self>, session: &Arc<Session>, kind: ListKind, dialect: &Dialect) -> String {
-        let lists = self.lists(session, kind, dialect).await;
+    async fn merged_list(self: &Arc<Self>, session: &Arc<Session>, kind: ListKind, speech: &Speech) -> String {
+        let lists = self.lists(session, kind, speech).await;
         let mut items: Vec<String> = Vec::new();
         let mut seen: HashMap<String, ServerName> = HashMap::new();
         for (upstream, list) in &lists {
@@ -128,9 +124,9 @@ impl Hub {
         if kind == ListKind::Resources {
             session.note_uris(seen);
         }
-        let modern = match dialect {
-            Dialect::Modern => r#","resultType":"complete","ttlMs":0,"cacheScope":"private""#,
-            Dialect::Legacy(_) => "",
+        let modern = match speech {
+            Speech::Modern(_) => r#","resultType":"complete","ttlMs":0,"cacheScope":"private""#,
+            Speech::Legacy(_) => "",
         };
         format!(r#"{{"{}":[{}]{modern}}}"#, kind.member(), items.join(","))
     }
@@ -140,17 +136,17 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         kind: ListKind,
-        dialect: &Dialect,
+        speech: &Speech,
     ) -> Vec<(Arc<Upstream>, List)> {
         let visible = self.visible(session);
         let lists = visible.iter().map(|upstream| async move {
-            if let Some(list) = self.recall_list(session, upstream, kind, dialect) {
+            if let Some(list) = self.recall_list(session, upstream, kind, speech) {
                 return Some((upstream.clone(), list));
             }
-            let (hub, who, name, dialect) = (self.clone(), session.clone(), upstream.name.clone(), dialect.clone());
+            let (hub, who, name, speech) = (self.clone(), session.clone(), upstream.name.clone(), speech.clone());
             // Goes on when nobody waits any more: who was given a list without it is told when it is there.
             let list = self.around.tasks.spawn(async move {
-                let line = match hub.line(&who, name.as_str(), &dialect).await {
+                let line = match hub.line(&who, name.as_str(), &speech).await {
                     Ok(line) => line,
                     Err(failure) => {
                         if let Failure::NeedsLogin { .. } = failure {
@@ -173,32 +169,32 @@ impl Hub {
         join_all(lists).await.into_iter().flatten().collect()
     }
 
-    fn by_name(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, dialect: Dialect) -> Routed {
+    fn by_name(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, speech: Speech) -> Routed {
         let raw = envelope.params.name.unwrap_or("\"\"");
         let name = text(raw).unwrap_or_default();
         let Some((server, own)) = names::split(&name) else {
             let message = format!("`{name}` names no server: names are `server__name` here");
-            session.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, &message));
+            session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, &message));
             return Routed::Done;
         };
         if let Some(failure) = self.not_offered(session, server, own, &envelope.method) {
-            session.send_text(&failure.frame(envelope.id, &envelope.method));
+            session.reply(envelope.id, &failure.frame(envelope.id));
             return Routed::Done;
         }
         let own = quoted(own);
-        if let Some(line) = session.line(server, dialect.era()) {
+        if let Some(line) = session.line(server, &speech) {
             return self.send(session, &line, envelope, vec![envelope.edit(raw, &own)], Then::Nothing);
         }
         let (hub, who, server, frame) = (self.clone(), session.clone(), server.to_owned(), envelope.frame.to_owned());
         let at = envelope.span(raw);
         Routed::Later(cancellable(session, envelope.id, async move {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
-            match hub.line_for_call(&who, &server, &dialect, &envelope).await {
+            match hub.line_for_call(&who, &server, &speech).await {
                 Ok(line) => {
                     let edit = crate::envelope::Edit { at, with: &own };
                     hub.send_patiently(&who, line, &envelope, vec![edit], Then::Nothing).await;
                 }
-                Err(failure) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
+                Err(failure) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }
         }))
     }
@@ -221,12 +217,12 @@ impl Hub {
         session: &Session,
         upstream: &Arc<Upstream>,
         kind: ListKind,
-        dialect: &Dialect,
+        speech: &Speech,
     ) -> Option<List> {
-        if session.line(upstream.name.as_str(), dialect.era()).is_some() {
+        if session.line(upstream.name.as_str(), speech).is_some() {
             return None;
         }
-        let key = upstream.recall_key(session, dialect)?;
+        let key = upstream.recall_key(session, speech)?;
         let list = upstream.recall_list(&upstream.audience(&key)?, kind)?;
         upstream.confirm_later(&key);
         Some(list)
@@ -246,7 +242,7 @@ fn server_info() -> String {
 
 fn set_level(session: &Session, envelope: &Envelope<'_>) -> String {
     let Some((raw, level)) = envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) else {
-        return reply::error(envelope.id, code::INVALID_PARAMS, "`level` is not one of the log levels of RFC 5424");
+        return bad_level(envelope.id);
     };
     session.set_level(raw);
     for line in session.lines() {

@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Hub;
+use super::inbound::news;
 use super::registry::Upstream;
 use super::session::Session;
-use crate::envelope::reply;
-use crate::era::Dialect;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::upstream::catalog::Audience;
 
 impl Hub {
-    /// The legacy sessions that are offered what `audience` is; those of the modern era ask for news themselves.
+    /// The sessions that are offered what `audience` is, and want to hear of changes.
     pub(super) fn audience(&self, upstream: &Upstream, audience: &Audience) -> Vec<Arc<Session>> {
-        let Dialect::Legacy(class) = &audience.dialect else { return Vec::new() };
-        let sessions = self.sessions().into_iter().filter(|session| session.class().as_ref() == Some(class));
+        let served = |session: &Arc<Session>| {
+            session.hears_news()
+                && session.speaks(&audience.dialect)
+                && session.last_speech().is_some_and(|speech| upstream.era_for(speech.era()) == audience.dialect.era())
+        };
+        let sessions = self.sessions().into_iter().filter(served);
         let sees = sessions.filter(|session| self.sees(session, &upstream.name));
         sees.filter(|session| upstream.key_now(session, audience.dialect.clone()).project == audience.project).collect()
     }
@@ -40,7 +43,7 @@ impl Hub {
         for session in self.sessions() {
             let concerned = servers.iter().any(|server| self.sees(&session, server))
                 || besides.iter().any(|other| other.id == session.id);
-            if concerned && session.class().is_some() {
+            if concerned && session.hears_news() {
                 tell(&session, kinds.iter().copied());
             }
         }
@@ -49,8 +52,10 @@ impl Hub {
 
 /// One notification for each kind of list.
 fn tell(session: &Session, kinds: impl IntoIterator<Item = ListKind>) {
-    let methods: BTreeSet<_> = kinds.into_iter().map(ListKind::changed).collect();
-    for method in methods {
-        session.send_text(&reply::notification(method, ""));
+    let mut told = BTreeSet::new();
+    for kind in kinds {
+        if told.insert(kind.changed()) {
+            session.tell_changed(kind, &news(kind));
+        }
     }
 }

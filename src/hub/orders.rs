@@ -40,9 +40,8 @@ impl Upstream {
         let mut state = self.state.lock();
         state.held = None;
         state.record = Record::default();
-        (state.known.no_legacy, state.known.no_modern) = (None, None);
         if self.settings().era.fixed().is_none() {
-            state.catalogs.era = None;
+            (state.catalogs.era, state.catalogs.modern_only) = (None, false);
         }
         if let Some(keeper) = &*self.keeper.lock() {
             keeper.reconsider();

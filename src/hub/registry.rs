@@ -65,8 +65,6 @@ pub struct Known {
     pub hidden: BTreeSet<String>,
     /// Tools that the filter keeps from agents.
     pub denied: BTreeSet<String>,
-    pub(super) no_legacy: Option<Arc<str>>,
-    pub(super) no_modern: Option<Arc<str>>,
 }
 
 impl Upstream {
@@ -81,7 +79,9 @@ impl Upstream {
         let catalog_file = catalogs.join(format!("{name}.json"));
         let fingerprint = catalog::fingerprint(&server);
         let mut catalogs = catalog::load(&catalog_file, &fingerprint);
-        catalogs.era = server.era.fixed().or(catalogs.era);
+        if let Some(fixed) = server.era.fixed() {
+            (catalogs.era, catalogs.modern_only) = (Some(fixed), fixed == Era::Modern);
+        }
         let lane = Lane::new(catalogs.interactive.is_some());
         let state = State {
             slots: Vec::new(),
@@ -200,6 +200,23 @@ impl Upstream {
         let before = self.state.lock().catalogs.era.replace(era);
         if before != Some(era) {
             self.save();
+        }
+    }
+
+    /// Remembers that the server speaks this era and not the other one.
+    pub(super) fn note_only(&self, era: Era) {
+        self.state.lock().catalogs.modern_only = era == Era::Modern;
+        self.note_era(era);
+        self.save();
+    }
+
+    /// Which era to speak with the server for an agent of `agent`: the agent's own, unless that is known to be in vain.
+    pub(super) fn era_for(&self, agent: Era) -> Era {
+        let catalogs = &self.state.lock().catalogs;
+        match agent {
+            Era::Modern if catalogs.era == Some(Era::Legacy) => Era::Legacy,
+            Era::Legacy if catalogs.modern_only => Era::Modern,
+            Era::Modern | Era::Legacy => agent,
         }
     }
 

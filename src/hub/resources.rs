@@ -8,7 +8,7 @@ use super::session::Session;
 use super::table::Then;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, quoted, text};
-use crate::era::Dialect;
+use crate::era::{Era, Speech};
 use crate::lists::ListKind;
 use crate::names::{self, ServerName};
 
@@ -24,7 +24,7 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
-        dialect: Dialect,
+        speech: Speech,
     ) -> Routed {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
         Routed::Later(cancellable(session, envelope.id, async move {
@@ -36,11 +36,10 @@ impl Hub {
                 envelope.params.uri
             };
             let Some((raw, named)) = part.and_then(|raw| Some((raw, text(raw)?))) else {
-                who.send_text(&reply::error(
+                who.reply(
                     envelope.id,
-                    code::INVALID_PARAMS,
-                    "the request names no resource and no prompt",
-                ));
+                    &reply::error(envelope.id, code::INVALID_PARAMS, "the request names no resource and no prompt"),
+                );
                 return;
             };
             let target = if completion && envelope.params.reference.name.is_some() {
@@ -48,33 +47,56 @@ impl Hub {
                     Some(Target { server: hub.visible_named(&who, server)?, own: own.to_owned() })
                 })
             } else {
-                hub.resolve(&who, &named, &dialect).await
+                hub.resolve(&who, &named, &speech).await
             };
             let Some(target) = target else {
-                who.send_text(&reply::error(envelope.id, code::RESOURCE_NOT_FOUND, &hub.nobody_has(&who, &named)));
+                who.reply(
+                    envelope.id,
+                    &reply::error(envelope.id, code::RESOURCE_NOT_FOUND, &hub.nobody_has(&who, &named)),
+                );
                 return;
             };
-            match hub.line_for_call(&who, target.server.as_str(), &dialect, &envelope).await {
+            match hub.line_for_call(&who, target.server.as_str(), &speech).await {
                 Ok(line) => {
                     let own = quoted(&target.own);
                     let edit = Edit { at: envelope.span(raw), with: &own };
                     let mut then = Then::Nothing;
-                    if envelope.method == "resources/subscribe" {
+                    let subscribes = envelope.method == "resources/subscribe";
+                    if line.era() == Era::Modern && (subscribes || envelope.method == "resources/unsubscribe") {
+                        if subscribes {
+                            line.begin_subscription(&who, &target.own, &named);
+                        } else {
+                            line.finish_subscription(who.id, &named);
+                        }
+                        return who.reply(envelope.id, &reply::result(envelope.id, "{}"));
+                    }
+                    if subscribes {
                         line.subscribe(who.id, &target.own, &named);
                         then = Then::Subscribe(target.own.clone());
                     } else if envelope.method == "resources/unsubscribe" && line.unsubscribe(who.id, &target.own) {
-                        who.send_text(&reply::result(envelope.id, "{}"));
+                        who.reply(envelope.id, &reply::result(envelope.id, "{}"));
                         return;
                     }
                     hub.send_patiently(&who, line, &envelope, vec![edit], then).await;
                 }
-                Err(failure) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
+                Err(failure) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }
         }))
     }
 
+    /// The server that a URI belongs to, and what that calls it.
+    pub(super) async fn owner_of(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        uri: &str,
+        speech: &Speech,
+    ) -> Option<(ServerName, String)> {
+        let Target { server, own } = self.resolve(session, uri, speech).await?;
+        Some((server, own))
+    }
+
     /// The server that a URI was listed for, else the one whose template it fits best, else the only one with resources.
-    async fn resolve(self: &Arc<Self>, session: &Arc<Session>, uri: &str, dialect: &Dialect) -> Option<Target> {
+    async fn resolve(self: &Arc<Self>, session: &Arc<Session>, uri: &str, speech: &Speech) -> Option<Target> {
         if let Some((server, own)) = names::split_uri(uri)
             && let Some(server) = self.visible_named(session, server)
         {
@@ -85,11 +107,11 @@ impl Hub {
         {
             return target(&server);
         }
-        let listed = self.lists(session, ListKind::Resources, dialect).await;
+        let listed = self.lists(session, ListKind::Resources, speech).await;
         if let Some((upstream, _)) = listed.iter().find(|(_, list)| list.iter().any(|item| item.key == uri)) {
             return target(&upstream.name);
         }
-        let templates = self.lists(session, ListKind::Templates, dialect).await;
+        let templates = self.lists(session, ListKind::Templates, speech).await;
         let fitting = templates
             .iter()
             .flat_map(|(upstream, list)| list.iter().filter_map(move |item| Some((fit(&item.key, uri)?, upstream))));

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::Hub;
 use super::session::{Question, Session};
 use crate::envelope::Envelope;
+use crate::wire::To;
 
 /// How long calls of a process that belongs to one agent may go on when that agent moves to another project.
 const MOVE_GRACE: Duration = Duration::from_secs(60);
@@ -25,7 +26,7 @@ impl Hub {
             return self.take_roots(session, None);
         }
         let id = session.ask(Question::Roots);
-        session.send_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
+        session.tell(To::Agent, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
         let (hub, session) = (self.clone(), session.clone());
         self.around.tasks.spawn(async move {
             tokio::select! {

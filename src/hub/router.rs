@@ -8,12 +8,11 @@ use super::failure::Failure;
 use super::level::Level;
 use super::line::Line;
 use super::logins::accepts;
-use super::recall::under;
 use super::session::{Question, Session, View};
 use super::table::Then;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, Kind, text};
-use crate::era::{Class, Dialect};
+use crate::era::{Class, Era, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
 
@@ -41,7 +40,7 @@ impl Hub {
                     | crate::envelope::Malformed::Batch
                     | crate::envelope::Malformed::NotRpc(_) => code::INVALID_REQUEST,
                 };
-                session.send_text(&reply::error("null", code, &error.to_string()));
+                session.reply("null", &reply::error("null", code, &error.to_string()));
                 return Routed::Done;
             }
         };
@@ -52,8 +51,9 @@ impl Hub {
                 Routed::Done
             }
             Kind::Response => {
-                match session.answer(envelope.id) {
+                match session.take_question(envelope.id) {
                     Some(Question::Server { line, id, .. }) => line.answer(&id, &envelope),
+                    Some(Question::Round { round, index }) => round.answer(index, envelope.id, &envelope),
                     Some(Question::Roots) => self.take_roots(session, Some(&envelope)),
                     Some(Question::Login(sender)) => {
                         let answer = accepts(envelope.result.unwrap_or_default(), None);
@@ -69,13 +69,21 @@ impl Hub {
     }
 
     fn request(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
-        if envelope.method == "initialize" {
+        if envelope.method == "initialize" && !envelope.is_modern() {
             return self.initialize(session, envelope);
+        }
+        if let Some(missing) = lacks(envelope) {
+            let message = format!("`params._meta` lacks `io.modelcontextprotocol/{missing}`");
+            session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, &message));
+            return Routed::Done;
+        }
+        if let Some(routed) = self.back_from_rest(session, envelope) {
+            return routed;
         }
         if let Some(later) = self.back_from_login(session, envelope) {
             return Routed::Aside(later);
         }
-        let Some(dialect) = session.dialect(envelope.is_modern()) else {
+        let Some(speech) = session.speech(envelope) else {
             // Both eras let an agent ask whether anybody is there before it introduces itself.
             let answer = match &*envelope.method {
                 "ping" => reply::result(envelope.id, "{}"),
@@ -84,14 +92,14 @@ impl Hub {
                     reply::error(envelope.id, code::INVALID_REQUEST, message)
                 }
             };
-            session.send_text(&answer);
+            session.reply(envelope.id, &answer);
             return Routed::Done;
         };
         match &session.view {
-            View::All | View::Profile(_) => self.merged(session, envelope, dialect),
-            View::One(server) => match session.line(server.as_str(), dialect.era()) {
+            View::All | View::Profile(_) => self.merged(session, envelope, speech),
+            View::One(server) => match session.line(server.as_str(), &speech) {
                 Some(line) => self.send_own(session, &line, envelope),
-                None => self.without_line(session, server, dialect, envelope),
+                None => self.without_line(session, server, speech, envelope),
             },
         }
     }
@@ -101,7 +109,7 @@ impl Hub {
         let class = version.and_then(|version| Class::of(&version, envelope.params.capabilities.unwrap_or("{}")));
         let Some(class) = class else {
             let message = "initialize: `protocolVersion` must be a string and `capabilities` an object";
-            session.send_text(&reply::error(envelope.id, code::INVALID_PARAMS, message));
+            session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, message));
             return Routed::Done;
         };
         introduce(session, envelope.params.client_info);
@@ -110,39 +118,40 @@ impl Hub {
         }
         self.forget(session);
         let View::One(server) = &session.view else {
-            session.send_text(&self.greeting(session, envelope.id, &class));
+            session.reply(envelope.id, &self.greeting(session, envelope.id, &class));
             return Routed::Done;
         };
         let upstream = match self.upstream(server.as_str()) {
             Ok(upstream) => upstream,
             Err(failure) => {
-                session.send_text(&failure.frame(envelope.id, "initialize"));
+                session.reply(envelope.id, &failure.frame(envelope.id));
                 return Routed::Done;
             }
         };
-        let dialect = Dialect::Legacy(class.clone());
+        let speech = Speech::Legacy(Arc::new(class.clone()));
         if upstream.lines().is_empty()
-            && let Some(answer) = self.recall(session, &upstream, &dialect, envelope)
+            && let Some(answer) = self.recall(session, &upstream, &speech, envelope)
         {
-            session.send_text(&answer);
+            session.reply(envelope.id, &answer);
             return Routed::Done;
         }
         let (hub, session, server, id) = (self.clone(), session.clone(), server.clone(), envelope.id.to_owned());
         Routed::Later(Box::pin(async move {
-            match hub.find_line(&session, server.as_str(), &dialect).await {
+            match hub.find_line(&session, server.as_str(), &speech).await {
                 Ok(line) => {
-                    let frame = line.handshake().and_then(|handshake| handshake.initialize.clone());
+                    let frame = line.greeting(&id, class.answer_version());
                     // Joined only behind its answer, so that no notification can overtake the handshake.
-                    session.send_text(
-                        &frame.and_then(|frame| under(&frame, &id)).unwrap_or_else(|| {
+                    session.reply(
+                        &id,
+                        &frame.unwrap_or_else(|| {
                             reply::error(&id, code::INTERNAL, "the server's handshake was not kept")
                         }),
                     );
                     line.join(&session);
                 }
                 // It need not connect again when the login is done.
-                Err(Failure::NeedsLogin { .. }) => session.send_text(&hub.greeting(&session, &id, &class)),
-                Err(failure) => session.send_text(&failure.frame(&id, "initialize")),
+                Err(Failure::NeedsLogin { .. }) => session.reply(&id, &hub.greeting(&session, &id, &class)),
+                Err(failure) => session.reply(&id, &failure.frame(&id)),
             }
         }))
     }
@@ -152,27 +161,74 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         server: &ServerName,
-        dialect: Dialect,
+        speech: Speech,
         envelope: &Envelope<'_>,
     ) -> Routed {
         if envelope.is_modern() {
             introduce(session, envelope.params.meta.client_info);
         }
         let recalled = self.upstream(server.as_str()).ok();
-        match recalled.and_then(|upstream| self.recall(session, &upstream, &dialect, envelope)) {
+        match recalled.and_then(|upstream| self.recall(session, &upstream, &speech, envelope)) {
             Some(answer) => {
-                session.send_text(&answer);
+                session.reply(envelope.id, &answer);
                 Routed::Done
             }
-            None => self.start_then_send(session, server.clone(), dialect, envelope),
+            None => self.start_then_send(session, server.clone(), speech, envelope),
         }
     }
 
     /// Sends a request of a one-server view on, as it is.
     fn send_own(self: &Arc<Self>, session: &Arc<Session>, line: &Arc<Line>, envelope: &Envelope<'_>) -> Routed {
-        match own_plan(session, line, envelope) {
+        match self.own_plan(session, line, envelope) {
             Plan::Answered => Routed::Done,
             Plan::Send(edits, then) => self.send(session, line, envelope, edits, then),
+        }
+    }
+
+    /// Brings a notification to the agent's servers of its own era; the other era has none of them.
+    fn pass_on(&self, session: &Session, envelope: &Envelope<'_>) {
+        let era = if session.class().is_some() { Era::Legacy } else { Era::Modern };
+        let lines = session.lines().into_iter().filter(|line| line.era() == era);
+        lines.for_each(|line| line.notify(envelope, &mut []));
+    }
+
+    /// What to do with a request of a one-server view.
+    fn own_plan<'e>(self: &Arc<Self>, session: &Arc<Session>, line: &Arc<Line>, envelope: &Envelope<'e>) -> Plan<'e> {
+        if let Some(plan) = self.across(session, line, envelope) {
+            return plan;
+        }
+        let uri = || envelope.params.uri.and_then(text);
+        if let Some(kind) = ListKind::of_method(&envelope.method).filter(|_| !envelope.params.is_retry()) {
+            return Plan::Send(Vec::new(), Then::List { kind, cursor: envelope.params.cursor.map(Into::into) });
+        }
+        match &*envelope.method {
+            "tools/call" if denied(session, line, envelope) => Plan::Answered,
+            "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
+            "tasks/list" if line.session_ids().len() > 1 => {
+                let message =
+                    "`tasks/list` would show other agents' tasks: it is refused while several agents share the server";
+                session.reply(envelope.id, &reply::error(envelope.id, code::METHOD_NOT_FOUND, message));
+                Plan::Answered
+            }
+            "logging/setLevel" => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
+                Some((raw, level)) => {
+                    let (before, effective) = line.set_level(session.id, level);
+                    Plan::Send(vec![envelope.edit(raw, effective)], Then::SetLevel { before })
+                }
+                None => Plan::Send(Vec::new(), Then::Nothing),
+            },
+            "resources/subscribe" => match uri() {
+                Some(uri) => {
+                    line.subscribe(session.id, &uri, &uri);
+                    Plan::Send(Vec::new(), Then::Subscribe(uri.into_owned()))
+                }
+                None => Plan::Send(Vec::new(), Then::Nothing),
+            },
+            "resources/unsubscribe" if uri().is_some_and(|uri| line.unsubscribe(session.id, &uri)) => {
+                session.reply(envelope.id, &reply::result(envelope.id, "{}"));
+                Plan::Answered
+            }
+            _ => Plan::Send(Vec::new(), Then::Nothing),
         }
     }
 
@@ -192,7 +248,7 @@ impl Hub {
         then: Then,
     ) -> Routed {
         if let Some(failure) = Self::refusal(line) {
-            session.send_text(&failure.frame(envelope.id, &envelope.method));
+            session.reply(envelope.id, &failure.frame(envelope.id));
             return Routed::Done;
         }
         let taken = is_call(envelope) && line.is_taken();
@@ -220,15 +276,15 @@ impl Hub {
         edits: Vec<Edit<'_>>,
         then: Then,
     ) {
-        let line = match line.dialect() {
+        let line = match session.speech(envelope) {
             // It was not sent, so that another one may have it.
-            Some(dialect) if line.is_closed() => self.line(session, line.name.as_str(), dialect).await,
+            Some(speech) if line.is_closed() => self.line(session, line.name.as_str(), &speech).await,
             Some(_) if is_call(envelope) && line.is_taken() => self.spill(session, &line).await,
             Some(_) | None => Ok(line),
         };
         match line {
             Ok(line) => line.request_patiently(session, envelope, edits, then).await,
-            Err(failure) => session.send_text(&failure.frame(envelope.id, &envelope.method)),
+            Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
         }
     }
 
@@ -236,7 +292,7 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         server: ServerName,
-        dialect: Dialect,
+        speech: Speech,
         envelope: &Envelope<'_>,
     ) -> Routed {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
@@ -244,20 +300,20 @@ impl Hub {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
             let kind = ListKind::of_method(&envelope.method);
             let found = match kind {
-                Some(_) => hub.line(&who, server.as_str(), &dialect).await,
-                None => hub.line_for_call(&who, server.as_str(), &dialect, &envelope).await,
+                Some(_) => hub.line(&who, server.as_str(), &speech).await,
+                None => hub.line_for_call(&who, server.as_str(), &speech).await,
             };
             match (found, kind) {
                 (Err(Failure::NeedsLogin { .. }), Some(kind)) if who.class().is_some() => {
                     // What it offers is told when the login is done.
                     who.note_missed(&server, kind);
-                    who.send_text(&reply::result(envelope.id, &format!(r#"{{"{}":[]}}"#, kind.member())));
+                    who.reply(envelope.id, &reply::result(envelope.id, &format!(r#"{{"{}":[]}}"#, kind.member())));
                 }
-                (Ok(line), _) => match own_plan(&who, &line, &envelope) {
+                (Ok(line), _) => match hub.own_plan(&who, &line, &envelope) {
                     Plan::Answered => {}
                     Plan::Send(edits, then) => hub.send_patiently(&who, line.clone(), &envelope, edits, then).await,
                 },
-                (Err(failure), _) => who.send_text(&failure.frame(envelope.id, &envelope.method)),
+                (Err(failure), _) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }
         };
         Routed::Later(cancellable(session, envelope.id, work))
@@ -273,11 +329,14 @@ impl Hub {
                 self.ask_roots(session);
             }
             "notifications/roots/list_changed" => {
-                session.lines().iter().for_each(|line| line.notify(envelope, &mut []));
+                self.pass_on(session, envelope);
                 self.ask_roots(session);
             }
             "notifications/cancelled" => {
-                let waiting = envelope.params.request_id.is_some_and(|id| session.cancel_waiting(id));
+                let waiting = envelope.params.request_id.is_some_and(|id| {
+                    let round = session.round(id).inspect(|round| round.end());
+                    session.cancel_waiting(id) || round.is_some() || session.end_listen(id)
+                });
                 if !waiting && !session.lines().iter().any(|line| line.cancel(session, envelope)) {
                     tracing::debug!(
                         session = session.id.0,
@@ -290,51 +349,15 @@ impl Hub {
                     line.notify(envelope, &mut []);
                 }
             }
-            _ => session.lines().iter().for_each(|line| line.notify(envelope, &mut [])),
+            _ => self.pass_on(session, envelope),
         }
     }
 }
 
 /// What to do with a request of a one-server view.
-enum Plan<'e> {
+pub(super) enum Plan<'e> {
     Answered,
     Send(Vec<Edit<'e>>, Then),
-}
-
-fn own_plan<'e>(session: &Arc<Session>, line: &Line, envelope: &Envelope<'e>) -> Plan<'e> {
-    let uri = || envelope.params.uri.and_then(text);
-    if let Some(kind) = ListKind::of_method(&envelope.method).filter(|_| !envelope.params.is_retry()) {
-        return Plan::Send(Vec::new(), Then::List { kind, cursor: envelope.params.cursor.map(Into::into) });
-    }
-    match &*envelope.method {
-        "tools/call" if denied(session, line, envelope) => Plan::Answered,
-        "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
-        "tasks/list" if line.session_ids().len() > 1 => {
-            let message =
-                "`tasks/list` would show other agents' tasks: it is refused while several agents share the server";
-            session.send_text(&reply::error(envelope.id, code::METHOD_NOT_FOUND, message));
-            Plan::Answered
-        }
-        "logging/setLevel" => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
-            Some((raw, level)) => {
-                let (before, effective) = line.set_level(session.id, level);
-                Plan::Send(vec![envelope.edit(raw, effective)], Then::SetLevel { before })
-            }
-            None => Plan::Send(Vec::new(), Then::Nothing),
-        },
-        "resources/subscribe" => match uri() {
-            Some(uri) => {
-                line.subscribe(session.id, &uri, &uri);
-                Plan::Send(Vec::new(), Then::Subscribe(uri.into_owned()))
-            }
-            None => Plan::Send(Vec::new(), Then::Nothing),
-        },
-        "resources/unsubscribe" if uri().is_some_and(|uri| line.unsubscribe(session.id, &uri)) => {
-            session.send_text(&reply::result(envelope.id, "{}"));
-            Plan::Answered
-        }
-        _ => Plan::Send(Vec::new(), Then::Nothing),
-    }
 }
 
 /// Answers a call of a tool that is not offered.
@@ -343,7 +366,7 @@ fn denied(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
     match envelope.params.name.and_then(text) {
         Some(tool) if !upstream.settings().tools.allows(&tool) => {
             let failure = Failure::Denied { server: line.name.clone(), tool: tool.into_owned() };
-            session.send_text(&failure.frame(envelope.id, &envelope.method));
+            session.reply(envelope.id, &failure.frame(envelope.id));
             true
         }
         Some(_) | None => false,
@@ -368,6 +391,19 @@ pub(super) fn cancellable(session: &Arc<Session>, id: &str, work: impl Future<Ou
             () = cancelled.cancelled() => {}
         }
     })
+}
+
+/// What a request of the modern era must say of itself, and does not.
+fn lacks(envelope: &Envelope<'_>) -> Option<&'static str> {
+    let meta = &envelope.params.meta;
+    let is_object = |raw: &str| raw.starts_with('{');
+    if !envelope.is_modern() {
+        return None;
+    }
+    if meta.protocol_version.and_then(text).is_none() {
+        return Some("protocolVersion");
+    }
+    (!meta.client_capabilities.is_some_and(is_object)).then_some("clientCapabilities")
 }
 
 fn introduce(session: &Session, client_info: Option<&str>) {

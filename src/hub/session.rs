@@ -16,10 +16,13 @@ use questions::AskedLogin;
 pub(super) use questions::{Accepted, Question};
 
 use super::line::Line;
-use crate::era::{Class, Dialect, Era};
+use super::listens::{Filter, Listens};
+use super::rounds::Round;
+use crate::envelope::Envelope;
+use crate::era::{Class, Dialect, Era, LEGACY, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
-use crate::wire::{Outbox, Refused};
+use crate::wire::{Refused, Sink, To};
 
 /// Numbers sessions; 0 stands for the daemon's own calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -41,6 +44,24 @@ pub enum View {
     Profile(Arc<str>),
 }
 
+/// Who may come back for what a session left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// The session itself.
+    Session(SessionId),
+    /// Whoever may ask over HTTP for this view: requests of the modern era do not say which agent they are of.
+    Http(View),
+}
+
+/// How long an agent stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// Until it leaves.
+    Lasting,
+    /// For one request, as over HTTP in the modern era.
+    OneRequest,
+}
+
 /// What is known of an agent when it attaches.
 #[derive(Debug, Clone, Default)]
 pub struct Agent {
@@ -53,10 +74,11 @@ pub struct Agent {
 pub struct Session {
     pub id: SessionId,
     pub view: View,
+    pub stay: Stay,
     pub since: Instant,
     /// Cancelled when the session must end: the agent left, or does not read.
     pub gone: CancellationToken,
-    outbox: Outbox,
+    sink: Sink,
     in_flight: AtomicUsize,
     settled: Notify,
     agent: Mutex<Agent>,
@@ -73,8 +95,9 @@ pub(super) type Project = Option<PathBuf>;
 #[derive(Debug, Default)]
 struct State {
     /// Set by `initialize`; a modern agent has none.
-    class: Option<Class>,
-    spoke_modern: bool,
+    class: Option<Arc<Class>>,
+    /// What the last request of the modern era promised: raw, and as a class.
+    promised: Option<(Box<str>, Arc<Class>)>,
     lines: Vec<Arc<Line>>,
     /// Lines that carry a call of this session's, and will get no other.
     visits: Vec<Arc<Line>>,
@@ -93,16 +116,20 @@ struct State {
     logins: HashMap<ServerName, watch::Receiver<Option<Accepted>>>,
     /// Raw JSON of the level set in the all-servers view.
     level: Option<String>,
+    /// Calls that wait for answers to what a modern server asks, by raw id.
+    rounds: HashMap<Box<str>, Arc<Round>>,
+    listens: Listens,
 }
 
 impl Session {
-    pub fn new(id: SessionId, view: View, agent: Agent, outbox: Outbox, gone: CancellationToken) -> Self {
+    pub fn new(id: SessionId, view: View, stay: Stay, agent: Agent, sink: Sink, gone: CancellationToken) -> Self {
         Self {
             id,
             view,
+            stay,
             since: Instant::now(),
             gone,
-            outbox,
+            sink,
             in_flight: AtomicUsize::new(0),
             settled: Notify::new(),
             project: watch::Sender::new(Some(agent.cwd.as_ref().map(PathBuf::from))),
@@ -114,15 +141,35 @@ impl Session {
 
     /// Queues one frame for the agent. An agent that lets its queue fill up is disconnected: waiting for it would make
     /// the others wait.
-    pub fn send(&self, size: usize, fill: impl FnOnce(&mut Vec<u8>)) {
-        if self.outbox.push(size, fill) == Err(Refused::Full) {
-            tracing::warn!(session = self.id.0, waiting = self.outbox.waiting(), "agent does not read: disconnected");
+    pub fn send(&self, to: To<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) {
+        if self.sink.push(to, size, fill) == Err(Refused::Full) {
+            tracing::warn!(session = self.id.0, waiting = self.sink.waiting(), "agent does not read: disconnected");
             self.gone.cancel();
         }
     }
 
-    pub fn send_text(&self, frame: &str) {
-        self.send(frame.len(), |out| out.extend_from_slice(frame.as_bytes()));
+    /// Queues a whole frame.
+    pub fn tell(&self, to: To<'_>, frame: &str) {
+        self.send(to, frame.len(), |out| out.extend_from_slice(frame.as_bytes()));
+    }
+
+    /// Answers the request `id`, raw.
+    pub fn reply(&self, id: &str, frame: &str) {
+        self.tell(To::Answer(id), frame);
+    }
+
+    /// Notes that a request will have no answer, because the agent cancelled it.
+    pub fn over(&self, id: &str) {
+        if let Sink::Streams(streams) = &self.sink {
+            streams.over(id);
+        }
+    }
+
+    pub fn principal(&self) -> Principal {
+        match self.stay {
+            Stay::Lasting => Principal::Session(self.id),
+            Stay::OneRequest => Principal::Http(self.view.clone()),
+        }
     }
 
     /// Counts a request that went to a server.
@@ -195,41 +242,58 @@ impl Session {
     /// Begins a legacy session; returns the lines of an earlier handshake, which may have promised something else.
     pub fn begin(&self, class: Class) -> Vec<Arc<Line>> {
         let mut state = self.state.lock();
-        state.class = Some(class);
-        state.spoke_modern = false;
+        state.class = Some(Arc::new(class));
+        state.promised = None;
         let visits = std::mem::take(&mut state.visits);
         std::mem::take(&mut state.lines).into_iter().chain(visits).collect()
     }
 
-    /// How a request of this agent must be served; `None` before any handshake.
-    pub fn dialect(&self, modern: bool) -> Option<Dialect> {
+    /// How this request of the agent is spoken; `None` before any handshake.
+    pub fn speech(&self, envelope: &Envelope<'_>) -> Option<Speech> {
         let mut state = self.state.lock();
-        if modern {
-            state.spoke_modern = true;
-            return Some(Dialect::Modern);
+        if !envelope.is_modern() {
+            return state.class.clone().map(Speech::Legacy);
         }
-        state.class.clone().map(Dialect::Legacy)
+        let raw = envelope.params.meta.client_capabilities.unwrap_or("{}");
+        if let Some((known, class)) = &state.promised
+            && **known == *raw
+        {
+            return Some(Speech::Modern(class.clone()));
+        }
+        let class = Arc::new(Class::of(LEGACY, raw).unwrap_or_else(Class::plain));
+        state.promised = Some((raw.into(), class.clone()));
+        Some(Speech::Modern(class))
     }
 
     /// What a legacy agent promised.
-    pub fn class(&self) -> Option<Class> {
+    pub fn class(&self) -> Option<Arc<Class>> {
         self.state.lock().class.clone()
     }
 
-    pub fn era(&self) -> Option<Era> {
+    /// How the agent spoke last.
+    pub fn last_speech(&self) -> Option<Speech> {
         let state = self.state.lock();
-        match (&state.class, state.spoke_modern) {
-            (Some(_), false) => Some(Era::Legacy),
-            (_, true) => Some(Era::Modern),
-            (None, false) => None,
-        }
+        let modern = state.promised.as_ref().map(|(_, class)| Speech::Modern(class.clone()));
+        modern.or_else(|| state.class.clone().map(Speech::Legacy))
     }
 
-    /// The line that this session already has for a server and era, if it is still up.
-    pub fn line(&self, server: &str, era: Era) -> Option<Arc<Line>> {
+    /// Whether an instance that was promised what `dialect` says can serve it.
+    pub fn speaks(&self, dialect: &Dialect) -> bool {
+        let Dialect::Legacy(class) = dialect else { return true };
+        let state = self.state.lock();
+        let promised = state.promised.as_ref().map(|(_, class)| class);
+        state.class.iter().chain(promised).any(|own| **own == *class)
+    }
+
+    pub fn era(&self) -> Option<Era> {
+        self.last_speech().map(|speech| speech.era())
+    }
+
+    /// The line that this session already has to a server for what is so spoken, if it is still up.
+    pub fn line(&self, server: &str, speech: &Speech) -> Option<Arc<Line>> {
         let mut state = self.state.lock();
         state.lines.retain(|line| !line.is_closed());
-        state.lines.iter().find(|line| line.serves(server, era)).cloned()
+        state.lines.iter().find(|line| line.serves(server, speech)).cloned()
     }
 
     pub fn remove_line(&self, line: &Line) {
@@ -304,5 +368,17 @@ impl Session {
 
     pub fn set_level(&self, level: &str) {
         self.state.lock().level = Some(level.to_owned());
+    }
+
+    pub(super) fn listens(&self) -> Listens {
+        self.state.lock().listens.clone()
+    }
+
+    pub(super) fn note_listen(&self, id: &str, filter: Filter) {
+        self.state.lock().listens.insert(id.into(), filter);
+    }
+
+    pub(super) fn forget_listen(&self, id: &str) -> Option<Filter> {
+        self.state.lock().listens.remove(id)
     }
 }

@@ -233,12 +233,7 @@ impl Upstream {
             Ok(_) => Event::Started,
             // That it does not speak an era, or a setting has no value, is no failure of the server; and one beside which
             // another one runs may just be one too many.
-            Err(
-                Failure::NoModern { .. }
-                | Failure::NoLegacy { .. }
-                | Failure::Unavailable { .. }
-                | Failure::NeedsLogin { .. },
-            ) => Event::Stopped,
+            Err(Failure::OtherEra { .. } | Failure::Unavailable { .. } | Failure::NeedsLogin { .. }) => Event::Stopped,
             Err(_) if beside => {
                 self.lane.note_alone();
                 Event::Stopped

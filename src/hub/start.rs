@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::failure::Failure;
 use super::key::{Key, Want};
 use super::line::Line;
 use super::registry::Upstream;
-use crate::envelope::reply::code;
 use crate::era::{Class, Dialect, Era};
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Instance, Link, Speak, StartError, Terms};
@@ -40,7 +37,10 @@ impl Upstream {
             },
             Want::Dialect(Dialect::Legacy(class)) => match self.try_start(key, Speak::Legacy(class.clone())).await {
                 Ok(line) => return Ok(line),
-                Err(error) => return Err(self.no_legacy(error)),
+                Err(error @ StartError::Refused { .. }) if !self.speaks_legacy() => {
+                    return Err(self.other_era(Era::Legacy, &error));
+                }
+                Err(error) => error,
             },
             Want::Dialect(Dialect::Modern) if unknown_era => {
                 match tokio::time::timeout(PROBE, self.try_start(key, Speak::Modern)).await {
@@ -48,13 +48,11 @@ impl Upstream {
                         self.note_era(Era::Modern);
                         return Ok(line);
                     }
-                    Ok(Err(StartError::Refused { handshake, .. })) => {
-                        return Err(self.no_modern(handshake.refusal(Era::Modern)));
+                    // It may not know the method, end at the sight of it, or be slow today.
+                    Ok(Err(error @ (StartError::Refused { .. } | StartError::Ended(_) | StartError::Timeout(..)))) => {
+                        return Err(self.other_era(Era::Modern, &error));
                     }
-                    // It may not know the method, or be slow today: an agent that can falls back, and nothing is remembered.
-                    Ok(Err(StartError::Ended(_) | StartError::Timeout(..))) | Err(_) => {
-                        return Err(Failure::NoModern { server: self.name.clone(), error: None });
-                    }
+                    Err(_) => return Err(self.other_era(Era::Modern, &StartError::Timeout(PROBE, String::new()))),
                     Ok(Err(error)) => error,
                 }
             }
@@ -87,30 +85,13 @@ impl Upstream {
         Failure::NeedsLogin { server: self.name.clone(), reason: reason.into() }
     }
 
-    /// Remembers that the server answered `server/discover` with an error.
-    fn no_modern(&self, error: Option<String>) -> Failure {
-        let error: Option<Arc<str>> = error.map(Into::into);
-        self.state.lock().known.no_modern = error.clone();
-        self.note_era(Era::Legacy);
-        Failure::NoModern { server: self.name.clone(), error }
+    fn other_era(&self, wanted: Era, error: &StartError) -> Failure {
+        Failure::OtherEra { server: self.name.clone(), wanted, reason: error.to_string().into() }
     }
 
-    /// Tells a server that does not know `initialize` from one that failed, and remembers the first.
-    fn no_legacy(&self, error: StartError) -> Failure {
-        #[derive(Deserialize)]
-        struct Code {
-            code: i32,
-        }
-        let StartError::Refused { handshake, .. } = &error else { return self.not_started(&error) };
-        let raw: Option<Arc<str>> = handshake.refusal(Era::Legacy).map(Into::into);
-        let code = raw.as_ref().and_then(|raw| serde_json::from_str::<Code>(raw).ok()).map(|error| error.code);
-        match raw {
-            Some(raw) if matches!(code, Some(code::UNSUPPORTED_VERSION | code::METHOD_NOT_FOUND)) => {
-                self.state.lock().known.no_legacy = Some(raw.clone());
-                Failure::NoLegacy { server: self.name.clone(), error: raw }
-            }
-            Some(_) | None => self.not_started(&error),
-        }
+    /// Whether the server is known to answer `initialize`.
+    fn speaks_legacy(&self) -> bool {
+        self.settings().era.fixed() == Some(Era::Legacy) || self.state.lock().catalogs.knows(Era::Legacy)
     }
 
     async fn try_start(self: &Arc<Self>, key: &Key, speak: Speak) -> Result<Arc<Line>, StartError> {

@@ -1,92 +1,21 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
+mod pending;
+
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
-use tokio::sync::oneshot;
+
+pub(super) use pending::{Across, Answer, Opened, Owner, Parked, Pending, Repeat, Rest, Then, Waiting};
 
 use super::level::Level;
 use super::session::{Session, SessionId};
-use crate::lists::ListKind;
+use crate::era::Era;
 
 /// How many cancelled calls without an answer are remembered for attribution.
 const REMEMBERED: usize = 1024;
-
-/// What a reply to a hub's own request is: the reply frame, or why there is none.
-pub(super) type Answer = Result<Box<str>, Arc<str>>;
-
-/// One request that the server has not answered.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub owner: Owner,
-    pub then: Then,
-    /// How to ask once more, of a server that is started anew: set only where asking changes nothing.
-    pub repeat: Option<Box<Repeat>>,
-    /// Since when nobody waits for it any more.
-    cancelled: Option<Instant>,
-    /// How long the server has had for it, not counting the time in which it waited for an answer itself.
-    spent: Option<Duration>,
-    /// It waits for a person to log in.
-    parked: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parked {
-    Yes,
-    No,
-}
-
-/// A request as the agent wrote it, and what the view replaces in it.
-#[derive(Debug, Clone)]
-pub(super) struct Repeat {
-    pub frame: Box<str>,
-    pub edits: Vec<(Range<usize>, String)>,
-    pub then: Then,
-}
-
-impl Pending {
-    pub(super) fn new(owner: Owner, then: Then, repeat: Option<Box<Repeat>>) -> Self {
-        Self { owner, then, repeat, cancelled: None, spent: None, parked: false }
-    }
-}
-
-#[derive(Debug)]
-pub(super) enum Owner {
-    Agent {
-        session: Arc<Session>,
-        id: Box<str>,
-        token: Option<Box<str>>,
-    },
-    /// The agent left; its call may go on in the server.
-    Gone(SessionId),
-    /// A call made for `daemon.call_tool`.
-    Daemon(oneshot::Sender<Answer>),
-    /// A list or setting that the hub asked for itself: belongs to no call.
-    Hub(oneshot::Sender<Answer>),
-    /// The hub's own, and nobody waits for the answer.
-    Nobody,
-}
-
-/// What to do when the answer comes, besides delivering it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Then {
-    Nothing,
-    /// `subscriptions/listen`: lives long, and its result repeats its id.
-    Listen,
-    /// The level counts from when it was asked for; `before` comes back if the server refuses.
-    SetLevel {
-        before: Option<Level>,
-    },
-    Subscribe(String),
-    /// The result is a page of a list, of which the agent sees what the filter lets pass.
-    List {
-        kind: ListKind,
-        cursor: Option<Box<str>>,
-    },
-}
 
 /// An agent that uses the instance.
 #[derive(Debug, Default)]
@@ -132,6 +61,8 @@ pub(super) struct Table {
     pub closed: Option<Arc<str>>,
     /// When an agent last asked, or was answered.
     used: Instant,
+    /// The level that the server was told last.
+    pub told_level: Option<Level>,
 }
 
 impl Default for Table {
@@ -144,6 +75,7 @@ impl Default for Table {
             asked: HashMap::new(),
             closed: None,
             used: Instant::now(),
+            told_level: None,
         }
     }
 }
@@ -154,7 +86,7 @@ impl Table {
             session.began();
             self.used = Instant::now();
         }
-        if let Some(session) = caller(&pending) {
+        if let Some(session) = pending.caller() {
             self.members.entry(session).or_default().in_flight += 1;
         }
         self.waited_for += 1;
@@ -163,6 +95,116 @@ impl Table {
 
     pub(super) fn get(&self, id: u64) -> Option<&Pending> {
         self.pending.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Pending> {
+        self.pending.get_mut(&id)
+    }
+
+    /// Lets a modern agent go, which is to come back: who it was, under which id, and what it asked about.
+    pub(super) fn let_rest(&mut self, id: u64) -> Option<(Arc<Session>, Box<str>, Box<str>)> {
+        let pending = self.pending.get_mut(&id).filter(|pending| !pending.is_cancelled())?;
+        let subject = pending.across.as_ref()?.subject.clone();
+        let Owner::Agent { session, id, .. } = &pending.owner else { return None };
+        let (session, id) = (session.clone(), id.clone());
+        pending.owner = Owner::Resting(session.id);
+        session.ended();
+        Some((session, id, subject))
+    }
+
+    /// Gives a call that rests to the agent that came back for it; tells whether it still was there.
+    pub(super) fn wake(&mut self, id: u64, session: &Arc<Session>, own: &str, token: Option<&str>) -> bool {
+        let Some(pending) = self.pending.get_mut(&id) else { return false };
+        let Owner::Resting(before) = pending.owner else { return false };
+        let owner = Owner::Agent { session: session.clone(), id: own.into(), token: token.map(Into::into) };
+        pending.owner = owner;
+        session.began();
+        self.members.entry(session.id).or_default().in_flight += 1;
+        self.leave_call(before);
+        true
+    }
+
+    /// One call less is in flight of a session.
+    fn leave_call(&mut self, session: SessionId) {
+        if let Some(member) = self.members.get_mut(&session) {
+            member.in_flight -= 1;
+            if member.in_flight == 0 && (member.session.is_none() || member.visiting) {
+                self.members.remove(&session);
+            }
+        }
+    }
+
+    /// Which of a session's calls something belongs to: the one that the wire tells, or the only one.
+    pub(super) fn call_of(&self, session: SessionId, told: Option<u64>) -> Option<u64> {
+        if told.is_some() {
+            return told;
+        }
+        let mut calls = self.pending.iter().filter(|(_, pending)| pending.caller() == Some(session));
+        match (calls.next(), calls.next()) {
+            (Some((id, _)), None) => Some(*id),
+            (_, _) => None,
+        }
+    }
+
+    /// The agent's own id of that call, raw.
+    pub(super) fn raw_id(&self, session: SessionId, told: Option<u64>) -> Option<&str> {
+        match &self.get(self.call_of(session, told)?)?.owner {
+            Owner::Agent { id, .. } => Some(id),
+            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Listener | Owner::Nobody => {
+                None
+            }
+        }
+    }
+
+    /// The server takes a question back that a modern agent may not have been told yet.
+    pub(super) fn take_back(&mut self, raw: &str) {
+        for rest in self.pending.values_mut().filter_map(|pending| pending.rest.as_mut()) {
+            rest.questions.retain(|waiting| *waiting.id != *raw);
+        }
+    }
+
+    /// Whether a session has a call here that came across from the modern era.
+    pub(super) fn has_modern(&self, session: SessionId) -> bool {
+        let of_modern = |pending: &Pending| pending.across.as_ref().is_some_and(|across| across.agent == Era::Modern);
+        self.pending.values().any(|pending| pending.caller() == Some(session) && of_modern(pending))
+    }
+
+    /// The calls of a session that came across from the modern era and ask for log messages: their ids, and from which level on.
+    pub(super) fn logged(&self, session: SessionId) -> Option<(&str, Level)> {
+        let of = |pending: &Pending| pending.across.as_ref().filter(|across| across.agent == Era::Modern)?.level;
+        self.pending.values().find_map(|pending| match &pending.owner {
+            Owner::Agent { session: own, id, .. } if own.id == session => Some((&**id, of(pending)?)),
+            Owner::Agent { .. }
+            | Owner::Gone(_)
+            | Owner::Resting(_)
+            | Owner::Daemon(_)
+            | Owner::Hub(_)
+            | Owner::Listener
+            | Owner::Nobody => None,
+        })
+    }
+
+    /// Takes the subscriptions of a session that the server itself keeps: our ids, and its own.
+    pub(super) fn take_listens(&mut self, session: SessionId) -> Vec<(u64, Box<str>)> {
+        let listens = self.pending.iter().filter(|(_, pending)| pending.is_listen());
+        let own = listens.filter_map(|(id, pending)| match &pending.owner {
+            Owner::Agent { session: own, id: raw, .. } if own.id == session => Some((*id, raw.clone())),
+            Owner::Agent { .. }
+            | Owner::Gone(_)
+            | Owner::Resting(_)
+            | Owner::Daemon(_)
+            | Owner::Hub(_)
+            | Owner::Listener
+            | Owner::Nobody => None,
+        });
+        let own: Vec<_> = own.collect();
+        own.iter().for_each(|(id, _)| drop(self.remove(*id)));
+        own
+    }
+
+    /// Whether somebody is subscribed to `uri`.
+    pub(super) fn is_subscribed(&self, uri: &str) -> bool {
+        self.members.values().any(|member| member.uris.iter().any(|(known, _)| known == uri))
     }
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
@@ -176,13 +218,8 @@ impl Table {
             session.ended();
             self.used = Instant::now();
         }
-        if let Some(session) = caller(&pending)
-            && let Some(member) = self.members.get_mut(&session)
-        {
-            member.in_flight -= 1;
-            if member.in_flight == 0 && (member.session.is_none() || member.visiting) {
-                self.members.remove(&session);
-            }
+        if let Some(session) = pending.caller() {
+            self.leave_call(session);
         }
         Some(pending)
     }
@@ -257,10 +294,10 @@ impl Table {
         let Some(call) = call else { return self.whose() };
         match self.pending.get(&call).map(|pending| &pending.owner) {
             Some(Owner::Agent { session, .. }) => Whose::One(session.id),
-            Some(Owner::Gone(session)) => Whose::One(*session),
+            Some(Owner::Gone(session) | Owner::Resting(session)) => Whose::One(*session),
             Some(Owner::Daemon(_)) => Whose::One(SessionId::DAEMON),
             // It may also be over.
-            Some(Owner::Hub(_) | Owner::Nobody) | None => Whose::Nobody,
+            Some(Owner::Hub(_) | Owner::Listener | Owner::Nobody) | None => Whose::Nobody,
         }
     }
 
@@ -291,7 +328,7 @@ impl Table {
     /// Whether the server is only at calls that nobody has waited for, for this long.
     pub(super) fn is_stuck(&self, since: Duration) -> bool {
         let old = |pending: &Pending| pending.cancelled.is_some_and(|at| at.elapsed() >= since);
-        let mut calls = self.pending.values().filter(|pending| caller(pending).is_some()).peekable();
+        let mut calls = self.pending.values().filter(|pending| pending.caller().is_some()).peekable();
         calls.peek().is_some() && calls.all(old)
     }
 
@@ -308,9 +345,9 @@ impl Table {
             let asked = match &pending.owner {
                 Owner::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
                 Owner::Daemon(_) => false,
-                Owner::Gone(_) | Owner::Hub(_) | Owner::Nobody => continue,
+                Owner::Gone(_) | Owner::Resting(_) | Owner::Hub(_) | Owner::Listener | Owner::Nobody => continue,
             };
-            if asked || pending.parked || pending.cancelled.is_some() || pending.then == Then::Listen {
+            if asked || pending.parked || pending.cancelled.is_some() || pending.is_listen() {
                 continue;
             }
             // Counted from the first look on, so that no call has less time than it was promised.
@@ -340,7 +377,7 @@ impl Table {
     pub(super) fn give_up(&mut self, id: u64) -> Option<Owner> {
         self.note_cancelled(id);
         let pending = self.pending.get_mut(&id)?;
-        let nobody = Owner::Gone(caller(pending)?);
+        let nobody = Owner::Gone(pending.caller()?);
         Some(std::mem::replace(&mut pending.owner, nobody))
     }
 
@@ -370,17 +407,5 @@ impl Table {
     /// Whether somebody other than `except` is subscribed to `uri`.
     pub(super) fn subscribed_by_other(&self, except: SessionId, uri: &str) -> bool {
         self.members.iter().any(|(id, member)| *id != except && member.uris.iter().any(|(known, _)| known == uri))
-    }
-}
-
-fn caller(pending: &Pending) -> Option<SessionId> {
-    if pending.then == Then::Listen {
-        return None;
-    }
-    match &pending.owner {
-        Owner::Agent { session, .. } => Some(session.id),
-        Owner::Gone(session) => Some(*session),
-        Owner::Daemon(_) => Some(SessionId::DAEMON),
-        Owner::Hub(_) | Owner::Nobody => None,
     }
 }

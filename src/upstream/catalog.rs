@@ -25,6 +25,9 @@ const TRUSTED: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Catalogs {
     pub era: Option<Era>,
+    /// It does not know `initialize`.
+    #[serde(default)]
+    pub modern_only: bool,
     /// The method of a request that could have been any agent's: from then on an instance carries one call at a time.
     pub interactive: Option<String>,
     each: Vec<Catalog>,
@@ -157,6 +160,12 @@ impl Catalogs {
     pub fn inherit(&mut self, other: Self) {
         self.each = other.each;
         self.each.iter_mut().for_each(|catalog| catalog.confirmed = None);
+    }
+
+    /// Whether the server has shaken hands in this era.
+    pub fn knows(&self, era: Era) -> bool {
+        self.era == Some(era)
+            || self.each.iter().any(|catalog| catalog.audience.dialect.era() == era && catalog.handshake.is_some())
     }
 
     /// The lists that are known for `audience`.

@@ -67,6 +67,20 @@ impl Handshake {
         declared.flatten().is_some_and(|capability| capability.list_changed)
     }
 
+    /// Whether the server said that it tells of changed resources.
+    pub fn subscribes(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Subscribes {
+            #[serde(default)]
+            subscribe: bool,
+        }
+        let declared = self.with_reply(|reply| {
+            let raw = reply.capabilities.get("resources")?;
+            serde_json::from_str::<Subscribes>(raw.get()).ok()
+        });
+        declared.flatten().is_some_and(|resources| resources.subscribe)
+    }
+
     /// The raw error with which the server refused to speak `era`.
     pub fn refusal(&self, era: Era) -> Option<String> {
         let frame = match era {

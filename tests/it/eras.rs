@@ -1,8 +1,8 @@
-//! Agents and servers of one era work in full; mixed pairs are refused clearly, or find the era that both speak.
+//! Agents and servers of either era work with each other; `matrix` tries all that they do.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Daemon, id_of, legacy, modern, own_server, params_of};
+use crate::support::{Daemon, id_of, legacy, modern, own_server, params_of, text_of};
 
 #[test]
 fn a_modern_agent_on_a_modern_server() {
@@ -10,7 +10,7 @@ fn a_modern_agent_on_a_modern_server() {
     let (mut one, mut two) = (daemon.attach("m"), daemon.attach("m"));
     let discovered = one.ask(&modern("\"d\"", "server/discover", ""));
     assert!(discovered.contains("\"x-odd\":1E5") && discovered.contains("\"id\":\"d\""), "{discovered}");
-    let echoed = crate::support::text_of(&one.ask(&modern("1", "tools/call", r#""name":"echo","arguments":{}"#)));
+    let echoed = text_of(&one.ask(&modern("1", "tools/call", r#""name":"echo","arguments":{}"#)));
     assert_eq!(
         params_of(&echoed)["_meta"]["io.modelcontextprotocol/clientInfo"]["name"],
         "agent",
@@ -25,47 +25,79 @@ fn a_modern_agent_on_a_modern_server() {
 }
 
 #[test]
-fn a_legacy_agent_on_a_modern_only_server_is_refused() {
+fn a_legacy_agent_on_a_modern_only_server() {
     let daemon = Daemon::start(&own_server("m", &["--modern"]));
-    for _ in 0..2 {
-        let answer: Value = serde_json::from_str(&daemon.attach("m").ask(&legacy("{}"))).expect("JSON");
-        assert_eq!(answer["error"]["code"], -32022);
-        assert_eq!(answer["error"]["data"]["supported"][0], "2026-07-28");
-        assert!(
-            answer["error"]["message"]
-                .as_str()
-                .is_some_and(|message| message.contains("`m`") && message.contains("modern only")),
-            "{answer}"
-        );
-    }
+    let mut agent = daemon.attach("m");
+    let greeting: Value = serde_json::from_str(&agent.greet(r#"{"sampling":{}}"#)).expect("JSON");
+    assert_eq!(greeting["result"]["protocolVersion"], "2025-06-18", "{greeting}");
+    assert_eq!(greeting["result"]["serverInfo"]["name"], "modern", "{greeting}");
+    let arguments = r#"{"n":12345678901234567890123}"#;
+    let seen = text_of(&agent.call("\"a\"", "echo", arguments));
+    let meta = params_of(&seen)["_meta"].clone();
+    assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28", "{seen}");
+    assert_eq!(meta["io.modelcontextprotocol/clientInfo"]["name"], "agent", "{seen}");
+    assert_eq!(meta["io.modelcontextprotocol/clientCapabilities"], json!({ "sampling": {} }), "{seen}");
+    assert!(seen.contains(arguments), "nothing else is touched: {seen}");
+    assert_eq!(agent.ask(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#), r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);
+    assert!(agent.ask(r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#).contains("\"echo\""));
+    let progressed = agent.call("4", "progress", r#"{"total":1,"mark":7}"#);
+    assert_eq!(text_of(&progressed), "7");
+    // What is learned holds for the next agent, and for the next daemon.
+    let before = daemon.server("m")["starts"].as_u64();
+    let daemon = Daemon::start_in(daemon.restart());
+    daemon.attach("m").greet("{}");
+    assert_eq!(before, Some(1));
+    assert_eq!(daemon.attach("m").ask(&legacy("{}")).contains("\"x-odd\":1E5"), true, "unknown members pass");
 }
 
 #[test]
-fn an_agent_that_probes_a_legacy_server_falls_back() {
-    for words in [&[][..], &["--no-discover=exit"]] {
+fn a_modern_agent_on_a_legacy_server() {
+    for words in [&[][..], &["--no-discover=exit"], &["--no-discover=silent"]] {
         let daemon = Daemon::start(&own_server("l", words));
         let mut agent = daemon.attach("l");
-        let refused: Value = serde_json::from_str(&agent.ask(&modern("0", "server/discover", ""))).expect("JSON");
-        assert_eq!(refused["error"]["code"], -32601, "{refused}");
-        let other: Value = serde_json::from_str(&agent.ask(&modern("0", "tools/list", ""))).expect("JSON");
+        let discovered = agent.ask(&modern("0", "server/discover", ""));
+        let found: Value = serde_json::from_str(&discovered).expect("JSON");
+        assert_eq!(found["result"]["supportedVersions"][0], "2026-07-28", "{discovered}");
+        assert_eq!(found["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "test", "{discovered}");
+        assert!(discovered.contains(r#""x-unknown":[1E5,12345678901234567890123]"#), "{discovered}");
+        let listed: Value = serde_json::from_str(&agent.ask(&modern("1", "tools/list", ""))).expect("JSON");
+        assert_eq!(listed["result"]["resultType"], "complete", "{listed}");
+        assert_eq!((&listed["result"]["ttlMs"], &listed["result"]["cacheScope"]), (&json!(0), &json!("private")));
+        let call = modern("\"c\"", "tools/call", r#""name":"echo","arguments":{"n":1E5}"#);
+        let answered = agent.ask(&call.replace("\"_meta\":{", "\"_meta\":{\"traceparent\":\"00-1\","));
+        assert!(answered.contains(r#""result":{"resultType":"complete","#), "{answered}");
+        let seen = text_of(&answered);
+        assert!(seen.contains(r#""_meta":{"traceparent":"00-1"}"#) && seen.contains(r#"{"n":1E5}"#), "{seen}");
+        for removed in ["ping", "logging/setLevel", "resources/subscribe", "initialize"] {
+            let refused: Value = serde_json::from_str(&agent.ask(&modern("9", removed, ""))).expect("JSON");
+            assert_eq!(refused["error"]["code"], -32601, "{removed}: {refused}");
+        }
+        let future = modern("8", "tools/list", "").replace("2026-07-28", "2099-01-01");
+        let refused: Value = serde_json::from_str(&agent.ask(&future)).expect("JSON");
         assert_eq!(
-            (other["error"]["code"].as_i64(), other["error"]["data"]["supported"][0].as_str()),
-            (Some(-32022), Some("2025-11-25")),
-            "{other}"
+            (&refused["error"]["code"], &refused["error"]["data"]["requested"]),
+            (&json!(-32022), &json!("2099-01-01"))
         );
-        agent.greet("{}");
-        assert!(agent.call("3", "echo", "{}").contains("content"), "in full, in the era that both speak");
+        let bare = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+        let refused = agent.ask(bare);
+        assert!(refused.contains("-32602") && refused.contains("clientCapabilities"), "{refused}");
+        assert_eq!(daemon.server("l")["era"], "legacy");
     }
 }
 
 #[test]
-fn the_servers_own_refusal_of_discover_is_passed_on() {
+fn agents_of_both_eras_share_a_legacy_process_when_they_promise_the_same() {
     let daemon = Daemon::start(&own_server("l", &[]));
-    let refused = daemon.attach("l").ask(&modern("\"x\"", "server/discover", ""));
-    assert_eq!(
-        refused,
-        r#"{"jsonrpc":"2.0","id":"x","error":{"code":-32601,"message":"no such method","data":{"n":12345678901234567890123,"method":"server/discover"}}}"#
-    );
+    let (mut one, mut two) = (daemon.attach("l"), daemon.attach("l"));
+    one.ask(&legacy("{}").replace("2025-06-18", "2025-11-25"));
+    let pid = one.server_pid();
+    let state = text_of(&two.ask(&modern("1", "tools/call", r#""name":"state","arguments":{}"#)));
+    let state: Value = serde_json::from_str(&state).expect("JSON");
+    assert_eq!(state["pid"], pid, "the promises are the same, so is the process");
+    let able = modern("2", "tools/call", r#""name":"state","arguments":{}"#);
+    let able = able.replace("clientCapabilities\":{}", "clientCapabilities\":{\"roots\":{}}");
+    let state: Value = serde_json::from_str(&text_of(&two.ask(&able))).expect("JSON");
+    assert_ne!(state["pid"], pid, "another promise, another process");
 }
 
 #[test]
@@ -82,7 +114,7 @@ fn the_daemons_own_calls_find_the_era() {
 fn a_configured_era_is_not_probed() {
     let daemon = Daemon::start(&format!("{}era = \"legacy\"\n", own_server("s", &["--no-discover=exit"])));
     let answer = daemon.attach("s").ask(&modern("1", "server/discover", ""));
-    assert!(answer.contains("-32601") && daemon.server("s")["starts"] == 0, "{answer}");
+    assert!(answer.contains("supportedVersions") && daemon.server("s")["starts"] == 1, "{answer}");
     assert!(daemon.run(&["tools", "s"]).status.success());
 }
 

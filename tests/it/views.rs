@@ -189,7 +189,7 @@ fn levels_set_for_all_servers_reach_each() {
 }
 
 #[test]
-fn modern_agents_are_served_by_modern_servers() {
+fn agents_of_both_eras_see_servers_of_both() {
     let daemon = Daemon::start(&format!("{}era = \"modern\"\n", own_server("m", &["--modern"])));
     let mut agent = Agent::socket(&daemon.socket());
     let discovered = result(&agent.ask(&modern("1", "server/discover", "")));
@@ -198,6 +198,16 @@ fn modern_agents_are_served_by_modern_servers() {
     assert!(list.contains("m__echo") && list.contains(r#""resultType":"complete""#), "{list}");
     assert!(agent.ask(&modern("3", "tools/call", r#""name":"m__echo""#)).contains("content"));
     let mixed = Daemon::start(&format!("{}{}", own_server("m", &["--modern"]), own_server("l", &[])));
-    let refused = Agent::socket(&mixed.socket()).ask(&modern("1", "server/discover", ""));
-    assert!(refused.contains("-32601") && refused.contains("use `initialize` here"), "{refused}");
+    let mut agent = Agent::socket(&mixed.socket());
+    assert!(agent.ask(&modern("1", "server/discover", "")).contains("2026-07-28"));
+    let list = agent.ask(&modern("2", "tools/list", ""));
+    assert!(list.contains("m__echo") && list.contains("l__echo"), "{list}");
+    for tool in ["m__echo", "l__echo"] {
+        assert!(agent.ask(&modern("3", "tools/call", &format!(r#""name":"{tool}""#))).contains("content"));
+    }
+    let mut agent = Agent::socket(&mixed.socket());
+    agent.greet("{}");
+    for tool in ["m__echo", "l__echo"] {
+        assert!(agent.call("3", tool, "{}").contains("content"), "a legacy agent, likewise");
+    }
 }

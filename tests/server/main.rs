@@ -223,6 +223,15 @@ impl Server {
                 }
                 text_result(id, "released")
             }
+            // The same in the modern era: so many rounds, and then the whole request that came last.
+            "ask" if self.modern => {
+                let round = params["requestState"].as_u64().unwrap_or(0);
+                if round < arguments["rounds"].as_u64().unwrap_or(1) {
+                    let asks = json!({ "resultType": "input_required", "inputRequests": arguments["requests"], "requestState": round + 1 });
+                    return result(id, &asks);
+                }
+                text_result(id, frame)
+            }
             // A request to the client in mid-call; the call's result is the client's whole answer.
             "ask" => {
                 self.asked.insert(arguments["id"].to_string(), id.to_owned());

@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::Session;
 use crate::hub::line::Line;
+use crate::hub::rounds::Round;
 use crate::names::ServerName;
 use crate::oauth::random_text;
 
@@ -33,6 +34,8 @@ pub enum Question {
     },
     /// The hub's own `roots/list`.
     Roots,
+    /// A modern server's, one of those that were asked together.
+    Round { round: Arc<Round>, index: usize },
     /// Whether the person wants to log in, which the hub asks itself.
     Login(oneshot::Sender<Accepted>),
 }
@@ -49,7 +52,7 @@ impl Question {
     pub fn refuse(&self, reason: &str) {
         match self {
             Self::Server { line, id, .. } => line.refuse(id, reason),
-            Self::Roots | Self::Login(_) => {}
+            Self::Round { .. } | Self::Roots | Self::Login(_) => {}
         }
     }
 }
@@ -73,7 +76,7 @@ impl Session {
     }
 
     /// Takes the question that `id`, raw, answers.
-    pub fn answer(&self, id: &str) -> Option<Question> {
+    pub fn take_question(&self, id: &str) -> Option<Question> {
         self.state.lock().questions.remove(&id.parse().ok()?)
     }
 
@@ -81,7 +84,7 @@ impl Session {
     pub fn drop_questions(&self, line: &Line) {
         let of_line = |question: &Question| match question {
             Question::Server { line: asker, .. } => std::ptr::eq(&**asker, line),
-            Question::Roots | Question::Login(_) => false,
+            Question::Round { .. } | Question::Roots | Question::Login(_) => false,
         };
         self.state.lock().questions.retain(|_, question| !of_line(question));
     }
@@ -96,8 +99,30 @@ impl Session {
         let state = self.state.lock();
         state.questions.values().find_map(|question| match question {
             Question::Server { line, token: Some(own), .. } if **own == *token => Some(line.clone()),
-            Question::Server { .. } | Question::Roots | Question::Login(_) => None,
+            Question::Server { .. } | Question::Round { .. } | Question::Roots | Question::Login(_) => None,
         })
+    }
+
+    pub fn note_round(&self, id: &str, round: &Arc<Round>) {
+        self.state.lock().rounds.insert(id.into(), round.clone());
+    }
+
+    /// Forgets the questions that the request `id`, raw, waits for; tells whether there were any.
+    pub fn forget_round(&self, id: &str) -> bool {
+        self.state.lock().rounds.remove(id).is_some()
+    }
+
+    /// What the request `id`, raw, waits for.
+    pub fn round(&self, id: &str) -> Option<Arc<Round>> {
+        self.state.lock().rounds.get(id).cloned()
+    }
+
+    /// Takes the questions of a round that are not answered: under which ids they were asked.
+    pub fn take_round(&self, round: &Arc<Round>) -> Vec<u64> {
+        let mut state = self.state.lock();
+        let of_round =
+            |question: &Question| matches!(question, Question::Round { round: own, .. } if Arc::ptr_eq(own, round));
+        state.questions.extract_if(|_, question| of_round(question)).map(|(id, _)| id).collect()
     }
 
     /// Makes what a modern agent will bring back when its person has logged in at a server, where `logins` were done before.

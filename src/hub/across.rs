@@ -1,0 +1,210 @@
+//! Requests and answers between an agent of one era and a server of the other.
+
+use std::sync::Arc;
+
+use super::Hub;
+use super::bridge::{self, Fate};
+use super::level::Level;
+use super::line::Line;
+use super::recall::under;
+use super::router::Plan;
+use super::session::Session;
+use super::table::{Across, Rest, Then};
+use crate::envelope::reply::{self, code};
+use crate::envelope::{Edit, Envelope, splice, text};
+use crate::era::{Era, MODERN};
+
+/// An agent's request that was answered: whose, under which id and token, and what was to be done.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    pub session: Arc<Session>,
+    pub id: Box<str>,
+    pub token: Option<Box<str>>,
+    pub then: Then,
+}
+
+impl Hub {
+    /// What to do with a request that the server does not know in this form; `None` if it can be sent across.
+    pub(super) fn across<'e>(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        line: &Arc<Line>,
+        envelope: &Envelope<'e>,
+    ) -> Option<Plan<'e>> {
+        let agent = bridge::era_of(envelope);
+        if agent == line.era() {
+            return None;
+        }
+        if let Some(refusal) = unsupported(envelope) {
+            session.reply(envelope.id, &refusal);
+            return Some(Plan::Answered);
+        }
+        let answer = match bridge::fate(&envelope.method, agent) {
+            Fate::Send => return None,
+            Fate::Discover => {
+                let frame = line.handshake().and_then(|handshake| handshake.initialize.clone());
+                frame
+                    .and_then(|frame| bridge::discover_result(&frame))
+                    .map(|result| reply::result(envelope.id, &result))
+            }
+            Fate::Listen => {
+                self.listen_on(session, line, envelope);
+                return Some(Plan::Answered);
+            }
+            Fate::Pong => Some(reply::result(envelope.id, "{}")),
+            Fate::SetLevel => Some(match envelope.params.level.and_then(Level::parse) {
+                Some(level) => {
+                    line.set_level(session.id, level);
+                    reply::result(envelope.id, "{}")
+                }
+                None => bad_level(envelope.id),
+            }),
+            Fate::Subscribe | Fate::Unsubscribe => {
+                let uri = envelope.params.uri.and_then(text);
+                uri.map(|uri| {
+                    if envelope.method == "resources/subscribe" {
+                        line.subscribe(session.id, &uri, &uri);
+                    } else {
+                        line.unsubscribe(session.id, &uri);
+                    }
+                    line.listen_anew();
+                    reply::result(envelope.id, "{}")
+                })
+            }
+            Fate::NoMethod => Some(no_method(envelope)),
+            Fate::Tasks => {
+                let message = format!(
+                    "`{}` is not offered here: tasks of revision {} are not those of {}, which server `{}` speaks",
+                    envelope.method,
+                    agent.revision(),
+                    line.era().revision(),
+                    line.name
+                );
+                Some(reply::error(envelope.id, code::METHOD_NOT_FOUND, &message))
+            }
+        };
+        let answer = answer.unwrap_or_else(|| {
+            reply::error(envelope.id, code::INVALID_PARAMS, "the request does not name what it is about")
+        });
+        session.reply(envelope.id, &answer);
+        Some(Plan::Answered)
+    }
+}
+
+/// The refusal of a request of a revision that trunkline cannot translate.
+pub(super) fn unsupported(envelope: &Envelope<'_>) -> Option<String> {
+    let version = text(envelope.params.meta.protocol_version?)?;
+    if version == MODERN {
+        return None;
+    }
+    let message = format!("revision {version} is not supported");
+    Some(reply::unsupported_version(envelope.id, &message, &bridge::supported(), &version))
+}
+
+pub(super) fn no_method(envelope: &Envelope<'_>) -> String {
+    let message = format!("revision {} has no method `{}`", bridge::era_of(envelope).revision(), envelope.method);
+    reply::error(envelope.id, code::METHOD_NOT_FOUND, &message)
+}
+
+pub(super) fn bad_level(id: &str) -> String {
+    reply::error(id, code::INVALID_PARAMS, "`level` is not one of the log levels of RFC 5424")
+}
+
+impl Line {
+    /// A request with the view's edits, in the era of the server, and what is kept of it; `None` if it is in it already.
+    pub(super) fn cross(
+        &self,
+        session: &Session,
+        envelope: &Envelope<'_>,
+        edits: &[Edit<'_>],
+    ) -> Option<(String, Across)> {
+        let agent = bridge::era_of(envelope);
+        if agent == self.era() {
+            return None;
+        }
+        let meta = envelope.params.meta_raw;
+        let (with, level) = match agent {
+            Era::Modern => (meta.map(bridge::legacy_meta), envelope.params.meta.log_level.and_then(Level::parse)),
+            Era::Legacy => {
+                let capabilities = session.class().map(|class| class.capabilities.clone()).unwrap_or("{}".to_owned());
+                let capabilities = bridge::without(&capabilities, &["tasks"]).unwrap_or(capabilities);
+                let level = self.level_of(session.id).map(Level::raw);
+                (Some(bridge::modern_meta(meta, session.client_info().as_deref(), &capabilities, level)), None)
+            }
+        };
+        let mut all = edits.to_vec();
+        let put = with.as_ref().filter(|_| meta.is_none()).map(|with| format!(r#""_meta":{with}"#));
+        let put = put.and_then(|put| bridge::at_params(envelope.frame, &put));
+        match (meta, &with, &put) {
+            (Some(meta), Some(with), _) => all.push(envelope.edit(meta, with)),
+            (None, _, Some((at, put))) => all.push(Edit { at: at.clone(), with: put }),
+            (_, _, _) => {}
+        }
+        let mut frame = Vec::with_capacity(envelope.frame.len() + 256);
+        splice(envelope.frame, &mut all, &mut frame);
+        let frame = String::from_utf8(frame).ok()?;
+        if let Some(level) = level {
+            self.want_level(session.id, level);
+        }
+        let may_ask = agent == Era::Legacy && bridge::may_ask(&envelope.method);
+        let kept = may_ask.then(|| frame.clone().into());
+        let across = Across {
+            agent,
+            method: (&*envelope.method).into(),
+            subject: bridge::subject(envelope),
+            frame: kept,
+            level,
+            rounds: 0,
+            opened: Vec::new(),
+        };
+        Some((frame, across))
+    }
+
+    /// Brings an answer across. `frame` is what the agent may see of it.
+    pub(super) fn answer_across(self: &Arc<Self>, asker: Asker, across: Across, frame: &str) {
+        let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+        match across.agent {
+            Era::Modern => {
+                if let Some(requests) = envelope.error.and_then(bridge::elicitation_result) {
+                    return self.ask_first(&asker, &requests, envelope.error.unwrap_or_default(), &across);
+                }
+            }
+            Era::Legacy => {
+                if let Some(required) = envelope.result.and_then(bridge::InputRequired::parse) {
+                    return self.ask_round(asker, across, required);
+                }
+                self.elicited(&asker.session, &across);
+            }
+        }
+        let Asker { session, id, .. } = asker;
+        session.reply(&id, &crossed(&envelope, &across, &id));
+    }
+
+    /// Keeps an answer for the agent that is to come back for it.
+    pub(super) fn keep_answer(&self, across: &Across, rest: &Rest, envelope: &Envelope<'_>) {
+        if let Some(hub) = self.upstream.upgrade().and_then(|upstream| upstream.hub.upgrade())
+            && let Some(state) = &rest.state
+        {
+            hub.resting.keep(state, &crossed(envelope, across, "0"));
+        }
+    }
+}
+
+/// An answer as an agent of the other era reads it, under its id.
+fn crossed(envelope: &Envelope<'_>, across: &Across, id: &str) -> String {
+    let mut edits = vec![envelope.edit(envelope.id, id)];
+    let code = envelope.error.and_then(|error| bridge::error_code(across.agent, &across.method, error));
+    let code = code.map(|(raw, code)| (raw, code.to_string()));
+    if let Some((raw, code)) = &code {
+        edits.push(envelope.edit(raw, code));
+    }
+    let members = envelope.result.filter(|_| across.agent == Era::Modern);
+    let members = members.and_then(|result| Some((result, bridge::modern_members(&across.method, result)?)));
+    if let Some((result, members)) = &members {
+        let at = envelope.span(result).start + 1;
+        edits.push(Edit { at: at..at, with: members });
+    }
+    let mut out = Vec::with_capacity(envelope.frame.len() + 80);
+    splice(envelope.frame, &mut edits, &mut out);
+    String::from_utf8(out).unwrap_or_else(|_| under(envelope.frame, id).unwrap_or_default())
+}

@@ -1,0 +1,119 @@
+//! What a server says of itself: `server/discover` in the modern era, `initialize` in the legacy one.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::envelope::{Envelope, quoted};
+use crate::era::{self, MODERN};
+
+const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+
+/// The result of `server/discover` of a server that answered `initialize` with this frame.
+pub(in crate::hub) fn discover_result(frame: &str) -> Option<String> {
+    let envelope = Envelope::parse(frame.as_bytes()).ok()?;
+    let Object(members) = serde_json::from_str(envelope.result?).ok()?;
+    let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| raw.get());
+    let capabilities = find("capabilities").unwrap_or("{}");
+    // Tasks of the legacy era are not those of the modern one.
+    let capabilities = without(capabilities, &["tasks"]).unwrap_or_else(|| capabilities.to_owned());
+    let own =
+        find("_meta").and_then(|meta| meta.trim().strip_prefix('{')?.strip_suffix('}')).unwrap_or_default().trim();
+    let comma = if own.is_empty() { "" } else { "," };
+    let info = find("serverInfo").unwrap_or("{}");
+    let rest = members.iter().filter(|(key, _)| {
+        !matches!(
+            &**key,
+            "protocolVersion" | "capabilities" | "serverInfo" | "_meta" | "ttlMs" | "cacheScope" | "resultType"
+        )
+    });
+    let rest: String = rest.map(|(key, raw)| format!(",{}:{raw}", quoted(key))).collect();
+    Some(format!(
+        r#"{{"resultType":"complete","supportedVersions":{},"capabilities":{capabilities}{rest},"ttlMs":0,"cacheScope":"private","_meta":{{"{SERVER_INFO}":{info}{comma}{own}}}}}"#,
+        supported()
+    ))
+}
+
+/// Every revision that trunkline serves an agent in, as a raw list.
+pub(in crate::hub) fn supported() -> String {
+    let all: Vec<_> = std::iter::once(MODERN).chain(era::LEGACY_ALL).map(quoted).collect();
+    format!("[{}]", all.join(","))
+}
+
+/// The result of `initialize`, for an agent that speaks `version`, of a server that answered `server/discover` with this frame.
+pub(in crate::hub) fn initialize_result(frame: &str, version: &str, server: &str) -> Option<String> {
+    let envelope = Envelope::parse(frame.as_bytes()).ok()?;
+    let Object(members) = serde_json::from_str(envelope.result?).ok()?;
+    let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| raw.get());
+    let Object(meta) = find("_meta").and_then(|meta| serde_json::from_str(meta).ok()).unwrap_or(Object(Vec::new()));
+    let info = meta.iter().find(|(key, _)| key == SERVER_INFO).map(|(_, raw)| raw.get().to_owned());
+    let info = info.unwrap_or_else(|| format!(r#"{{"name":{},"version":"unknown"}}"#, quoted(server)));
+    let rest = members.iter().filter(|(key, _)| {
+        !matches!(&**key, "supportedVersions" | "capabilities" | "serverInfo" | "ttlMs" | "cacheScope" | "resultType")
+    });
+    let rest: String = rest.map(|(key, raw)| format!(",{}:{raw}", quoted(key))).collect();
+    let capabilities = find("capabilities").unwrap_or("{}");
+    Some(format!(r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"serverInfo":{info}{rest}}}"#))
+}
+
+/// A raw object without these members; `None` if it has none of them.
+pub(in crate::hub) fn without(object: &str, names: &[&str]) -> Option<String> {
+    let Object(members) = serde_json::from_str(object).ok()?;
+    let kept: Vec<_> = members.iter().filter(|(key, _)| !names.contains(&&**key)).collect();
+    if kept.len() == members.len() {
+        return None;
+    }
+    let kept: Vec<_> = kept.into_iter().map(|(key, raw)| format!("{}:{raw}", quoted(key))).collect();
+    Some(format!("{{{}}}", kept.join(",")))
+}
+
+/// The members of an object, in their order.
+pub(super) struct Object<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                #[derive(serde::Deserialize)]
+                struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+                let mut members = Vec::new();
+                while let Some((Key(key), raw)) = map.next_entry()? {
+                    members.push((key, raw));
+                }
+                Ok(Object(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_era_hears_what_the_other_was_told() {
+        let legacy = r#"{"jsonrpc":"2.0","id":1,"result":{"x-odd":[1E5],"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"tasks":{},"x":{}},"serverInfo":{"name":"a","version":"1"},"instructions":"Do."}}"#;
+        let modern = discover_result(legacy).expect("translated");
+        assert_eq!(
+            modern,
+            r#"{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26","2024-11-05"],"capabilities":{"tools":{"listChanged":true},"x":{}},"x-odd":[1E5],"instructions":"Do.","ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}}}"#
+        );
+        let frame = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{modern}}}"#);
+        assert_eq!(
+            initialize_result(&frame, "2025-06-18", "s").expect("translated"),
+            r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"x":{}},"serverInfo":{"name":"a","version":"1"},"x-odd":[1E5],"instructions":"Do.","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}}}"#
+        );
+        let bare = r#"{"id":1,"result":{"capabilities":{}}}"#;
+        assert!(initialize_result(bare, "2025-06-18", "s").is_some_and(|result| result.contains(r#""name":"s""#)));
+    }
+}

@@ -1,0 +1,80 @@
+//! The end of an instance: its calls fail, or are made again where that changes nothing.
+
+use std::sync::Arc;
+
+use crate::envelope::Envelope;
+use crate::envelope::reply::{self, code};
+use crate::hub::failure::Failure;
+use crate::hub::line::Line;
+use crate::hub::session::Session;
+use crate::hub::table::{Owner, Pending, Repeat};
+
+impl Line {
+    /// Fails everything that waits for the server, each call under its own id.
+    pub(super) fn closed(self: &Arc<Self>, reason: &str) {
+        self.link.outbox.close();
+        let reason: Arc<str> = reason.into();
+        let mut table = self.table.lock();
+        table.closed = Some(reason.clone());
+        let sessions: Vec<_> = table.sessions().cloned().collect();
+        let pending = table.drain();
+        table.asked.clear();
+        drop(table);
+        for Pending { owner, repeat, across, rest, .. } in pending {
+            match owner {
+                Owner::Agent { session, id, .. } => {
+                    let repeat = repeat.filter(|_| self.instance().is_some());
+                    if !repeat.is_some_and(|repeat| self.repeat(&session, *repeat, &reason)) {
+                        session.reply(&id, &self.died(&id, &reason));
+                    }
+                }
+                Owner::Daemon(sender) => {
+                    let message = format!("server `{}` stopped before it answered: {reason}", self.name);
+                    drop(sender.send(Err(message.into())));
+                }
+                Owner::Hub(sender) => drop(sender.send(Err(reason.clone()))),
+                Owner::Resting(_) => {
+                    if let (Some(across), Some(rest)) = (across, rest) {
+                        let died = self.died("0", &reason);
+                        Envelope::parse(died.as_bytes()).iter().for_each(|died| self.keep_answer(&across, &rest, died));
+                    }
+                }
+                Owner::Gone(_) | Owner::Listener | Owner::Nobody => {}
+            }
+        }
+        for session in sessions {
+            session.drop_questions(self);
+            session.remove_line(self);
+        }
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.line_closed(self, &reason);
+        }
+    }
+
+    fn died(&self, id: &str, reason: &str) -> String {
+        let message =
+            format!("server `{}` stopped before it answered: {reason}; the request was not repeated", self.name);
+        reply::error(id, code::CONNECTION_CLOSED, &message)
+    }
+
+    /// Asks once more for a list or a resource, of the instance that is started in place of this one; tells whether it can.
+    fn repeat(self: &Arc<Self>, session: &Arc<Session>, repeat: Repeat, reason: &Arc<str>) -> bool {
+        let Some(upstream) = self.upstream.upgrade() else { return false };
+        let Some(hub) = upstream.hub.upgrade() else { return false };
+        let (session, name, reason) = (session.clone(), self.name.clone(), reason.clone());
+        let around = upstream.around.clone();
+        around.tasks.clone().spawn(async move {
+            let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
+            let Some(speech) = session.speech(&envelope) else { return };
+            let line = tokio::select! {
+                line = hub.line(&session, name.as_str(), &speech) => line,
+                () = around.stop.cancelled() => Err(Failure::Unavailable { server: name.clone(), reason }),
+            };
+            match line {
+                Ok(line) => line.request_again(&session, &repeat),
+                Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
+            }
+        });
+        true
+    }
+}

@@ -1,0 +1,221 @@
+//! What a server says unasked, brought to the agents that it concerns, and to no other.
+
+use std::sync::Arc;
+
+use crate::envelope::reply;
+use crate::envelope::{Envelope, quoted, splice, text};
+use crate::era::Era;
+use crate::hub::level::Level;
+use crate::hub::line::Line;
+use crate::hub::session::{Session, SessionId};
+use crate::hub::table::{Owner, Pending, Table, Then, Whose};
+use crate::lists::ListKind;
+use crate::wire::To;
+
+impl Line {
+    pub(super) fn notification(self: &Arc<Self>, envelope: &Envelope<'_>, call: Option<u64>) {
+        if let Some(raw) = envelope.params.meta.subscription_id {
+            return self.on_subscription(envelope, raw);
+        }
+        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+            return self.changed(kind, envelope.frame);
+        }
+        if let Some(raw) = envelope.params.uri.filter(|_| envelope.method == "notifications/resources/updated") {
+            return self.updated(raw, envelope);
+        }
+        let mut table = self.table.lock();
+        match &*envelope.method {
+            "notifications/progress" => {
+                if let Some(raw) = envelope.params.progress_token {
+                    if let Ok(id) = raw.parse() {
+                        table.note_progress(id);
+                    }
+                    to_progress(&table, envelope, raw);
+                }
+            }
+            "notifications/cancelled" => {
+                if let Some(id) = cancelled(&mut table, envelope) {
+                    drop(table);
+                    self.stopped_listening(id);
+                }
+            }
+            "notifications/message" => self.log(&table, envelope, call),
+            _ => self.unaddressed(&table, envelope, call),
+        }
+    }
+
+    /// Brings a notification to the subscription that it names: an agent's, or trunkline's own.
+    fn on_subscription(self: &Arc<Self>, envelope: &Envelope<'_>, raw: &str) {
+        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+            self.forget_list(kind);
+        }
+        let mut table = self.table.lock();
+        let id: Option<u64> = raw.parse().ok().or_else(|| text(raw)?.parse().ok());
+        let Some((id, pending)) = id.and_then(|id| Some((id, table.get_mut(id)?))) else { return };
+        match &pending.owner {
+            Owner::Listener => {
+                drop(table);
+                self.heard(id, envelope);
+            }
+            Owner::Agent { .. }
+                if pending.then == Then::ListenAgain
+                    && envelope.method == "notifications/subscriptions/acknowledged" =>
+            {
+                pending.then = Then::Listen;
+            }
+            Owner::Agent { session, id, .. } => {
+                session.send(To::Call(id), envelope.frame.len() + id.len(), |out| {
+                    splice(envelope.frame, &mut [envelope.edit(raw, id)], out)
+                });
+            }
+            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Nobody => {}
+        }
+    }
+
+    /// A list changed: who was told of it hears so, in the words of `frame`.
+    pub(in crate::hub) fn changed(&self, kind: ListKind, frame: &str) {
+        self.forget_list(kind);
+        let sessions = self.sessions();
+        sessions.iter().for_each(|session| session.tell_changed(kind, frame));
+        self.tell_the_others(kind, frame, &sessions);
+    }
+
+    fn forget_list(&self, kind: ListKind) {
+        self.lists.forget(kind);
+        if let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) {
+            upstream.forget_list(audience, kind);
+        }
+    }
+
+    /// Tells those who were answered from the catalog, and are not on this instance, that a list changed.
+    fn tell_the_others(&self, kind: ListKind, frame: &str, told: &[Arc<Session>]) {
+        let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) else { return };
+        if !upstream.shares_lists() {
+            return;
+        }
+        if let Some(hub) = upstream.hub.upgrade() {
+            let others = hub.audience(&upstream, audience).into_iter();
+            let others = others.filter(|session| told.iter().all(|told| told.id != session.id));
+            others.for_each(|session| session.tell_changed(kind, frame));
+        }
+    }
+
+    /// Brings an update to those who subscribed to the URI, or to one that it lies under, each by the URI that they know.
+    pub(in crate::hub) fn updated(&self, raw: &str, envelope: &Envelope<'_>) {
+        let Some(uri) = text(raw) else { return };
+        let table = self.table.lock();
+        for member in table.members.values() {
+            let Some(session) = &member.session else { continue };
+            let exact = member.uris.iter().find(|(known, _)| *known == *uri);
+            let found = exact.or_else(|| member.uris.iter().find(|(known, _)| uri.starts_with(known.as_str())));
+            if let Some((server_uri, agent_uri)) = found {
+                let as_known = uri.replacen(server_uri.as_str(), agent_uri, 1);
+                let quoted = quoted(&as_known);
+                let mut edits = if server_uri == agent_uri { Vec::new() } else { vec![envelope.edit(raw, &quoted)] };
+                let mut frame = Vec::with_capacity(envelope.frame.len() + quoted.len());
+                splice(envelope.frame, &mut edits, &mut frame);
+                session.tell_updated(&as_known, &String::from_utf8_lossy(&frame));
+            }
+        }
+    }
+
+    /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
+    fn log(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
+        let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
+        let whose = table.whose_on(call);
+        match whose {
+            Whose::One(id) if table.session(id).is_some() => self.log_to(table, id, level, envelope, call),
+            // Without a call, a message of the modern era is nobody's: there, each request asks for its own.
+            Whose::Idle if self.era() == Era::Legacy => {
+                for member in table.members.values() {
+                    if let Some(session) = member.session.as_ref().filter(|session| session.class().is_some())
+                        && table.wants(member, level)
+                    {
+                        session.tell(To::Agent, envelope.frame);
+                    }
+                }
+            }
+            Whose::One(_) | Whose::Idle | Whose::Several | Whose::Nobody => {
+                if let Some(upstream) = self.upstream.upgrade() {
+                    upstream.log.push(&format!("[a message that names no agent] {}", envelope.frame));
+                }
+            }
+        }
+    }
+
+    fn log_to(&self, table: &Table, id: SessionId, level: Level, envelope: &Envelope<'_>, call: Option<u64>) {
+        let Some((session, member)) = table.session(id).zip(table.members.get(&id)) else { return };
+        let to = |raw: Option<&str>| session.tell(raw.map_or(To::Agent, To::Call), envelope.frame);
+        if self.era() == Era::Modern {
+            // The server keeps to what the request asked for.
+            to(table.raw_id(id, call));
+        } else if table.has_modern(id) {
+            if let Some((raw, _)) = table.logged(id).filter(|(_, wanted)| level >= *wanted) {
+                to(Some(raw));
+            }
+        } else if table.wants(member, level) {
+            to(table.raw_id(id, call));
+        }
+    }
+
+    /// A notification of a kind that names no agent: delivered only where there is no doubt.
+    fn unaddressed(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
+        let mut sessions = table.sessions();
+        let session = match (table.whose_on(call), sessions.next(), sessions.next()) {
+            (Whose::One(id), _, _) => table.session(id),
+            (Whose::Idle, Some(only), None) => Some(only),
+            (Whose::Idle | Whose::Several | Whose::Nobody, _, _) => None,
+        };
+        // The modern era has no such message: that the agent comes back is what tells.
+        let unknown = envelope.method == "notifications/elicitation/complete";
+        match session.filter(|session| !(unknown && table.has_modern(session.id))) {
+            Some(session) => session.tell(table.raw_id(session.id, call).map_or(To::Agent, To::Call), envelope.frame),
+            None => {
+                tracing::debug!(server = %self.name, method = %envelope.method, "dropped a notification that names no agent")
+            }
+        }
+    }
+}
+
+/// Brings progress to the call whose token it names, under the agent's own token.
+fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str) {
+    let pending = raw.parse().ok().and_then(|id| table.get(id));
+    if let Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) = pending {
+        session.send(To::Call(id), envelope.frame.len() + token.len(), |out| {
+            splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
+        });
+    }
+}
+
+/// The server takes back a question that it asked, or ends a subscription: returns one of trunkline's own.
+fn cancelled(table: &mut Table, envelope: &Envelope<'_>) -> Option<u64> {
+    let raw = envelope.params.request_id?;
+    if let Some((session, id)) = table.asked.remove(raw) {
+        let ours = id.to_string();
+        if session.take_question(&ours).is_some() {
+            session.send(To::Agent, envelope.frame.len(), |out| {
+                splice(envelope.frame, &mut [envelope.edit(raw, &ours)], out)
+            });
+        }
+        return None;
+    }
+    table.take_back(raw);
+    // Only what lives until somebody ends it is ended so; any other number is a question that was answered meanwhile.
+    let id: u64 = raw.parse().ok().filter(|id| table.get(*id).is_some_and(Pending::is_listen))?;
+    match table.remove(id)?.owner {
+        Owner::Agent { session, id, .. } => {
+            session.send(To::Call(&id), envelope.frame.len() + id.len(), |out| {
+                splice(envelope.frame, &mut [envelope.edit(raw, &id)], out)
+            });
+            session.over(&id);
+            None
+        }
+        Owner::Listener => Some(id),
+        Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Nobody => None,
+    }
+}
+
+/// The notification that says that a list changed, in trunkline's own words.
+pub(in crate::hub) fn news(kind: ListKind) -> String {
+    reply::notification(kind.changed(), "")
+}

@@ -1,0 +1,81 @@
+//! What a server asks: brought to the one agent that it is for, or refused.
+
+use std::sync::Arc;
+
+use crate::envelope::{Envelope, splice};
+use crate::hub::line::Line;
+use crate::hub::session::{Question, Session};
+use crate::hub::table::{Table, Whose};
+use crate::wire::To;
+
+const AMBIGUOUS: &str = "trunkline cannot tell which agent this request is for: it is passed on only while exactly one agent has calls in flight";
+const WHICH_CALL: &str =
+    "trunkline cannot tell which of the agent's calls this request is for: it is passed on only while there is one";
+const NO_AGENT: &str = "this came on the stream of a request that is no agent's: there is nobody to ask";
+const UNDECLARED: &str = "the agent did not declare that it answers this";
+
+/// Whom a question is for.
+enum For {
+    /// An agent that takes requests, in mid-call if the call is known.
+    Agent(Arc<Session>),
+    /// A call of a modern agent, which must come back with the answer.
+    Call(u64),
+    Nobody {
+        why: &'static str,
+        ambiguous: bool,
+    },
+}
+
+impl Line {
+    /// A request of the server's. It is passed on only when it can belong to exactly one agent.
+    pub(super) fn question(self: &Arc<Self>, envelope: &Envelope<'_>, call: Option<u64>) {
+        let mut table = self.table.lock();
+        match self.asked_of(&table, envelope, call) {
+            For::Agent(session) => {
+                let token = envelope.params.meta.progress_token.map(Into::into);
+                let question = Question::Server { line: self.clone(), id: envelope.id.into(), token };
+                let id = session.ask(question);
+                table.asked.insert(envelope.id.into(), (session.clone(), id));
+                let ours = id.to_string();
+                let to = table.raw_id(session.id, call).map_or(To::Agent, To::Call);
+                session.send(to, envelope.frame.len(), |out| {
+                    splice(envelope.frame, &mut [envelope.edit(envelope.id, &ours)], out)
+                });
+            }
+            For::Call(id) => self.rest(&mut table, id, envelope),
+            For::Nobody { why, ambiguous } => {
+                drop(table);
+                // What it asks while it has no call would not be clearer if it had one at a time.
+                if let Some(upstream) = self.upstream.upgrade().filter(|_| ambiguous) {
+                    upstream.note_interactive(&envelope.method);
+                }
+                self.refuse(envelope.id, why);
+            }
+        }
+    }
+
+    fn asked_of(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) -> For {
+        let nobody = |why| For::Nobody { why, ambiguous: false };
+        let whose = table.whose_on(call);
+        if let Whose::One(id) = whose
+            && table.has_modern(id)
+        {
+            return match table.call_of(id, call) {
+                Some(id) if self.may_ask(&envelope.method) => For::Call(id),
+                Some(_) => nobody(UNDECLARED),
+                None => For::Nobody { why: WHICH_CALL, ambiguous: true },
+            };
+        }
+        let session = match whose {
+            Whose::One(id) => table.session(id),
+            // A process of one agent's asks nobody else, whenever it asks.
+            Whose::Idle | Whose::Several | Whose::Nobody => self.owner().and_then(|owner| table.session(owner)),
+        };
+        match (session.cloned(), whose) {
+            (Some(session), _) => For::Agent(session),
+            (None, Whose::Nobody) => nobody(NO_AGENT),
+            (None, Whose::Several) => For::Nobody { why: AMBIGUOUS, ambiguous: true },
+            (None, Whose::One(_) | Whose::Idle) => nobody(AMBIGUOUS),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Trunkline's own subscription at a modern server, for those who do not subscribe there themselves: legacy agents, and
+//! the all-servers view.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::inbound::news;
+use super::line::Line;
+use super::listens::Filter;
+use super::table::Owner;
+use crate::envelope::reply;
+use crate::envelope::{Envelope, quoted};
+use crate::era::Era;
+use crate::lists::ListKind;
+
+/// How soon a subscription that the server ended is asked for again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The subscription that is open, and those that it replaces once it is acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Listening(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    asked: Filter,
+    open: Option<u64>,
+    replaced: Vec<u64>,
+}
+
+impl Line {
+    /// Subscribes to what its agents want to hear of now, if that is something else than before.
+    pub(super) fn listen_anew(self: &Arc<Self>) {
+        let Some(handshake) = self.handshake().filter(|_| self.era() == Era::Modern) else { return };
+        let sessions = self.sessions();
+        let heard = sessions.iter().any(|session| session.hears_news());
+        let lists = |kind: ListKind| heard && handshake.announces(kind.capability());
+        let uris = self.table.lock().told().1;
+        let wanted = Filter {
+            tools_list_changed: lists(ListKind::Tools),
+            prompts_list_changed: lists(ListKind::Prompts),
+            resources_list_changed: lists(ListKind::Resources),
+            resource_subscriptions: uris,
+        };
+        let mut state = self.listening.0.lock();
+        if state.asked == wanted {
+            return;
+        }
+        let before = state.open.take();
+        state.replaced.extend(before);
+        if wanted == Filter::default() {
+            let replaced = std::mem::take(&mut state.replaced);
+            state.asked = wanted;
+            drop(state);
+            return self.end_listening(&replaced);
+        }
+        let filter = serde_json::to_string(&wanted).unwrap_or_default();
+        let params = self.own_params(Some(format!(r#""notifications":{filter}"#)));
+        state.asked = wanted;
+        state.open = Some(self.send_own("subscriptions/listen", &params, Owner::Listener));
+    }
+
+    /// Takes what comes on a subscription of its own.
+    pub(super) fn heard(self: &Arc<Self>, id: u64, envelope: &Envelope<'_>) {
+        if envelope.method == "notifications/subscriptions/acknowledged" {
+            let replaced = {
+                let mut state = self.listening.0.lock();
+                if state.open == Some(id) { std::mem::take(&mut state.replaced) } else { Vec::new() }
+            };
+            return self.end_listening(&replaced);
+        }
+        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+            return self.changed(kind, &news(kind));
+        }
+        if let Some(uri) = envelope.params.uri.filter(|_| envelope.method == "notifications/resources/updated") {
+            // In the words that those know who did not subscribe here.
+            let frame = reply::notification(&envelope.method, &format!(r#"{{"uri":{uri}}}"#));
+            if let Ok(envelope) = Envelope::parse(frame.as_bytes()) {
+                self.updated(envelope.params.uri.unwrap_or_default(), &envelope);
+            }
+        }
+    }
+
+    /// The server refuses a subscription of its own.
+    pub(super) fn refused_listening(&self, id: u64) {
+        if self.listening.0.lock().open.take_if(|open| *open == id).is_some() {
+            tracing::warn!(server = %self.name, "subscription refused: changes of its lists are not heard of");
+        }
+    }
+
+    /// A subscription of its own has ended at the server: what is wanted is asked for once more.
+    pub(super) fn stopped_listening(self: &Arc<Self>, id: u64) {
+        if self.listening.0.lock().open.take_if(|open| *open == id).is_none() {
+            return;
+        }
+        let Some(upstream) = self.upstream.upgrade() else { return };
+        let line = self.clone();
+        upstream.around.tasks.spawn(async move {
+            tokio::time::sleep(PAUSE).await;
+            line.listening.0.lock().asked = Filter::default();
+            line.listen_anew();
+        });
+    }
+
+    fn end_listening(&self, ids: &[u64]) {
+        for id in ids {
+            self.table.lock().remove(*id);
+            if let Err(refused) = self.send_cancelled(*id, "replaced") {
+                tracing::debug!(server = %self.name, ?refused, "cancellation dropped");
+            }
+        }
+    }
+
+    /// Begins what a session subscribes to, at a server of whichever era.
+    pub(super) fn begin_subscription(self: &Arc<Self>, session: &Arc<super::Session>, uri: &str, agent_uri: &str) {
+        let known = self.table.lock().is_subscribed(uri);
+        self.subscribe(session.id, uri, agent_uri);
+        match self.era() {
+            Era::Modern => self.listen_anew(),
+            Era::Legacy if !known => {
+                self.send_own("resources/subscribe", &format!(r#"{{"uri":{}}}"#, quoted(uri)), Owner::Nobody);
+            }
+            Era::Legacy => {}
+        }
+    }
+
+    /// Ends it; `agent_uri` is how the agent calls it.
+    pub(super) fn finish_subscription(self: &Arc<Self>, session: super::SessionId, agent_uri: &str) {
+        let uri =
+            self.table.lock().members.get(&session).and_then(|member| {
+                member.uris.iter().find(|(_, known)| known == agent_uri).map(|(uri, _)| uri.clone())
+            });
+        let Some(uri) = uri else { return };
+        let kept = self.unsubscribe(session, &uri);
+        match self.era() {
+            Era::Modern => self.listen_anew(),
+            Era::Legacy if !kept => self.end_subscription(&uri),
+            Era::Legacy => {}
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a modern server asks in place of an answer, put to a legacy agent as requests; the call is made again with the
+//! answers (MCP 2026-07-28 `basic/patterns/mrtr`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::across::Asker;
+use super::bridge::{self, Asked, InputRequired};
+use super::line::Line;
+use super::session::{Question, Session};
+use super::table::{Across, Opened, Owner, Pending};
+use crate::envelope::Envelope;
+use crate::envelope::reply::{self, code};
+use crate::retry::pause_after;
+use crate::wire::To;
+
+/// How often one call may be answered by questions.
+const MOST: u32 = 200;
+/// Pauses before a call is made again without asking anybody: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// Questions that were put to an agent, and the call that waits for all the answers.
+#[derive(Debug)]
+pub struct Round {
+    line: Arc<Line>,
+    asker: Asker,
+    across: Across,
+    required: InputRequired,
+    answers: Mutex<Vec<Option<Box<str>>>>,
+    /// Pages that the person has opened.
+    opened: Mutex<Vec<Opened>>,
+}
+
+impl Line {
+    /// Puts a server's questions to an agent.
+    pub(super) fn ask_round(self: &Arc<Self>, asker: Asker, mut across: Across, required: InputRequired) {
+        across.rounds += 1;
+        let (session, id) = (asker.session.clone(), asker.id.clone());
+        if across.rounds > MOST {
+            let message = format!("server `{}` asked {MOST} times instead of answering", self.name);
+            return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
+        }
+        if let Some(asked) = required.asked.iter().find(|asked| !may_be_asked(&session, asked)) {
+            let message =
+                format!("server `{}` asks for `{}`, which this agent did not declare", self.name, asked.method);
+            return session.reply(&id, &reply::error(&id, code::MISSING_CAPABILITY, &message));
+        }
+        // A page that the person has opened is not shown again: the server is asked until it has seen what it waits for.
+        let opened = |asked: &Asked| across.opened.iter().any(|opened| opened.asked == *asked);
+        let answers: Vec<_> =
+            required.asked.iter().map(|asked| opened(asked).then(|| r#"{"action":"accept"}"#.into())).collect();
+        let all = answers.iter().all(Option::is_some);
+        let still = across.opened.iter().filter(|opened| required.asked.contains(&opened.asked)).cloned().collect();
+        let (answers, opened) = (Mutex::new(answers), Mutex::new(still));
+        let round = Arc::new(Round { line: self.clone(), asker, across, required, answers, opened });
+        session.began();
+        session.note_round(&id, &round);
+        if all {
+            return round.again_later();
+        }
+        for (index, asked) in round.required.asked.iter().enumerate() {
+            if round.answers.lock()[index].is_none() {
+                let ours = session.ask(Question::Round { round: round.clone(), index });
+                session.tell(To::Call(&id), &bridge::question(asked, ours));
+            }
+        }
+    }
+
+    /// Tells an agent that what it sent a person to is done.
+    pub(super) fn elicited(&self, session: &Session, across: &Across) {
+        for opened in &across.opened {
+            let params = format!(r#"{{"elicitationId":"{}"}}"#, bridge::elicitation_name(opened.question));
+            session.tell(To::Agent, &reply::notification("notifications/elicitation/complete", &params));
+        }
+    }
+}
+
+fn may_be_asked(session: &Session, asked: &Asked) -> bool {
+    let Some(class) = session.class() else { return false };
+    match &*asked.method {
+        "elicitation/create" if asked.is_page() => class.shows_urls(),
+        "elicitation/create" => class.has("elicitation"),
+        "sampling/createMessage" => class.has("sampling"),
+        "roots/list" => class.has("roots"),
+        _ => false,
+    }
+}
+
+impl Round {
+    /// Takes the agent's answer to one of the questions, which it was asked under `question`.
+    pub fn answer(self: &Arc<Self>, index: usize, question: &str, envelope: &Envelope<'_>) {
+        let asked = &self.required.asked[index];
+        let answer = match (envelope.result, &*asked.method) {
+            (Some(result), _) => result,
+            // There is no other way to say so.
+            (None, "elicitation/create") => r#"{"action":"cancel"}"#,
+            (None, method) => {
+                let error = envelope.error.unwrap_or_default();
+                let message =
+                    format!("server `{}` asks for `{method}`, which the agent refused: {error}", self.line.name);
+                self.end();
+                let id = &self.asker.id;
+                return self.asker.session.reply(id, &reply::error(id, code::INTERNAL, &message));
+            }
+        };
+        let complete = {
+            let mut answers = self.answers.lock();
+            answers[index] = Some(answer.into());
+            answers.iter().all(Option::is_some)
+        };
+        let page = asked.is_page() && super::logins::accepts(answer, None) == super::session::Accepted::Yes;
+        if page && let Ok(question) = question.parse() {
+            self.opened.lock().push(Opened { asked: asked.clone(), question });
+        }
+        if complete {
+            self.again();
+        }
+    }
+
+    /// Takes the round off the session, with what is still open of it: the call is over.
+    pub fn end(self: &Arc<Self>) {
+        let session = &self.asker.session;
+        session.forget_round(&self.asker.id);
+        session.ended();
+        for question in session.take_round(self) {
+            let params = format!(r#"{{"requestId":{question},"reason":"the call is over"}}"#);
+            session.tell(To::Agent, &reply::notification("notifications/cancelled", &params));
+        }
+    }
+
+    fn again_later(self: Arc<Self>) {
+        let Some(upstream) = self.line.upstream.upgrade() else { return };
+        let pause = pause_after(self.across.rounds, PAUSE.0, PAUSE.1, 0.0);
+        upstream.around.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.asker.session.gone.cancelled() => return,
+            }
+            self.again();
+        });
+    }
+
+    /// Makes the call again, with the answers.
+    fn again(self: &Arc<Self>) {
+        let session = &self.asker.session;
+        if !session.forget_round(&self.asker.id) {
+            // It was cancelled meanwhile.
+            return;
+        }
+        session.ended();
+        let keys = self.required.asked.iter().map(|asked| asked.key.clone());
+        let answers: Vec<_> =
+            keys.zip(self.answers.lock().iter().map(|answer| answer.clone().unwrap_or_default())).collect();
+        let mut across = self.across.clone();
+        across.opened = std::mem::take(&mut self.opened.lock());
+        let Asker { session, id, token, then } = self.asker.clone();
+        let line = &self.line;
+        let call = line.link.next_id();
+        let frame = across
+            .frame
+            .as_deref()
+            .and_then(|frame| bridge::retry(frame, call, &answers, self.required.state.as_deref()));
+        let Some(frame) = frame else { return };
+        let owner = Owner::Agent { session: session.clone(), id: id.clone(), token };
+        let pending = Pending { across: Some(Box::new(across)), ..Pending::new(owner, then, None) };
+        line.table.lock().insert(call, pending);
+        if let Err(refused) = line.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes())) {
+            line.table.lock().remove(call);
+            session.reply(&id, &line.not_sent(&id, refused));
+        }
+    }
+}

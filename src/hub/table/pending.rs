@@ -1,0 +1,165 @@
+//! One request that a server has not answered.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::era::Era;
+use crate::hub::bridge::Asked;
+use crate::hub::level::Level;
+use crate::hub::session::{Session, SessionId};
+use crate::lists::ListKind;
+
+/// What a reply to a hub's own request is: the reply frame, or why there is none.
+pub(in crate::hub) type Answer = Result<Box<str>, Arc<str>>;
+
+/// One request that the server has not answered.
+#[derive(Debug)]
+pub(in crate::hub) struct Pending {
+    pub owner: Owner,
+    pub then: Then,
+    /// How to ask once more, of a server that is started anew: set only where asking changes nothing.
+    pub repeat: Option<Box<Repeat>>,
+    /// Since when nobody waits for it any more.
+    pub(in crate::hub) cancelled: Option<Instant>,
+    /// How long the server has had for it, not counting the time in which it waited for an answer itself.
+    pub(in crate::hub) spent: Option<Duration>,
+    /// It waits for a person to log in.
+    pub(in crate::hub) parked: bool,
+    /// The agent speaks the other era.
+    pub across: Option<Box<Across>>,
+    /// The server asks something, for which a modern agent must come back.
+    pub rest: Option<Box<Rest>>,
+}
+
+/// What is kept of a request that crossed the eras.
+#[derive(Debug, Clone)]
+pub(in crate::hub) struct Across {
+    /// What the agent speaks.
+    pub agent: Era,
+    pub method: Box<str>,
+    /// What it is about, by which a modern agent comes back for it.
+    pub subject: Box<str>,
+    /// How it went to a modern server, for the case that that asks something before it answers.
+    pub frame: Option<Box<str>>,
+    /// From which level on a modern agent wants log messages of it.
+    pub level: Option<Level>,
+    /// How often the server has asked.
+    pub rounds: u32,
+    /// Pages that the person was sent to meanwhile.
+    pub opened: Vec<Opened>,
+}
+
+/// A page that a person has opened, and the question that told of it.
+#[derive(Debug, Clone)]
+pub(in crate::hub) struct Opened {
+    pub asked: Asked,
+    pub question: u64,
+}
+
+/// What a server asks while it is at a call of a modern agent.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Rest {
+    /// What the agent was told to come back with.
+    pub state: Option<Box<str>>,
+    pub questions: Vec<Waiting>,
+    /// How many there were so far.
+    pub asked: u32,
+}
+
+/// A question that waits for the agent.
+#[derive(Debug)]
+pub(in crate::hub) struct Waiting {
+    /// Its name in `inputRequests`.
+    pub key: Box<str>,
+    /// The server's own id, raw.
+    pub id: Box<str>,
+    /// The member of `inputRequests`, raw.
+    pub request: Box<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Parked {
+    Yes,
+    No,
+}
+
+/// A request as the agent wrote it, and what the view replaces in it.
+#[derive(Debug, Clone)]
+pub(in crate::hub) struct Repeat {
+    pub frame: Box<str>,
+    pub edits: Vec<(Range<usize>, String)>,
+    pub then: Then,
+}
+
+impl Pending {
+    pub(in crate::hub) fn new(owner: Owner, then: Then, repeat: Option<Box<Repeat>>) -> Self {
+        Self { owner, then, repeat, cancelled: None, spent: None, parked: false, across: None, rest: None }
+    }
+}
+
+#[derive(Debug)]
+pub(in crate::hub) enum Owner {
+    Agent {
+        session: Arc<Session>,
+        id: Box<str>,
+        token: Option<Box<str>>,
+    },
+    /// The agent left; its call may go on in the server.
+    Gone(SessionId),
+    /// A modern agent's, which was told to come back with answers to what the server asks.
+    Resting(SessionId),
+    /// A call made for `daemon.call_tool`.
+    Daemon(oneshot::Sender<Answer>),
+    /// A list or setting that the hub asked for itself: belongs to no call.
+    Hub(oneshot::Sender<Answer>),
+    /// The hub's own subscription to what a modern server announces.
+    Listener,
+    /// The hub's own, and nobody waits for the answer.
+    Nobody,
+}
+
+/// What to do when the answer comes, besides delivering it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    Nothing,
+    /// `subscriptions/listen`: lives long, and its result repeats its id.
+    Listen,
+    /// The same once more, of the next process: the agent need not hear again that it is heard.
+    ListenAgain,
+    /// The level counts from when it was asked for; `before` comes back if the server refuses.
+    SetLevel {
+        before: Option<Level>,
+    },
+    Subscribe(String),
+    /// The result is a page of a list, of which the agent sees what the filter lets pass.
+    List {
+        kind: ListKind,
+        cursor: Option<Box<str>>,
+    },
+}
+
+impl Pending {
+    /// Whose call it is; nobody's if it is none.
+    pub(super) fn caller(&self) -> Option<SessionId> {
+        if self.is_listen() {
+            return None;
+        }
+        match &self.owner {
+            Owner::Agent { session, .. } => Some(session.id),
+            Owner::Gone(session) | Owner::Resting(session) => Some(*session),
+            Owner::Daemon(_) => Some(SessionId::DAEMON),
+            Owner::Hub(_) | Owner::Listener | Owner::Nobody => None,
+        }
+    }
+
+    pub(in crate::hub) fn is_listen(&self) -> bool {
+        matches!(self.then, Then::Listen | Then::ListenAgain)
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
+    }
+}

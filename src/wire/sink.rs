@@ -1,0 +1,39 @@
+//! Where the messages for one agent go: all on one stream, or each request's on its own.
+
+use super::outbox::{Outbox, Refused};
+use super::streams::Streams;
+
+/// What a message belongs to, by the agent's own raw id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To<'a> {
+    /// It answers this request.
+    Answer(&'a str),
+    /// It comes of this request.
+    Call(&'a str),
+    /// It belongs to no request.
+    Agent,
+}
+
+#[derive(Debug, Clone)]
+pub enum Sink {
+    Stream(Outbox),
+    Streams(Streams),
+}
+
+impl Sink {
+    /// Appends a message of about `size` bytes, written by `fill`.
+    pub fn push(&self, to: To<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
+        match self {
+            Self::Stream(outbox) => outbox.push(size, fill),
+            Self::Streams(streams) => streams.push(to, size, fill),
+        }
+    }
+
+    /// Bytes that wait.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Self::Stream(outbox) => outbox.waiting(),
+            Self::Streams(streams) => streams.waiting(),
+        }
+    }
+}

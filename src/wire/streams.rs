@@ -1,0 +1,388 @@
+//! The writing half of a session over HTTP: a bounded queue of messages for each request, and one for what belongs to none.
+//!
+//! Where a reader may come back for what it missed (MCP 2025-11-25 `basic/transports`, "Resumability and Redelivery"), a
+//! stream keeps what was read, as far as its bound allows, until some time after its end.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::outbox::Refused;
+use super::sink::To;
+
+/// The stream of what belongs to no request.
+const LISTENING: u64 = 0;
+/// How much of the stream that nobody need read is kept.
+const LISTENING_LIMIT: usize = 256 * 1024;
+/// For how long a stream that has ended may be read again.
+const KEPT: Duration = Duration::from_secs(60);
+/// How many of those are kept.
+const MOST_KEPT: usize = 64;
+
+/// Whether a reader may come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    Yes,
+    No,
+}
+
+/// All streams of one session.
+#[derive(Debug, Clone)]
+pub struct Streams(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    limit: usize,
+    replay: Replay,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Requests that wait for their answers, by raw id.
+    open: HashMap<Box<str>, u64>,
+    streams: BTreeMap<u64, Stream>,
+    last: u64,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    frames: VecDeque<Bytes>,
+    /// The number of the first of them.
+    first: u64,
+    bytes: usize,
+    /// How many of all were read.
+    read: u64,
+    /// Which reader counts: a later one takes over.
+    reader: u64,
+    ended: Option<Instant>,
+    /// The reader must go away and come back.
+    paused: bool,
+    told: Arc<Notify>,
+}
+
+/// Reads one stream.
+#[derive(Debug)]
+pub struct Reader {
+    streams: Streams,
+    stream: u64,
+    number: u64,
+    next: u64,
+    told: Arc<Notify>,
+}
+
+/// What a reader finds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    /// A message, and the id of its event.
+    Frame(Bytes, EventId),
+    /// The server wants the reader to come back later for the rest.
+    Pause,
+    /// Nothing more will come, or another reader has taken over.
+    End,
+}
+
+/// Names a message on a stream: what comes after it can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventId {
+    stream: u64,
+    next: u64,
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.stream, self.next)
+    }
+}
+
+impl EventId {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (stream, next) = text.split_once('-')?;
+        Some(Self { stream: stream.parse().ok()?, next: next.parse().ok()? })
+    }
+}
+
+impl Streams {
+    /// Streams that each hold at most `limit` bytes unread, or one message if that is larger.
+    pub fn new(limit: usize, replay: Replay) -> Self {
+        let state = State { last: LISTENING, ..State::default() };
+        Self(Arc::new(Shared { state: Mutex::new(state), limit, replay }))
+    }
+
+    /// Opens a stream for the answer to the request `id`, raw; `None` if that id is in use.
+    pub fn open(&self, id: &str) -> Option<Reader> {
+        let mut state = self.0.state.lock();
+        state.sweep();
+        if state.open.contains_key(id) {
+            return None;
+        }
+        state.last += 1;
+        let number = state.last;
+        state.open.insert(id.into(), number);
+        state.streams.insert(number, Stream::default());
+        drop(state);
+        self.read(number, 0)
+    }
+
+    /// Reads what belongs to no request; a reader that did so before ends.
+    pub fn listen(&self) -> Option<Reader> {
+        let mut state = self.0.state.lock();
+        let next = state.streams.entry(LISTENING).or_default().read;
+        drop(state);
+        self.read(LISTENING, next)
+    }
+
+    /// Reads on behind an event; `None` if its stream is not kept.
+    pub fn resume(&self, after: EventId) -> Option<Reader> {
+        self.read(after.stream, after.next)
+    }
+
+    fn read(&self, stream: u64, next: u64) -> Option<Reader> {
+        let mut state = self.0.state.lock();
+        let found = state.streams.get_mut(&stream)?;
+        if next < found.first || next > found.first + found.frames.len() as u64 {
+            return None;
+        }
+        found.reader += 1;
+        found.paused = false;
+        found.told.notify_waiters();
+        let (number, told) = (found.reader, found.told.clone());
+        drop(state);
+        Some(Reader { streams: self.clone(), stream, number, next, told })
+    }
+
+    /// Appends a message of about `size` bytes, written by `fill`, to the stream that it belongs on.
+    pub(super) fn push(&self, to: To<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
+        let mut state = self.0.state.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        let number = state.number(to);
+        let limit = if number == LISTENING { LISTENING_LIMIT } else { self.0.limit };
+        let stream = state.streams.entry(number).or_default();
+        let mut frame = Vec::with_capacity(size + 32);
+        fill(&mut frame);
+        if !stream.make_room(frame.len(), limit, number == LISTENING) {
+            return Err(Refused::Full);
+        }
+        stream.bytes += frame.len();
+        stream.frames.push_back(frame.into());
+        if let To::Answer(id) = to {
+            stream.ended = Some(Instant::now());
+            state.open.remove(id);
+        }
+        if let Some(stream) = state.streams.get(&number) {
+            stream.told.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// Ends the stream of a request to which no answer will come.
+    pub fn over(&self, id: &str) {
+        let mut state = self.0.state.lock();
+        let number = state.open.remove(id);
+        if let Some(stream) = number.and_then(|number| state.streams.get_mut(&number)) {
+            stream.ended = Some(Instant::now());
+            stream.told.notify_waiters();
+        }
+    }
+
+    /// Has the reader of a request's stream go away and come back for the rest, if it may.
+    pub fn pause(&self, id: &str) {
+        let mut state = self.0.state.lock();
+        let number = state.open.get(id).copied();
+        if let Some(stream) = number.and_then(|number| state.streams.get_mut(&number)).filter(|_| self.is_kept()) {
+            stream.paused = true;
+            stream.told.notify_waiters();
+        }
+    }
+
+    /// Bytes that were not read.
+    pub(super) fn waiting(&self) -> usize {
+        let state = self.0.state.lock();
+        let unread = |stream: &Stream| {
+            let read = usize::try_from(stream.read.saturating_sub(stream.first)).unwrap_or(usize::MAX);
+            stream.frames.iter().skip(read).map(Bytes::len).sum::<usize>()
+        };
+        state.streams.values().map(unread).sum()
+    }
+
+    /// Takes no more messages; what waits can still be read.
+    pub fn close(&self) {
+        let mut state = self.0.state.lock();
+        state.closed = true;
+        for stream in state.streams.values_mut() {
+            stream.ended.get_or_insert_with(Instant::now);
+            stream.told.notify_waiters();
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.0.replay == Replay::Yes
+    }
+}
+
+impl State {
+    /// Which stream a message goes to.
+    fn number(&self, to: To<'_>) -> u64 {
+        let of = |id: &str| self.open.get(id).copied();
+        match to {
+            To::Answer(id) | To::Call(id) => of(id).unwrap_or(LISTENING),
+            To::Agent if self.streams.get(&LISTENING).is_some_and(|stream| stream.reader > 0) => LISTENING,
+            // Without a reader there, the newest request's stream is the only one that is read.
+            To::Agent => self.open.values().max().copied().unwrap_or(LISTENING),
+        }
+    }
+
+    /// Forgets streams that ended long ago, or too many of them.
+    fn sweep(&mut self) {
+        let ended: Vec<_> = self.streams.iter().filter_map(|(number, stream)| Some((*number, stream.ended?))).collect();
+        let surplus = ended.len().saturating_sub(MOST_KEPT);
+        for (index, (number, at)) in ended.into_iter().enumerate() {
+            if index < surplus || at.elapsed() > KEPT {
+                self.streams.remove(&number);
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Drops what was read, or where nobody need read it whatever is oldest, until there is room.
+    fn make_room(&mut self, size: usize, limit: usize, unread_too: bool) -> bool {
+        while !self.frames.is_empty() && self.bytes + size > limit {
+            if self.first >= self.read && !unread_too {
+                return false;
+            }
+            self.drop_first();
+        }
+        true
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes -= frame.len();
+            self.first += 1;
+        }
+    }
+}
+
+impl Reader {
+    /// The id to come back with when nothing was read yet.
+    pub fn position(&self) -> EventId {
+        EventId { stream: self.stream, next: self.next }
+    }
+
+    /// The next message. Cancel-safe.
+    pub async fn next(&mut self) -> Read {
+        loop {
+            let told = self.told.clone();
+            let notified = told.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if let Some(read) = self.try_next() {
+                return read;
+            }
+            notified.await;
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Read> {
+        let mut state = self.streams.0.state.lock();
+        let Some(stream) = state.streams.get_mut(&self.stream) else { return Some(Read::End) };
+        if stream.reader != self.number {
+            return Some(Read::End);
+        }
+        // What it did not read in time may be gone.
+        self.next = self.next.max(stream.first);
+        let at = usize::try_from(self.next - stream.first).unwrap_or(usize::MAX);
+        if let Some(frame) = stream.frames.get(at).cloned() {
+            self.next += 1;
+            stream.read = stream.read.max(self.next);
+            if !self.streams.is_kept() {
+                stream.drop_first();
+            }
+            return Some(Read::Frame(frame, self.position()));
+        }
+        match (stream.ended, stream.paused) {
+            (Some(_), _) => Some(Read::End),
+            (None, true) => Some(Read::Pause),
+            (None, false) => None,
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.streams.0.state.lock();
+        let Some(stream) = state.streams.get_mut(&self.stream).filter(|stream| stream.reader == self.number) else {
+            return;
+        };
+        if self.stream == LISTENING {
+            stream.reader = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(streams: &Streams, to: To<'_>, frame: &str) -> Result<(), Refused> {
+        streams.push(to, frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
+    }
+
+    async fn text(reader: &mut Reader) -> String {
+        match reader.next().await {
+            Read::Frame(frame, _) => String::from_utf8_lossy(&frame).into_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_message_is_on_its_stream_and_can_be_read_again() {
+        let streams = Streams::new(1024, Replay::Yes);
+        let (mut one, mut two) = (streams.open("1").expect("new"), streams.open("\"1\"").expect("another"));
+        assert!(streams.open("1").is_none(), "the id is in use");
+        push(&streams, To::Call("1"), "a").expect("taken");
+        push(&streams, To::Answer("1"), "b").expect("taken");
+        push(&streams, To::Agent, "c").expect("taken");
+        let start = one.position();
+        assert_eq!((text(&mut one).await, text(&mut one).await), ("a".into(), "b".into()));
+        assert_eq!(one.next().await, Read::End);
+        assert_eq!(text(&mut two).await, "c", "where nobody listens, the open stream has it");
+        let after = EventId::parse(&start.to_string()).expect("parsed");
+        let mut again = streams.resume(after).expect("kept");
+        assert_eq!(text(&mut again).await, "a");
+        assert_eq!(one.next().await, Read::End, "a later reader took over");
+        let mut listening = streams.listen().expect("listens");
+        push(&streams, To::Agent, "d").expect("taken");
+        assert_eq!(text(&mut listening).await, "d");
+        assert!(streams.resume(EventId { stream: 99, next: 0 }).is_none());
+        streams.pause("\"1\"");
+        assert_eq!(two.next().await, Read::Pause);
+        assert!(streams.open("1").is_some(), "it was answered");
+    }
+
+    #[tokio::test]
+    async fn the_bounds_hold() {
+        let streams = Streams::new(4, Replay::No);
+        let mut reader = streams.open("1").expect("new");
+        assert_eq!(push(&streams, To::Call("1"), "aaaaaaaa"), Ok(()), "one message, however large");
+        assert_eq!(push(&streams, To::Call("1"), "b"), Err(Refused::Full));
+        assert_eq!(text(&mut reader).await, "aaaaaaaa");
+        assert_eq!(push(&streams, To::Call("1"), "b"), Ok(()));
+        for _ in 0..10 {
+            let large = "x".repeat(LISTENING_LIMIT / 2);
+            assert_eq!(push(&streams, To::Call("gone"), &large), Ok(()), "nobody need read these");
+        }
+        assert!(streams.waiting() <= LISTENING_LIMIT + 4);
+        streams.close();
+        assert_eq!(push(&streams, To::Agent, "c"), Err(Refused::Closed));
+        assert_eq!((text(&mut reader).await, reader.next().await), ("b".into(), Read::End));
+    }
+}
