@@ -5,6 +5,7 @@
 
 mod decode;
 mod diff;
+mod face;
 mod filter;
 mod node;
 mod oauth;
@@ -23,6 +24,7 @@ use schemars::JsonSchema;
 pub use decode::Problem;
 use decode::{Decode, Fields, Problems};
 pub use diff::{Change, Diff};
+pub use face::Face;
 pub use filter::Filter;
 use node::Node;
 pub use oauth::{Algorithm, Grant, OAuth, Secrets};
@@ -40,6 +42,9 @@ pub struct Config {
     /// The daemon itself.
     #[schemars(default)]
     pub daemon: Daemon,
+    /// The endpoint over HTTP; without it, none is opened.
+    #[schemars(default)]
+    pub http: Option<Face>,
     /// The MCP servers, by name: ASCII letters, digits, `-` and single `_`.
     #[schemars(default, with = "BTreeMap<String, Server>")]
     pub servers: Servers,
@@ -119,9 +124,9 @@ impl Config {
         let servers: Servers =
             fields.take_node("servers").map(|node| server::decode_all(node, fields.problems)).unwrap_or_default();
         let profiles = fields.take_node("profiles").map(|node| decode_profiles(node, &servers, fields.problems));
-        fields.not_yet("http", "agents attach through `trunkline connect`");
+        let http = fields.take("http");
         fields.finish();
-        Some(Self { daemon, servers, profiles: profiles.unwrap_or_default() })
+        Some(Self { daemon, http, servers, profiles: profiles.unwrap_or_default() })
     }
 
     fn decode_json(root: Node, problems: &mut Problems<'_>) -> Option<Self> {

@@ -82,6 +82,10 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     let signals = tasks.spawn(signals(shutdown.clone(), reload, stop.clone()));
     tasks.spawn(reload::keep(hub.clone(), places.clone(), watch, requests, stop.clone()));
     tasks.spawn(service::watchdog(stop.clone()));
+    if let Some(face) = hub.config().http {
+        let (hub, state, all, ends) = (hub.clone(), places.state.clone(), tasks.clone(), ends.clone());
+        tasks.spawn(async move { downstream::serve_http(hub, face.listen, &state, all, ends).await });
+    }
     tracing::info!(pid = std::process::id(), socket = %listener.path().display(), servers, "trunkline is up");
     service::ready();
     tokio::select! {

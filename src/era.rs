@@ -84,6 +84,11 @@ impl Class {
         declared.is_ok_and(|declared| declared.get(capability).is_some())
     }
 
+    /// Whether the agent takes a stream up again that was cut before its first message (2025-11-25, SEP-1699).
+    pub fn resumes(&self) -> bool {
+        self.version.as_str() >= LEGACY
+    }
+
     /// The version to answer an `initialize` with, where trunkline itself is the server.
     pub fn answer_version(&self) -> &'static str {
         LEGACY_ALL.into_iter().find(|version| *version == self.version).unwrap_or(LEGACY)

@@ -49,7 +49,7 @@ pub use line::{Call, Line};
 pub use registry::{Known, Upstream};
 pub use reload::Reloaded;
 use resting::Resting;
-pub use router::{Later, Routed};
+pub use router::{Later, Routed, incomplete};
 pub use session::{Agent, Session, SessionId, Stay, View};
 
 use crate::config::{Config, Server};
@@ -72,6 +72,8 @@ pub struct Hub {
     sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
     attached: AtomicU64,
     pub events: Events,
+    /// Where agents may attach over HTTP, or why they cannot; nothing if that is not wanted.
+    pub http: RwLock<Option<Result<String, String>>>,
     /// What is wrong with the configuration file as it is now, or with what it asks for.
     problems: RwLock<Vec<String>>,
     resting: Resting,
@@ -105,6 +107,7 @@ impl Hub {
             sessions: Mutex::default(),
             attached: AtomicU64::new(0),
             events: Events::default(),
+            http: RwLock::default(),
             problems: RwLock::default(),
             resting: Resting::default(),
             client: HttpClient::default(),

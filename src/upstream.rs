@@ -8,6 +8,7 @@ mod handshake;
 mod http;
 mod instance;
 mod ledger;
+pub mod mirror;
 mod processes;
 pub mod state;
 mod stderr;

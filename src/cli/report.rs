@@ -21,6 +21,12 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
     let (pid, up) = (status.pid, age(status.uptime));
     writeln!(out, "trunkline {} (pid {pid}), up {up}", status.version)?;
     writeln!(out, "socket {}, configuration {}", status.socket.display(), status.config.display())?;
+    if let Some(http) = &status.http {
+        match (&http.url, &http.problem) {
+            (Some(url), _) => writeln!(out, "HTTP {url}")?,
+            (None, problem) => writeln!(out, "HTTP: {}", problem.as_deref().unwrap_or("not yet"))?,
+        }
+    }
     for problem in &status.problems {
         writeln!(out, "configuration: {problem}")?;
     }

@@ -96,13 +96,6 @@ impl<'p, 't> Fields<'p, 't> {
         Some(self.members.remove(index).node)
     }
 
-    /// A member that is documented but that this version does not act on: refused rather than passed over.
-    pub(super) fn not_yet(&mut self, name: &'static str, instead: &str) {
-        if let Some(node) = self.take_node(name) {
-            self.problems.add(node.at.start, format!("`{name}` is not in this version of trunkline yet: {instead}"));
-        }
-    }
-
     /// All members that are left, for tables whose names the person chooses.
     pub(super) fn rest(&mut self) -> Vec<Member> {
         std::mem::take(&mut self.members)

@@ -66,6 +66,9 @@ impl Diff {
         if old.daemon.max_frame != new.daemon.max_frame {
             diff.restart.push("daemon.max_frame");
         }
+        if old.http != new.http {
+            diff.restart.push("http");
+        }
         diff
     }
 }

@@ -93,6 +93,9 @@ pub struct Status {
     /// Seconds since it started.
     pub uptime: u64,
     pub socket: PathBuf,
+    /// Where agents attach over HTTP; absent where the configuration has no `[http]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpStatus>,
     pub config: PathBuf,
     /// What is wrong with the configuration file as it is now; the last good one runs.
     pub problems: Vec<String>,
@@ -100,6 +103,13 @@ pub struct Status {
     pub credentials: Credentials,
     pub servers: Vec<ServerStatus>,
     pub sessions: Vec<SessionStatus>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HttpStatus {
+    pub url: Option<String>,
+    /// Why there is none.
+    pub problem: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

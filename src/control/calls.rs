@@ -80,6 +80,7 @@ impl DaemonServer for Api {
             pid: std::process::id(),
             uptime: self.started.elapsed().as_secs(),
             socket: self.socket.clone(),
+            http: status::http(&self.hub),
             config: self.config.clone(),
             problems: self.hub.problems(),
             memory: status::memory(&servers),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::api::{Credentials, Instance, LoginStatus, Memory, ServerStatus, SessionStatus};
+use super::api::{Credentials, HttpStatus, Instance, LoginStatus, Memory, ServerStatus, SessionStatus};
 use crate::credentials::{Place, Vault};
 use crate::hub::{Hub, Line, Session, Upstream, View};
 use crate::names::ServerName;
@@ -47,6 +47,13 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
         denied: known.denied.into_iter().collect(),
         ambiguous_request: upstream.interactive(),
     }
+}
+
+/// Where agents attach over HTTP, if that is wanted.
+pub(super) fn http(hub: &Hub) -> Option<HttpStatus> {
+    let state = hub.http.read().clone()?;
+    let (url, problem) = (state.as_ref().ok().cloned(), state.err());
+    Some(HttpStatus { url, problem })
 }
 
 /// What is kept of logins and secrets.

@@ -28,6 +28,7 @@ impl Line {
             },
             Inbound::Parked { id, frame, why } => self.parked(id, frame, why),
             Inbound::Over(id) => self.over(id),
+            Inbound::Paused(id) => self.paused(id),
             Inbound::Renewed => self.renewed(),
             Inbound::Closed(reason) => self.closed(reason),
         }
@@ -130,6 +131,20 @@ impl Line {
                 Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Resting(_) | Owner::Listener | Owner::Nobody,
             ) => self.answered(None),
             None => {}
+        }
+    }
+
+    /// An agent over HTTP, which waits on a stream as trunkline does, can do without it for as long.
+    fn paused(&self, id: u64) {
+        let owner = match self.table.lock().get(id).map(|pending| &pending.owner) {
+            Some(Owner::Agent { session, id, .. }) => Some((session.clone(), id.clone())),
+            Some(
+                Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Resting(_) | Owner::Listener | Owner::Nobody,
+            )
+            | None => None,
+        };
+        if let Some((session, id)) = owner {
+            session.pause(&id);
         }
     }
 

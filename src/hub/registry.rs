@@ -21,6 +21,7 @@ use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::oauth::Keeper;
 use crate::upstream::catalog::{self, Audience, Catalogs, List};
+use crate::upstream::mirror::{self, Annotated};
 use crate::upstream::state::{Record, State as Life};
 use crate::upstream::{Handshake, ServerLog, Surroundings};
 
@@ -40,6 +41,8 @@ pub struct Upstream {
     pub(super) retired: AtomicBool,
     /// Of the login that its server asks for, once that is known.
     pub(super) keeper: Mutex<Option<Keeper>>,
+    /// Which arguments of its tools HTTP repeats in headers; nothing before it has listed any tools.
+    annotated: Mutex<Option<Annotated>>,
     pub(super) state: Mutex<State>,
     catalog_file: PathBuf,
     fingerprint: String,
@@ -102,6 +105,7 @@ impl Upstream {
             before: Mutex::default(),
             retired: AtomicBool::new(false),
             keeper: Mutex::default(),
+            annotated: Mutex::default(),
             state: Mutex::new(state),
             catalog_file,
             fingerprint,
@@ -294,6 +298,10 @@ impl Upstream {
 
     /// Notes a page of a list.
     pub(super) fn note_page(&self, audience: &Audience, kind: ListKind, cursor: Option<&str>, result: &str) {
+        if kind == ListKind::Tools {
+            // A tool with a wrong one has none.
+            drop(mirror::read(result, self.annotated.lock().get_or_insert_default()));
+        }
         if !self.shares_lists() {
             return;
         }
@@ -301,6 +309,11 @@ impl Upstream {
         if news {
             self.save();
         }
+    }
+
+    /// The arguments of a tool that HTTP repeats in headers; `None` if the server has not listed its tools yet.
+    pub fn annotated(&self, tool: &str) -> Option<Vec<mirror::Parameter>> {
+        self.annotated.lock().as_ref().map(|tools| tools.get(tool).cloned().unwrap_or_default())
     }
 
     pub(super) fn forget_list(&self, audience: &Audience, kind: ListKind) {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::Hub;
+use super::across::no_method;
 use super::failure::Failure;
 use super::level::Level;
 use super::line::Line;
@@ -44,17 +45,22 @@ impl Hub {
                 return Routed::Done;
             }
         };
+        self.take(session, &envelope)
+    }
+
+    /// Likewise, a message that was read already.
+    pub fn take(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
         match envelope.kind {
-            Kind::Request => self.request(session, &envelope),
+            Kind::Request => self.request(session, envelope),
             Kind::Notification => {
-                self.notification(session, &envelope);
+                self.notification(session, envelope);
                 Routed::Done
             }
             Kind::Response => {
                 match session.take_question(envelope.id) {
-                    Some(Question::Server { line, id, .. }) => line.answer(&id, &envelope),
-                    Some(Question::Round { round, index }) => round.answer(index, envelope.id, &envelope),
-                    Some(Question::Roots) => self.take_roots(session, Some(&envelope)),
+                    Some(Question::Server { line, id, .. }) => line.answer(&id, envelope),
+                    Some(Question::Round { round, index }) => round.answer(index, envelope.id, envelope),
+                    Some(Question::Roots) => self.take_roots(session, Some(envelope)),
                     Some(Question::Login(sender)) => {
                         let answer = accepts(envelope.result.unwrap_or_default(), None);
                         if sender.send(answer).is_err() {
@@ -69,12 +75,16 @@ impl Hub {
     }
 
     fn request(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
-        if envelope.method == "initialize" && !envelope.is_modern() {
-            return self.initialize(session, envelope);
+        if envelope.method == "initialize" {
+            if !envelope.is_modern() {
+                return self.initialize(session, envelope);
+            }
+            // To a server, it would begin a session; the era has none.
+            session.reply(envelope.id, &no_method(envelope));
+            return Routed::Done;
         }
-        if let Some(missing) = lacks(envelope) {
-            let message = format!("`params._meta` lacks `io.modelcontextprotocol/{missing}`");
-            session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, &message));
+        if let Some(refusal) = incomplete(envelope) {
+            session.reply(envelope.id, &refusal);
             return Routed::Done;
         }
         if let Some(routed) = self.back_from_rest(session, envelope) {
@@ -393,17 +403,19 @@ pub(super) fn cancellable(session: &Arc<Session>, id: &str, work: impl Future<Ou
     })
 }
 
-/// What a request of the modern era must say of itself, and does not.
-fn lacks(envelope: &Envelope<'_>) -> Option<&'static str> {
+/// The refusal of a request of the modern era that does not say of itself what it must.
+pub fn incomplete(envelope: &Envelope<'_>) -> Option<String> {
     let meta = &envelope.params.meta;
-    let is_object = |raw: &str| raw.starts_with('{');
     if !envelope.is_modern() {
         return None;
     }
-    if meta.protocol_version.and_then(text).is_none() {
-        return Some("protocolVersion");
-    }
-    (!meta.client_capabilities.is_some_and(is_object)).then_some("clientCapabilities")
+    let missing = match meta.protocol_version.and_then(text) {
+        None => "protocolVersion",
+        Some(_) if !meta.client_capabilities.is_some_and(|raw| raw.starts_with('{')) => "clientCapabilities",
+        Some(_) => return None,
+    };
+    let message = format!("`params._meta` lacks `io.modelcontextprotocol/{missing}`");
+    Some(reply::error(envelope.id, code::INVALID_PARAMS, &message))
 }
 
 fn introduce(session: &Session, client_info: Option<&str>) {

@@ -158,11 +158,25 @@ impl Session {
         self.tell(To::Answer(id), frame);
     }
 
+    /// Has the agent come back for the rest of a request's stream, if it knows how.
+    pub fn pause(&self, id: &str) {
+        let resumes = self.class().is_some_and(|class| class.resumes());
+        if let Sink::Streams(streams) = &self.sink
+            && resumes
+        {
+            streams.pause(id);
+        }
+    }
+
     /// Notes that a request will have no answer, because the agent cancelled it.
     pub fn over(&self, id: &str) {
         if let Sink::Streams(streams) = &self.sink {
             streams.over(id);
         }
+    }
+
+    pub fn is_over_http(&self) -> bool {
+        matches!(self.sink, Sink::Streams(_))
     }
 
     pub fn principal(&self) -> Principal {

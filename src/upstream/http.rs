@@ -9,7 +9,6 @@ mod client;
 mod events;
 mod exchange;
 mod listen;
-mod mirror;
 mod resume;
 mod session;
 
@@ -31,11 +30,11 @@ use client::Endpoint;
 pub use client::HttpClient;
 use exchange::{Done, Posted, exchange};
 use listen::{Listened, listen, listen_old};
-use mirror::Annotated;
 use session::Session;
 
 use super::catalog::next_cursor;
 use super::instance::{Ended, Inbound, Running, StartError, Surroundings};
+use super::mirror::{self, Annotated};
 use super::tap::Tap;
 use crate::config::{Given, Http};
 use crate::envelope::reply::code;

@@ -78,6 +78,8 @@ pub enum Inbound<'a> {
     Parked { id: u64, frame: &'a str, why: &'a Arc<str> },
     /// No answer to this request will come: it was cancelled.
     Over(u64),
+    /// The server has ended the stream of this request, and is asked for the rest of it later (legacy era).
+    Paused(u64),
     /// The server had lost the session, and has another now: it must be told again what held in the old one.
     Renewed,
     /// Nothing more will come, for this reason.

@@ -47,6 +47,8 @@ struct State {
     open: HashMap<Box<str>, u64>,
     streams: BTreeMap<u64, Stream>,
     last: u64,
+    /// How many readers there are.
+    readers: usize,
     closed: bool,
 }
 
@@ -72,6 +74,7 @@ pub struct Reader {
     streams: Streams,
     stream: u64,
     number: u64,
+    start: u64,
     next: u64,
     told: Arc<Notify>,
 }
@@ -152,8 +155,9 @@ impl Streams {
         found.paused = false;
         found.told.notify_waiters();
         let (number, told) = (found.reader, found.told.clone());
+        state.readers += 1;
         drop(state);
-        Some(Reader { streams: self.clone(), stream, number, next, told })
+        Some(Reader { streams: self.clone(), stream, number, start: next, next, told })
     }
 
     /// Appends a message of about `size` bytes, written by `fill`, to the stream that it belongs on.
@@ -180,6 +184,11 @@ impl Streams {
             stream.told.notify_waiters();
         }
         Ok(())
+    }
+
+    /// Whether somebody reads any of them.
+    pub fn are_read(&self) -> bool {
+        self.0.state.lock().readers > 0
     }
 
     /// Ends the stream of a request to which no answer will come.
@@ -272,9 +281,22 @@ impl Stream {
 }
 
 impl Reader {
-    /// The id to come back with when nothing was read yet.
-    pub fn position(&self) -> EventId {
+    /// The id to come back with for all that this reader reads.
+    pub fn start(&self) -> EventId {
+        EventId { stream: self.stream, next: self.start }
+    }
+
+    fn position(&self) -> EventId {
         EventId { stream: self.stream, next: self.next }
+    }
+
+    /// Whether the stream has ended, and all of it was read.
+    pub fn is_over(&self) -> bool {
+        let state = self.streams.0.state.lock();
+        state
+            .streams
+            .get(&self.stream)
+            .is_none_or(|stream| stream.ended.is_some() && self.next >= stream.first + stream.frames.len() as u64)
     }
 
     /// The next message. Cancel-safe.
@@ -319,6 +341,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.streams.0.state.lock();
+        state.readers -= 1;
         let Some(stream) = state.streams.get_mut(&self.stream).filter(|stream| stream.reader == self.number) else {
             return;
         };
@@ -351,7 +374,7 @@ mod tests {
         push(&streams, To::Call("1"), "a").expect("taken");
         push(&streams, To::Answer("1"), "b").expect("taken");
         push(&streams, To::Agent, "c").expect("taken");
-        let start = one.position();
+        let start = one.start();
         assert_eq!((text(&mut one).await, text(&mut one).await), ("a".into(), "b".into()));
         assert_eq!(one.next().await, Read::End);
         assert_eq!(text(&mut two).await, "c", "where nobody listens, the open stream has it");

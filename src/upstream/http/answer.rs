@@ -6,15 +6,16 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::Shared;
 use super::client::{Trouble, reason};
 use super::events::Events;
 use super::exchange::{Done, Posted};
-use super::{Shared, mirror};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::era::Era;
 use crate::oauth::NoToken;
 use crate::upstream::instance::{Ended, Inbound};
+use crate::upstream::mirror;
 
 /// How much of an error page a message quotes, in characters.
 const QUOTED: usize = 200;

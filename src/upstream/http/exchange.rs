@@ -16,7 +16,7 @@ use super::session::{SESSION_ID, Session};
 use crate::envelope::reply::code;
 use crate::envelope::{Envelope, Kind, splice};
 use crate::era::Era;
-use crate::upstream::instance::Ended;
+use crate::upstream::instance::{Ended, Inbound};
 
 /// How long the end of a stream is waited for once its answer is there, so that its connection can be used again.
 const END_WAIT: Duration = Duration::from_secs(2);
@@ -174,6 +174,9 @@ impl Shared {
                     };
                     let legacy = posted.era == Era::Legacy && session.messages.is_none();
                     let Some(id) = resume.id().filter(|_| legacy) else { return Answer::Cut(why) };
+                    if let Some(call) = posted.id {
+                        (self.inbound)(Inbound::Paused(call));
+                    }
                     resume.lasted(since.elapsed());
                     match self.resume(&mut resume, &id, session).await {
                         Ok(again) => (events, since) = (again, Instant::now()),

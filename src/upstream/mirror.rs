@@ -1,6 +1,7 @@
 //! What the modern era repeats of a message in its HTTP headers (MCP 2026-07-28 `basic/transports/streamable-http`, "Request
 //! Metadata"). Pure.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use base64::Engine;
@@ -21,11 +22,11 @@ const MAPS: [&str; 5] = ["$defs", "definitions", "dependencies", "dependentSchem
 const ANNOTATION: &str = "x-mcp-header";
 
 /// The parameters of each tool that are repeated in headers.
-pub(super) type Annotated = HashMap<String, Vec<Parameter>>;
+pub type Annotated = HashMap<String, Vec<Parameter>>;
 
 /// One annotated parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Parameter {
+pub struct Parameter {
     /// Member names from the arguments to the value.
     path: Vec<String>,
     header: HeaderName,
@@ -44,13 +45,7 @@ pub(super) fn headers(envelope: &Envelope<'_>, tools: &Annotated) -> HeaderMap {
         add(HeaderName::from_static("mcp-protocol-version"), &version);
     }
     add(HeaderName::from_static("mcp-method"), &envelope.method);
-    let name = match &*envelope.method {
-        "tools/call" | "prompts/get" => params.name,
-        "resources/read" => params.uri,
-        "tasks/get" | "tasks/update" | "tasks/cancel" => params.task_id,
-        _ => None,
-    };
-    let name = name.and_then(text);
+    let name = name_of(envelope);
     if let Some(name) = &name {
         add(HeaderName::from_static("mcp-name"), name);
     }
@@ -61,6 +56,18 @@ pub(super) fn headers(envelope: &Envelope<'_>, tools: &Annotated) -> HeaderMap {
         }
     }
     headers
+}
+
+/// What `Mcp-Name` repeats; of a task, its id (tasks extension).
+fn name_of<'e>(envelope: &Envelope<'e>) -> Option<Cow<'e, str>> {
+    let params = &envelope.params;
+    let name = match &*envelope.method {
+        "tools/call" | "prompts/get" => params.name,
+        "resources/read" => params.uri,
+        "tasks/get" | "tasks/update" | "tasks/cancel" => params.task_id,
+        _ => None,
+    };
+    name.and_then(text)
 }
 
 /// The value of an argument as a header has it; nothing for one that is absent, null, a list or an object.
@@ -89,9 +96,61 @@ fn encoded(value: &str) -> String {
     format!("{}{}{}", ENCODED.0, BASE64_STANDARD.encode(value), ENCODED.1)
 }
 
+/// Why the headers of a request do not go with its body, if they do not.
+pub fn mismatch(envelope: &Envelope<'_>, given: &HeaderMap) -> Option<String> {
+    let params = &envelope.params;
+    let version = params.meta.protocol_version.and_then(text);
+    let name = name_of(envelope);
+    let method = Some(&*envelope.method);
+    [("mcp-protocol-version", version.as_deref()), ("mcp-method", method), ("mcp-name", name.as_deref())]
+        .into_iter()
+        .find_map(|(header, body)| differs(header, given, body?))
+}
+
+/// The same of the arguments of a tool.
+pub fn mismatched_argument(envelope: &Envelope<'_>, parameters: &[Parameter], given: &HeaderMap) -> Option<String> {
+    parameters.iter().find_map(|parameter| {
+        let value = envelope.params.arguments.and_then(|arguments| argument(arguments, &parameter.path));
+        match value {
+            Some(value) => differs(parameter.header.as_str(), given, &value),
+            None => given
+                .contains_key(&parameter.header)
+                .then(|| format!("the header `{}` names an argument that the body does not have", parameter.header)),
+        }
+    })
+}
+
+/// Why a header is not what the body says.
+fn differs(header: &str, given: &HeaderMap, body: &str) -> Option<String> {
+    let Some(value) = given.get(header) else {
+        return Some(format!("the header `{header}` is missing: it must repeat `{body}` of the body"));
+    };
+    let value = value.to_str().ok().map(|value| value.trim_matches([' ', '\t'])).and_then(decoded);
+    match value {
+        None => Some(format!("the header `{header}` cannot be read")),
+        Some(value) if value == body || same_number(&value, body) => None,
+        Some(value) => Some(format!("the header `{header}` says `{value}`, the body `{body}`")),
+    }
+}
+
+fn same_number(one: &str, other: &str) -> bool {
+    match (one.parse::<f64>(), other.parse::<f64>()) {
+        (Ok(one), Ok(other)) => one == other,
+        (_, _) => false,
+    }
+}
+
+/// The value that a header stands for.
+fn decoded(value: &str) -> Option<String> {
+    match value.strip_prefix(ENCODED.0).and_then(|rest| rest.strip_suffix(ENCODED.1)) {
+        Some(encoded) => String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok(),
+        None => Some(value.to_owned()),
+    }
+}
+
 /// Reads the annotations of every tool in a result of `tools/list`; a tool with a wrong one is named with the reason, and
 /// must not be offered.
-pub(super) fn read(result: &str, tools: &mut Annotated) -> Vec<(String, String)> {
+pub fn read(result: &str, tools: &mut Annotated) -> Vec<(String, String)> {
     #[derive(Deserialize)]
     struct Tools<'a> {
         #[serde(borrow)]
@@ -188,6 +247,39 @@ mod tests {
             None => Ok(tools),
             Some((_, reason)) => Err(reason),
         }
+    }
+
+    #[test]
+    fn headers_must_go_with_the_body() {
+        let frame = r#"{"id":1,"method":"tools/call","params":{"name":"tü","arguments":{"n":42,"s":" x"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+        let envelope = Envelope::parse(frame.as_bytes()).expect("valid");
+        let parameter = |name: &str| Parameter {
+            path: vec![name.to_owned()],
+            header: HeaderName::try_from(format!("mcp-param-{name}")).expect("a name"),
+        };
+        let parameters = [parameter("n"), parameter("s")];
+        let tools = Annotated::from([("tü".to_owned(), parameters.to_vec())]);
+        let mut given = headers(&envelope, &tools);
+        let all = |given: &HeaderMap| {
+            mismatch(&envelope, given).or_else(|| mismatched_argument(&envelope, &parameters, given))
+        };
+        assert_eq!(all(&given), None, "what we send, we take");
+        given.insert("mcp-param-n", HeaderValue::from_static("42.0"));
+        assert_eq!(all(&given), None, "numbers are compared as such");
+        for (name, value) in [
+            ("mcp-method", "tools/list"),
+            ("mcp-name", "=?base64?dMO8=?="),
+            ("mcp-param-s", "x"),
+            ("mcp-param-n", "43"),
+            ("mcp-protocol-version", "2025-11-25"),
+        ] {
+            let mut wrong = given.clone();
+            wrong.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            assert!(all(&wrong).is_some_and(|why| why.contains(name)), "{name}");
+            wrong.remove(name);
+            assert!(all(&wrong).is_some_and(|why| why.contains("missing")), "{name}");
+        }
+        assert_eq!(decoded("=?base64?dMO8"), Some("=?base64?dMO8".to_owned()), "not the whole wrapping");
     }
 
     #[test]

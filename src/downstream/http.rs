@@ -1,0 +1,168 @@
+//! The agents' side over HTTP: `/mcp` for all servers, `/mcp/{server}` for one, both eras on one URL; `/healthz`, `/metrics`.
+//!
+//! It listens on loopback only, and asks every request for the token that is kept in the state folder.
+
+mod answer;
+mod guard;
+mod listen;
+mod metrics;
+mod post;
+mod sessions;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Router, extract};
+use tokio_util::task::TaskTracker;
+
+use super::Ends;
+use answer::{refused, stream};
+use guard::Guard;
+use metrics::Requests;
+use sessions::Sessions;
+
+use crate::envelope::reply::code;
+use crate::hub::{Hub, View};
+use crate::names::ServerName;
+use crate::wire::EventId;
+
+/// What all requests need.
+pub(super) struct Face {
+    hub: Arc<Hub>,
+    guard: Guard,
+    sessions: Sessions,
+    requests: Requests,
+    tasks: TaskTracker,
+    ends: Ends,
+}
+
+type Shared = State<Arc<Face>>;
+
+/// Serves agents over HTTP until the daemon ends. That the address is taken is told, and tried again.
+pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: TaskTracker, ends: Ends) {
+    let guard = match Guard::open(state) {
+        Ok(guard) => guard,
+        Err(error) => {
+            let problem = format!("no agent can attach over HTTP: its token cannot be kept: {error}");
+            tracing::error!(problem);
+            *hub.http.write() = Some(Err(problem));
+            return;
+        }
+    };
+    let face = Face {
+        hub,
+        guard,
+        sessions: Sessions::default(),
+        requests: Requests::default(),
+        tasks: tasks.clone(),
+        ends: ends.clone(),
+    };
+    let face = Arc::new(face);
+    tasks.spawn(sessions::keep(face.clone()));
+    listen::run(face.clone(), router(face), listen).await;
+}
+
+fn router(face: Arc<Face>) -> Router {
+    Router::new()
+        .route("/mcp", any(all))
+        .route("/mcp/{server}", any(one))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/metrics", get(metrics::show))
+        .fallback(async || {
+            refused(
+                StatusCode::NOT_FOUND,
+                code::INVALID_REQUEST,
+                "nothing is here: agents attach at /mcp or /mcp/SERVER",
+            )
+        })
+        .layer(middleware::from_fn_with_state(face.clone(), guarded))
+        .with_state(face)
+}
+
+/// Lets in who may come in, and counts.
+async fn guarded(State(face): Shared, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let response = match face.guard.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => *refusal,
+    };
+    face.requests.count(&method, response.status());
+    response
+}
+
+async fn all(State(face): Shared, request: Request) -> Response {
+    face.endpoint(View::All, request).await
+}
+
+async fn one(State(face): Shared, extract::Path(server): extract::Path<String>, request: Request) -> Response {
+    match (ServerName::parse(&server), face.hub.upstream(&server)) {
+        (Ok(name), Ok(_)) => face.endpoint(View::One(name), request).await,
+        (Err(error), _) => refused(StatusCode::NOT_FOUND, code::INVALID_PARAMS, &error.to_string()),
+        (Ok(_), Err(failure)) => refused(StatusCode::NOT_FOUND, failure.code(), &failure.to_string()),
+    }
+}
+
+impl Face {
+    async fn endpoint(self: Arc<Self>, view: View, request: Request) -> Response {
+        match *request.method() {
+            Method::POST => self.post(view, request).await,
+            Method::GET => self.listen(&view, request.headers()),
+            Method::DELETE => self.end_session(&view, request.headers()),
+            _ => not_allowed(),
+        }
+    }
+
+    /// The stream of what belongs to no request, or the rest of one that was cut (legacy era).
+    fn listen(&self, view: &View, headers: &HeaderMap) -> Response {
+        if !headers.contains_key(sessions::SESSION_ID) {
+            return not_allowed();
+        }
+        let Some(attached) = self.sessions.find(headers, view) else { return no_session() };
+        if !answer::accepts(headers).events {
+            let message = "the header `Accept` must name text/event-stream";
+            return refused(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message);
+        }
+        let reader = match headers.get("last-event-id") {
+            Some(id) => id.to_str().ok().and_then(EventId::parse).and_then(|id| attached.streams.resume(id)),
+            None => attached.streams.listen(),
+        };
+        match reader {
+            Some(reader) => stream(reader, None, attached.names_events(), attached),
+            None => refused(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, "what follows this event is not kept"),
+        }
+    }
+
+    fn end_session(&self, view: &View, headers: &HeaderMap) -> Response {
+        if !headers.contains_key(sessions::SESSION_ID) {
+            return not_allowed();
+        }
+        match self.sessions.remove(headers, view) {
+            true => StatusCode::NO_CONTENT.into_response(),
+            false => no_session(),
+        }
+    }
+}
+
+/// GET and DELETE belong to sessions, of which the modern era has none.
+fn not_allowed() -> Response {
+    let message = "only POST without a session: GET and DELETE belong to a session, named by `Mcp-Session-Id`";
+    let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, code::INVALID_REQUEST, message);
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+    response
+}
+
+fn no_session() -> Response {
+    let message = "the session is not known, or over: send `initialize` to begin another";
+    refused(StatusCode::NOT_FOUND, code::CONNECTION_CLOSED, message)
+}
+
+fn empty(status: StatusCode) -> Response {
+    (status, Body::empty()).into_response()
+}

@@ -1,0 +1,122 @@
+//! The listener: connections of this machine, their number and their slowness bounded.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use super::Face;
+use crate::retry::Backoff;
+
+/// How many connections there may be; more wait.
+const MOST: usize = 512;
+/// How long the head of a request may take to arrive, from the opening of the connection on or from its first byte.
+const HEAD: Duration = Duration::from_secs(30);
+/// Pauses where the address is taken, or no connection can be accepted: the first, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// It is never given up.
+const PATIENCE: Duration = Duration::from_secs(1 << 30);
+
+/// Listens until the daemon ends, and then until what is under way is answered.
+pub(super) async fn run(face: Arc<Face>, router: Router, address: SocketAddr) {
+    let Some(listener) = bind(&face, address).await else { return };
+    let places = Arc::new(Semaphore::new(MOST));
+    let mut backoff = fresh();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            () = face.ends.drain.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                backoff = fresh();
+                let (face, router) = (face.clone(), router.clone());
+                face.tasks.clone().spawn(async move {
+                    connection(&face, router, stream).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                let pause = backoff.pause().unwrap_or(PAUSE.1);
+                tracing::warn!(%error, ?pause, "cannot accept a connection over HTTP");
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+fn fresh() -> Backoff {
+    Backoff::new(PAUSE.0, PAUSE.1, PATIENCE)
+}
+
+/// Takes the address as soon as it is free.
+async fn bind(face: &Face, address: SocketAddr) -> Option<TcpListener> {
+    let mut backoff = fresh();
+    let mut told = false;
+    loop {
+        let error = match TcpListener::bind(address).await {
+            Ok(listener) => match listener.local_addr() {
+                Ok(own) => {
+                    let url = format!("http://{own}/mcp");
+                    tracing::info!(url, "agents may attach over HTTP");
+                    *face.hub.http.write() = Some(Ok(url));
+                    return Some(listener);
+                }
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut told, true) {
+            let problem = format!("cannot listen on {address} (http.listen): {error}; it is tried again");
+            tracing::error!(problem);
+            *face.hub.http.write() = Some(Err(problem));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.pause().unwrap_or(PAUSE.1)) => {}
+            () = face.ends.drain.cancelled() => return None,
+        }
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    // Messages are small and somebody waits for each.
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
+}
+
+/// Serves one connection; when the daemon ends, the request that is under way is its last.
+async fn connection(face: &Face, router: Router, stream: TcpStream) {
+    let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = face.ends.drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                () = face.ends.stop.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection over HTTP ended");
+    }
+}

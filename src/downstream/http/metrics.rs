@@ -1,0 +1,78 @@
+//! `/metrics`: what the daemon counts, for Prometheus (OpenMetrics text).
+
+use std::sync::atomic::AtomicU64;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Shared;
+use crate::era::Era;
+use crate::hub::Hub;
+
+type Labels = Vec<(&'static str, String)>;
+type Gauges = Family<Labels, Gauge>;
+type Counters = Family<Labels, Counter<u64, AtomicU64>>;
+
+/// Requests by method and status.
+#[derive(Default)]
+pub(super) struct Requests(Counters);
+
+impl Requests {
+    pub(super) fn count(&self, method: &Method, status: StatusCode) {
+        // A method is whatever a client writes; only the known ones are told apart.
+        let known = [Method::GET, Method::POST, Method::DELETE].contains(method);
+        let method = if known { method.as_str() } else { "other" };
+        let labels = vec![("method", method.to_owned()), ("status", status.as_u16().to_string())];
+        self.0.get_or_create(&labels).inc();
+    }
+}
+
+pub(super) async fn show(State(face): Shared) -> Response {
+    let mut registry = Registry::with_prefix("trunkline");
+    registry.register("http_requests", "HTTP requests that were answered", face.requests.0.clone());
+    register(&mut registry, &face.hub);
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// What holds at this moment.
+fn register(registry: &mut Registry, hub: &Hub) {
+    let (states, instances, calls, starts) =
+        (Gauges::default(), Gauges::default(), Gauges::default(), Counters::default());
+    for upstream in hub.upstreams().iter() {
+        let server = || ("server", upstream.name.to_string());
+        let lines = upstream.all_lines();
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        states.get_or_create(&vec![server(), ("state", upstream.condition().to_owned())]).set(1);
+        instances.get_or_create(&vec![server()]).set(count(lines.len()));
+        calls.get_or_create(&vec![server()]).set(count(lines.iter().map(|line| line.in_flight()).sum()));
+        starts.get_or_create(&vec![server()]).inc_by(upstream.known().starts);
+    }
+    let sessions = Gauges::default();
+    for session in hub.sessions() {
+        let era = match session.era() {
+            Some(Era::Legacy) => "legacy",
+            Some(Era::Modern) => "modern",
+            None => "none",
+        };
+        let face = if session.is_over_http() { "http" } else { "socket" };
+        sessions.get_or_create(&vec![("face", face.to_owned()), ("era", era.to_owned())]).inc();
+    }
+    registry.register("server_state", "1 for the state that a server is in", states);
+    registry.register("server_instances", "Processes and connections of a server", instances);
+    registry.register("server_calls", "Requests that a server has not answered", calls);
+    registry.register("server_starts", "How often a server was started", starts);
+    registry.register("sessions", "Attached agents", sessions);
+}

@@ -1,0 +1,230 @@
+//! A message that an agent posts: in the legacy era for its session, in the modern one for itself alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use tokio::time::timeout;
+
+use super::answer::{self, Accepts, Named, accepts, refused, refused_as, respond};
+use super::sessions::{Attached, SESSION_ID};
+use super::{Face, empty, no_session};
+use crate::envelope::reply::{self, code};
+use crate::envelope::{Envelope, Kind, Malformed, text};
+use crate::era::{LEGACY_ALL, MODERN, Speech};
+use crate::hub::{Routed, Session, Stay, View, incomplete};
+use crate::names;
+use crate::upstream::mirror;
+use crate::wire::Replay;
+
+/// How long the answer may take before a stream is opened for it: in the legacy era, where that can be taken up again when it
+/// is cut, and in the modern one, where an error that comes late has no status of its own any more.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(10));
+/// The same for `initialize`, whose answer decides whether there is a session.
+const GREETING: Duration = Duration::from_secs(60);
+/// How long a server that has not listed its tools may take to do so.
+const TOOLS: Duration = Duration::from_secs(5);
+/// How long a body may take to arrive.
+const BODY: Duration = Duration::from_secs(30);
+
+impl Face {
+    pub(super) async fn post(self: Arc<Self>, view: View, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let headers = parts.headers;
+        let invalid = |status, message: &str| refused(status, code::INVALID_REQUEST, message);
+        if !is_json(&headers) {
+            return invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
+        }
+        let accepts = accepts(&headers);
+        if !accepts.json {
+            let message =
+                "the header `Accept` must name application/json, and text/event-stream for what comes before an answer";
+            return invalid(StatusCode::NOT_ACCEPTABLE, message);
+        }
+        let cap = self.hub.config().daemon.max_frame.0;
+        let frame = match timeout(BODY, to_bytes(body, cap)).await {
+            Ok(Ok(bytes)) => one_line(bytes),
+            Ok(Err(_)) => {
+                let message = format!("the body is larger than {cap} bytes (max_frame), or was cut");
+                return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
+            }
+            Err(_) => return invalid(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        };
+        let envelope = match Envelope::from_agent(&frame) {
+            Ok(envelope) => envelope,
+            Err(error @ (Malformed::Utf8 | Malformed::Json(_))) => {
+                return refused(StatusCode::BAD_REQUEST, code::PARSE, &error.to_string());
+            }
+            Err(error @ (Malformed::Depth | Malformed::Batch | Malformed::NotRpc(_))) => {
+                return invalid(StatusCode::BAD_REQUEST, &error.to_string());
+            }
+        };
+        if self.ends.drain.is_cancelled() {
+            return invalid(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
+        }
+        let version = headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok());
+        if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
+            self.post_modern(view, &headers, accepts, &envelope).await
+        } else if envelope.method == "initialize" && envelope.kind == Kind::Request {
+            self.post_initialize(view, accepts, &envelope).await
+        } else if !headers.contains_key(SESSION_ID) {
+            let message = "no session is named: begin one with `initialize`, or carry `io.modelcontextprotocol/protocolVersion` in `params._meta`";
+            invalid(StatusCode::BAD_REQUEST, message)
+        } else if version.is_some_and(|version| !LEGACY_ALL.contains(&version)) {
+            invalid(StatusCode::BAD_REQUEST, "the header `MCP-Protocol-Version` names no revision that has sessions")
+        } else {
+            match self.sessions.find(&headers, &view) {
+                Some(attached) => self.post_legacy(attached, accepts, &envelope).await,
+                None => no_session(),
+            }
+        }
+    }
+
+    async fn post_initialize(self: Arc<Self>, view: View, accepts: Accepts, envelope: &Envelope<'_>) -> Response {
+        let attached = match Attached::new(&self, view, Stay::Lasting, Replay::Yes) {
+            Ok(attached) => Arc::new(attached),
+            Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
+        };
+        let Some(reader) = attached.streams.open(envelope.id) else { return empty(StatusCode::BAD_REQUEST) };
+        let id = self.sessions.add(attached.clone());
+        self.take(&attached.session, envelope);
+        let named = attached.names_events();
+        let mut response = respond(reader, GREETING, accepts, named, answer::by_kind, attached.clone()).await;
+        if response.status() == answer::FAILED {
+            // There is no session to a server that refuses it.
+            self.sessions.forget(&id);
+            *response.status_mut() = StatusCode::OK;
+        } else if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(SESSION_ID, value);
+        }
+        response
+    }
+
+    async fn post_legacy(
+        self: Arc<Self>,
+        attached: Arc<Attached>,
+        accepts: Accepts,
+        envelope: &Envelope<'_>,
+    ) -> Response {
+        if envelope.kind != Kind::Request {
+            self.take(&attached.session, envelope);
+            return empty(StatusCode::ACCEPTED);
+        }
+        let Some(reader) = attached.streams.open(envelope.id) else {
+            let message = "a request with this id is under way";
+            return refused_as(StatusCode::BAD_REQUEST, &reply::error(envelope.id, code::INVALID_REQUEST, message));
+        };
+        self.take(&attached.session, envelope);
+        let named = attached.names_events();
+        respond(reader, PATIENCE.0, accepts, named, answer::always_ok, attached).await
+    }
+
+    /// A request that says all of itself: it is an agent of its own, and has left when its response is over.
+    async fn post_modern(
+        self: Arc<Self>,
+        view: View,
+        headers: &HeaderMap,
+        accepts: Accepts,
+        envelope: &Envelope<'_>,
+    ) -> Response {
+        match envelope.kind {
+            Kind::Request => {}
+            // The era has none that mean something here: who does not want an answer any more closes its stream.
+            Kind::Notification => return empty(StatusCode::ACCEPTED),
+            Kind::Response => {
+                let message = "the modern era has no requests to answer";
+                return refused(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
+            }
+        }
+        if !envelope.is_modern() {
+            let message = "`params._meta` lacks `io.modelcontextprotocol/protocolVersion`";
+            let frame = reply::error(envelope.id, code::INVALID_PARAMS, message);
+            return refused_as(StatusCode::BAD_REQUEST, &frame);
+        }
+        if let Some(refusal) = incomplete(envelope) {
+            return refused_as(StatusCode::BAD_REQUEST, &refusal);
+        }
+        let mismatch = |message: &str| {
+            let frame = reply::error(envelope.id, code::HEADER_MISMATCH, message);
+            refused_as(StatusCode::BAD_REQUEST, &frame)
+        };
+        if let Some(message) = mirror::mismatch(envelope, headers) {
+            return mismatch(&message);
+        }
+        let attached = match Attached::new(&self, view, Stay::OneRequest, Replay::No) {
+            Ok(attached) => attached,
+            Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
+        };
+        if let Some(message) = self.mismatched_argument(&attached.session, envelope, headers).await {
+            return mismatch(&message);
+        }
+        let Some(reader) = attached.streams.open(envelope.id) else { return empty(StatusCode::BAD_REQUEST) };
+        self.take(&attached.session, envelope);
+        respond(reader, PATIENCE.1, accepts, Named::No, answer::by_error, attached).await
+    }
+
+    /// Why the headers do not go with the arguments of a tool, if they do not.
+    async fn mismatched_argument(
+        &self,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        headers: &HeaderMap,
+    ) -> Option<String> {
+        if envelope.method != "tools/call" {
+            return None;
+        }
+        let name = envelope.params.name.and_then(text)?;
+        let (server, tool) = match &session.view {
+            View::One(server) => (server.as_str(), &*name),
+            View::All | View::Profile(_) => names::split(&name)?,
+        };
+        let upstream = self.hub.upstream(server).ok()?;
+        let parameters = match upstream.annotated(tool) {
+            Some(parameters) => parameters,
+            None => {
+                let speech = session.speech(envelope)?;
+                // If it does not list them now, it is not known that it has any such argument.
+                timeout(TOOLS, self.list_tools(session, server, &speech)).await.ok();
+                upstream.annotated(tool).unwrap_or_default()
+            }
+        };
+        mirror::mismatched_argument(envelope, &parameters, headers)
+    }
+
+    async fn list_tools(&self, session: &Arc<Session>, server: &str, speech: &Speech) {
+        if let Ok(line) = self.hub.line(session, server, speech).await {
+            drop(line.list(crate::lists::ListKind::Tools).await);
+        }
+    }
+
+    /// Brings a message to the hub; what cannot be done at once is done aside.
+    fn take(&self, session: &Arc<Session>, envelope: &Envelope<'_>) {
+        match self.hub.take(session, envelope) {
+            Routed::Done => {}
+            Routed::Later(later) | Routed::Aside(later) => {
+                let gone = session.gone.clone();
+                self.tasks.spawn(async move { gone.run_until_cancelled_owned(later).await });
+            }
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// A message without line ends, which only stand between its members.
+fn one_line(bytes: Bytes) -> Vec<u8> {
+    let mut bytes: Vec<u8> = bytes.into();
+    for byte in &mut bytes {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    bytes
+}

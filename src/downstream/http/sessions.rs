@@ -1,0 +1,130 @@
+//! Sessions of the legacy era over HTTP: made by `initialize`, named by `Mcp-Session-Id`, ended by DELETE or by silence.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderMap, HeaderName};
+use parking_lot::Mutex;
+
+use super::Face;
+use super::answer::Named;
+use crate::hub::{Agent, Failure, Hub, Session, Stay, View};
+use crate::oauth::random_text;
+use crate::wire::{Replay, Sink, Streams};
+
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// How long an agent may neither ask nor listen.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
+/// How many sessions there may be; the one that was silent for longest makes place.
+const MOST: usize = 1024;
+/// How often silence is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<HashMap<String, Arc<Attached>>>);
+
+/// One of them; dropped, the agent has left.
+pub(super) struct Attached {
+    pub session: Arc<Session>,
+    pub streams: Streams,
+    hub: Arc<Hub>,
+    used: Mutex<Instant>,
+}
+
+impl Attached {
+    /// Attaches an agent that is reached by `streams`, for as long as this lives.
+    pub(super) fn new(face: &Face, view: View, stay: Stay, replay: Replay) -> Result<Self, Failure> {
+        let streams = Streams::new(face.hub.queue_limit(), replay);
+        let gone = face.ends.stop.child_token();
+        let session = face.hub.attach(view, stay, Agent::default(), Sink::Streams(streams.clone()), gone)?;
+        Ok(Self { session, streams, hub: face.hub.clone(), used: Mutex::new(Instant::now()) })
+    }
+
+    /// Whether this agent's streams can be taken up where they were cut.
+    pub(super) fn names_events(&self) -> Named {
+        let named = self.session.class().is_some_and(|class| class.resumes());
+        if named { Named::Yes } else { Named::No }
+    }
+
+    fn is_over(&self) -> bool {
+        let idle = !self.streams.are_read() && self.session.in_flight() == 0;
+        self.session.gone.is_cancelled() || idle && self.used.lock().elapsed() > SILENCE
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.session.gone.cancel();
+        self.hub.detach(&self.session);
+        self.streams.close();
+    }
+}
+
+impl Sessions {
+    /// Keeps a session, under an id that nobody can guess.
+    pub(super) fn add(&self, attached: Arc<Attached>) -> String {
+        let id = random_text();
+        let mut all = self.0.lock();
+        if all.len() >= MOST {
+            let quiet = all.iter().filter(|(_, attached)| !attached.streams.are_read());
+            let oldest = quiet.min_by_key(|(_, attached)| *attached.used.lock()).map(|(id, _)| id.clone());
+            oldest.map(|oldest| all.remove(&oldest));
+        }
+        all.insert(id.clone(), attached);
+        id
+    }
+
+    /// The session that a request names, if it is of this view.
+    pub(super) fn find(&self, headers: &HeaderMap, view: &View) -> Option<Arc<Attached>> {
+        let id = headers.get(SESSION_ID)?.to_str().ok()?;
+        let attached = self.0.lock().get(id).filter(|attached| attached.session.view == *view).cloned()?;
+        if attached.session.gone.is_cancelled() {
+            return None;
+        }
+        *attached.used.lock() = Instant::now();
+        Some(attached)
+    }
+
+    /// Ends the session that a request names; tells whether there was one.
+    pub(super) fn remove(&self, headers: &HeaderMap, view: &View) -> bool {
+        let Some(attached) = self.find(headers, view) else { return false };
+        self.0.lock().retain(|_, other| !Arc::ptr_eq(other, &attached));
+        // Its streams hold it, and are to end with it.
+        attached.session.gone.cancel();
+        attached.streams.close();
+        true
+    }
+
+    pub(super) fn forget(&self, id: &str) {
+        self.0.lock().remove(id);
+    }
+
+    fn all(&self) -> Vec<Arc<Attached>> {
+        self.0.lock().values().cloned().collect()
+    }
+}
+
+/// Ends sessions that are silent for long, or whose agent does not read; and all of them with the daemon.
+pub(super) async fn keep(face: Arc<Face>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {
+                let over: Vec<_> = face.sessions.0.lock().extract_if(|_, attached| attached.is_over()).collect();
+                over.iter().for_each(|(_, attached)| attached.streams.close());
+            }
+            () = face.ends.drain.cancelled() => break,
+        }
+    }
+    let all = face.sessions.all();
+    for attached in &all {
+        face.hub.close_listens(&attached.session);
+    }
+    let settled = futures_util::future::join_all(all.iter().map(|attached| attached.session.settled()));
+    tokio::select! {
+        _ = settled => {}
+        () = face.ends.stop.cancelled() => {}
+    }
+    face.sessions.0.lock().clear();
+    all.iter().for_each(|attached| attached.streams.close());
+}
