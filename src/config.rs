@@ -72,6 +72,9 @@ pub struct Daemon {
     /// The largest message taken from an agent or a server, like "32MiB".
     #[schemars(with = "Option<String>")]
     pub max_frame: Size,
+    /// How long a modern agent may take to come back with the answers to what a legacy server asks, like "10m".
+    #[schemars(with = "Option<String>")]
+    pub question_timeout: Span,
 }
 
 /// Why there is no configuration.
@@ -91,7 +94,11 @@ fn lines(path: &Path, problems: &[Problem]) -> String {
 
 impl Default for Daemon {
     fn default() -> Self {
-        Self { idle_timeout: Limit(Some(Duration::from_secs(30 * 60))), max_frame: Size(32 << 20) }
+        Self {
+            idle_timeout: Limit(Some(Duration::from_secs(30 * 60))),
+            max_frame: Size(32 << 20),
+            question_timeout: Span(Duration::from_secs(10 * 60)),
+        }
     }
 }
 
@@ -183,8 +190,9 @@ impl Decode for Daemon {
         let mut fields = Fields::open(node, problems)?;
         let idle_timeout = fields.take("idle_timeout").unwrap_or(Self::default().idle_timeout);
         let max_frame = fields.take("max_frame").unwrap_or(Self::default().max_frame);
+        let question_timeout = fields.take("question_timeout").unwrap_or(Self::default().question_timeout);
         fields.finish();
-        Some(Self { idle_timeout, max_frame })
+        Some(Self { idle_timeout, max_frame, question_timeout })
     }
 }
 

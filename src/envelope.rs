@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use members::{Members, Wanted, nested, once, skip};
-pub use params::{Meta, Params, Reference, result_meta};
+pub use params::{Meta, Params, Reference, result_meta, task_id};
 use serde::de::MapAccess;
 
 /// Deepest nesting of arrays and objects that an agent may send; deeper JSON overflows the stacks of common parsers.

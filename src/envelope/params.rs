@@ -1,5 +1,7 @@
 //! The members of `params` that routing needs.
 
+use std::borrow::Cow;
+
 use serde::de::{Error as _, MapAccess};
 
 use super::members::{Members, Wanted, nested, once, skip};
@@ -43,6 +45,8 @@ pub struct Meta<'a> {
     pub protocol_version: Option<&'a str>,
     pub client_info: Option<&'a str>,
     pub client_capabilities: Option<&'a str>,
+    /// The task that the message comes of, an object with its id (2025-11-25).
+    pub related_task: Option<&'a str>,
     /// From which level on the request asks for log messages.
     pub log_level: Option<&'a str>,
 }
@@ -105,6 +109,7 @@ impl<'de> Wanted<'de> for Meta<'de> {
             "io.modelcontextprotocol/protocolVersion" => once(&mut self.protocol_version, map),
             "io.modelcontextprotocol/clientInfo" => once(&mut self.client_info, map),
             "io.modelcontextprotocol/clientCapabilities" => once(&mut self.client_capabilities, map),
+            "io.modelcontextprotocol/related-task" => once(&mut self.related_task, map),
             "io.modelcontextprotocol/logLevel" => once(&mut self.log_level, map),
             _ => skip(map),
         }
@@ -134,4 +139,14 @@ pub fn result_meta(result: &str) -> Meta<'_> {
         }
     }
     serde_json::from_str(result).map(|Members(ResultMeta(meta))| meta).unwrap_or_default()
+}
+
+/// The id in what names a task.
+pub fn task_id(related: &str) -> Option<Cow<'_, str>> {
+    #[derive(serde::Deserialize)]
+    struct Related<'a> {
+        #[serde(borrow, rename = "taskId")]
+        task_id: Cow<'a, str>,
+    }
+    serde_json::from_str::<Related<'_>>(related).ok().map(|related| related.task_id)
 }

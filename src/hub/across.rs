@@ -127,7 +127,7 @@ impl Line {
             Era::Modern => (meta.map(bridge::legacy_meta), envelope.params.meta.log_level.and_then(Level::parse)),
             Era::Legacy => {
                 let capabilities = session.class().map(|class| class.capabilities.clone()).unwrap_or("{}".to_owned());
-                let capabilities = bridge::without(&capabilities, &["tasks"]).unwrap_or(capabilities);
+                let capabilities = bridge::without_tasks(&capabilities);
                 let level = self.level_of(session.id).map(Level::raw);
                 (Some(bridge::modern_meta(meta, session.client_info().as_deref(), &capabilities, level)), None)
             }

@@ -13,6 +13,7 @@ use super::session::Session;
 use super::table::{Owner, Pending, Then};
 use crate::envelope::{Envelope, Kind, result_meta, splice};
 use crate::upstream::Inbound;
+use crate::upstream::catalog::filtered;
 use crate::wire::To;
 
 pub(super) use notices::news;
@@ -43,7 +44,8 @@ impl Line {
         match owner {
             Owner::Agent { session, id, token } => {
                 self.settle(&session, &then, envelope.error.is_some());
-                let screened = self.note_list(&then, envelope);
+                let screened = self.note_list(&session, &then, envelope);
+                self.note_task(&session, envelope, token.as_deref());
                 if let Some(across) = across {
                     let asker = Asker { session: session.clone(), id, token, then };
                     self.answer_across(asker, *across, screened.as_deref().unwrap_or(envelope.frame));
@@ -99,16 +101,32 @@ impl Line {
     }
 
     /// Keeps a page of a list; returns what the agent may see of it, if that is less.
-    fn note_list(self: &Arc<Self>, then: &Then, envelope: &Envelope<'_>) -> Option<String> {
-        let (Then::List { kind, cursor }, Some(result)) = (then, envelope.result) else { return None };
-        self.note_page(*kind, cursor.as_deref(), result);
-        self.upstream.upgrade()?.screen(*kind, envelope.frame)
+    fn note_list(self: &Arc<Self>, session: &Session, then: &Then, envelope: &Envelope<'_>) -> Option<String> {
+        match (then, envelope.result) {
+            (Then::List { kind, cursor }, Some(result)) => {
+                self.note_page(*kind, cursor.as_deref(), result);
+                self.upstream.upgrade()?.screen(*kind, envelope.frame)
+            }
+            (Then::Tasks, Some(_)) => {
+                let table = self.table.lock();
+                filtered(envelope.frame, "tasks", "taskId", |id| table.tasks.is_of(id, session))
+            }
+            (_, _) => None,
+        }
+    }
+
+    /// Remembers whose a task is that the server has begun in place of an answer.
+    fn note_task(&self, session: &Arc<Session>, envelope: &Envelope<'_>, token: Option<&str>) {
+        if let Some(result) = envelope.result {
+            let ours = envelope.id.parse().ok().zip(token.map(Into::into));
+            self.table.lock().tasks.note(result, session, ours);
+        }
     }
 
     /// Carries out what a request was for, now that the server has answered it.
     fn settle(&self, session: &Session, then: &Then, failed: bool) {
         match then {
-            Then::Nothing | Then::Listen | Then::ListenAgain | Then::List { .. } => {}
+            Then::Nothing | Then::Listen | Then::ListenAgain | Then::List { .. } | Then::Tasks => {}
             Then::SetLevel { before } => {
                 if failed && let Some(member) = self.table.lock().members.get_mut(&session.id) {
                     member.level = *before;

@@ -32,6 +32,7 @@ impl Line {
     /// Takes over from an instance that ended or is to end: its agents, their log levels and subscriptions.
     pub(super) fn succeed(self: &Arc<Self>, previous: &Arc<Self>, takes: impl Fn(&Session) -> bool) {
         let mut old = previous.table.lock();
+        self.table.lock().tasks.inherit(&mut old.tasks);
         let mut taken_over = Vec::new();
         for member in old.members.values_mut() {
             if let Some(session) = member.session.clone().filter(|session| takes(session) && !member.visiting) {

@@ -77,7 +77,7 @@ impl Upstream {
         if kind != ListKind::Tools || self.settings().tools.is_open() {
             return None;
         }
-        filtered(frame, kind, |tool| self.allows(tool))
+        filtered(frame, kind.member(), "name", |tool| self.allows(tool))
     }
 }
 

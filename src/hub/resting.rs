@@ -2,7 +2,7 @@
 //! (MCP 2026-07-28 `basic/patterns/mrtr`).
 //!
 //! What the agent brings back says nothing to anybody else: it is random, good for one agent, one request and one time, and
-//! for ten minutes.
+//! for a limited time.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -29,8 +29,6 @@ use crate::oauth::random_text;
 
 /// How a `requestState` of trunkline's begins.
 const STATE: &str = "trunkline-rest:";
-/// For how long an agent may come back.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// How long to wait for more questions, which then are asked together.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -86,9 +84,10 @@ impl Hub {
         let rested = Rested { whose, request, what, _waits: over.clone().drop_guard() };
         self.resting.0.lock().insert(state.clone().into(), rested);
         let (hub, key, stop) = (self.clone(), state.clone(), self.around.stop.clone());
+        let patience = self.config().daemon.question_timeout.0;
         self.around.tasks.spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(PATIENCE) => {}
+                () = tokio::time::sleep(patience) => {}
                 () = over.cancelled() => return,
                 () = stop.cancelled() => return,
             }

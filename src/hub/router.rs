@@ -1,5 +1,7 @@
 //! What an agent sends, brought to the server it is for.
 
+mod send;
+
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -213,13 +215,15 @@ impl Hub {
         }
         match &*envelope.method {
             "tools/call" if denied(session, line, envelope) => Plan::Answered,
-            "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
-            "tasks/list" if line.session_ids().len() > 1 => {
-                let message =
-                    "`tasks/list` would show other agents' tasks: it is refused while several agents share the server";
-                session.reply(envelope.id, &reply::error(envelope.id, code::METHOD_NOT_FOUND, message));
+            "tasks/list" => Plan::Send(Vec::new(), Then::Tasks),
+            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" | "subscriptions/listen"
+                if !own_tasks(session, line, envelope) =>
+            {
+                let message = "no task of this agent's has this id";
+                session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, message));
                 Plan::Answered
             }
+            "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
             "logging/setLevel" => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
                 Some((raw, level)) => {
                     let (before, effective) = line.set_level(session.id, level);
@@ -239,62 +243,6 @@ impl Hub {
                 Plan::Answered
             }
             _ => Plan::Send(Vec::new(), Then::Nothing),
-        }
-    }
-
-    /// Why a line may not take a request now.
-    fn refusal(line: &Line) -> Option<Failure> {
-        let most = line.upstream.upgrade()?.settings().max_calls;
-        (line.in_flight() >= most).then(|| Failure::Busy { server: line.name.clone(), most })
-    }
-
-    /// Sends a request, at once if the server has room.
-    pub(super) fn send(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        line: &Arc<Line>,
-        envelope: &Envelope<'_>,
-        edits: Vec<Edit<'_>>,
-        then: Then,
-    ) -> Routed {
-        if let Some(failure) = Self::refusal(line) {
-            session.reply(envelope.id, &failure.frame(envelope.id));
-            return Routed::Done;
-        }
-        let taken = is_call(envelope) && line.is_taken();
-        if !taken && line.request(session, envelope, edits.clone(), then.clone()).is_ok() {
-            return Routed::Done;
-        }
-        let edits: Vec<_> = edits.into_iter().map(|edit| (edit.at, edit.with.to_owned())).collect();
-        let (hub, who, line, frame) = (self.clone(), session.clone(), line.clone(), envelope.frame.to_owned());
-        let work = async move {
-            let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
-            let edits = edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
-            hub.send_patiently(&who, line, &envelope, edits, then).await;
-        };
-        let later = cancellable(session, envelope.id, work);
-        // Where it waits for a free process, an answer of this very agent may be what frees one.
-        if taken { Routed::Aside(later) } else { Routed::Later(later) }
-    }
-
-    /// Sends a request when the server has room for it; where one call at a time is the rule, to an instance that is free.
-    pub(super) async fn send_patiently(
-        &self,
-        session: &Arc<Session>,
-        line: Arc<Line>,
-        envelope: &Envelope<'_>,
-        edits: Vec<Edit<'_>>,
-        then: Then,
-    ) {
-        let line = match session.speech(envelope) {
-            // It was not sent, so that another one may have it.
-            Some(speech) if line.is_closed() => self.line(session, line.name.as_str(), &speech).await,
-            Some(_) if is_call(envelope) && line.is_taken() => self.spill(session, &line).await,
-            Some(_) | None => Ok(line),
-        };
-        match line {
-            Ok(line) => line.request_patiently(session, envelope, edits, then).await,
-            Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
         }
     }
 
@@ -370,6 +318,20 @@ pub(super) enum Plan<'e> {
     Send(Vec<Edit<'e>>, Then),
 }
 
+/// Whether all tasks that a request names are this agent's.
+fn own_tasks(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Filter {
+        #[serde(default, rename = "taskIds")]
+        tasks: Vec<String>,
+    }
+    let listened = envelope.params.notifications.and_then(|raw| serde_json::from_str::<Filter>(raw).ok());
+    let named = envelope.params.task_id.and_then(text).map(std::borrow::Cow::into_owned);
+    let all = listened.map(|filter| filter.tasks).unwrap_or_default().into_iter().chain(named);
+    let table = line.table.lock();
+    all.into_iter().all(|id| table.tasks.is_of(&id, session))
+}
+
 /// Answers a call of a tool that is not offered.
 fn denied(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
     let Some(upstream) = line.upstream.upgrade() else { return false };
@@ -381,14 +343,6 @@ fn denied(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
         }
         Some(_) | None => false,
     }
-}
-
-/// Whether the server may ask something back before it answers this.
-fn is_call(envelope: &Envelope<'_>) -> bool {
-    !matches!(
-        &*envelope.method,
-        "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" | "subscriptions/listen"
-    )
 }
 
 /// A request that waits, until its agent cancels it.

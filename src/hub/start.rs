@@ -25,14 +25,17 @@ impl Upstream {
                     self.note_era(line.era());
                     return Ok(line);
                 }
-                // Some servers end when their first message is not `initialize`.
-                Err(StartError::Ended(_)) => match self.try_start(key, Speak::Legacy(Class::plain())).await {
-                    Ok(line) => {
-                        self.note_era(Era::Legacy);
-                        return Ok(line);
+                // Some servers end when their first message is not `initialize`, and some refuse it as one of a revision
+                // that they do not speak.
+                Err(StartError::Ended(_) | StartError::Refused { .. }) => {
+                    match self.try_start(key, Speak::Legacy(Class::plain())).await {
+                        Ok(line) => {
+                            self.note_era(Era::Legacy);
+                            return Ok(line);
+                        }
+                        Err(error) => error,
                     }
-                    Err(error) => error,
-                },
+                }
                 Err(error) => error,
             },
             Want::Dialect(Dialect::Legacy(class)) => match self.try_start(key, Speak::Legacy(class.clone())).await {

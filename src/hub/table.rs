@@ -1,6 +1,8 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
+mod members;
 mod pending;
+mod tasks;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+pub(super) use members::Member;
 pub(super) use pending::{Across, Answer, Opened, Owner, Parked, Pending, Repeat, Rest, Then, Waiting};
+use tasks::Tasks;
 
 use super::level::Level;
 use super::session::{Session, SessionId};
@@ -16,25 +20,6 @@ use crate::era::Era;
 
 /// How many cancelled calls without an answer are remembered for attribution.
 const REMEMBERED: usize = 1024;
-
-/// An agent that uses the instance.
-#[derive(Debug, Default)]
-pub(super) struct Member {
-    /// `None` once it left while calls of its may still go on.
-    pub session: Option<Arc<Session>>,
-    in_flight: usize,
-    /// It came for one call, because its own instance was taken, and leaves with the answer.
-    pub visiting: bool,
-    pub level: Option<Level>,
-    /// Subscribed URIs: as the server knows them, and as the agent does.
-    pub uris: Vec<(String, String)>,
-}
-
-impl Member {
-    pub(super) fn visitor(session: Arc<Session>) -> Self {
-        Self { session: Some(session), visiting: true, ..Self::default() }
-    }
-}
 
 /// Whose a message without an address can be.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +48,7 @@ pub(super) struct Table {
     used: Instant,
     /// The level that the server was told last.
     pub told_level: Option<Level>,
+    pub tasks: Tasks,
 }
 
 impl Default for Table {
@@ -76,6 +62,7 @@ impl Default for Table {
             closed: None,
             used: Instant::now(),
             told_level: None,
+            tasks: Tasks::default(),
         }
     }
 }
@@ -200,11 +187,6 @@ impl Table {
         let own: Vec<_> = own.collect();
         own.iter().for_each(|(id, _)| drop(self.remove(*id)));
         own
-    }
-
-    /// Whether somebody is subscribed to `uri`.
-    pub(super) fn is_subscribed(&self, uri: &str) -> bool {
-        self.members.values().any(|member| member.uris.iter().any(|(known, _)| known == uri))
     }
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
@@ -365,14 +347,6 @@ impl Table {
         self.pending.get(&id).is_some_and(|pending| pending.cancelled.is_none())
     }
 
-    /// The level that the server must log at, raw, if anybody asked for one, and every subscribed URI.
-    pub(super) fn told(&self) -> (Option<&'static str>, Vec<String>) {
-        let levels = self.members.values().filter_map(|member| member.level);
-        let uris = self.members.values().flat_map(|member| &member.uris).map(|(uri, _)| uri.clone());
-        let uris: std::collections::BTreeSet<_> = uris.collect();
-        (levels.min().map(Level::raw), uris.into_iter().collect())
-    }
-
     /// Takes a call from the one who waits for it. The server may still be at it.
     pub(super) fn give_up(&mut self, id: u64) -> Option<Owner> {
         self.note_cancelled(id);
@@ -387,25 +361,5 @@ impl Table {
 
     pub(super) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
         self.members.values().filter_map(|member| member.session.as_ref())
-    }
-
-    /// The level that the server must log at so that every member gets what it asked for.
-    pub(super) fn server_level(&self, changing: SessionId, to: Level) -> Level {
-        let others = self.members.iter().filter(|(id, member)| **id != changing && member.session.is_some());
-        others.map(|(_, member)| member.level.unwrap_or(Level::UNSET)).chain([to]).min().unwrap_or(to)
-    }
-
-    /// Whether a member wants a log message of this level.
-    pub(super) fn wants(&self, member: &Member, level: Level) -> bool {
-        let any_set = self.members.values().any(|member| member.level.is_some());
-        match member.level {
-            Some(own) => level >= own,
-            None => !any_set || level >= Level::UNSET,
-        }
-    }
-
-    /// Whether somebody other than `except` is subscribed to `uri`.
-    pub(super) fn subscribed_by_other(&self, except: SessionId, uri: &str) -> bool {
-        self.members.iter().any(|(id, member)| *id != except && member.uris.iter().any(|(known, _)| known == uri))
     }
 }

@@ -1,6 +1,11 @@
 //! What trunkline promises, tried on the real binary through its socket and its shim.
 
-#![allow(clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on says so and fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says so and fails, and one prints a table"
+)]
 
 mod calls;
 mod catalogs;
@@ -14,6 +19,7 @@ mod eras;
 mod frames;
 mod http;
 mod isolation;
+mod matrix;
 mod oauth;
 mod published;
 mod questions;

@@ -4,6 +4,7 @@ mod agent;
 mod auth_server;
 mod daemon;
 pub(crate) mod http;
+mod http_agent;
 pub(crate) mod keyring;
 pub(crate) mod mock;
 pub(crate) mod peers;
@@ -13,14 +14,20 @@ use std::time::Duration;
 pub(crate) use agent::{Agent, error_of, id_of, legacy, modern, params_of, strip_id, text_of};
 pub(crate) use auth_server::{AuthServer, browse, redirect_of};
 pub(crate) use daemon::{Daemon, command, trunkline};
+pub(crate) use http_agent::Endpoint;
 
 /// The longest that any test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The tests' own server, built by `cargo test` beside the program.
 pub(crate) fn test_server() -> String {
+    example("test-server")
+}
+
+/// A program of the tests' own.
+pub(crate) fn example(name: &str) -> String {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_trunkline"));
-    let server = program.with_file_name("examples").join("test-server");
+    let server = program.with_file_name("examples").join(name);
     assert!(
         server.exists(),
         "{} is missing: run plain `cargo test`, which builds it, or `cargo build --examples`",

@@ -5,14 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Dependencies and the only modules that may name them.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("toml::", &["config"]),
     ("jsonc_parser::", &["config"]),
     ("jsonrpsee::", &["control", "cli"]),
     ("rmcp::", &["upstream", "oauth"]),
     ("reqwest::", &["upstream", "oauth"]),
     ("sse_stream::", &["upstream"]),
-    ("axum::", &["oauth"]),
+    ("axum::", &["oauth", "downstream"]),
+    ("hyper::", &["downstream"]),
+    ("hyper_util::", &["downstream"]),
+    ("tower::", &["downstream"]),
+    ("prometheus_client::", &["downstream"]),
+    ("subtle::", &["downstream"]),
     ("keyring_core::", &["credentials"]),
     ("zbus::", &["credentials"]),
     ("aws_lc_rs::", &["credentials", "oauth"]),

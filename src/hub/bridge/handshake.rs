@@ -18,7 +18,7 @@ pub(in crate::hub) fn discover_result(frame: &str) -> Option<String> {
     let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| raw.get());
     let capabilities = find("capabilities").unwrap_or("{}");
     // Tasks of the legacy era are not those of the modern one.
-    let capabilities = without(capabilities, &["tasks"]).unwrap_or_else(|| capabilities.to_owned());
+    let capabilities = without_tasks(capabilities);
     let own =
         find("_meta").and_then(|meta| meta.trim().strip_prefix('{')?.strip_suffix('}')).unwrap_or_default().trim();
     let comma = if own.is_empty() { "" } else { "," };
@@ -54,8 +54,19 @@ pub(in crate::hub) fn initialize_result(frame: &str, version: &str, server: &str
         !matches!(&**key, "supportedVersions" | "capabilities" | "serverInfo" | "ttlMs" | "cacheScope" | "resultType")
     });
     let rest: String = rest.map(|(key, raw)| format!(",{}:{raw}", quoted(key))).collect();
-    let capabilities = find("capabilities").unwrap_or("{}");
+    let capabilities = without_tasks(find("capabilities").unwrap_or("{}"));
     Some(format!(r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"serverInfo":{info}{rest}}}"#))
+}
+
+/// Capabilities, raw, without tasks: those of one era are not those of the other, so that across nobody offers any.
+pub(in crate::hub) fn without_tasks(capabilities: &str) -> String {
+    let rest = without(capabilities, &["tasks"]).unwrap_or_else(|| capabilities.to_owned());
+    let Ok(Object(members)) = serde_json::from_str(&rest) else { return rest };
+    let extensions = members.iter().find(|(key, _)| key == "extensions").map(|(_, raw)| raw.get());
+    match extensions.and_then(|all| Some((all, without(all, &["io.modelcontextprotocol/tasks"])?))) {
+        Some((all, left)) => rest.replacen(all, &left, 1),
+        None => rest,
+    }
 }
 
 /// A raw object without these members; `None` if it has none of them.
@@ -102,16 +113,16 @@ mod tests {
 
     #[test]
     fn each_era_hears_what_the_other_was_told() {
-        let legacy = r#"{"jsonrpc":"2.0","id":1,"result":{"x-odd":[1E5],"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"tasks":{},"x":{}},"serverInfo":{"name":"a","version":"1"},"instructions":"Do."}}"#;
+        let legacy = r#"{"jsonrpc":"2.0","id":1,"result":{"x-odd":[1E5],"protocolVersion":"2025-11-25","capabilities":{"tools":{"listChanged":true},"tasks":{},"x":{},"extensions":{"a":{},"io.modelcontextprotocol/tasks":{}}},"serverInfo":{"name":"a","version":"1"},"instructions":"Do."}}"#;
         let modern = discover_result(legacy).expect("translated");
         assert_eq!(
             modern,
-            r#"{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26","2024-11-05"],"capabilities":{"tools":{"listChanged":true},"x":{}},"x-odd":[1E5],"instructions":"Do.","ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}}}"#
+            r#"{"resultType":"complete","supportedVersions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26","2024-11-05"],"capabilities":{"tools":{"listChanged":true},"x":{},"extensions":{"a":{}}},"x-odd":[1E5],"instructions":"Do.","ttlMs":0,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}}}"#
         );
         let frame = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{modern}}}"#);
         assert_eq!(
             initialize_result(&frame, "2025-06-18", "s").expect("translated"),
-            r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"x":{}},"serverInfo":{"name":"a","version":"1"},"x-odd":[1E5],"instructions":"Do.","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}}}"#
+            r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"x":{},"extensions":{"a":{}}},"serverInfo":{"name":"a","version":"1"},"x-odd":[1E5],"instructions":"Do.","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}}}"#
         );
         let bare = r#"{"id":1,"result":{"capabilities":{}}}"#;
         assert!(initialize_result(bare, "2025-06-18", "s").is_some_and(|result| result.contains(r#""name":"s""#)));

@@ -40,6 +40,11 @@ impl Line {
                 }
             }
             "notifications/message" => self.log(&table, envelope, call),
+            "notifications/tasks/status" => {
+                if let Some(session) = envelope.params.task_id.and_then(text).and_then(|id| table.tasks.session(&id)) {
+                    session.tell(To::Agent, envelope.frame);
+                }
+            }
             _ => self.unaddressed(&table, envelope, call),
         }
     }
@@ -179,8 +184,14 @@ impl Line {
 
 /// Brings progress to the call whose token it names, under the agent's own token.
 fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str) {
-    let pending = raw.parse().ok().and_then(|id| table.get(id));
-    if let Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) = pending {
+    let Ok(ours) = raw.parse() else { return };
+    if let Some((session, token)) = table.tasks.progress(ours) {
+        // The call was answered with a task, which goes on.
+        session.send(To::Agent, envelope.frame.len() + token.len(), |out| {
+            splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
+        });
+    }
+    if let Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) = table.get(ours) {
         session.send(To::Call(id), envelope.frame.len() + token.len(), |out| {
             splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Envelope, splice};
+use crate::envelope::{Envelope, splice, task_id};
 use crate::hub::line::Line;
 use crate::hub::session::{Question, Session};
 use crate::hub::table::{Table, Whose};
@@ -56,6 +56,11 @@ impl Line {
 
     fn asked_of(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) -> For {
         let nobody = |why| For::Nobody { why, ambiguous: false };
+        // What comes of a task names it.
+        let task = envelope.params.meta.related_task.and_then(task_id);
+        if let Some(session) = task.and_then(|id| table.tasks.session(&id)) {
+            return For::Agent(session);
+        }
         let whose = table.whose_on(call);
         if let Whose::One(id) = whose
             && table.has_modern(id)

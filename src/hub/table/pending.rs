@@ -134,6 +134,8 @@ pub enum Then {
         before: Option<Level>,
     },
     Subscribe(String),
+    /// `tasks/list`: the agent sees its own.
+    Tasks,
     /// The result is a page of a list, of which the agent sees what the filter lets pass.
     List {
         kind: ListKind,

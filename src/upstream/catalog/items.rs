@@ -95,24 +95,18 @@ pub(super) fn with_ttl(words: &str, ttl: u64) -> String {
     }
 }
 
-/// A frame that answers a list request, without the items that `keep` refuses; `None` if it keeps all.
-pub fn filtered(frame: &str, kind: ListKind, keep: impl Fn(&str) -> bool) -> Option<String> {
+/// A frame that answers a list request, without the items whose `key` the function `keep` refuses; `None` if it keeps all.
+/// `member` is what the list is called in the result.
+pub fn filtered(frame: &str, member: &str, key: &str, keep: impl Fn(&str) -> bool) -> Option<String> {
     let envelope = Envelope::parse(frame.as_bytes()).ok()?;
     let page: Members<'_> = serde_json::from_str(envelope.result?).ok()?;
-    let array = page.get(kind.member())?.get();
+    let array = page.get(member)?.get();
     let listed: Vec<&RawValue> = serde_json::from_str(array).ok()?;
-    let kept: Vec<&str> = listed
-        .iter()
-        .map(|raw| raw.get())
-        .filter(|raw| {
-            #[derive(Deserialize)]
-            struct Named<'a> {
-                #[serde(borrow)]
-                name: Cow<'a, str>,
-            }
-            serde_json::from_str::<Named<'_>>(raw).map_or(true, |named| keep(&named.name))
-        })
-        .collect();
+    let is_kept = |raw: &&str| {
+        let members: Members<'_> = serde_json::from_str(raw).unwrap_or_default();
+        members.get(key).and_then(|name| text(name.get())).is_none_or(|name| keep(&name))
+    };
+    let kept: Vec<&str> = listed.iter().map(|raw| raw.get()).filter(is_kept).collect();
     if kept.len() == listed.len() {
         return None;
     }
@@ -127,11 +121,11 @@ mod tests {
     #[test]
     fn what_is_kept_is_untouched() {
         let frame = r#"{"id":7,"result":{"x":1E5,"tools":[ {"name":"a","y": 1}, {"name":"b"} ,{"odd":1}],"z":{}}}"#;
-        let without = filtered(frame, ListKind::Tools, |name| name != "b");
+        let without = filtered(frame, "tools", "name", |name| name != "b");
         assert_eq!(
             without.as_deref(),
             Some(r#"{"id":7,"result":{"x":1E5,"tools":[{"name":"a","y": 1},{"odd":1}],"z":{}}}"#)
         );
-        assert_eq!(filtered(frame, ListKind::Tools, |_| true), None);
+        assert_eq!(filtered(frame, "tools", "name", |_| true), None);
     }
 }

@@ -81,7 +81,9 @@ impl Shared {
             return None;
         }
         let kind = crate::lists::ListKind::Tools;
-        crate::upstream::catalog::filtered(frame, kind, |name| !wrong.iter().any(|(tool, _)| tool == name))
+        crate::upstream::catalog::filtered(frame, kind.member(), "name", |name| {
+            !wrong.iter().any(|(tool, _)| tool == name)
+        })
     }
 
     /// Whether `rmcp` waits for the answer: then nothing is known of the server yet.

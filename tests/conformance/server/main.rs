@@ -2,7 +2,7 @@
 //! call for, in both eras, so that what a proxy in between changes is the only difference.
 //!
 //! `conformance-server` speaks on standard input and output; `conformance-server --http` listens on a port of its own and
-//! writes its URL as the first line.
+//! writes its URL as the first line. With `--only=legacy` or `--only=modern` it speaks one era.
 
 #![allow(deprecated, reason = "the era before 2026-07-28 is served with what 2026-07-28 gave up")]
 #![allow(clippy::expect_used, reason = "a program of the tests says what it cannot go on from")]
@@ -15,49 +15,69 @@ mod streams;
 mod tasks;
 mod tools;
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
-    GetPromptRequestParams, GetPromptResponse, GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult,
-    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult,
+    DiscoverRequestMethod, DiscoverResult, GetPromptRequestParams, GetPromptResponse, GetSkillRequestParams,
+    GetSkillResult, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams, InitializeResult,
+    InitializeResultMethod, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult,
     ListToolsResult, LoggingLevel, PaginatedRequestParams, ProtocolVersion, ReadResourceDirectoryRequestParams,
     ReadResourceDirectoryResult, ReadResourceRequestParams, ReadResourceResponse, RequestStateCodec,
-    ServerCapabilities, ServerConfig, SetLevelRequestMethod, SetLevelRequestParams, SubscribeRequestParams,
-    SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
+    ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, SetLevelRequestMethod, SetLevelRequestParams,
+    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, Peer, RequestContext, SubscriptionContext, SubscriptionSink};
 use rmcp::task_manager::TaskManager;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use tokio::sync::{broadcast, watch};
 
+use crate::resources::WATCHED;
+
 /// One client's server: a session's, or a single request's where there are no sessions.
 struct Server {
     shared: Arc<Shared>,
     /// The least `LoggingLevel` that the session wants to hear of.
     level: AtomicU8,
+    /// What the session subscribed to.
+    uris: Arc<Mutex<HashSet<String>>>,
 }
 
 /// What all clients share.
 struct Shared {
     lists: watch::Sender<Lists>,
+    only: Option<Era>,
+    /// How many waiting calls were cancelled.
+    cancelled: AtomicUsize,
     tasks: TaskManager,
     seal: RequestStateCodec,
     /// Ids of the sessions whose clients came back for the rest of a stream.
     resumed: broadcast::Sender<String>,
 }
 
-/// Whether the lists hold the entry that comes and goes.
+/// Whether the lists hold the entry that comes and goes, and how often the watched resource changed.
 #[derive(Clone, Copy, Default)]
 struct Lists {
     tool: bool,
     prompt: bool,
+    watched: u32,
+}
+
+/// The one era that the server speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Era {
+    Legacy,
+    Modern,
 }
 
 /// Who hears of a list that changed.
 enum Listener<'a> {
-    Session(&'a Peer<RoleServer>),
+    Session(&'a Peer<RoleServer>, &'a Mutex<HashSet<String>>),
     Subscription(&'a SubscriptionSink),
 }
 
@@ -67,6 +87,12 @@ async fn main() -> anyhow::Result<()> {
     fastrand::fill(&mut key);
     let shared = Arc::new(Shared {
         lists: watch::Sender::default(),
+        only: std::env::args().find_map(|word| match word.as_str() {
+            "--only=legacy" => Some(Era::Legacy),
+            "--only=modern" => Some(Era::Modern),
+            _ => None,
+        }),
+        cancelled: AtomicUsize::new(0),
         tasks: TaskManager::new(),
         seal: RequestStateCodec::try_new(key)?,
         resumed: broadcast::Sender::new(64),
@@ -85,7 +111,7 @@ fn modern(context: &RequestContext<RoleServer>) -> bool {
 
 impl Server {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, level: AtomicU8::new(LoggingLevel::Debug as u8) }
+        Self { shared, level: AtomicU8::new(LoggingLevel::Debug as u8), uris: Arc::default() }
     }
 
     fn lists(&self) -> Lists {
@@ -115,13 +141,30 @@ impl Listener<'_> {
             if now.prompt != known.prompt && !self.prompts_changed().await {
                 return;
             }
+            if now.watched != known.watched && !self.watched_changed().await {
+                return;
+            }
             known = now;
+        }
+    }
+
+    async fn watched_changed(&self) -> bool {
+        match self {
+            Self::Session(peer, uris) => {
+                let subscribed = uris.lock().contains(WATCHED);
+                !subscribed
+                    || peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(WATCHED)).await.is_ok()
+            }
+            Self::Subscription(sink) => {
+                let uris = sink.accepted().resource_subscriptions.clone().unwrap_or_default();
+                !uris.iter().any(|uri| uri == WATCHED) || sink.notify_resource_updated(WATCHED).await.is_ok()
+            }
         }
     }
 
     async fn tools_changed(&self) -> bool {
         match self {
-            Self::Session(peer) => peer.notify_tool_list_changed().await.is_ok(),
+            Self::Session(peer, _) => peer.notify_tool_list_changed().await.is_ok(),
             Self::Subscription(sink) if sink.accepted().tools_list_changed != Some(true) => true,
             Self::Subscription(sink) => sink.notify_tool_list_changed().await.is_ok(),
         }
@@ -129,7 +172,7 @@ impl Listener<'_> {
 
     async fn prompts_changed(&self) -> bool {
         match self {
-            Self::Session(peer) => peer.notify_prompt_list_changed().await.is_ok(),
+            Self::Session(peer, _) => peer.notify_prompt_list_changed().await.is_ok(),
             Self::Subscription(sink) if sink.accepted().prompts_list_changed != Some(true) => true,
             Self::Subscription(sink) => sink.notify_prompt_list_changed().await.is_ok(),
         }
@@ -153,9 +196,38 @@ impl ServerHandler for Server {
         ServerConfig::new(capabilities).with_server_info(Implementation::new("conformance-server", "1"))
     }
 
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        let all = ProtocolVersion::KNOWN_VERSIONS;
+        let modern = |version: &&ProtocolVersion| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str();
+        match self.shared.only {
+            None => Cow::Borrowed(all),
+            Some(Era::Legacy) => all.iter().filter(|version| !modern(version)).cloned().collect(),
+            Some(Era::Modern) => all.iter().filter(modern).cloned().collect(),
+        }
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        if self.shared.only == Some(Era::Legacy) {
+            return Err(ErrorData::method_not_found::<DiscoverRequestMethod>());
+        }
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), self.get_info()))
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        if self.shared.only == Some(Era::Modern) {
+            return Err(ErrorData::method_not_found::<InitializeResultMethod>());
+        }
+        context.peer.set_peer_info(request.clone());
+        self.negotiate_initialize(&request)
+    }
+
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let lists = self.shared.lists.subscribe();
-        tokio::spawn(async move { Listener::Session(&context.peer).follow(lists).await });
+        let (lists, uris) = (self.shared.lists.subscribe(), self.uris.clone());
+        tokio::spawn(async move { Listener::Session(&context.peer, &uris).follow(lists).await });
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
@@ -251,9 +323,10 @@ impl ServerHandler for Server {
         Ok(resources::read(&request.uri)?.into())
     }
 
-    // No resource ever changes, so that there is nothing to remember of who would like to hear of it.
     async fn subscribe(&self, request: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        resources::read(&request.uri).map(drop)
+        resources::read(&request.uri)?;
+        self.uris.lock().insert(request.uri);
+        Ok(())
     }
 
     async fn unsubscribe(
@@ -261,7 +334,8 @@ impl ServerHandler for Server {
         request: UnsubscribeRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        resources::read(&request.uri).map(drop)
+        self.uris.lock().remove(&request.uri);
+        Ok(())
     }
 
     async fn get_task(

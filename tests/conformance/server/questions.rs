@@ -144,6 +144,12 @@ pub(crate) fn form(message: &str, schema: Value) -> InputRequest {
     question("elicitation/create", json!({ "mode": "form", "message": message, "requestedSchema": schema }))
 }
 
+/// Sends the user to a page.
+pub(crate) fn page(message: &str, url: &str) -> InputRequest {
+    let params = json!({ "mode": "url", "elicitationId": "page-1", "message": message, "url": url });
+    question("elicitation/create", params)
+}
+
 /// Asks the user for one thing.
 pub(crate) fn field(message: &str, name: &str, kind: &str) -> InputRequest {
     let properties = json!({ name: { "type": kind } });

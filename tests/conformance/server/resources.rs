@@ -1,4 +1,4 @@
-//! The resources, none of which ever changes.
+//! The resources, of which one says that it changes.
 
 use rmcp::ErrorData;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
@@ -6,6 +6,8 @@ use serde_json::json;
 
 use crate::skills;
 
+/// Who subscribes to it hears of it.
+pub(crate) const WATCHED: &str = "test://watched-resource";
 /// A red image of one pixel.
 pub(crate) const PIXEL: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC";
@@ -14,7 +16,7 @@ pub(crate) fn all() -> Vec<Resource> {
     let mut resources = vec![
         resource("test://static-text", "static-text", "text/plain"),
         resource("test://static-binary", "static-binary", "image/png"),
-        resource("test://watched-resource", "watched-resource", "text/plain"),
+        resource(WATCHED, "watched-resource", "text/plain"),
     ];
     resources.extend(skills::resources());
     resources
@@ -34,7 +36,7 @@ pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let contents = match uri {
         "test://static-text" => text("This is the content of the static text resource.", "text/plain"),
         "test://static-binary" => ResourceContents::blob(PIXEL, uri).with_mime_type("image/png"),
-        "test://watched-resource" => text("This is watched in vain.", "text/plain"),
+        WATCHED => text("This is watched.", "text/plain"),
         _ => {
             let id = uri.strip_prefix("test://template/").and_then(|rest| rest.strip_suffix("/data"));
             match (id, skills::file(uri)) {

@@ -1,5 +1,6 @@
 //! The tools, each named after the scenario of the suite that calls it, and what they do.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rmcp::model::{
@@ -10,7 +11,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Value, json};
 
-use crate::questions::{Halt, Round, field, filled, form, roots, sample};
+use crate::questions::{Halt, Round, field, filled, form, page, roots, sample};
 use crate::resources::PIXEL;
 use crate::{Lists, Server, streams, tasks};
 
@@ -36,6 +37,10 @@ pub(crate) fn all(lists: Lists) -> Vec<Tool> {
         plain("test_missing_capability", "Needs a client with a model"),
         plain("test_trigger_tool_change", "Adds a tool to the list, or removes it"),
         plain("test_trigger_prompt_change", "Adds a prompt to the list, or removes it"),
+        plain("change_watched_resource", "Changes test://watched-resource"),
+        plain("wait", "Waits until it is cancelled"),
+        plain("cancelled", "Tells how often waiting was cancelled"),
+        plain("open_page", "Sends the user to a page"),
         tool("test_sampling", "Asks the client's model", text_field("prompt")),
         tool("test_elicitation", "Asks the user for a name and an address", text_field("message")),
         plain("test_elicitation_sep1034_defaults", "Asks the user with a default for everything"),
@@ -146,6 +151,20 @@ async fn dispatch(round: &Round<'_>, arguments: &JsonObject) -> Called {
         "test_trigger_prompt_change" => {
             round.server.shared.lists.send_modify(|lists| lists.prompt = !lists.prompt);
             text("The list of prompts changed")
+        }
+        "change_watched_resource" => {
+            round.server.shared.lists.send_modify(|lists| lists.watched += 1);
+            text("The resource changed")
+        }
+        "wait" => {
+            round.context.ct.cancelled().await;
+            round.server.shared.cancelled.fetch_add(1, Ordering::Relaxed);
+            text("Nobody waits for this any more")
+        }
+        "cancelled" => text(round.server.shared.cancelled.load(Ordering::Relaxed).to_string()),
+        "open_page" => {
+            let answers = round.ask(&[("page", page("Open the page", "https://example.com/page"))], None).await?;
+            text(format!("The page: {}", answers["page"]["action"].as_str().unwrap_or_default()))
         }
         "test_sampling" => {
             let answers = round.ask(&[("answer", sample(text_argument("prompt"), 100))], None).await?;

@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 
 use super::PATIENCE;
+use super::http_agent::{Endpoint, HttpWriter};
 
 pub(crate) struct Agent {
     child: Option<Child>,
@@ -40,6 +41,13 @@ impl Agent {
         let read = child.stdout.take().expect("piped");
         let write = child.stdin.take().expect("piped");
         Self::over(Some(child), None, Box::new(write), read)
+    }
+
+    /// Over HTTP.
+    pub(crate) fn http(endpoint: Endpoint) -> Self {
+        let (sender, lines) = channel();
+        let write: Box<dyn Write + Send> = Box::new(HttpWriter::new(endpoint, sender));
+        Self { child: None, socket: None, write: Some(write), lines, paused: Arc::default() }
     }
 
     fn over(
@@ -77,6 +85,23 @@ impl Agent {
     /// The next line, whatever it is.
     pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("a line in time")
+    }
+
+    /// The next line, if it comes within this time.
+    pub(crate) fn line_within(&self, time: std::time::Duration) -> Option<String> {
+        self.lines.recv_timeout(time).ok()
+    }
+
+    /// Goes away, as an agent does that is killed.
+    pub(crate) fn leave(&mut self) {
+        self.write = None;
+        if let Some(socket) = &self.socket {
+            drop(socket.shutdown(std::net::Shutdown::Both));
+        }
+        if let Some(child) = &mut self.child {
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 
     /// The next line, or `None` at the end.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Agent, eventually};
+use super::{Agent, Endpoint, eventually};
 
 pub(crate) struct Daemon {
     folder: TempDir,
@@ -97,6 +97,23 @@ impl Daemon {
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where agents attach over HTTP: to one server, or to all.
+    pub(crate) fn endpoint(&self, server: Option<&str>) -> Endpoint {
+        let mut url = String::new();
+        eventually("the daemon listens on HTTP", || {
+            url = self.status()["http"]["url"].as_str().unwrap_or_default().to_owned();
+            !url.is_empty()
+        });
+        let rest = url.strip_prefix("http://").expect("a URL");
+        let (authority, path) = rest.split_once('/').expect("a path");
+        let token = fs::read_to_string(self.folder.path().join("state/http-token")).expect("a token");
+        Endpoint {
+            authority: authority.to_owned(),
+            path: server.map_or(format!("/{path}"), |server| format!("/{path}/{server}")),
+            token: token.trim().to_owned(),
+        }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -1,0 +1,113 @@
+//! Which agent's a server's task is: another agent must not see it (MCP 2025-11-25 `basic/utilities/tasks`, and the tasks
+//! extension of the modern era).
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use serde::Deserialize;
+
+use crate::hub::session::{Principal, Session};
+
+/// How many tasks of one instance are remembered.
+const MOST: usize = 4096;
+
+/// The tasks that an instance has begun.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Tasks {
+    known: HashMap<Box<str>, Task>,
+    oldest: VecDeque<Box<str>>,
+}
+
+#[derive(Debug)]
+struct Task {
+    whose: Principal,
+    session: Weak<Session>,
+    /// Under which of our ids its progress is told, and the agent's own token.
+    progress: Option<(u64, Box<str>)>,
+}
+
+impl Tasks {
+    /// Notes the task that a result begins, if it begins one.
+    pub(in crate::hub) fn note(&mut self, result: &str, session: &Arc<Session>, progress: Option<(u64, Box<str>)>) {
+        let Some(id) = begun(result) else { return };
+        let task = Task { whose: session.principal(), session: Arc::downgrade(session), progress };
+        if self.known.insert(id.clone(), task).is_none() {
+            self.oldest.push_back(id);
+        }
+        while self.oldest.len() > MOST {
+            let oldest = self.oldest.pop_front();
+            oldest.map(|oldest| self.known.remove(&oldest));
+        }
+    }
+
+    /// Whether a task was begun for this agent.
+    pub(in crate::hub) fn is_of(&self, id: &str, session: &Session) -> bool {
+        self.known.get(id).is_some_and(|task| task.whose == session.principal())
+    }
+
+    /// The agent that a task was begun for, if it is here.
+    pub(in crate::hub) fn session(&self, id: &str) -> Option<Arc<Session>> {
+        self.known.get(id)?.session.upgrade()
+    }
+
+    /// Whose progress is told under this id of ours, and the agent's own token.
+    pub(in crate::hub) fn progress(&self, ours: u64) -> Option<(Arc<Session>, &str)> {
+        self.known.values().find_map(|task| match &task.progress {
+            Some((id, token)) if *id == ours => Some((task.session.upgrade()?, &**token)),
+            Some(_) | None => None,
+        })
+    }
+
+    /// Takes over what another instance of the same server has begun.
+    pub(in crate::hub) fn inherit(&mut self, other: &mut Self) {
+        for id in std::mem::take(&mut other.oldest) {
+            if let Some(task) = other.known.remove(&id) {
+                self.known.insert(id.clone(), task);
+                self.oldest.push_back(id);
+            }
+        }
+    }
+}
+
+/// The id of the task that a result begins.
+fn begun(result: &str) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Created<'a> {
+        #[serde(borrow)]
+        result_type: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        task_id: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        task: Option<Named<'a>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named<'a> {
+        #[serde(borrow)]
+        task_id: Cow<'a, str>,
+    }
+    memchr::memmem::find(result.as_bytes(), b"\"taskId\"")?;
+    let created: Created<'_> = serde_json::from_str(result).ok()?;
+    let modern = created.task_id.filter(|_| created.result_type.is_some_and(|kind| kind == "task"));
+    created.task.map(|task| task.task_id).or(modern).map(|id| id.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begun;
+
+    #[test]
+    fn a_task_is_told_from_what_looks_like_one() {
+        assert_eq!(begun(r#"{"task":{"taskId":"a","status":"working"}}"#).as_deref(), Some("a"));
+        assert_eq!(begun(r#"{"resultType":"task","taskId":"b","x":1}"#).as_deref(), Some("b"));
+        for other in [
+            r#"{"resultType":"complete","taskId":"b","status":"working"}"#,
+            r#"{"content":[{"type":"text","text":"\"taskId\""}]}"#,
+            r#"{"structuredContent":{"taskId":"c"}}"#,
+        ] {
+            assert_eq!(begun(other), None, "{other}");
+        }
+    }
+}
