@@ -19,6 +19,9 @@ use crate::era::{Class, Era, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
 
+/// The id of a task that no server has, raw.
+const NO_TASK: &str = "\"no-task-of-this-agent\"";
+
 /// The rest of a frame's handling, when a server must be waited for.
 pub type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -216,10 +219,15 @@ impl Hub {
         match &*envelope.method {
             "tools/call" if denied(session, line, envelope) => Plan::Answered,
             "tasks/list" => Plan::Send(Vec::new(), Then::Tasks),
-            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" | "subscriptions/listen"
-                if !own_tasks(session, line, envelope) =>
-            {
-                let message = "no task of this agent's has this id";
+            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => match envelope.params.task_id {
+                // To whoever did not begin a task, the server itself says that there is none.
+                Some(raw) if !text(raw).is_some_and(|id| line.table.lock().tasks.is_of(&id, session)) => {
+                    Plan::Send(vec![envelope.edit(raw, NO_TASK)], Then::Nothing)
+                }
+                Some(_) | None => Plan::Send(Vec::new(), Then::Nothing),
+            },
+            "subscriptions/listen" if !own_tasks(session, line, envelope) => {
+                let message = "no task of this agent's has one of these ids";
                 session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, message));
                 Plan::Answered
             }
@@ -318,18 +326,16 @@ pub(super) enum Plan<'e> {
     Send(Vec<Edit<'e>>, Then),
 }
 
-/// Whether all tasks that a request names are this agent's.
+/// Whether all tasks that a subscription names are this agent's.
 fn own_tasks(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
     #[derive(serde::Deserialize)]
     struct Filter {
         #[serde(default, rename = "taskIds")]
         tasks: Vec<String>,
     }
-    let listened = envelope.params.notifications.and_then(|raw| serde_json::from_str::<Filter>(raw).ok());
-    let named = envelope.params.task_id.and_then(text).map(std::borrow::Cow::into_owned);
-    let all = listened.map(|filter| filter.tasks).unwrap_or_default().into_iter().chain(named);
+    let filter = envelope.params.notifications.and_then(|raw| serde_json::from_str::<Filter>(raw).ok());
     let table = line.table.lock();
-    all.into_iter().all(|id| table.tasks.is_of(&id, session))
+    filter.is_none_or(|filter| filter.tasks.iter().all(|id| table.tasks.is_of(id, session)))
 }
 
 /// Answers a call of a tool that is not offered.

@@ -4,14 +4,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Daemon, PATIENCE, example, id_of};
+use crate::support::{Agent, Daemon, PATIENCE, Served, example, id_of};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Era {
@@ -295,33 +294,14 @@ fn leaves(daemon: &Daemon, agent: &mut Speaker) -> Result<(), String> {
     until("the server's call is over", || in_flight(daemon, &server) == 0)
 }
 
-/// The server over HTTP; gone with the test.
-struct Served(Child, String);
-
-impl Served {
-    fn start(only: &str) -> Self {
-        let mut server = Command::new(example("conformance-server"));
-        let mut child = server.args(["--http", only]).stdout(Stdio::piped()).spawn().expect("the server starts");
-        let mut url = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut url).expect("a URL");
-        Self(child, url.trim().to_owned())
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 #[test]
 fn everything_works_in_every_pair() {
     assert!(WAIT < PATIENCE);
-    let served = ["--only=legacy", "--only=modern"].map(Served::start);
     let program = example("conformance-server");
+    let served =
+        ["--only=legacy", "--only=modern"].map(|only| Served::start(Command::new(&program).args(["--http", only])));
     let stdio = |name: &str, only: &str| format!("[servers.{name}]\ncommand = {program:?}\nargs = [{only:?}]\n");
-    let http = |name: &str, served: &Served| format!("[servers.{name}]\nurl = {:?}\n", served.1);
+    let http = |name: &str, served: &Served| format!("[servers.{name}]\nurl = {:?}\n", served.url);
     let daemon = Daemon::start(&format!(
         "[daemon]\nquestion_timeout = \"3s\"\n[http]\nlisten = \"127.0.0.1:0\"\n{}{}{}{}",
         stdio("l_stdio", "--only=legacy"),
@@ -329,14 +309,17 @@ fn everything_works_in_every_pair() {
         http("l_http", &served[0]),
         http("m_http", &served[1])
     ));
-    let mut table = String::from("| agent | face | |");
-    SERVERS.iter().for_each(|(server, _)| write!(table, " {} |", server.replace('_', " ")).expect("written"));
+    let mut table = String::from("| agent | face | what |");
+    SERVERS.iter().for_each(|(server, _)| {
+        write!(table, " {} |", server.replace("l_", "legacy, ").replace("m_", "modern, ")).expect("written")
+    });
     table.push_str("\n|---|---|---|---|---|---|---|\n");
     let mut failed = Vec::new();
     for (name, feature) in FEATURES {
         for agent in ERAS {
             for face in FACES {
-                write!(table, "| {agent:?} | {face:?} | {name} |").expect("written");
+                let (agent_name, face_name) = (format!("{agent:?}").to_lowercase(), format!("{face:?}").to_lowercase());
+                write!(table, "| {agent_name} | {face_name} | {name} |").expect("written");
                 for (server, era) in SERVERS {
                     if AFTERMATH.contains(&name) {
                         let restarted = daemon.run(&["restart", server]);
@@ -359,7 +342,7 @@ fn everything_works_in_every_pair() {
     let page = fs::read_to_string(&path).unwrap_or_default();
     if std::env::var_os("TRUNKLINE_BLESS").is_some() {
         let start = page.find("| agent |").expect("a table");
-        fs::write(&path, format!("{}{table}", &page[..start])).expect("written");
+        return fs::write(&path, format!("{}{table}", &page[..start])).expect("written");
     }
     assert!(page.ends_with(&table), "ERAS.md shows another table: run this with TRUNKLINE_BLESS=1");
 }

@@ -8,6 +8,7 @@ mod http_agent;
 pub(crate) mod keyring;
 pub(crate) mod mock;
 pub(crate) mod peers;
+mod served;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub(crate) use agent::{Agent, error_of, id_of, legacy, modern, params_of, strip_
 pub(crate) use auth_server::{AuthServer, browse, redirect_of};
 pub(crate) use daemon::{Daemon, command, trunkline};
 pub(crate) use http_agent::Endpoint;
+pub(crate) use served::Served;
 
 /// The longest that any test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
