@@ -25,6 +25,7 @@ mod published;
 mod questions;
 mod refresh;
 mod reload;
+mod rounds;
 mod service;
 mod sharing;
 mod shim;

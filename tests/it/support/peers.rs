@@ -73,5 +73,10 @@ pub(crate) fn script(name: &str) -> PathBuf {
 }
 
 pub(crate) fn inspector() -> PathBuf {
-    installed(folder().join("node_modules/.bin/mcp-inspector"))
+    program("mcp-inspector")
+}
+
+/// A published program.
+pub(crate) fn program(name: &str) -> PathBuf {
+    installed(folder().join("node_modules/.bin").join(name))
 }
