@@ -29,6 +29,19 @@ pub fn check_ours(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether nobody but the user can read a file.
+pub fn is_private(path: &Path) -> io::Result<bool> {
+    let found = std::fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Ok(found.mode() & 0o077 == 0)
+    }
+    // On Windows, the folder's list of who may come in decides.
+    #[cfg(windows)]
+    Ok(found.is_file())
+}
+
 /// Makes a folder that only the user can look into.
 pub fn create_private(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();

@@ -52,7 +52,7 @@ use resting::Resting;
 pub use router::{Later, Routed, incomplete};
 pub use session::{Agent, Session, SessionId, Stay, View};
 
-use crate::config::{Config, Server};
+use crate::config::{Config, Server, Share};
 use crate::credentials::Vault;
 use crate::era::{Dialect, Speech};
 use crate::names::ServerName;
@@ -224,6 +224,7 @@ impl Hub {
         for question in session.take_questions() {
             question.refuse("the agent that was asked left");
         }
+        session.end_rounds();
         for line in session.lines() {
             line.leave(session);
             session.remove_line(&line);
@@ -245,6 +246,11 @@ impl Hub {
         }
         let line = self.find_line(session, server, speech).await?;
         line.join(session);
+        if !self.is_attached(session.id) {
+            // It left just now.
+            line.leave(session);
+            return Err(self.upstream(server)?.unavailable("the agent left"));
+        }
         if let Some(level) = session.level().as_deref().and_then(level::Level::parse)
             && line.handshake().is_some_and(|handshake| handshake.offers("logging"))
         {
@@ -278,6 +284,10 @@ impl Hub {
     async fn find_line_in(&self, session: &Session, server: &str, dialect: Dialect) -> Result<Arc<Line>, Failure> {
         loop {
             let upstream = self.upstream(server)?;
+            if session.stay == Stay::OneRequest && upstream.settings().share == Share::Session {
+                let reason = "each agent has a process of its own (share = \"session\"), and over HTTP a request of the modern era does not say which agent it is of: connect through the socket, or with `initialize`";
+                return Err(upstream.unavailable(reason));
+            }
             let key = upstream.key(session, dialect.clone()).await;
             let found = upstream.line(&key).await;
             if !self.is_attached(session.id) {

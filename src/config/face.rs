@@ -1,6 +1,6 @@
 //! `[http]`: where agents attach over HTTP.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use schemars::JsonSchema;
 
@@ -8,6 +8,8 @@ use super::decode::{Decode, Fields, Problems};
 use super::node::Node;
 
 const PORT: u16 = 7337;
+/// What a program on this machine calls it.
+const OWN: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// `[http]`: without it, there is no TCP port at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
@@ -32,9 +34,9 @@ impl Decode for SocketAddr {
         let at = node.at.start;
         let text = String::decode(node, problems)?;
         let problem = match text.parse::<Self>() {
-            Ok(address) if address.ip().is_loopback() => return Some(address),
+            Ok(address) if OWN.contains(&address.ip()) => return Some(address),
             Ok(address) => format!(
-                "`{}` can be reached from other machines: trunkline listens on 127.0.0.1 or [::1] only",
+                "`{}` is not what programs on this machine call it: trunkline listens on 127.0.0.1 or [::1] only",
                 address.ip()
             ),
             Err(_) => format!("`{text}` is not an address and a port, like \"127.0.0.1:{PORT}\" or \"[::1]:{PORT}\""),

@@ -91,7 +91,11 @@ async fn guarded(State(face): Shared, request: Request, next: Next) -> Response 
     let method = request.method().clone();
     let response = match face.guard.check(request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => *refusal,
+        Err(mut refusal) => {
+            // Who may not come in does not keep the place of one who may.
+            refusal.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            *refusal
+        }
     };
     face.requests.count(&method, response.status());
     response
@@ -124,6 +128,9 @@ impl Face {
         if !headers.contains_key(sessions::SESSION_ID) {
             return not_allowed();
         }
+        if let Some(refusal) = post::wrong_version(headers) {
+            return refusal;
+        }
         let Some(attached) = self.sessions.find(headers, view) else { return no_session() };
         if !answer::accepts(headers).events {
             let message = "the header `Accept` must name text/event-stream";
@@ -142,6 +149,9 @@ impl Face {
     fn end_session(&self, view: &View, headers: &HeaderMap) -> Response {
         if !headers.contains_key(sessions::SESSION_ID) {
             return not_allowed();
+        }
+        if let Some(refusal) = post::wrong_version(headers) {
+            return refusal;
         }
         match self.sessions.remove(headers, view) {
             true => StatusCode::NO_CONTENT.into_response(),

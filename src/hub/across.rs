@@ -12,7 +12,7 @@ use super::session::Session;
 use super::table::{Across, Rest, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice, text};
-use crate::era::{Era, MODERN};
+use crate::era::{Dialect, Era, MODERN};
 
 /// An agent's request that was answered: whose, under which id and token, and what was to be done.
 #[derive(Debug, Clone)]
@@ -101,6 +101,12 @@ pub(super) fn unsupported(envelope: &Envelope<'_>) -> Option<String> {
     Some(reply::unsupported_version(envelope.id, &message, &bridge::supported(), &version))
 }
 
+/// The refusal of a request that comes back for something that is not there.
+pub(super) fn unknown_state(id: &str) -> String {
+    let message = "this `requestState` is not known here, has expired, was used before, or belongs to another request: call again without it";
+    reply::error(id, code::INVALID_PARAMS, message)
+}
+
 pub(super) fn no_method(envelope: &Envelope<'_>) -> String {
     let message = format!("revision {} has no method `{}`", bridge::era_of(envelope).revision(), envelope.method);
     reply::error(envelope.id, code::METHOD_NOT_FOUND, &message)
@@ -166,7 +172,16 @@ impl Line {
         match across.agent {
             Era::Modern => {
                 if let Some(requests) = envelope.error.and_then(bridge::elicitation_result) {
-                    return self.ask_first(&asker, &requests, envelope.error.unwrap_or_default(), &across);
+                    let error = envelope.error.unwrap_or_default();
+                    return match self.dialect() {
+                        Some(Dialect::Legacy(class)) if class.shows_urls() => {
+                            self.ask_first(&asker, &requests, error, &across)
+                        }
+                        Some(_) | None => {
+                            let message = format!("server `{}` wants a person to open a page first", self.name);
+                            asker.session.reply(&asker.id, &bridge::page_not_shown(&asker.id, &message))
+                        }
+                    };
                 }
             }
             Era::Legacy => {

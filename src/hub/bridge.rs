@@ -15,7 +15,8 @@ use serde_json::value::RawValue;
 pub(super) use handshake::{discover_result, initialize_result, supported, without, without_tasks};
 pub(super) use meta::{at_params, legacy_meta, modern_meta};
 pub(super) use questions::{
-    Asked, InputRequired, elicitation_name, elicitation_result, input_request, may_ask, question, retry, subject,
+    Asked, InputRequired, elicitation_name, elicitation_result, input_request, may_ask, page_not_shown, question,
+    retry, subject,
 };
 
 use crate::envelope::Envelope;

@@ -36,12 +36,26 @@ impl Line {
     }
 
     pub(super) fn response(self: &Arc<Self>, envelope: &Envelope<'_>) {
-        let pending = envelope.id.parse().ok().and_then(|id| self.table.lock().remove(id));
-        let Some(Pending { owner, then, across, rest, .. }) = pending else {
+        let pending = {
+            let mut table = self.table.lock();
+            let pending = envelope.id.parse().ok().and_then(|id| table.remove(id));
+            // Under the lock, so that an agent that comes back now finds it.
+            if let Some(Pending { owner: Owner::Resting(_), across: Some(across), rest: Some(rest), .. }) = &pending {
+                self.keep_answer(across, rest, envelope);
+            }
+            pending
+        };
+        let Some(Pending { owner, then, across, cancelled, .. }) = pending else {
             tracing::debug!(server = %self.name, id = envelope.id, "dropped a reply to nothing, or a second one");
             return;
         };
         match owner {
+            // Nobody waits for it any more, and its id may be another request's.
+            Owner::Agent { session, token, .. } if cancelled.is_some() => {
+                self.settle(&session, &then, envelope.error.is_some());
+                self.note_task(&session, envelope, token.as_deref());
+                self.answered(Some(&session));
+            }
             Owner::Agent { session, id, token } => {
                 self.settle(&session, &then, envelope.error.is_some());
                 let screened = self.note_list(&session, &then, envelope);
@@ -70,18 +84,12 @@ impl Line {
                 drop(sender.send(Ok(envelope.frame.into())));
                 self.answered(None);
             }
-            Owner::Resting(_) => {
-                if let (Some(across), Some(rest)) = (across, rest) {
-                    self.keep_answer(&across, &rest, envelope);
-                }
-                self.answered(None);
-            }
             Owner::Listener => {
                 if let Ok(id) = envelope.id.parse() {
-                    if envelope.error.is_some() { self.refused_listening(id) } else { self.stopped_listening(id) }
+                    self.answered_listening(id, envelope.error);
                 }
             }
-            Owner::Gone(_) | Owner::Nobody => self.answered(None),
+            Owner::Gone(_) | Owner::Resting(_) | Owner::Nobody => self.answered(None),
         }
     }
 

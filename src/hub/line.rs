@@ -152,8 +152,7 @@ impl Line {
     ) -> Result<(), Refused> {
         let repeat = is_safe_to_repeat(envelope).then(|| {
             let edits = edits.iter().map(|edit| (edit.at.clone(), edit.with.to_owned())).collect();
-            let then = if then == Then::Listen { Then::ListenAgain } else { then.clone() };
-            Box::new(Repeat { frame: envelope.frame.into(), edits, then })
+            Box::new(Repeat { frame: envelope.frame.into(), edits, then: then.clone() })
         });
         self.request_with(session, envelope, edits, then, repeat)
     }
@@ -224,11 +223,13 @@ impl Line {
         }
     }
 
-    /// Sends what another instance did not live to answer; it is not sent a third time.
+    /// Sends what another instance did not live to answer; but for a subscription, it is not sent a third time.
     pub(super) fn request_again(&self, session: &Arc<Session>, repeat: &Repeat) {
         let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
+        let listens = matches!(repeat.then, Then::Listen | Then::ListenAgain);
+        let again = listens.then(|| Box::new(repeat.clone()));
         let edits = repeat.edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
-        if let Err(refused) = self.request_with(session, &envelope, edits, repeat.then.clone(), None) {
+        if let Err(refused) = self.request_with(session, &envelope, edits, repeat.then.clone(), again) {
             session.reply(envelope.id, &self.not_sent(envelope.id, refused));
         }
     }

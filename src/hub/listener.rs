@@ -10,13 +10,14 @@ use super::inbound::news;
 use super::line::Line;
 use super::listens::Filter;
 use super::table::Owner;
-use crate::envelope::reply;
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted};
 use crate::era::Era;
 use crate::lists::ListKind;
+use crate::retry::pause_after;
 
-/// How soon a subscription that the server ended is asked for again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How soon a subscription that the server ended is asked for again: the first time, and after many.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The subscription that is open, and those that it replaces once it is acknowledged.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Listening(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// How often in a row the server has ended it.
+    lost: u32,
     asked: Filter,
     open: Option<u64>,
     replaced: Vec<u64>,
@@ -33,6 +36,8 @@ impl Line {
     /// Subscribes to what its agents want to hear of now, if that is something else than before.
     pub(super) fn listen_anew(self: &Arc<Self>) {
         let Some(handshake) = self.handshake().filter(|_| self.era() == Era::Modern) else { return };
+        // Held from the look on, so that who looks last asks last.
+        let mut state = self.listening.0.lock();
         let sessions = self.sessions();
         let heard = sessions.iter().any(|session| session.hears_news());
         let lists = |kind: ListKind| heard && handshake.announces(kind.capability());
@@ -43,7 +48,6 @@ impl Line {
             resources_list_changed: lists(ListKind::Resources),
             resource_subscriptions: uris,
         };
-        let mut state = self.listening.0.lock();
         if state.asked == wanted {
             return;
         }
@@ -57,8 +61,10 @@ impl Line {
         }
         let filter = serde_json::to_string(&wanted).unwrap_or_default();
         let params = self.own_params(Some(format!(r#""notifications":{filter}"#)));
-        state.asked = wanted;
-        state.open = Some(self.send_own("subscriptions/listen", &params, Owner::Listener));
+        let id = self.send_own("subscriptions/listen", &params, Owner::Listener);
+        // What was not sent is asked for with the next change.
+        state.open = self.table.lock().get(id).map(|_| id);
+        state.asked = if state.open.is_some() { wanted } else { Filter::default() };
     }
 
     /// Takes what comes on a subscription of its own.
@@ -66,6 +72,7 @@ impl Line {
         if envelope.method == "notifications/subscriptions/acknowledged" {
             let replaced = {
                 let mut state = self.listening.0.lock();
+                state.lost = 0;
                 if state.open == Some(id) { std::mem::take(&mut state.replaced) } else { Vec::new() }
             };
             return self.end_listening(&replaced);
@@ -82,22 +89,37 @@ impl Line {
         }
     }
 
-    /// The server refuses a subscription of its own.
-    pub(super) fn refused_listening(&self, id: u64) {
-        if self.listening.0.lock().open.take_if(|open| *open == id).is_some() {
-            tracing::warn!(server = %self.name, "subscription refused: changes of its lists are not heard of");
+    /// The server has answered a subscription of its own, which ends it: it refuses it, has no more of it, or was cut off.
+    pub(super) fn answered_listening(self: &Arc<Self>, id: u64, error: Option<&str>) {
+        #[derive(serde::Deserialize)]
+        struct Error {
+            code: i32,
+        }
+        let code = error.and_then(|error| serde_json::from_str::<Error>(error).ok()).map(|error| error.code);
+        match code {
+            Some(code) if code != code::CONNECTION_CLOSED => {
+                if self.listening.0.lock().open.take_if(|open| *open == id).is_some() {
+                    tracing::warn!(server = %self.name, "subscription refused: changes of its lists are not heard of");
+                }
+            }
+            Some(_) | None => self.stopped_listening(id),
         }
     }
 
-    /// A subscription of its own has ended at the server: what is wanted is asked for once more.
+    /// A subscription of its own has ended: what is wanted is asked for once more, after a while.
     pub(super) fn stopped_listening(self: &Arc<Self>, id: u64) {
-        if self.listening.0.lock().open.take_if(|open| *open == id).is_none() {
-            return;
-        }
-        let Some(upstream) = self.upstream.upgrade() else { return };
+        let lost = {
+            let mut state = self.listening.0.lock();
+            if state.open.take_if(|open| *open == id).is_none() {
+                return;
+            }
+            state.lost += 1;
+            state.lost
+        };
+        let Some(upstream) = self.upstream.upgrade().filter(|_| !self.is_closed()) else { return };
         let line = self.clone();
         upstream.around.tasks.spawn(async move {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause_after(lost, PAUSE.0, PAUSE.1, 0.0)).await;
             line.listening.0.lock().asked = Filter::default();
             line.listen_anew();
         });

@@ -11,22 +11,23 @@ use super::Hub;
 use super::failure::Failure;
 use super::line::Line;
 use super::registry::Upstream;
-use super::router::{Later, Routed, cancellable};
+use super::resting::{What, input_required};
+use super::router::{Routed, cancellable};
 use super::session::{Accepted, Question, Session};
 use super::table::{Owner, Parked};
 use crate::config::{Given, Secrets, Transport, check_url};
-use crate::envelope::reply::{self, code};
-use crate::envelope::{Envelope, quoted, text, without};
+use crate::envelope::reply;
+use crate::envelope::{Envelope, quoted, without};
 use crate::era::{self, Dialect, Era, Speech};
 use crate::lists::ListKind;
+use crate::names::ServerName;
 use crate::oauth::{Afresh, Keeper, Login};
 use crate::wire::To;
 
 /// How long a person may take to log in before the call that waits for it fails.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
-/// What the question is called in `inputRequests`, and how the `requestState` that belongs to it begins.
+/// What the question is called in `inputRequests`.
 const INPUT: &str = "login";
-const STATE: &str = "trunkline-login:";
 
 impl Upstream {
     /// The keeper of its login; nobody for a server that is started by a command, or has credentials in its entry.
@@ -115,20 +116,21 @@ impl Hub {
         }
     }
 
-    /// A request with which a modern agent comes back after it was asked for a login: it is taken as it was at first, once
-    /// the login is done. `None` if it is none.
-    pub(super) fn back_from_login(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Option<Later> {
-        let state = envelope.params.request_state.and_then(text)?;
-        let own = state.strip_prefix(STATE)?;
-        let refuse = |reason: &str| -> Later {
-            session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, reason));
-            Box::pin(std::future::ready(()))
-        };
-        let Some((server, before)) = session.take_login_state(own) else {
-            return Some(refuse("this `requestState` is not known, or was used before: call again without it"));
-        };
-        let Ok(upstream) = self.upstream(server.as_str()) else {
-            return Some(refuse("the server is not in the configuration any more"));
+    /// Takes a request with which a modern agent comes back after it was asked for a login, where `before` were done: as it was
+    /// at first, once the login is done.
+    pub(super) fn after_login(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        server: &ServerName,
+        before: u64,
+    ) -> Routed {
+        let upstream = match self.upstream(server.as_str()) {
+            Ok(upstream) => upstream,
+            Err(failure) => {
+                session.reply(envelope.id, &failure.frame(envelope.id));
+                return Routed::Done;
+            }
         };
         let accepted = accepts(envelope.params.input_responses.unwrap_or_default(), Some(INPUT));
         let (hub, who, id, frame) = (self.clone(), session.clone(), envelope.id.to_owned(), bare(envelope.frame));
@@ -137,12 +139,9 @@ impl Hub {
             if !done {
                 return who.reply(&id, &upstream.needs_login("nobody has logged in").frame(&id));
             }
-            match hub.route(&who, frame.as_bytes()) {
-                Routed::Done => {}
-                Routed::Later(later) | Routed::Aside(later) => later.await,
-            }
+            hub.route_to_end(&who, &frame).await;
         };
-        Some(cancellable(session, envelope.id, work))
+        Routed::Aside(cancellable(session, envelope.id, work))
     }
 
     /// Asks the person behind an agent to log in. A legacy agent's call waits until that is done; a modern agent comes back.
@@ -154,7 +153,7 @@ impl Hub {
         failure: Failure,
     ) -> Result<(), Failure> {
         if era == Era::Modern {
-            return Err(offer(session, upstream).await.unwrap_or(failure));
+            return Err(self.offer(session, upstream).await.unwrap_or(failure));
         }
         let (mut answer, asks) = session.login_asked(&upstream.name);
         if let Some(asks) = asks {
@@ -239,15 +238,19 @@ async fn ask(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Accepted {
     done
 }
 
-/// Asks a modern agent likewise, by a result with which it comes back (MCP 2026-07-28 `basic/patterns/mrtr`).
-async fn offer(session: &Session, upstream: &Upstream) -> Option<Failure> {
-    let (keeper, login) = upstream.begin_login().await?;
-    let state = session.note_login_state(&upstream.name, keeper.logins(), PATIENCE);
-    let (message, url) = (upstream.login_message(), quoted(login.url.as_str()));
-    let result = format!(
-        r#"{{"resultType":"input_required","inputRequests":{{"{INPUT}":{{"method":"elicitation/create","params":{{"mode":"url","message":{message},"url":{url}}}}}}},"requestState":"{STATE}{state}"}}"#
-    );
-    Some(Failure::AskedForLogin { server: upstream.name.clone(), result: result.into() })
+impl Hub {
+    /// Asks a modern agent likewise, by a result with which it comes back (MCP 2026-07-28 `basic/patterns/mrtr`).
+    async fn offer(self: &Arc<Self>, session: &Session, upstream: &Upstream) -> Option<Failure> {
+        let (keeper, login) = upstream.begin_login().await?;
+        let what = What::Login { server: upstream.name.clone(), before: keeper.logins() };
+        let state = self.let_rest(session.principal(), None, what, PATIENCE);
+        let (message, url) = (upstream.login_message(), quoted(login.url.as_str()));
+        let question = format!(
+            r#"{{"{INPUT}":{{"method":"elicitation/create","params":{{"mode":"url","message":{message},"url":{url}}}}}}}"#
+        );
+        let result = input_required(&question, &state);
+        Some(Failure::AskedForLogin { server: upstream.name.clone(), result: result.into() })
+    }
 }
 
 /// What an agent answered to the question for a login: its whole answer, or one of several under this name.

@@ -231,6 +231,8 @@ impl Upstream {
                 state.known.starts += 1;
                 state.known.last_error = None;
             }
+            // It is tried in the other era.
+            Err(Failure::OtherEra { .. }) => return,
             Err(failure) => state.known.last_error = Some(failure.reason().into()),
         }
         drop(state);

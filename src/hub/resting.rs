@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,21 +14,24 @@ use serde_json::value::RawValue;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Hub;
-use super::across::Asker;
+use super::across::{Asker, unknown_state};
 use super::bridge;
 use super::line::Line;
 use super::logins::bare;
 use super::recall::under;
 use super::router::{Routed, cancellable};
 use super::session::{Accepted, Principal, Session};
-use super::table::{Across, Table, Waiting};
+use super::table::{Across, Owner, Table, Waiting};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text};
 use crate::era::Dialect;
+use crate::names::ServerName;
 use crate::oauth::random_text;
 
-/// How a `requestState` of trunkline's begins.
-const STATE: &str = "trunkline-rest:";
+/// How a `requestState` of trunkline's begins; then comes which daemon's it is, because a server may be a trunkline too.
+const STATE: &str = "trunkline:";
+/// How many calls may rest.
+const MOST: usize = 4096;
 /// How long to wait for more questions, which then are asked together.
 const GATHER: Duration = Duration::from_millis(20);
 
@@ -39,21 +42,23 @@ pub(super) struct Resting(Mutex<HashMap<Box<str>, Rested>>);
 #[derive(Debug)]
 struct Rested {
     whose: Principal,
-    /// Which request may bring it back.
-    request: Box<str>,
+    /// Which request may bring it back, if only one may.
+    request: Option<Box<str>>,
     what: What,
     /// Ends the wait for the agent.
     _waits: DropGuard,
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     /// A call that the server is at.
     Call { line: Arc<Line>, id: u64 },
     /// It was answered meanwhile: the frame, but for its id.
     Answered(Box<str>),
     /// The server has ended the call, and wants a person to open a page before it is made again; its error, raw.
     Again(Box<str>),
+    /// A person is to log in at a server, where so many logins were done before.
+    Login { server: ServerName, before: u64 },
 }
 
 impl Resting {
@@ -67,24 +72,39 @@ impl Resting {
     /// Takes what this request may have, once.
     fn take(&self, state: &str, whose: &Principal, request: &str) -> Option<Rested> {
         let mut all = self.0.lock();
-        let fits = all.get(state).is_some_and(|rested| rested.whose == *whose && *rested.request == *request);
+        let fits = all
+            .get(state)
+            .is_some_and(|rested| rested.whose == *whose && rested.request.as_deref().is_none_or(|own| own == request));
         if fits { all.remove(state) } else { None }
     }
 }
 
-fn input_required(requests: &str, state: &str) -> String {
-    format!(r#"{{"resultType":"input_required","inputRequests":{requests},"requestState":"{STATE}{state}"}}"#)
+/// The result that tells an agent to come back with answers, and with this state.
+pub(super) fn input_required(requests: &str, state: &str) -> String {
+    let state = quoted(&format!("{}{state}", own_state()));
+    format!(r#"{{"resultType":"input_required","inputRequests":{requests},"requestState":{state}}}"#)
+}
+
+/// How the states of this daemon begin.
+fn own_state() -> &'static str {
+    static OWN: OnceLock<String> = OnceLock::new();
+    OWN.get_or_init(|| format!("{STATE}{:016x}:", fastrand::u64(..)))
 }
 
 impl Hub {
     /// Notes what an agent may come back for; returns what it must bring.
-    fn let_rest(self: &Arc<Self>, whose: Principal, request: Box<str>, what: What) -> String {
+    pub(super) fn let_rest(
+        self: &Arc<Self>,
+        whose: Principal,
+        request: Option<Box<str>>,
+        what: What,
+        patience: Duration,
+    ) -> String {
         let state = random_text();
         let over = CancellationToken::new();
         let rested = Rested { whose, request, what, _waits: over.clone().drop_guard() };
         self.resting.0.lock().insert(state.clone().into(), rested);
         let (hub, key, stop) = (self.clone(), state.clone(), self.around.stop.clone());
-        let patience = self.config().daemon.question_timeout.0;
         self.around.tasks.spawn(async move {
             tokio::select! {
                 () = tokio::time::sleep(patience) => {}
@@ -110,10 +130,9 @@ impl Hub {
     /// Takes a request with which a modern agent comes back; `None` if it is none.
     pub(super) fn back_from_rest(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Option<Routed> {
         let state = envelope.params.request_state.and_then(text)?;
-        let state = state.strip_prefix(STATE)?;
+        let state = state.strip_prefix(own_state())?;
         let Some(rested) = self.resting.take(state, &session.principal(), &bridge::subject(envelope)) else {
-            let message = "this `requestState` is not known here, has expired, was used before, or belongs to another request: call again without it";
-            session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, message));
+            session.reply(envelope.id, &unknown_state(envelope.id));
             return Some(Routed::Done);
         };
         match rested.what {
@@ -126,18 +145,18 @@ impl Hub {
                 let message = format!("the page was not opened; the server said: {error}");
                 session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_REQUEST, &message));
             }
+            What::Login { server, before } => return Some(self.after_login(session, envelope, &server, before)),
             What::Again(_) => {
                 let (hub, who, frame) = (self.clone(), session.clone(), bare(envelope.frame));
-                let work = async move {
-                    match hub.route(&who, frame.as_bytes()) {
-                        Routed::Done => {}
-                        Routed::Later(later) | Routed::Aside(later) => later.await,
-                    }
-                };
+                let work = async move { hub.route_to_end(&who, &frame).await };
                 return Some(Routed::Aside(cancellable(session, envelope.id, work)));
             }
         }
         Some(Routed::Done)
+    }
+
+    fn question_timeout(&self) -> Duration {
+        self.config().daemon.question_timeout.0
     }
 }
 
@@ -180,6 +199,10 @@ impl Line {
     fn tell_rest(self: &Arc<Self>, call: u64) {
         let Some(hub) = self.upstream.upgrade().and_then(|upstream| upstream.hub.upgrade()) else { return };
         let mut table = self.table.lock();
+        if hub.resting.0.lock().len() >= MOST {
+            drop(table);
+            return self.give_up_rest(call, "too many calls wait for answers");
+        }
         let asker = table.let_rest(call);
         // The lock is kept, so that no answer comes before it is known where to keep it.
         let (Some((session, id, request)), Some(rest)) =
@@ -189,7 +212,7 @@ impl Line {
             return self.give_up_rest(call, "the agent cancelled its request");
         };
         let what = What::Call { line: self.clone(), id: call };
-        let state = hub.let_rest(session.principal(), request, what);
+        let state = hub.let_rest(session.principal(), Some(request), what, hub.question_timeout());
         rest.state = Some(state.clone().into());
         let asked = rest.questions.iter().map(|waiting| format!("{}:{}", quoted(&waiting.key), waiting.request));
         let requests = format!("{{{}}}", asked.collect::<Vec<_>>().join(","));
@@ -231,16 +254,23 @@ impl Line {
         }
     }
 
-    /// Ends a call that rests, and what the server asks for it.
+    /// Ends a call that rests, or is about to, and what the server asks for it.
     fn give_up_rest(&self, call: u64, reason: &str) {
         let mut table = self.table.lock();
-        let rest = table.get_mut(call).and_then(|pending| pending.rest.take());
-        let given_up = rest.is_some() && table.give_up(call).is_some();
+        let Some(pending) = table.get_mut(call) else { return };
+        let (Some(rest), cancelled) = (pending.rest.take(), pending.cancelled.is_some()) else { return };
+        let owner = table.give_up(call);
         drop(table);
-        for waiting in rest.into_iter().flat_map(|rest| rest.questions) {
+        for waiting in rest.questions {
             self.refuse(&waiting.id, reason);
         }
-        if given_up && let Err(refused) = self.send_cancelled(call, reason) {
+        if cancelled {
+            return;
+        }
+        if let Some(Owner::Agent { session, id, .. }) = owner {
+            session.reply(&id, &reply::error(&id, code::INTERNAL, reason));
+        }
+        if let Err(refused) = self.send_cancelled(call, reason) {
             tracing::debug!(server = %self.name, ?refused, "cancellation dropped");
         }
     }
@@ -249,7 +279,8 @@ impl Line {
     pub(super) fn ask_first(&self, asker: &Asker, requests: &str, error: &str, across: &Across) {
         let Asker { session, id, .. } = asker;
         let Some(hub) = self.upstream.upgrade().and_then(|upstream| upstream.hub.upgrade()) else { return };
-        let state = hub.let_rest(session.principal(), across.subject.clone(), What::Again(error.into()));
+        let (subject, what) = (across.subject.clone(), What::Again(error.into()));
+        let state = hub.let_rest(session.principal(), Some(subject), what, hub.question_timeout());
         session.reply(id, &reply::result(id, &input_required(requests, &state)));
     }
 

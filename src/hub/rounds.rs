@@ -13,6 +13,7 @@ use super::session::{Question, Session};
 use super::table::{Across, Opened, Owner, Pending};
 use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
+use crate::era::Speech;
 use crate::retry::pause_after;
 use crate::wire::To;
 
@@ -38,6 +39,10 @@ impl Line {
     pub(super) fn ask_round(self: &Arc<Self>, asker: Asker, mut across: Across, required: InputRequired) {
         across.rounds += 1;
         let (session, id) = (asker.session.clone(), asker.id.clone());
+        if across.frame.is_none() {
+            let message = format!("server `{}` asks back where it may not, at `{}`", self.name, across.method);
+            return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
+        }
         if across.rounds > MOST {
             let message = format!("server `{}` asked {MOST} times instead of answering", self.name);
             return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
@@ -100,9 +105,11 @@ impl Round {
                 let error = envelope.error.unwrap_or_default();
                 let message =
                     format!("server `{}` asks for `{method}`, which the agent refused: {error}", self.line.name);
-                self.end();
-                let id = &self.asker.id;
-                return self.asker.session.reply(id, &reply::error(id, code::INTERNAL, &message));
+                if self.end() {
+                    let id = &self.asker.id;
+                    self.asker.session.reply(id, &reply::error(id, code::INTERNAL, &message));
+                }
+                return;
             }
         };
         let complete = {
@@ -119,19 +126,22 @@ impl Round {
         }
     }
 
-    /// Takes the round off the session, with what is still open of it: the call is over.
-    pub fn end(self: &Arc<Self>) {
+    /// Takes the round off the session, with what is still open of it: the call is over. False if it was already.
+    pub fn end(self: &Arc<Self>) -> bool {
         let session = &self.asker.session;
-        session.forget_round(&self.asker.id);
+        if !session.forget_round(&self.asker.id, self) {
+            return false;
+        }
         session.ended();
         for question in session.take_round(self) {
             let params = format!(r#"{{"requestId":{question},"reason":"the call is over"}}"#);
             session.tell(To::Agent, &reply::notification("notifications/cancelled", &params));
         }
+        true
     }
 
     fn again_later(self: Arc<Self>) {
-        let Some(upstream) = self.line.upstream.upgrade() else { return };
+        let Some(upstream) = self.line.upstream.upgrade() else { return self.again() };
         let pause = pause_after(self.across.rounds, PAUSE.0, PAUSE.1, 0.0);
         upstream.around.tasks.spawn(async move {
             tokio::select! {
@@ -142,27 +152,47 @@ impl Round {
         });
     }
 
-    /// Makes the call again, with the answers.
+    /// Makes the call again, with the answers: if the process that asked is gone, of the one in its place.
     fn again(self: &Arc<Self>) {
         let session = &self.asker.session;
-        if !session.forget_round(&self.asker.id) {
+        if !session.forget_round(&self.asker.id, self) {
             // It was cancelled meanwhile.
             return;
         }
         session.ended();
+        let upstream = self.line.upstream.upgrade();
+        match upstream.and_then(|upstream| Some((upstream.hub.upgrade()?, upstream.around.tasks.clone()))) {
+            Some((hub, tasks)) if self.line.is_closed() || self.line.is_draining() => {
+                let round = self.clone();
+                tasks.spawn(async move {
+                    let session = &round.asker.session;
+                    let Some(class) = session.class() else { return };
+                    match hub.line(session, round.line.name.as_str(), &Speech::Legacy(class)).await {
+                        Ok(line) => round.send(&line),
+                        Err(failure) => session.reply(&round.asker.id, &failure.frame(&round.asker.id)),
+                    }
+                });
+            }
+            Some(_) | None => self.send(&self.line),
+        }
+    }
+
+    fn send(&self, line: &Line) {
         let keys = self.required.asked.iter().map(|asked| asked.key.clone());
-        let answers: Vec<_> =
-            keys.zip(self.answers.lock().iter().map(|answer| answer.clone().unwrap_or_default())).collect();
+        let answers = self.answers.lock().iter().map(|answer| answer.clone().unwrap_or_default()).collect::<Vec<_>>();
+        let answers: Vec<_> = keys.zip(answers).collect();
         let mut across = self.across.clone();
         across.opened = std::mem::take(&mut self.opened.lock());
         let Asker { session, id, token, then } = self.asker.clone();
-        let line = &self.line;
         let call = line.link.next_id();
         let frame = across
             .frame
             .as_deref()
             .and_then(|frame| bridge::retry(frame, call, &answers, self.required.state.as_deref()));
-        let Some(frame) = frame else { return };
+        let Some(frame) = frame else {
+            let message = format!("the answers cannot be brought to server `{}`", line.name);
+            return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
+        };
         let owner = Owner::Agent { session: session.clone(), id: id.clone(), token };
         let pending = Pending { across: Some(Box::new(across)), ..Pending::new(owner, then, None) };
         line.table.lock().insert(call, pending);

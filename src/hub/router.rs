@@ -79,6 +79,14 @@ impl Hub {
         }
     }
 
+    /// Takes a frame, and waits until that is done.
+    pub(super) async fn route_to_end(self: &Arc<Self>, session: &Arc<Session>, frame: &str) {
+        match self.route(session, frame.as_bytes()) {
+            Routed::Done => {}
+            Routed::Later(later) | Routed::Aside(later) => later.await,
+        }
+    }
+
     fn request(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
         if envelope.method == "initialize" {
             if !envelope.is_modern() {
@@ -94,9 +102,6 @@ impl Hub {
         }
         if let Some(routed) = self.back_from_rest(session, envelope) {
             return routed;
-        }
-        if let Some(later) = self.back_from_login(session, envelope) {
-            return Routed::Aside(later);
         }
         let Some(speech) = session.speech(envelope) else {
             // Both eras let an agent ask whether anybody is there before it introduces itself.
@@ -128,6 +133,7 @@ impl Hub {
             return Routed::Done;
         };
         introduce(session, envelope.params.client_info);
+        session.end_rounds();
         for line in session.begin(class.clone()) {
             line.leave(session);
         }
@@ -300,8 +306,12 @@ impl Hub {
             }
             "notifications/cancelled" => {
                 let waiting = envelope.params.request_id.is_some_and(|id| {
-                    let round = session.round(id).inspect(|round| round.end());
-                    session.cancel_waiting(id) || round.is_some() || session.end_listen(id)
+                    let round = session.round(id).is_some_and(|round| round.end());
+                    let waiting = session.cancel_waiting(id) || round;
+                    if waiting {
+                        session.over(id);
+                    }
+                    waiting || session.end_listen(id)
                 });
                 if !waiting && !session.lines().iter().any(|line| line.cancel(session, envelope)) {
                     tracing::debug!(

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use questions::AskedLogin;
 pub(super) use questions::{Accepted, Question};
 
+use super::bridge::without_tasks;
 use super::line::Line;
 use super::listens::{Filter, Listens};
 use super::rounds::Round;
@@ -110,8 +110,6 @@ struct State {
     missed: HashSet<(ServerName, ListKind)>,
     /// Which server a resource URI was listed for.
     uris: HashMap<String, ServerName>,
-    /// What a modern agent brings back when its person has been asked for a login, and since when it may.
-    login_states: HashMap<String, AskedLogin>,
     /// Servers for whose login the person is being asked, and how that ends.
     logins: HashMap<ServerName, watch::Receiver<Option<Accepted>>>,
     /// Raw JSON of the level set in the all-servers view.
@@ -142,7 +140,7 @@ impl Session {
     /// Queues one frame for the agent. An agent that lets its queue fill up is disconnected: waiting for it would make
     /// the others wait.
     pub fn send(&self, to: To<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) {
-        if self.sink.push(to, size, fill) == Err(Refused::Full) {
+        if !self.gone.is_cancelled() && self.sink.push(to, size, fill) == Err(Refused::Full) {
             tracing::warn!(session = self.id.0, waiting = self.sink.waiting(), "agent does not read: disconnected");
             self.gone.cancel();
         }
@@ -194,7 +192,7 @@ impl Session {
     /// Counts its answer.
     pub fn ended(&self) {
         if self.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.settled.notify_one();
+            self.settled.notify_waiters();
         }
     }
 
@@ -204,8 +202,14 @@ impl Session {
 
     /// Waits until no request of this agent is in flight.
     pub async fn settled(&self) {
-        while self.in_flight() > 0 {
-            self.settled.notified().await;
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            settled.await;
         }
     }
 
@@ -274,7 +278,7 @@ impl Session {
         {
             return Some(Speech::Modern(class.clone()));
         }
-        let class = Arc::new(Class::of(LEGACY, raw).unwrap_or_else(Class::plain));
+        let class = Arc::new(Class::of(LEGACY, &without_tasks(raw)).unwrap_or_else(Class::plain));
         state.promised = Some((raw.into(), class.clone()));
         Some(Speech::Modern(class))
     }

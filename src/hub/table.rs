@@ -14,6 +14,7 @@ pub(super) use members::Member;
 pub(super) use pending::{Across, Answer, Opened, Owner, Parked, Pending, Repeat, Rest, Then, Waiting};
 use tasks::Tasks;
 
+use super::bridge::may_ask;
 use super::level::Level;
 use super::session::{Session, SessionId};
 use crate::era::Era;
@@ -69,14 +70,17 @@ impl Default for Table {
 
 impl Table {
     pub(super) fn insert(&mut self, id: u64, pending: Pending) {
-        if let Owner::Agent { session, .. } = &pending.owner {
-            session.began();
-            self.used = Instant::now();
+        // A subscription is no call: nobody waits for its end.
+        if !pending.is_listen() {
+            if let Owner::Agent { session, .. } = &pending.owner {
+                session.began();
+                self.used = Instant::now();
+            }
+            self.waited_for += 1;
         }
         if let Some(session) = pending.caller() {
             self.members.entry(session).or_default().in_flight += 1;
         }
-        self.waited_for += 1;
         self.pending.insert(id, pending);
     }
 
@@ -150,10 +154,19 @@ impl Table {
         }
     }
 
-    /// Whether a session has a call here that came across from the modern era.
-    pub(super) fn has_modern(&self, session: SessionId) -> bool {
+    /// Whether a session has a call here that came across from the modern era: the one that the wire tells, or any.
+    pub(super) fn has_modern(&self, session: SessionId, told: Option<u64>) -> bool {
         let of_modern = |pending: &Pending| pending.across.as_ref().is_some_and(|across| across.agent == Era::Modern);
-        self.pending.values().any(|pending| pending.caller() == Some(session) && of_modern(pending))
+        match told.and_then(|told| self.pending.get(&told)) {
+            Some(pending) => of_modern(pending),
+            None => self.pending.values().any(|pending| pending.caller() == Some(session) && of_modern(pending)),
+        }
+    }
+
+    /// Whether a modern agent can be told to come back for this call.
+    pub(super) fn may_rest(&self, id: u64) -> bool {
+        let across = self.pending.get(&id).and_then(|pending| pending.across.as_ref());
+        across.is_some_and(|across| may_ask(&across.method))
     }
 
     /// The calls of a session that came across from the modern era and ask for log messages: their ids, and from which level on.
@@ -191,14 +204,12 @@ impl Table {
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
-        if pending.cancelled.is_none() {
+        if pending.cancelled.is_none() && !pending.is_listen() {
             self.waited_for -= 1;
-        }
-        if let Owner::Agent { session, .. } = &pending.owner
-            && pending.cancelled.is_none()
-        {
-            session.ended();
-            self.used = Instant::now();
+            if let Owner::Agent { session, .. } = &pending.owner {
+                session.ended();
+                self.used = Instant::now();
+            }
         }
         if let Some(session) = pending.caller() {
             self.leave_call(session);
@@ -226,9 +237,11 @@ impl Table {
     pub(super) fn note_cancelled(&mut self, id: u64) {
         let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.cancelled.is_none()) else { return };
         pending.cancelled = Some(Instant::now());
-        self.waited_for -= 1;
-        if let Owner::Agent { session, .. } = &pending.owner {
-            session.ended();
+        if !pending.is_listen() {
+            self.waited_for -= 1;
+            if let Owner::Agent { session, .. } = &pending.owner {
+                session.ended();
+            }
         }
         self.cancelled.push_back(id);
         while self.cancelled.len() > REMEMBERED {
@@ -316,7 +329,11 @@ impl Table {
 
     /// How long nobody has used the instance; `None` while somebody does.
     pub(super) fn unused_for(&self) -> Option<Duration> {
-        let subscribed = self.members.values().any(|member| !member.uris.is_empty());
+        let listens = |pending: &Pending| {
+            pending.is_listen() && pending.cancelled.is_none() && matches!(pending.owner, Owner::Agent { .. })
+        };
+        let subscribed =
+            self.members.values().any(|member| !member.uris.is_empty()) || self.pending.values().any(listens);
         (self.waited_for == 0 && !subscribed).then(|| self.used.elapsed())
     }
 

@@ -30,6 +30,7 @@ pub struct Parameter {
     /// Member names from the arguments to the value.
     path: Vec<String>,
     header: HeaderName,
+    is_number: bool,
 }
 
 /// The headers for a message of the modern era, whose revision stands in its `_meta`.
@@ -112,7 +113,11 @@ pub fn mismatched_argument(envelope: &Envelope<'_>, parameters: &[Parameter], gi
     parameters.iter().find_map(|parameter| {
         let value = envelope.params.arguments.and_then(|arguments| argument(arguments, &parameter.path));
         match value {
-            Some(value) => differs(parameter.header.as_str(), given, &value),
+            Some(value) => {
+                let number = given.get(&parameter.header).and_then(|header| header.to_str().ok());
+                let same = parameter.is_number && number.is_some_and(|number| same_number(number.trim(), &value));
+                differs(parameter.header.as_str(), given, &value).filter(|_| !same)
+            }
             None => given
                 .contains_key(&parameter.header)
                 .then(|| format!("the header `{}` names an argument that the body does not have", parameter.header)),
@@ -122,21 +127,28 @@ pub fn mismatched_argument(envelope: &Envelope<'_>, parameters: &[Parameter], gi
 
 /// Why a header is not what the body says.
 fn differs(header: &str, given: &HeaderMap, body: &str) -> Option<String> {
-    let Some(value) = given.get(header) else {
+    let mut all = given.get_all(header).iter();
+    let Some(value) = all.next() else {
         return Some(format!("the header `{header}` is missing: it must repeat `{body}` of the body"));
     };
+    if all.next().is_some() {
+        return Some(format!("the header `{header}` stands more than once"));
+    }
     let value = value.to_str().ok().map(|value| value.trim_matches([' ', '\t'])).and_then(decoded);
     match value {
         None => Some(format!("the header `{header}` cannot be read")),
-        Some(value) if value == body || same_number(&value, body) => None,
+        Some(value) if value == body => None,
         Some(value) => Some(format!("the header `{header}` says `{value}`, the body `{body}`")),
     }
 }
 
 fn same_number(one: &str, other: &str) -> bool {
-    match (one.parse::<f64>(), other.parse::<f64>()) {
+    match (one.parse::<i128>(), other.parse::<i128>()) {
         (Ok(one), Ok(other)) => one == other,
-        (_, _) => false,
+        (_, _) => match (one.parse::<f64>(), other.parse::<f64>()) {
+            (Ok(one), Ok(other)) => one.is_finite() && one == other,
+            (_, _) => false,
+        },
     }
 }
 
@@ -229,7 +241,9 @@ fn parameter(path: &[String], annotation: &Value, kind: Option<&Value>) -> Resul
     let header = HeaderName::from_bytes(format!("mcp-param-{name}").as_bytes())
         .map_err(|_| format!("`{ANNOTATION}` of `{}` is no name of an HTTP header", path.join(".")))?;
     match kind.and_then(Value::as_str) {
-        Some("string" | "integer" | "boolean") => Ok(Parameter { path: path.to_vec(), header }),
+        Some(kind @ ("string" | "integer" | "boolean")) => {
+            Ok(Parameter { path: path.to_vec(), header, is_number: kind == "integer" })
+        }
         _ => Err(format!("`{}` has `{ANNOTATION}` and is no string, integer or boolean", path.join("."))),
     }
 }
@@ -256,6 +270,7 @@ mod tests {
         let parameter = |name: &str| Parameter {
             path: vec![name.to_owned()],
             header: HeaderName::try_from(format!("mcp-param-{name}")).expect("a name"),
+            is_number: name == "n",
         };
         let parameters = [parameter("n"), parameter("s")];
         let tools = Annotated::from([("tü".to_owned(), parameters.to_vec())]);

@@ -60,9 +60,13 @@ struct Stream {
     bytes: usize,
     /// How many of all were read.
     read: u64,
-    /// Which reader counts: a later one takes over.
-    reader: u64,
+    /// How many readers there were.
+    readers: u64,
+    /// Which one reads now: a later one takes over.
+    read_by: Option<u64>,
     ended: Option<Instant>,
+    /// Its last message is the answer that it was opened for.
+    answered: bool,
     /// The reader must go away and come back.
     paused: bool,
     told: Arc<Notify>,
@@ -120,7 +124,7 @@ impl Streams {
     /// Opens a stream for the answer to the request `id`, raw; `None` if that id is in use.
     pub fn open(&self, id: &str) -> Option<Reader> {
         let mut state = self.0.state.lock();
-        state.sweep();
+        state.sweep(self.0.limit);
         if state.open.contains_key(id) {
             return None;
         }
@@ -128,16 +132,15 @@ impl Streams {
         let number = state.last;
         state.open.insert(id.into(), number);
         state.streams.insert(number, Stream::default());
-        drop(state);
-        self.read(number, 0)
+        self.read_in(&mut state, number, 0)
     }
 
     /// Reads what belongs to no request; a reader that did so before ends.
     pub fn listen(&self) -> Option<Reader> {
         let mut state = self.0.state.lock();
-        let next = state.streams.entry(LISTENING).or_default().read;
-        drop(state);
-        self.read(LISTENING, next)
+        let stream = state.streams.entry(LISTENING).or_default();
+        let next = stream.read.max(stream.first);
+        self.read_in(&mut state, LISTENING, next)
     }
 
     /// Reads on behind an event; `None` if its stream is not kept.
@@ -146,17 +149,20 @@ impl Streams {
     }
 
     fn read(&self, stream: u64, next: u64) -> Option<Reader> {
-        let mut state = self.0.state.lock();
+        self.read_in(&mut self.0.state.lock(), stream, next)
+    }
+
+    fn read_in(&self, state: &mut State, stream: u64, next: u64) -> Option<Reader> {
         let found = state.streams.get_mut(&stream)?;
         if next < found.first || next > found.first + found.frames.len() as u64 {
             return None;
         }
-        found.reader += 1;
+        found.readers += 1;
+        found.read_by = Some(found.readers);
         found.paused = false;
         found.told.notify_waiters();
-        let (number, told) = (found.reader, found.told.clone());
+        let (number, told) = (found.readers, found.told.clone());
         state.readers += 1;
-        drop(state);
         Some(Reader { streams: self.clone(), stream, number, start: next, next, told })
     }
 
@@ -166,7 +172,8 @@ impl Streams {
         if state.closed {
             return Err(Refused::Closed);
         }
-        let number = state.number(to);
+        // Who waited for this answer does not any more.
+        let Some(number) = state.number(to) else { return Ok(()) };
         let limit = if number == LISTENING { LISTENING_LIMIT } else { self.0.limit };
         let stream = state.streams.entry(number).or_default();
         let mut frame = Vec::with_capacity(size + 32);
@@ -177,13 +184,18 @@ impl Streams {
         stream.bytes += frame.len();
         stream.frames.push_back(frame.into());
         if let To::Answer(id) = to {
-            stream.ended = Some(Instant::now());
+            (stream.ended, stream.answered) = (Some(Instant::now()), true);
             state.open.remove(id);
         }
         if let Some(stream) = state.streams.get(&number) {
             stream.told.notify_waiters();
         }
         Ok(())
+    }
+
+    /// Forgets what need not be kept any more.
+    pub fn sweep(&self) {
+        self.0.state.lock().sweep(self.0.limit);
     }
 
     /// Whether somebody reads any of them.
@@ -238,23 +250,28 @@ impl Streams {
 
 impl State {
     /// Which stream a message goes to.
-    fn number(&self, to: To<'_>) -> u64 {
+    fn number(&self, to: To<'_>) -> Option<u64> {
         let of = |id: &str| self.open.get(id).copied();
         match to {
-            To::Answer(id) | To::Call(id) => of(id).unwrap_or(LISTENING),
-            To::Agent if self.streams.get(&LISTENING).is_some_and(|stream| stream.reader > 0) => LISTENING,
+            To::Answer(id) => of(id),
+            To::Call(id) => Some(of(id).unwrap_or(LISTENING)),
+            To::Agent if self.streams.get(&LISTENING).is_some_and(|stream| stream.read_by.is_some()) => Some(LISTENING),
             // Without a reader there, the newest request's stream is the only one that is read.
-            To::Agent => self.open.values().max().copied().unwrap_or(LISTENING),
+            To::Agent => Some(self.open.values().max().copied().unwrap_or(LISTENING)),
         }
     }
 
-    /// Forgets streams that ended long ago, or too many of them.
-    fn sweep(&mut self) {
-        let ended: Vec<_> = self.streams.iter().filter_map(|(number, stream)| Some((*number, stream.ended?))).collect();
-        let surplus = ended.len().saturating_sub(MOST_KEPT);
-        for (index, (number, at)) in ended.into_iter().enumerate() {
-            if index < surplus || at.elapsed() > KEPT {
+    /// Forgets streams that nobody reads and that ended long ago, or that are too many or too large: the oldest first.
+    fn sweep(&mut self, limit: usize) {
+        let over = self.streams.iter().filter(|(_, stream)| stream.read_by.is_none());
+        let mut over: Vec<_> =
+            over.filter_map(|(number, stream)| Some((stream.ended?, *number, stream.bytes))).collect();
+        over.sort_unstable();
+        let (mut left, mut bytes) = (over.len(), over.iter().map(|(_, _, bytes)| bytes).sum::<usize>());
+        for (at, number, size) in over {
+            if left > MOST_KEPT || bytes > limit || at.elapsed() > KEPT {
                 self.streams.remove(&number);
+                (left, bytes) = (left - 1, bytes - size);
             }
         }
     }
@@ -290,13 +307,19 @@ impl Reader {
         EventId { stream: self.stream, next: self.next }
     }
 
-    /// Whether the stream has ended, and all of it was read.
-    pub fn is_over(&self) -> bool {
+    /// Whether what was read last is the answer.
+    pub fn is_answered(&self) -> bool {
         let state = self.streams.0.state.lock();
-        state
-            .streams
-            .get(&self.stream)
-            .is_none_or(|stream| stream.ended.is_some() && self.next >= stream.first + stream.frames.len() as u64)
+        let stream = state.streams.get(&self.stream);
+        stream.is_some_and(|stream| stream.answered && self.next >= stream.first + stream.frames.len() as u64)
+    }
+
+    /// Forgets the stream, if it has ended: nobody can come back for it.
+    pub fn forget(&self) {
+        let mut state = self.streams.0.state.lock();
+        if state.streams.get(&self.stream).is_some_and(|stream| stream.ended.is_some()) {
+            state.streams.remove(&self.stream);
+        }
     }
 
     /// The next message. Cancel-safe.
@@ -316,7 +339,7 @@ impl Reader {
     fn try_next(&mut self) -> Option<Read> {
         let mut state = self.streams.0.state.lock();
         let Some(stream) = state.streams.get_mut(&self.stream) else { return Some(Read::End) };
-        if stream.reader != self.number {
+        if stream.read_by != Some(self.number) {
             return Some(Read::End);
         }
         // What it did not read in time may be gone.
@@ -342,11 +365,8 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.streams.0.state.lock();
         state.readers -= 1;
-        let Some(stream) = state.streams.get_mut(&self.stream).filter(|stream| stream.reader == self.number) else {
-            return;
-        };
-        if self.stream == LISTENING {
-            stream.reader = 0;
+        if let Some(stream) = state.streams.get_mut(&self.stream) {
+            stream.read_by.take_if(|reader| *reader == self.number);
         }
     }
 }
@@ -389,6 +409,14 @@ mod tests {
         streams.pause("\"1\"");
         assert_eq!(two.next().await, Read::Pause);
         assert!(streams.open("1").is_some(), "it was answered");
+        push(&streams, To::Answer("gone"), "late").expect("passed over");
+        push(&streams, To::Agent, "e").expect("taken");
+        assert_eq!(text(&mut listening).await, "e", "an answer that nobody waits for is nobody's");
+        drop(listening);
+        for _ in 0..4 {
+            push(&streams, To::Call("none"), &"x".repeat(LISTENING_LIMIT / 2)).expect("taken");
+        }
+        assert!(streams.listen().is_some(), "whatever was dropped meanwhile");
     }
 
     #[tokio::test]

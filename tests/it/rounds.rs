@@ -40,7 +40,7 @@ impl Marked {
 
     fn call(&self, mark: &str, more: &str) -> String {
         let arguments = match self.server {
-            "legacy" => json!({ "id": "q", "method": "elicitation/create", "params": { "message": mark } }),
+            "legacy" => json!({ "id": mark, "method": "elicitation/create", "params": { "message": mark } }),
             _ => json!({ "requests": { "q": { "method": "elicitation/create", "params": { "message": mark } } } }),
         };
         let meta = match self.modern {

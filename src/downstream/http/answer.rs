@@ -72,12 +72,12 @@ pub(super) async fn respond<H: Send + 'static>(
     held: H,
 ) -> Response {
     let first = match timeout(patience, reader.next()).await {
-        Ok(Read::Frame(frame, id)) if reader.is_over() => {
+        Ok(Read::Frame(frame, id)) if reader.is_answered() => {
             let status = status(&frame);
             if accepts.rather_events && status == StatusCode::OK {
                 return stream(reader, Some(Read::Frame(frame, id)), named, held);
             }
-            drop(held);
+            reader.forget();
             return (status, [(header::CONTENT_TYPE, JSON)], Body::from(frame)).into_response();
         }
         Ok(Read::End) => return super::empty(StatusCode::NO_CONTENT),
@@ -90,12 +90,12 @@ pub(super) async fn respond<H: Send + 'static>(
     // It takes nothing but the answer itself.
     loop {
         match reader.next().await {
-            Read::Frame(frame, _) if reader.is_over() => {
-                drop(held);
+            Read::Frame(frame, _) if reader.is_answered() => {
+                reader.forget();
                 return (status(&frame), [(header::CONTENT_TYPE, JSON)], Body::from(frame)).into_response();
             }
-            Read::Frame(..) => {}
-            Read::End | Read::Pause => return super::empty(StatusCode::NO_CONTENT),
+            Read::Frame(..) | Read::Pause => {}
+            Read::End => return super::empty(StatusCode::NO_CONTENT),
         }
     }
 }
@@ -132,11 +132,22 @@ pub(super) fn stream<H: Send + 'static>(reader: Reader, first: Option<Read>, nam
                     event.extend_from_slice(format!("id: {id}\n").as_bytes());
                 }
                 event.extend_from_slice(b"event: message\ndata: ");
+                let start = event.len();
                 event.extend_from_slice(&frame);
+                // Between the members of a message it may stand, but to a reader of events it is the end of a line.
+                while let Some(at) = memchr::memchr(b'\r', &event[start..]) {
+                    event[start + at] = b' ';
+                }
                 event.extend_from_slice(b"\n\n");
                 Some((Ok(Bytes::from(event)), state))
             }
-            Read::End | Read::Pause => None,
+            Read::Pause => None,
+            Read::End => {
+                if named == Named::No {
+                    state.reader.forget();
+                }
+                None
+            }
         }
     });
     let headers = [

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 use super::answer::refused;
 use crate::envelope::reply::code;
-use crate::files::{check_ours, replace};
+use crate::files::{check_ours, is_private, replace};
 use crate::oauth::random_text;
 
 /// What this machine calls itself.
@@ -29,7 +29,9 @@ impl Guard {
         let kept = match std::fs::read_to_string(&file) {
             Ok(text) => {
                 check_ours(&file)?;
-                Some(text.trim().to_owned()).filter(|token| !token.is_empty())
+                // What others could read is no secret any more.
+                let private = is_private(&file)?;
+                Some(text.trim().to_owned()).filter(|token| private && !token.is_empty())
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
@@ -48,14 +50,18 @@ impl Guard {
     /// Why a request must not come in, if it must not.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Box<Response>> {
         let refuse = |status, message: &str| Err(Box::new(refused(status, code::INVALID_REQUEST, message)));
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let only = |name| {
+            let mut all = headers.get_all(name).iter();
+            all.next().filter(|_| all.next().is_none())
+        };
+        let host = only(header::HOST).and_then(|host| host.to_str().ok());
         if !host.is_some_and(is_own_name) {
             return refuse(StatusCode::FORBIDDEN, "the header `Host` names another machine than this one");
         }
         if !headers.get_all(header::ORIGIN).iter().all(is_own_origin) {
             return refuse(StatusCode::FORBIDDEN, "requests of pages from elsewhere are refused (`Origin`)");
         }
-        let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).and_then(bearer);
+        let given = only(header::AUTHORIZATION).map(HeaderValue::as_bytes).and_then(bearer);
         let right = given.is_some_and(|given| bool::from(given.ct_eq(self.token.expose_secret().as_bytes())));
         if !right {
             let message = format!("send `Authorization: Bearer …` with the token in {}", self.file.display());

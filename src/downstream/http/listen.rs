@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use super::Face;
@@ -22,6 +23,10 @@ use crate::retry::Backoff;
 const MOST: usize = 512;
 /// How long the head of a request may take to arrive, from the opening of the connection on or from its first byte.
 const HEAD: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of what is written to it.
+const STALLED: Duration = Duration::from_secs(60);
+/// How long what is answered may still take to be written when the daemon ends.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Pauses where the address is taken, or no connection can be accepted: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// It is never given up.
@@ -49,7 +54,10 @@ pub(super) async fn run(face: Arc<Face>, router: Router, address: SocketAddr) {
             Err(error) => {
                 let pause = backoff.pause().unwrap_or(PAUSE.1);
                 tracing::warn!(%error, ?pause, "cannot accept a connection over HTTP");
-                tokio::time::sleep(pause).await;
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = face.ends.drain.cancelled() => return,
+                }
             }
         }
     }
@@ -94,8 +102,8 @@ async fn accept(
 ) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    // Messages are small and somebody waits for each.
-    stream.set_nodelay(true)?;
+    // Messages are small and somebody waits for each. Where it cannot be set, the peer is gone already.
+    stream.set_nodelay(true).ok();
     Ok((stream, place))
 }
 
@@ -104,15 +112,21 @@ async fn connection(face: &Face, router: Router, stream: TcpStream) {
     let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(STALLED));
+    let connection = server.serve_connection(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = face.ends.drain.cancelled() => {
             connection.as_mut().graceful_shutdown();
+            let last_words = async {
+                face.ends.stop.cancelled().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
             tokio::select! {
                 ended = connection => ended,
-                () = face.ends.stop.cancelled() => return,
+                () = last_words => return,
             }
         }
     };

@@ -40,9 +40,7 @@ impl Face {
         }
         let accepts = accepts(&headers);
         if !accepts.json {
-            let message =
-                "the header `Accept` must name application/json, and text/event-stream for what comes before an answer";
-            return invalid(StatusCode::NOT_ACCEPTABLE, message);
+            return not_acceptable();
         }
         let cap = self.hub.config().daemon.max_frame.0;
         let frame = match timeout(BODY, to_bytes(body, cap)).await {
@@ -73,8 +71,8 @@ impl Face {
         } else if !headers.contains_key(SESSION_ID) {
             let message = "no session is named: begin one with `initialize`, or carry `io.modelcontextprotocol/protocolVersion` in `params._meta`";
             invalid(StatusCode::BAD_REQUEST, message)
-        } else if version.is_some_and(|version| !LEGACY_ALL.contains(&version)) {
-            invalid(StatusCode::BAD_REQUEST, "the header `MCP-Protocol-Version` names no revision that has sessions")
+        } else if let Some(refusal) = wrong_version(&headers) {
+            refusal
         } else {
             match self.sessions.find(&headers, &view) {
                 Some(attached) => self.post_legacy(attached, accepts, &envelope).await,
@@ -89,15 +87,16 @@ impl Face {
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
         };
         let Some(reader) = attached.streams.open(envelope.id) else { return empty(StatusCode::BAD_REQUEST) };
-        let id = self.sessions.add(attached.clone());
         self.take(&attached.session, envelope);
         let named = attached.names_events();
         let mut response = respond(reader, GREETING, accepts, named, answer::by_kind, attached.clone()).await;
         if response.status() == answer::FAILED {
             // There is no session to a server that refuses it.
-            self.sessions.forget(&id);
             *response.status_mut() = StatusCode::OK;
-        } else if let Ok(value) = HeaderValue::from_str(&id) {
+            return response;
+        }
+        // Only now: an agent that did not wait for the answer has none.
+        if let Ok(value) = HeaderValue::from_str(&self.sessions.add(attached)) {
             response.headers_mut().insert(SESSION_ID, value);
         }
         response
@@ -112,6 +111,10 @@ impl Face {
         if envelope.kind != Kind::Request {
             self.take(&attached.session, envelope);
             return empty(StatusCode::ACCEPTED);
+        }
+        if !accepts.events {
+            // A server may ask something before it answers.
+            return not_acceptable();
         }
         let Some(reader) = attached.streams.open(envelope.id) else {
             let message = "a request with this id is under way";
@@ -210,6 +213,21 @@ impl Face {
             }
         }
     }
+}
+
+fn not_acceptable() -> Response {
+    let message = "the header `Accept` must name both application/json and text/event-stream";
+    refused(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message)
+}
+
+/// The refusal of a request for a session in a revision that has none.
+pub(super) fn wrong_version(headers: &HeaderMap) -> Option<Response> {
+    let version = headers.get("mcp-protocol-version")?;
+    if version.to_str().is_ok_and(|version| LEGACY_ALL.contains(&version)) {
+        return None;
+    }
+    let message = "the header `MCP-Protocol-Version` names no revision that has sessions";
+    Some(refused(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName};
@@ -30,6 +31,7 @@ pub(super) struct Attached {
     pub streams: Streams,
     hub: Arc<Hub>,
     used: Mutex<Instant>,
+    left: AtomicBool,
 }
 
 impl Attached {
@@ -38,7 +40,13 @@ impl Attached {
         let streams = Streams::new(face.hub.queue_limit(), replay);
         let gone = face.ends.stop.child_token();
         let session = face.hub.attach(view, stay, Agent::default(), Sink::Streams(streams.clone()), gone)?;
-        Ok(Self { session, streams, hub: face.hub.clone(), used: Mutex::new(Instant::now()) })
+        Ok(Self {
+            session,
+            streams,
+            hub: face.hub.clone(),
+            used: Mutex::new(Instant::now()),
+            left: AtomicBool::new(false),
+        })
     }
 
     /// Whether this agent's streams can be taken up where they were cut.
@@ -53,11 +61,20 @@ impl Attached {
     }
 }
 
+impl Attached {
+    /// The agent has left, whoever still holds its streams.
+    fn leave(&self) {
+        if !self.left.swap(true, Ordering::Relaxed) {
+            self.session.gone.cancel();
+            self.hub.detach(&self.session);
+            self.streams.close();
+        }
+    }
+}
+
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.session.gone.cancel();
-        self.hub.detach(&self.session);
-        self.streams.close();
+        self.leave();
     }
 }
 
@@ -91,13 +108,8 @@ impl Sessions {
         let Some(attached) = self.find(headers, view) else { return false };
         self.0.lock().retain(|_, other| !Arc::ptr_eq(other, &attached));
         // Its streams hold it, and are to end with it.
-        attached.session.gone.cancel();
-        attached.streams.close();
+        attached.leave();
         true
-    }
-
-    pub(super) fn forget(&self, id: &str) {
-        self.0.lock().remove(id);
     }
 
     fn all(&self) -> Vec<Arc<Attached>> {
@@ -111,14 +123,15 @@ pub(super) async fn keep(face: Arc<Face>) {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {
                 let over: Vec<_> = face.sessions.0.lock().extract_if(|_, attached| attached.is_over()).collect();
-                over.iter().for_each(|(_, attached)| attached.streams.close());
+                over.iter().for_each(|(_, attached)| attached.leave());
+                face.sessions.all().iter().for_each(|attached| attached.streams.sweep());
             }
             () = face.ends.drain.cancelled() => break,
         }
     }
     let all = face.sessions.all();
-    for attached in &all {
-        face.hub.close_listens(&attached.session);
+    for session in face.hub.sessions().iter().filter(|session| session.is_over_http()) {
+        face.hub.close_listens(session);
     }
     let settled = futures_util::future::join_all(all.iter().map(|attached| attached.session.settled()));
     tokio::select! {

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
+use super::handshake::Object;
 use super::without;
 use crate::era::MODERN;
 
@@ -47,16 +45,16 @@ pub(in crate::hub) fn modern_meta(
 
 /// Where members can be put first in a frame's `params`, and the text that puts them there.
 pub(in crate::hub) fn at_params(frame: &str, members: &str) -> Option<(Range<usize>, String)> {
-    #[derive(Deserialize)]
-    struct Frame<'a> {
-        #[serde(borrow)]
-        params: Option<&'a RawValue>,
-    }
-    let Frame { params } = serde_json::from_str(frame).ok()?;
-    match params.map(RawValue::get) {
+    let Object(all) = serde_json::from_str(frame).ok()?;
+    let start = |raw: &str| raw.as_ptr() as usize - frame.as_ptr() as usize;
+    match all.iter().find(|(name, _)| name == "params").map(|(_, raw)| raw.get()) {
+        Some("null") => {
+            let null = all.iter().find(|(name, _)| name == "params").map(|(_, raw)| start(raw.get()))?;
+            Some((null..null + "null".len(), format!("{{{members}}}")))
+        }
         Some(params) => {
             let inner = params.strip_prefix('{')?;
-            let at = params.as_ptr() as usize - frame.as_ptr() as usize + 1;
+            let at = start(params) + 1;
             let comma = if inner.trim_start().starts_with('}') { "" } else { "," };
             Some((at..at, format!("{members}{comma}")))
         }
@@ -88,6 +86,7 @@ mod tests {
         for (frame, expected) in [
             (r#"{"params":{"a":1},"id":1}"#, r#"{"params":{"x":0,"a":1},"id":1}"#),
             (r#"{"id":1,"params":{ }}"#, r#"{"id":1,"params":{"x":0 }}"#),
+            (r#"{"params":null,"id":1}"#, r#"{"params":{"x":0},"id":1}"#),
             (r#"{"id":1} "#, r#"{"id":1,"params":{"x":0}} "#),
         ] {
             let (at, text) = at_params(frame, r#""x":0"#).expect("an object");

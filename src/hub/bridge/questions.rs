@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::handshake::Object;
 use super::meta::at_params;
 use super::without;
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, quoted, splice};
 
 /// A result with which a modern server asks for more.
@@ -161,6 +162,13 @@ pub(in crate::hub) fn elicitation_result(error: &str) -> Option<String> {
     });
     let requests: Vec<_> = requests.collect();
     (!requests.is_empty()).then(|| format!("{{{}}}", requests.join(",")))
+}
+
+/// The error that says so to an agent that cannot show a person a page.
+pub(in crate::hub) fn page_not_shown(id: &str, message: &str) -> String {
+    let (code, message) = (code::MISSING_CAPABILITY, quoted(message));
+    let needs = r#"{"requiredCapabilities":{"elicitation":{"url":{}}}}"#;
+    reply::raw_error(id, &format!(r#"{{"code":{code},"message":{message},"data":{needs}}}"#))
 }
 
 #[cfg(test)]

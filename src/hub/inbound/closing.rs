@@ -20,8 +20,9 @@ impl Line {
         let pending = table.drain();
         table.asked.clear();
         drop(table);
-        for Pending { owner, repeat, across, rest, .. } in pending {
+        for Pending { owner, repeat, across, rest, cancelled, .. } in pending {
             match owner {
+                Owner::Agent { .. } if cancelled.is_some() => {}
                 Owner::Agent { session, id, .. } => {
                     let repeat = repeat.filter(|_| self.instance().is_some());
                     if !repeat.is_some_and(|repeat| self.repeat(&session, *repeat, &reason)) {

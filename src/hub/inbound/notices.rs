@@ -69,6 +69,11 @@ impl Line {
                 pending.then = Then::Listen;
             }
             Owner::Agent { session, id, .. } => {
+                if envelope.method == "notifications/subscriptions/acknowledged"
+                    && let Some(repeat) = &mut pending.repeat
+                {
+                    repeat.then = Then::ListenAgain;
+                }
                 session.send(To::Call(id), envelope.frame.len() + id.len(), |out| {
                     splice(envelope.frame, &mut [envelope.edit(raw, id)], out)
                 });
@@ -154,7 +159,7 @@ impl Line {
         if self.era() == Era::Modern {
             // The server keeps to what the request asked for.
             to(table.raw_id(id, call));
-        } else if table.has_modern(id) {
+        } else if table.has_modern(id, call) {
             if let Some((raw, _)) = table.logged(id).filter(|(_, wanted)| level >= *wanted) {
                 to(Some(raw));
             }
@@ -173,7 +178,7 @@ impl Line {
         };
         // The modern era has no such message: that the agent comes back is what tells.
         let unknown = envelope.method == "notifications/elicitation/complete";
-        match session.filter(|session| !(unknown && table.has_modern(session.id))) {
+        match session.filter(|session| !(unknown && table.has_modern(session.id, call))) {
             Some(session) => session.tell(table.raw_id(session.id, call).map_or(To::Agent, To::Call), envelope.frame),
             None => {
                 tracing::debug!(server = %self.name, method = %envelope.method, "dropped a notification that names no agent")

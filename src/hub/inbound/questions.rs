@@ -12,6 +12,7 @@ const AMBIGUOUS: &str = "trunkline cannot tell which agent this request is for: 
 const WHICH_CALL: &str =
     "trunkline cannot tell which of the agent's calls this request is for: it is passed on only while there is one";
 const NO_AGENT: &str = "this came on the stream of a request that is no agent's: there is nobody to ask";
+const NOT_HERE: &str = "an agent of the modern era can be asked while it calls a tool, gets a prompt or reads a resource, and not otherwise";
 const UNDECLARED: &str = "the agent did not declare that it answers this";
 
 /// Whom a question is for.
@@ -63,9 +64,10 @@ impl Line {
         }
         let whose = table.whose_on(call);
         if let Whose::One(id) = whose
-            && table.has_modern(id)
+            && table.has_modern(id, call)
         {
             return match table.call_of(id, call) {
+                Some(id) if !table.may_rest(id) => nobody(NOT_HERE),
                 Some(id) if self.may_ask(&envelope.method) => For::Call(id),
                 Some(_) => nobody(UNDECLARED),
                 None => For::Nobody { why: WHICH_CALL, ambiguous: true },
@@ -76,7 +78,8 @@ impl Line {
             // A process of one agent's asks nobody else, whenever it asks.
             Whose::Idle | Whose::Several | Whose::Nobody => self.owner().and_then(|owner| table.session(owner)),
         };
-        match (session.cloned(), whose) {
+        // A modern agent takes no requests.
+        match (session.filter(|session| session.class().is_some()).cloned(), whose) {
             (Some(session), _) => For::Agent(session),
             (None, Whose::Nobody) => nobody(NO_AGENT),
             (None, Whose::Several) => For::Nobody { why: AMBIGUOUS, ambiguous: true },

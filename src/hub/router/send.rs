@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{Routed, cancellable};
 use crate::envelope::{Edit, Envelope};
+use crate::era::Era;
 use crate::hub::Hub;
+use crate::hub::across::unknown_state;
 use crate::hub::failure::Failure;
 use crate::hub::line::Line;
 use crate::hub::session::Session;
@@ -26,6 +28,10 @@ impl Hub {
         edits: Vec<Edit<'_>>,
         then: Then,
     ) -> Routed {
+        if comes_back_in_vain(line, envelope) {
+            session.reply(envelope.id, &unknown_state(envelope.id));
+            return Routed::Done;
+        }
         if let Some(failure) = Self::refusal(line) {
             session.reply(envelope.id, &failure.frame(envelope.id));
             return Routed::Done;
@@ -62,10 +68,18 @@ impl Hub {
             Some(_) | None => Ok(line),
         };
         match line {
+            Ok(line) if comes_back_in_vain(&line, envelope) => {
+                session.reply(envelope.id, &unknown_state(envelope.id));
+            }
             Ok(line) => line.request_patiently(session, envelope, edits, then).await,
             Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
         }
     }
+}
+
+/// Whether a modern agent brings answers to a server that cannot have asked for them: it would take that for a new call.
+fn comes_back_in_vain(line: &Line, envelope: &Envelope<'_>) -> bool {
+    line.era() == Era::Legacy && envelope.is_modern() && envelope.params.is_retry()
 }
 
 /// Whether the server may ask something back before it answers this.

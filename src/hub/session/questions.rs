@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{oneshot, watch};
 
@@ -10,16 +10,6 @@ use super::Session;
 use crate::hub::line::Line;
 use crate::hub::rounds::Round;
 use crate::names::ServerName;
-use crate::oauth::random_text;
-
-/// A login that a modern agent was asked for.
-#[derive(Debug)]
-pub(super) struct AskedLogin {
-    server: ServerName,
-    /// How many were done before.
-    logins: u64,
-    since: Instant,
-}
 
 /// A request that waits for this agent's answer.
 #[derive(Debug)]
@@ -107,9 +97,19 @@ impl Session {
         self.state.lock().rounds.insert(id.into(), round.clone());
     }
 
-    /// Forgets the questions that the request `id`, raw, waits for; tells whether there were any.
-    pub fn forget_round(&self, id: &str) -> bool {
-        self.state.lock().rounds.remove(id).is_some()
+    /// Forgets what a request waits for, if it still waits for this.
+    pub fn forget_round(&self, id: &str, round: &Arc<Round>) -> bool {
+        let mut state = self.state.lock();
+        let same = state.rounds.get(id).is_some_and(|own| Arc::ptr_eq(own, round));
+        same && state.rounds.remove(id).is_some()
+    }
+
+    /// Ends every request that waits for answers of the agent.
+    pub fn end_rounds(&self) {
+        let all: Vec<_> = self.state.lock().rounds.values().cloned().collect();
+        for round in all {
+            round.end();
+        }
     }
 
     /// What the request `id`, raw, waits for.
@@ -123,21 +123,6 @@ impl Session {
         let of_round =
             |question: &Question| matches!(question, Question::Round { round: own, .. } if Arc::ptr_eq(own, round));
         state.questions.extract_if(|_, question| of_round(question)).map(|(id, _)| id).collect()
-    }
-
-    /// Makes what a modern agent will bring back when its person has logged in at a server, where `logins` were done before.
-    /// It is good for so long.
-    pub fn note_login_state(&self, server: &ServerName, logins: u64, lasts: Duration) -> String {
-        let text = random_text();
-        let states = &mut self.state.lock().login_states;
-        states.retain(|_, state| state.since.elapsed() < lasts);
-        states.insert(text.clone(), AskedLogin { server: server.clone(), logins, since: Instant::now() });
-        text
-    }
-
-    /// Takes what was noted, once: the server, and how many logins were done before.
-    pub fn take_login_state(&self, text: &str) -> Option<(ServerName, u64)> {
-        self.state.lock().login_states.remove(text).map(|state| (state.server, state.logins))
     }
 
     /// How the question for a server's login ends; the sender is for the one who asks, if nobody does yet.
