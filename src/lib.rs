@@ -3,8 +3,8 @@
 //! ```text
 //!  agent ── stdio ── trunkline connect ─┐
 //!  agent ── stdio ── trunkline connect ─┤   one Unix socket / named pipe          ┌─ stdio child
-//!  script ── JSON-RPC (daemon.*) ───────┴── newline-delimited JSON-RPC ── trunkline ┼─ stdio child
-//!                                                                            run    └─ HTTP ── remote server
+//!  script ── JSON-RPC (daemon.*) ───────┼── newline-delimited JSON-RPC ── trunkline ┼─ stdio child
+//!  agent ── HTTP (loopback, token) ─────┘                                    run    └─ HTTP ── remote server
 //!       downstream: sessions                     hub                upstream: instances, with tokens of oauth's keepers
 //! ```
 //!
@@ -27,7 +27,12 @@
 //! | tap | sits between a wire and the upstream's `rmcp` client and takes the agents' traffic past it |
 //! | era | *legacy*: protocol revisions with `initialize` (2024-11-05 … 2025-11-25). *modern*: 2026-07-28, stateless |
 //! | class | what a legacy agent promised: protocol version and capabilities |
-//! | dialect | how an agent speaks: legacy with its class, or modern |
+//! | dialect | what an instance was promised: legacy with a class, or modern |
+//! | speech | how an agent speaks, with the class of what it promised; where a server speaks the other era, the dialect is of that |
+//! | across | from an agent of one era to a server of the other, or back |
+//! | rest | a call of a modern agent that waits, with what its legacy server asks, until the agent comes back |
+//! | round | what a modern server asks instead of answering, put to a legacy agent |
+//! | stay | a session lasts, or is one request: each of the modern era over HTTP is an agent by itself |
 //!
 //! # Floors
 //!
@@ -35,15 +40,15 @@
 //!
 //! 7  cli         the commands; the stdio shim (`connect`); the demo
 //! 6  daemon      composes everything, owns every task, ends in order
-//! 5  downstream  the agents' side: what a connection's first message makes of it, and its frames
+//! 5  downstream  the agents' side: the socket, where a connection's first message says what it is, and HTTP
 //! 5  control     `daemon.*` (jsonrpsee): shapes, server, client
-//! 4  hub         registry of upstreams, router, in-flight table, the all-servers view
+//! 4  hub         registry of upstreams, router, in-flight table, the all-servers view, the bridge between the eras
 //! 3  upstream    the servers' side: child process, instance, tap under `rmcp`
 //! 2  oauth       logins: the keeper of each, how one is begun and refreshed
 //! 1  config      file -> Config, or every problem with its line
 //! 1  credentials logins and secrets at rest, and the key to them
 //! 1  ipc         the socket: listen, connect, who is at the other end
-//! 0  wire        frames out of bytes; a bounded queue of bytes to write
+//! 0  wire        frames out of bytes; bounded queues of what is to be written: one for a stream, or one for each request
 //! 0  files       files and folders that are the user's alone
 //! 0  lines       the last lines of a log, and its followers
 //! 0  lists       the kinds of lists that servers offer
@@ -73,6 +78,14 @@
 //! **A request over HTTP.** The outbox -> the owner task of `upstream::http` makes an exchange of each message -> `Endpoint::send` asks the
 //! `Keeper` for the token, which it has at hand, and once more on a 401 -> JSON or events come back -> the tap, with the call on whose stream
 //! they came.
+//!
+//! **An agent over HTTP.** `downstream::http::post` reads the message and attaches a session (modern), or finds the one that is named (legacy) -> a
+//! stream is opened for the request's id -> `Hub::take`, as above -> what belongs to the request is told to its stream (`wire::To`) -> the answer
+//! alone, or events.
+//!
+//! **Across the eras.** `Line::request` sees that the message is not of the server's era -> `Line::cross` writes it in that (`hub::bridge` knows how) and keeps
+//! an `Across` beside the pending call -> `Line::answer_across` writes the answer in the agent's. A legacy server's question to a modern agent: `inbound::questions`
+//! -> `Line::rest` -> `Resting` keeps the call under a `requestState` -> `Hub::back_from_rest` gives it to the request that comes back. A modern server's: `Round`.
 //!
 //! **A refresh.** `Keeper::token` sees that the token ends, and tells the task of the login -> one `Renewal` looks at the records, asks the token
 //! endpoint, saves through the `Vault` -> all who wait get the new token.

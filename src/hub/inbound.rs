@@ -50,8 +50,8 @@ impl Line {
             return;
         };
         match owner {
-            // Nobody waits for it any more, and its id may be another request's.
-            Owner::Agent { session, token, .. } if cancelled.is_some() => {
+            // Its stream is closed, and the id may be another request's by now.
+            Owner::Agent { session, token, .. } if cancelled.is_some() && session.is_over_http() => {
                 self.settle(&session, &then, envelope.error.is_some());
                 self.note_task(&session, envelope, token.as_deref());
                 self.answered(Some(&session));

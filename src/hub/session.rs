@@ -1,17 +1,20 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
+mod agent;
 mod questions;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use agent::Principal;
+pub use agent::{Agent, SessionId, Stay, View};
 pub(super) use questions::{Accepted, Question};
 
 use super::bridge::without_tasks;
@@ -24,52 +27,6 @@ use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::wire::{Refused, Sink, To};
 
-/// Numbers sessions; 0 stands for the daemon's own calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-#[serde(transparent)]
-pub struct SessionId(pub u64);
-
-impl SessionId {
-    pub const DAEMON: Self = Self(0);
-}
-
-/// What an agent looks at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum View {
-    /// One server, with its own names.
-    One(ServerName),
-    /// All servers, names as `server__name`.
-    All,
-    /// The servers of a profile, likewise.
-    Profile(Arc<str>),
-}
-
-/// Who may come back for what a session left behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Principal {
-    /// The session itself.
-    Session(SessionId),
-    /// Whoever may ask over HTTP for this view: requests of the modern era do not say which agent they are of.
-    Http(View),
-}
-
-/// How long an agent stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stay {
-    /// Until it leaves.
-    Lasting,
-    /// For one request, as over HTTP in the modern era.
-    OneRequest,
-}
-
-/// What is known of an agent when it attaches.
-#[derive(Debug, Clone, Default)]
-pub struct Agent {
-    pub name: Option<String>,
-    pub cwd: Option<String>,
-    pub pid: Option<u32>,
-}
-
 #[derive(Debug)]
 pub struct Session {
     pub id: SessionId,
@@ -79,6 +36,8 @@ pub struct Session {
     /// Cancelled when the session must end: the agent left, or does not read.
     pub gone: CancellationToken,
     sink: Sink,
+    /// It did not read, and gets nothing more.
+    stalled: AtomicBool,
     in_flight: AtomicUsize,
     settled: Notify,
     agent: Mutex<Agent>,
@@ -128,6 +87,7 @@ impl Session {
             since: Instant::now(),
             gone,
             sink,
+            stalled: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             settled: Notify::new(),
             project: watch::Sender::new(Some(agent.cwd.as_ref().map(PathBuf::from))),
@@ -140,7 +100,8 @@ impl Session {
     /// Queues one frame for the agent. An agent that lets its queue fill up is disconnected: waiting for it would make
     /// the others wait.
     pub fn send(&self, to: To<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) {
-        if !self.gone.is_cancelled() && self.sink.push(to, size, fill) == Err(Refused::Full) {
+        if !self.stalled.load(Ordering::Relaxed) && self.sink.push(to, size, fill) == Err(Refused::Full) {
+            self.stalled.store(true, Ordering::Relaxed);
             tracing::warn!(session = self.id.0, waiting = self.sink.waiting(), "agent does not read: disconnected");
             self.gone.cancel();
         }
@@ -177,7 +138,7 @@ impl Session {
         matches!(self.sink, Sink::Streams(_))
     }
 
-    pub fn principal(&self) -> Principal {
+    pub(super) fn principal(&self) -> Principal {
         match self.stay {
             Stay::Lasting => Principal::Session(self.id),
             Stay::OneRequest => Principal::Http(self.view.clone()),

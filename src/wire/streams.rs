@@ -3,6 +3,8 @@
 //! Where a reader may come back for what it missed (MCP 2025-11-25 `basic/transports`, "Resumability and Redelivery"), a
 //! stream keeps what was read, as far as its bound allows, until some time after its end.
 
+mod reader;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+pub use reader::{EventId, Read, Reader};
 
 use super::outbox::Refused;
 use super::sink::To;
@@ -70,48 +74,6 @@ struct Stream {
     /// The reader must go away and come back.
     paused: bool,
     told: Arc<Notify>,
-}
-
-/// Reads one stream.
-#[derive(Debug)]
-pub struct Reader {
-    streams: Streams,
-    stream: u64,
-    number: u64,
-    start: u64,
-    next: u64,
-    told: Arc<Notify>,
-}
-
-/// What a reader finds.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Read {
-    /// A message, and the id of its event.
-    Frame(Bytes, EventId),
-    /// The server wants the reader to come back later for the rest.
-    Pause,
-    /// Nothing more will come, or another reader has taken over.
-    End,
-}
-
-/// Names a message on a stream: what comes after it can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventId {
-    stream: u64,
-    next: u64,
-}
-
-impl std::fmt::Display for EventId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.stream, self.next)
-    }
-}
-
-impl EventId {
-    pub fn parse(text: &str) -> Option<Self> {
-        let (stream, next) = text.split_once('-')?;
-        Some(Self { stream: stream.parse().ok()?, next: next.parse().ok()? })
-    }
 }
 
 impl Streams {
@@ -293,80 +255,6 @@ impl Stream {
         if let Some(frame) = self.frames.pop_front() {
             self.bytes -= frame.len();
             self.first += 1;
-        }
-    }
-}
-
-impl Reader {
-    /// The id to come back with for all that this reader reads.
-    pub fn start(&self) -> EventId {
-        EventId { stream: self.stream, next: self.start }
-    }
-
-    fn position(&self) -> EventId {
-        EventId { stream: self.stream, next: self.next }
-    }
-
-    /// Whether what was read last is the answer.
-    pub fn is_answered(&self) -> bool {
-        let state = self.streams.0.state.lock();
-        let stream = state.streams.get(&self.stream);
-        stream.is_some_and(|stream| stream.answered && self.next >= stream.first + stream.frames.len() as u64)
-    }
-
-    /// Forgets the stream, if it has ended: nobody can come back for it.
-    pub fn forget(&self) {
-        let mut state = self.streams.0.state.lock();
-        if state.streams.get(&self.stream).is_some_and(|stream| stream.ended.is_some()) {
-            state.streams.remove(&self.stream);
-        }
-    }
-
-    /// The next message. Cancel-safe.
-    pub async fn next(&mut self) -> Read {
-        loop {
-            let told = self.told.clone();
-            let notified = told.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            if let Some(read) = self.try_next() {
-                return read;
-            }
-            notified.await;
-        }
-    }
-
-    fn try_next(&mut self) -> Option<Read> {
-        let mut state = self.streams.0.state.lock();
-        let Some(stream) = state.streams.get_mut(&self.stream) else { return Some(Read::End) };
-        if stream.read_by != Some(self.number) {
-            return Some(Read::End);
-        }
-        // What it did not read in time may be gone.
-        self.next = self.next.max(stream.first);
-        let at = usize::try_from(self.next - stream.first).unwrap_or(usize::MAX);
-        if let Some(frame) = stream.frames.get(at).cloned() {
-            self.next += 1;
-            stream.read = stream.read.max(self.next);
-            if !self.streams.is_kept() {
-                stream.drop_first();
-            }
-            return Some(Read::Frame(frame, self.position()));
-        }
-        match (stream.ended, stream.paused) {
-            (Some(_), _) => Some(Read::End),
-            (None, true) => Some(Read::Pause),
-            (None, false) => None,
-        }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut state = self.streams.0.state.lock();
-        state.readers -= 1;
-        if let Some(stream) = state.streams.get_mut(&self.stream) {
-            stream.read_by.take_if(|reader| *reader == self.number);
         }
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn serve() -> io::Result<()> {
     Ok(())
 }
 
-fn answer(line: &[u8], out: &mut Vec<u8>) {
+/// Answers one message, if it is a request.
+pub(crate) fn answer(line: &[u8], out: &mut Vec<u8>) {
     let Some(id) = after(line, b"\"id\":") else { return };
     let id = &id[..id.iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(0)];
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");

@@ -8,6 +8,7 @@
 
 mod echo;
 mod floor;
+mod http;
 mod measure;
 mod peers;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["echo"] => echo::serve(),
+        ["http"] => http::serve(),
         ["floor", socket] => floor::serve(socket.as_ref()),
         rest => report(rest.contains(&"--quick")),
     };
@@ -35,7 +37,8 @@ fn report(quick: bool) -> std::io::Result<()> {
     let sizes = if quick { Sizes::QUICK } else { Sizes::FULL };
     measure::pin_to_one_cpu()?;
     let folder = tempfile::tempdir()?;
-    let bench = peers::Bench::start(folder.path())?;
+    let (_echo, echo) = http::start()?;
+    let bench = peers::Bench::start(folder.path(), &echo)?;
     let Summary { latency, pipelined, large, crowd, cpu, attach, memory } = measure::all(&bench, &sizes)?;
     let direct = latency[0].0;
     println!("one call at a time, µs       p50     p99   over direct");
@@ -53,6 +56,16 @@ fn report(quick: bool) -> std::io::Result<()> {
         println!("  {:<22} {rate:>12.0} {:>9.2}", way.name(), rate / crowd[0]);
     }
     println!("CPU a call: floor {:.1} µs, daemon {:.1} µs", cpu[0], cpu[1]);
+    let http::Summary { http, eras } = http::all(&bench, &sizes, folder.path(), &echo)?;
+    println!("over HTTP, one call at a time, µs       p50   over direct");
+    let ways = ["direct", "trunkline, server on HTTP", "trunkline, server on stdio"];
+    for (way, p50) in ways.iter().zip(http) {
+        println!("  {way:<30} {p50:>9.1} {:>+10.1}", p50 - http[0]);
+    }
+    println!("a legacy server on the socket, µs       p50");
+    for (way, p50) in ["legacy agent", "modern agent, bridged"].iter().zip(eras) {
+        println!("  {way:<30} {p50:>9.1} {:>+10.1}", p50 - eras[0]);
+    }
     println!("attach to first tools/list, warm: {:.3} ms", attach * 1e3);
     println!(
         "resident: daemon with 8 idle servers {:.1} MB, with 50 agents {:.1} MB, one shim {:.1} MB",

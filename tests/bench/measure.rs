@@ -11,8 +11,8 @@ const CROWD: usize = 50;
 const PAYLOAD: &str = "hello";
 
 pub(crate) struct Sizes {
-    rounds: usize,
-    calls: u64,
+    pub rounds: usize,
+    pub calls: u64,
     large: u64,
 }
 
@@ -85,10 +85,11 @@ pub(crate) fn all(bench: &Bench, sizes: &Sizes) -> io::Result<Summary> {
         }
     }
     let attach = (0..sizes.calls / 20).map(|_| attach(bench)).collect::<io::Result<Vec<_>>>()?;
-    Ok(Summary { latency, pipelined, large, crowd, cpu, attach: median(attach), memory })
+    Ok(Summary { latency, pipelined, large, crowd, cpu, attach: middle(attach), memory })
 }
 
-fn median(mut all: Vec<f64>) -> f64 {
+/// The median.
+pub(crate) fn middle(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or_default()
 }

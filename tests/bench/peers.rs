@@ -48,9 +48,11 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn start(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path, echo: &str) -> io::Result<Self> {
         let own = std::env::current_exe()?;
-        let mut config = String::new();
+        let mut config = format!(
+            "[http]\nlisten = \"127.0.0.1:0\"\n[servers.http]\nera = \"legacy\"\nurl = \"http://{echo}/mcp\"\n"
+        );
         for name in ["echo", "b", "c", "d", "e", "f", "g", "h"] {
             config += &format!("[servers.{name}]\ncommand = {own:?}\nargs = [\"echo\"]\n");
         }
@@ -72,6 +74,14 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
+    }
+
+    /// Where agents attach over HTTP: host and port.
+    pub(crate) fn http(&self) -> io::Result<String> {
+        let status = trunkline(&self.folder).args(["status", "--json"]).output()?.stdout;
+        let status: serde_json::Value = serde_json::from_slice(&status)?;
+        let url = status["http"]["url"].as_str().unwrap_or_default();
+        Ok(url.trim_start_matches("http://").trim_end_matches("/mcp").to_owned())
     }
 
     /// An agent that has shaken hands over `way`.
@@ -161,4 +171,9 @@ impl Agent {
 /// A call with `payload` as its text.
 pub(crate) fn call(id: u64, payload: &str) -> Vec<u8> {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"echo\",\"arguments\":{{\"text\":\"{payload}\"}}}}}}\n").into_bytes()
+}
+
+/// The same of a modern agent.
+pub(crate) fn modern_call(id: u64, payload: &str) -> Vec<u8> {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"tools/call\",\"params\":{{\"name\":\"echo\",\"arguments\":{{\"text\":\"{payload}\"}},\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientInfo\":{{\"name\":\"bench\",\"version\":\"1\"}},\"io.modelcontextprotocol/clientCapabilities\":{{}}}}}}}}\n").into_bytes()
 }

@@ -16,6 +16,7 @@ mod conformance;
 mod control;
 mod credentials;
 mod eras;
+mod face;
 mod frames;
 mod http;
 mod isolation;

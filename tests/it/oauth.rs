@@ -172,6 +172,16 @@ fn an_agent_that_can_show_a_page_is_asked_and_its_call_goes_on() {
 
 #[test]
 fn a_modern_agent_is_asked_too_and_comes_back() {
+    comes_back(|daemon| daemon.attach("h"));
+}
+
+/// Over HTTP, it comes back with another request, which nothing connects to the first but what it brings.
+#[test]
+fn a_modern_agent_comes_back_over_http() {
+    comes_back(|daemon| Agent::http(daemon.endpoint(Some("h"))));
+}
+
+fn comes_back(attach: fn(&Daemon) -> Agent) {
     let server = AuthServer::start();
     let issuer = server.issuer.clone();
     let mock = Mock::start(move |request, reply| {
@@ -191,13 +201,13 @@ fn a_modern_agent_is_asked_too_and_comes_back() {
         reply.json(&json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string());
     });
     server.faults(&json!({ "resources": [mock.url] }));
-    let daemon = Daemon::start(&mock.entry(""));
+    let daemon = Daemon::start(&format!("[http]\nlisten = \"127.0.0.1:0\"\n{}", mock.entry("")));
     let call = |id: u64, more: &str| {
         format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"t",{more}"arguments":{{"n":1E5}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"a","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{{"elicitation":{{"url":{{}}}}}}}}}}}}"#
         )
     };
-    let mut agent = daemon.attach("h");
+    let mut agent = attach(&daemon);
     let asked: Value = serde_json::from_str(&agent.ask(&call(1, ""))).expect("JSON");
     assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
     let question = &asked["result"]["inputRequests"]["login"];
