@@ -10,7 +10,7 @@ use super::across::Asker;
 use super::line::Line;
 use super::recall::under;
 use super::session::Session;
-use super::table::{Owner, Pending, Then};
+use super::table::{Owner, Pending, Then, begun};
 use crate::envelope::{Envelope, Kind, result_meta, splice};
 use crate::upstream::Inbound;
 use crate::upstream::catalog::filtered;
@@ -125,9 +125,9 @@ impl Line {
 
     /// Remembers whose a task is that the server has begun in place of an answer.
     fn note_task(&self, session: &Arc<Session>, envelope: &Envelope<'_>, token: Option<&str>) {
-        if let Some(result) = envelope.result {
+        if let Some(id) = envelope.result.and_then(begun) {
             let ours = envelope.id.parse().ok().zip(token.map(Into::into));
-            self.table.lock().tasks.note(result, session, ours);
+            self.table.lock().tasks.note(id, session, ours);
         }
     }
 
@@ -162,13 +162,10 @@ impl Line {
 
     /// An agent over HTTP, which waits on a stream as trunkline does, can do without it for as long.
     fn paused(&self, id: u64) {
-        let owner = match self.table.lock().get(id).map(|pending| &pending.owner) {
-            Some(Owner::Agent { session, id, .. }) => Some((session.clone(), id.clone())),
-            Some(
-                Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Resting(_) | Owner::Listener | Owner::Nobody,
-            )
-            | None => None,
-        };
+        let table = self.table.lock();
+        let owner = table.get(id).and_then(|pending| pending.owner.agent());
+        let owner = owner.map(|(session, id)| (session.clone(), id.to_owned()));
+        drop(table);
         if let Some((session, id)) = owner {
             session.pause(&id);
         }

@@ -14,7 +14,7 @@ use super::registry::Upstream;
 use super::resting::{What, input_required};
 use super::router::{Routed, cancellable};
 use super::session::{Accepted, Question, Session};
-use super::table::{Owner, Parked};
+use super::table::Parked;
 use crate::config::{Given, Secrets, Transport, check_url};
 use crate::envelope::reply;
 use crate::envelope::{Envelope, quoted, without};
@@ -282,18 +282,7 @@ impl Line {
             table.set_parked(id, Parked::Yes);
             let pending = table.get(id);
             let era = pending.and_then(|pending| pending.across.as_ref()).map_or(self.era(), |across| across.agent);
-            match pending.map(|pending| &pending.owner) {
-                Some(Owner::Agent { session, .. }) => Some((session.clone(), era)),
-                Some(
-                    Owner::Daemon(_)
-                    | Owner::Hub(_)
-                    | Owner::Gone(_)
-                    | Owner::Resting(_)
-                    | Owner::Listener
-                    | Owner::Nobody,
-                )
-                | None => None,
-            }
+            pending.and_then(|pending| pending.owner.agent()).map(|(session, _)| (session.clone(), era))
         };
         let envelope = Envelope::parse(frame.as_bytes()).ok();
         // Lists are asked for by agents of their own accord: no reason to bother a person.

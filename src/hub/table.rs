@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 pub(super) use members::Member;
 pub(super) use pending::{Across, Answer, Opened, Owner, Parked, Pending, Repeat, Rest, Then, Waiting};
 use tasks::Tasks;
+pub(super) use tasks::begun;
 
 use super::bridge::may_ask;
 use super::level::Level;
@@ -139,12 +140,7 @@ impl Table {
 
     /// The agent's own id of that call, raw.
     pub(super) fn raw_id(&self, session: SessionId, told: Option<u64>) -> Option<&str> {
-        match &self.get(self.call_of(session, told)?)?.owner {
-            Owner::Agent { id, .. } => Some(id),
-            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Listener | Owner::Nobody => {
-                None
-            }
-        }
+        self.get(self.call_of(session, told)?)?.owner.agent().map(|(_, id)| id)
     }
 
     /// The server takes a question back that a modern agent may not have been told yet.
@@ -172,30 +168,18 @@ impl Table {
     /// The calls of a session that came across from the modern era and ask for log messages: their ids, and from which level on.
     pub(super) fn logged(&self, session: SessionId) -> Option<(&str, Level)> {
         let of = |pending: &Pending| pending.across.as_ref().filter(|across| across.agent == Era::Modern)?.level;
-        self.pending.values().find_map(|pending| match &pending.owner {
-            Owner::Agent { session: own, id, .. } if own.id == session => Some((&**id, of(pending)?)),
-            Owner::Agent { .. }
-            | Owner::Gone(_)
-            | Owner::Resting(_)
-            | Owner::Daemon(_)
-            | Owner::Hub(_)
-            | Owner::Listener
-            | Owner::Nobody => None,
+        self.pending.values().find_map(|pending| {
+            let (_, id) = pending.owner.agent().filter(|(own, _)| own.id == session)?;
+            Some((id, of(pending)?))
         })
     }
 
     /// Takes the subscriptions of a session that the server itself keeps: our ids, and its own.
     pub(super) fn take_listens(&mut self, session: SessionId) -> Vec<(u64, Box<str>)> {
         let listens = self.pending.iter().filter(|(_, pending)| pending.is_listen());
-        let own = listens.filter_map(|(id, pending)| match &pending.owner {
-            Owner::Agent { session: own, id: raw, .. } if own.id == session => Some((*id, raw.clone())),
-            Owner::Agent { .. }
-            | Owner::Gone(_)
-            | Owner::Resting(_)
-            | Owner::Daemon(_)
-            | Owner::Hub(_)
-            | Owner::Listener
-            | Owner::Nobody => None,
+        let own = listens.filter_map(|(id, pending)| {
+            let (_, raw) = pending.owner.agent().filter(|(own, _)| own.id == session)?;
+            Some((*id, raw.into()))
         });
         let own: Vec<_> = own.collect();
         own.iter().for_each(|(id, _)| drop(self.remove(*id)));
@@ -230,7 +214,8 @@ impl Table {
     /// The id under which an agent's request `id`, raw, went to the server.
     pub(super) fn find(&self, whose: SessionId, raw: &str) -> Option<u64> {
         let mut all = self.pending.iter();
-        all.find(|(_, pending)| matches!(&pending.owner, Owner::Agent { session, id, .. } if session.id == whose && **id == *raw)).map(|(id, _)| *id)
+        all.find(|(_, pending)| pending.owner.agent().is_some_and(|(session, id)| session.id == whose && id == raw))
+            .map(|(id, _)| *id)
     }
 
     /// Notes that a call was cancelled. Its entry stays, since the server may still answer, or ask, on its behalf.

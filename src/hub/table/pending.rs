@@ -143,6 +143,16 @@ pub enum Then {
     },
 }
 
+impl Owner {
+    /// The agent that waits for it, if one does, and its own id, raw.
+    pub(in crate::hub) fn agent(&self) -> Option<(&Arc<Session>, &str)> {
+        match self {
+            Self::Agent { session, id, .. } => Some((session, id)),
+            Self::Gone(_) | Self::Resting(_) | Self::Daemon(_) | Self::Hub(_) | Self::Listener | Self::Nobody => None,
+        }
+    }
+}
+
 impl Pending {
     /// Whose call it is; nobody's if it is none.
     pub(super) fn caller(&self) -> Option<SessionId> {

@@ -28,9 +28,8 @@ struct Task {
 }
 
 impl Tasks {
-    /// Notes the task that a result begins, if it begins one.
-    pub(in crate::hub) fn note(&mut self, result: &str, session: &Arc<Session>, progress: Option<(u64, Box<str>)>) {
-        let Some(id) = begun(result) else { return };
+    /// Notes a task that was begun for an agent.
+    pub(in crate::hub) fn note(&mut self, id: Box<str>, session: &Arc<Session>, progress: Option<(u64, Box<str>)>) {
         let task = Task { whose: session.principal(), session: Arc::downgrade(session), progress };
         if self.known.insert(id.clone(), task).is_none() {
             self.oldest.push_back(id);
@@ -71,7 +70,7 @@ impl Tasks {
 }
 
 /// The id of the task that a result begins.
-fn begun(result: &str) -> Option<Box<str>> {
+pub(in crate::hub) fn begun(result: &str) -> Option<Box<str>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Created<'a> {
