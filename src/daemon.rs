@@ -4,6 +4,7 @@ mod log;
 mod reload;
 mod service;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -82,10 +83,7 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     let signals = tasks.spawn(signals(shutdown.clone(), reload, stop.clone()));
     tasks.spawn(reload::keep(hub.clone(), places.clone(), watch, requests, stop.clone()));
     tasks.spawn(service::watchdog(stop.clone()));
-    if let Some(face) = hub.config().http {
-        let (hub, state, all, ends) = (hub.clone(), places.state.clone(), tasks.clone(), ends.clone());
-        tasks.spawn(async move { downstream::serve_http(hub, face.listen, &state, all, ends).await });
-    }
+    serve_http(&hub, places, &tasks, &ends);
     tracing::info!(pid = std::process::id(), socket = %listener.path().display(), servers, "trunkline is up");
     service::ready();
     tokio::select! {
@@ -110,6 +108,13 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     drop(signals.await);
     drop(lock);
     Ok(())
+}
+
+/// Serves agents over HTTP too, where the configuration asks for it.
+fn serve_http(hub: &Arc<Hub>, places: &Places, tasks: &TaskTracker, ends: &Ends) {
+    let Some(face) = hub.config().http else { return };
+    let (hub, state, all, ends) = (hub.clone(), places.state.clone(), tasks.clone(), ends.clone());
+    tasks.spawn(async move { downstream::serve_http(hub, face.listen, &state, all, ends).await });
 }
 
 /// The right to listen, and the socket to listen on if the service manager made one.

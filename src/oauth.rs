@@ -93,11 +93,12 @@ pub fn scrubbed(text: &str, sent: &[&str]) -> String {
 }
 
 /// Text that nobody can guess.
+///
+/// # Panics
+/// If the system gives no random numbers: better no login, and no state, than one that can be guessed.
+#[allow(clippy::expect_used, reason = "nothing that the world sends leads here, and to go on would open a hole")]
 pub fn random_text() -> String {
     let mut bytes = [0; 24];
-    // Without random numbers from the system, TLS would not have come this far.
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        tracing::error!("the system gives no random numbers");
-    }
+    aws_lc_rs::rand::fill(&mut bytes).expect("random numbers from the system");
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }

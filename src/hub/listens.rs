@@ -10,13 +10,16 @@ use super::Hub;
 use super::line::Line;
 use super::router::{Routed, cancellable};
 use super::session::Session;
-use crate::envelope::reply;
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice};
 use crate::era::Speech;
 use crate::lists::ListKind;
 use crate::wire::To;
 
 const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// How many subscriptions one agent may have that trunkline keeps.
+const MOST: usize = 256;
 
 /// What an agent listens for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +119,10 @@ impl Hub {
 
 /// Says which part of a subscription is kept; only then news may come.
 fn acknowledge(session: &Session, id: &str, filter: Filter) {
+    if session.listens().len() >= MOST {
+        let message = format!("this agent has {MOST} subscriptions, as many as it may: cancel one");
+        return session.reply(id, &reply::error(id, code::INVALID_REQUEST, &message));
+    }
     let kept = serde_json::to_string(&filter).unwrap_or_else(|_| "{}".to_owned());
     let params = format!(r#"{{"_meta":{{"{SUBSCRIPTION}":{id}}},"notifications":{kept}}}"#);
     session.tell(To::Call(id), &reply::notification("notifications/subscriptions/acknowledged", &params));
@@ -160,7 +167,7 @@ impl Session {
     /// Ends a subscription that the agent cancels; tells whether there was one.
     pub(super) fn end_listen(&self, id: &str) -> bool {
         let Some(ended) = self.forget_listen(id) else { return false };
-        let kept: Vec<_> = self.listens().into_iter().flat_map(|(_, filter)| filter.resource_subscriptions).collect();
+        let kept: Vec<_> = self.listens().into_values().flat_map(|filter| filter.resource_subscriptions).collect();
         for uri in ended.resource_subscriptions.iter().filter(|uri| !kept.contains(uri)) {
             self.lines().iter().for_each(|line| line.finish_subscription(self.id, uri));
         }

@@ -162,6 +162,16 @@ async fn dispatch(round: &Round<'_>, arguments: &JsonObject) -> Called {
             text("Nobody waits for this any more")
         }
         "cancelled" => text(round.server.shared.cancelled.load(Ordering::Relaxed).to_string()),
+        "test_x_mcp_header" => text(format!("The region is {}", text_argument("region"))),
+        "json_schema_2020_12_tool" => text(Value::Object(arguments.clone()).to_string()),
+        "changed_tool" if round.server.lists().tool => text("The tool is there"),
+        _ => questions(round, arguments).await,
+    }
+}
+
+async fn questions(round: &Round<'_>, arguments: &JsonObject) -> Called {
+    let text_argument = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default();
+    match round.subject {
         "open_page" => {
             let answers = round.ask(&[("page", page("Open the page", "https://example.com/page"))], None).await?;
             text(format!("The page: {}", answers["page"]["action"].as_str().unwrap_or_default()))
@@ -186,9 +196,6 @@ async fn dispatch(round: &Round<'_>, arguments: &JsonObject) -> Called {
             let answers = round.ask(&[("answer", field("What is your name?", "name", "string"))], None).await?;
             text(format!("Hello, {}!", filled(&answers, "answer", "name")))
         }
-        "test_x_mcp_header" => text(format!("The region is {}", text_argument("region"))),
-        "json_schema_2020_12_tool" => text(Value::Object(arguments.clone()).to_string()),
-        "changed_tool" if round.server.lists().tool => text("The tool is there"),
         _ => input_required(round, arguments).await,
     }
 }
