@@ -6,6 +6,7 @@ mod clock;
 mod events;
 mod failure;
 mod fetch;
+mod following;
 mod inbound;
 mod key;
 mod lane;

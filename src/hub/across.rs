@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Hub;
-use super::bridge::{self, Fate};
+use super::bridge::{self, AsTask, Fate};
 use super::level::Level;
 use super::line::Line;
 use super::recall::under;
@@ -148,17 +148,22 @@ impl Line {
         }
         let mut frame = Vec::with_capacity(envelope.frame.len() + 256);
         splice(envelope.frame, &mut all, &mut frame);
-        let frame = String::from_utf8(frame).ok()?;
+        let mut frame = String::from_utf8(frame).ok()?;
         if let Some(level) = level {
             self.want_level(session.id, level);
         }
-        let may_ask = agent == Era::Legacy && bridge::may_ask(&envelope.method);
-        let kept = may_ask.then(|| frame.clone().into());
+        let task = self.task_of(agent, &frame);
+        if task == AsTask::Allowed {
+            frame = bridge::as_task(&frame)?;
+        }
+        let asks_back = agent == Era::Legacy && bridge::may_ask(&envelope.method);
+        let kept = (asks_back || task != AsTask::Never).then(|| frame.clone().into());
         let across = Across {
             agent,
             method: (&*envelope.method).into(),
             subject: bridge::subject(envelope),
             frame: kept,
+            task,
             level,
             rounds: 0,
             opened: Vec::new(),
@@ -168,7 +173,8 @@ impl Line {
 
     /// Brings an answer across. `frame` is what the agent may see of it.
     pub(super) fn answer_across(self: &Arc<Self>, asker: Asker, across: Across, frame: &str) {
-        let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+        let outcome = Envelope::parse(frame.as_bytes()).ok().and_then(|response| across.task.outcome(&response));
+        let Ok(envelope) = Envelope::parse(outcome.as_deref().unwrap_or(frame).as_bytes()) else { return };
         match across.agent {
             Era::Modern => {
                 if let Some(requests) = envelope.error.and_then(bridge::elicitation_result) {
@@ -185,7 +191,11 @@ impl Line {
                 }
             }
             Era::Legacy => {
-                if let Some(required) = envelope.result.and_then(bridge::InputRequired::parse) {
+                let required = match &outcome {
+                    Some(_) => None,
+                    None => across.task.asks(&envelope),
+                };
+                if let Some(required) = required.or_else(|| envelope.result.and_then(bridge::InputRequired::parse)) {
                     return self.ask_round(asker, across, required);
                 }
                 self.elicited(&asker.session, &across);

@@ -1,4 +1,4 @@
-//! What one era's messages are in the other: pure, and the only place that knows. BEHAVIOUR.md has it as a table.
+//! What one era's messages are in the other: pure, and the only place that knows. ERAS.md has it as a table.
 //!
 //! Only what the other era must have, or cannot know, is put in or taken out; all the rest stays the text that was sent
 //! (MCP 2026-07-28 `changelog`, `basic/versioning`).
@@ -6,6 +6,7 @@
 mod handshake;
 mod meta;
 mod questions;
+mod tasks;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,9 +16,10 @@ use serde_json::value::RawValue;
 pub(super) use handshake::{discover_result, initialize_result, supported, without, without_tasks};
 pub(super) use meta::{at_params, legacy_meta, modern_meta};
 pub(super) use questions::{
-    Asked, InputRequired, elicitation_name, elicitation_result, input_request, may_ask, page_not_shown, question,
-    retry, subject,
+    Asked, InputRequired, elicitation_name, elicitation_result, input_request, input_responses, may_ask,
+    page_not_shown, question, retry, subject,
 };
+pub(super) use tasks::{AsTask, Step, Task, allowed, as_task, is_task_only};
 
 use crate::envelope::Envelope;
 use crate::envelope::reply::code;

@@ -36,9 +36,13 @@ impl Line {
     }
 
     pub(super) fn response(self: &Arc<Self>, envelope: &Envelope<'_>) {
+        let ours = envelope.id.parse().ok();
+        if ours.is_some_and(|id| self.follow(id, envelope)) {
+            return;
+        }
         let pending = {
             let mut table = self.table.lock();
-            let pending = envelope.id.parse().ok().and_then(|id| table.remove(id));
+            let pending = ours.and_then(|id| table.remove(id));
             // Under the lock, so that an agent that comes back now finds it.
             if let Some(Pending { owner: Owner::Resting(_), across: Some(across), rest: Some(rest), .. }) = &pending {
                 self.keep_answer(across, rest, envelope);
@@ -53,13 +57,17 @@ impl Line {
             // Its stream is closed, and the id may be another request's by now.
             Owner::Agent { session, token, .. } if cancelled.is_some() && session.is_over_http() => {
                 self.settle(&session, &then, envelope.error.is_some());
-                self.note_task(&session, envelope, token.as_deref());
+                if across.is_none() {
+                    self.note_task(&session, envelope, token.as_deref());
+                }
                 self.answered(Some(&session));
             }
             Owner::Agent { session, id, token } => {
                 self.settle(&session, &then, envelope.error.is_some());
                 let screened = self.note_list(&session, &then, envelope);
-                self.note_task(&session, envelope, token.as_deref());
+                if across.is_none() {
+                    self.note_task(&session, envelope, token.as_deref());
+                }
                 if let Some(across) = across {
                     let asker = Asker { session: session.clone(), id, token, then };
                     self.answer_across(asker, *across, screened.as_deref().unwrap_or(envelope.frame));

@@ -1,11 +1,14 @@
 //! One instance as the hub sees it: what agents send to it, with ids of its own.
 
+mod own;
+
+pub use own::Call;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use super::bridge::initialize_result;
 use super::fetch::Lists;
@@ -14,7 +17,7 @@ use super::listener::Listening;
 use super::recall::under;
 use super::registry::Upstream;
 use super::session::{Session, SessionId};
-use super::table::{Across, Answer, Owner, Pending, Repeat, Table, Then};
+use super::table::{Across, Owner, Pending, Repeat, Table, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice};
 use crate::era::{Dialect, Era, Speech};
@@ -38,6 +41,7 @@ pub struct Line {
     /// It takes no new calls.
     draining: AtomicBool,
     instance: OnceLock<Served>,
+    pub(super) makes_tasks: OnceLock<bool>,
 }
 
 /// An instance, and whom it serves.
@@ -60,6 +64,7 @@ impl Line {
             listening: Listening::default(),
             draining: AtomicBool::new(false),
             instance: OnceLock::new(),
+            makes_tasks: OnceLock::new(),
         })
     }
 
@@ -271,33 +276,10 @@ impl Line {
         self.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
     }
 
-    /// Asks the server something for the hub itself. `params` is raw JSON, or empty.
-    pub fn ask(self: &Arc<Self>, method: &str, params: &str) -> Call {
-        let (sender, answer) = oneshot::channel();
-        let id = self.send_own(method, params, Owner::Hub(sender));
-        Call { line: self.clone(), id, answer }
-    }
-
-    /// Calls the server for the daemon: counts as a call in flight, so that nobody else is asked its questions.
-    pub fn call(self: &Arc<Self>, method: &str, params: &str) -> Call {
-        let (sender, answer) = oneshot::channel();
-        let id = self.send_own(method, params, Owner::Daemon(sender));
-        Call { line: self.clone(), id, answer }
-    }
-
-    /// Sends a request of trunkline's own. If it cannot be sent, its owner is dropped, which tells who waits.
-    pub(super) fn send_own(&self, method: &str, params: &str, owner: Owner) -> u64 {
-        let id = self.link.next_id();
-        let then = if matches!(owner, Owner::Listener) { Then::Listen } else { Then::Nothing };
-        self.table.lock().insert(id, Pending::new(owner, then, None));
-        let params = if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) };
-        if self.notify_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"{params}}}"#)).is_err() {
-            self.table.lock().remove(id);
-        }
-        id
-    }
-
     pub(super) fn send_cancelled(&self, id: u64, reason: &str) -> Result<(), Refused> {
+        if !self.cancel_task(id) {
+            return Ok(());
+        }
         let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
         self.notify_text(&reply::notification("notifications/cancelled", &params))
     }
@@ -310,8 +292,10 @@ impl Line {
         table.note_cancelled(id);
         drop(table);
         session.over(raw);
-        let ours = id.to_string();
-        self.notify(envelope, &mut [envelope.edit(raw, &ours)]);
+        if self.cancel_task(id) {
+            let ours = id.to_string();
+            self.notify(envelope, &mut [envelope.edit(raw, &ours)]);
+        }
         true
     }
 
@@ -364,28 +348,4 @@ fn is_safe_to_repeat(envelope: &Envelope<'_>) -> bool {
     let safe = matches!(&*envelope.method, "resources/read" | "subscriptions/listen")
         || ListKind::of_method(&envelope.method).is_some();
     safe && !envelope.params.is_retry()
-}
-
-/// A call of the daemon's own; dropped before its answer, it is cancelled.
-#[derive(Debug)]
-pub struct Call {
-    line: Arc<Line>,
-    id: u64,
-    pub answer: oneshot::Receiver<Answer>,
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let mut table = self.line.table.lock();
-        match table.get(self.id) {
-            None => return,
-            // It belongs to no call, so that nothing need be remembered of it.
-            Some(Pending { owner: Owner::Hub(_), .. }) => drop(table.remove(self.id)),
-            Some(_) => table.note_cancelled(self.id),
-        }
-        drop(table);
-        if let Err(refused) = self.line.send_cancelled(self.id, "the caller left") {
-            tracing::debug!(?refused, "cancellation dropped");
-        }
-    }
 }

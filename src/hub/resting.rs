@@ -69,6 +69,13 @@ impl Resting {
         }
     }
 
+    /// A call that rests goes on under another id.
+    fn go_on_as(&self, state: &str, next: u64) {
+        if let Some(Rested { what: What::Call { id, .. }, .. }) = self.0.lock().get_mut(state) {
+            *id = next;
+        }
+    }
+
     /// Takes what this request may have, once.
     fn take(&self, state: &str, whose: &Principal, request: &str) -> Option<Rested> {
         let mut all = self.0.lock();
@@ -192,6 +199,19 @@ impl Line {
                 tokio::time::sleep(GATHER).await;
                 line.tell_rest(call);
             });
+        }
+    }
+
+    /// A call of a modern agent goes on under another id, while the server asks something for it.
+    pub(super) fn rest_on(self: &Arc<Self>, state: Option<Box<str>>, next: u64) {
+        let Some(upstream) = self.upstream.upgrade() else { return };
+        match (state, upstream.hub.upgrade()) {
+            (Some(state), Some(hub)) => hub.resting.go_on_as(&state, next),
+            // The agent was not told yet.
+            (_, _) => {
+                let line = self.clone();
+                upstream.around.tasks.spawn(async move { line.tell_rest(next) });
+            }
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::across::Asker;
-use super::bridge::{self, Asked, InputRequired};
+use super::bridge::{self, AsTask, Asked, InputRequired};
+use super::following;
 use super::line::Line;
 use super::session::{Question, Session};
 use super::table::{Across, Opened, Owner, Pending};
@@ -160,9 +161,11 @@ impl Round {
             return;
         }
         session.ended();
+        // Another process does not know the task.
+        let is_task = matches!(self.across.task, AsTask::Is(_));
         let upstream = self.line.upstream.upgrade();
         match upstream.and_then(|upstream| Some((upstream.hub.upgrade()?, upstream.around.tasks.clone()))) {
-            Some((hub, tasks)) if self.line.is_closed() || self.line.is_draining() => {
+            Some((hub, tasks)) if !is_task && (self.line.is_closed() || self.line.is_draining()) => {
                 let round = self.clone();
                 tasks.spawn(async move {
                     let session = &round.asker.session;
@@ -185,10 +188,13 @@ impl Round {
         across.opened = std::mem::take(&mut self.opened.lock());
         let Asker { session, id, token, then } = self.asker.clone();
         let call = line.link.next_id();
-        let frame = across
-            .frame
-            .as_deref()
-            .and_then(|frame| bridge::retry(frame, call, &answers, self.required.state.as_deref()));
+        let frame = match &across.task {
+            AsTask::Is(_) => following::update(&mut across, call, &answers),
+            AsTask::Never | AsTask::IfNeeded | AsTask::Allowed => across
+                .frame
+                .as_deref()
+                .and_then(|frame| bridge::retry(frame, call, &answers, self.required.state.as_deref())),
+        };
         let Some(frame) = frame else {
             let message = format!("the answers cannot be brought to server `{}`", line.name);
             return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));

@@ -15,7 +15,7 @@ pub(super) use pending::{Across, Answer, Opened, Owner, Parked, Pending, Repeat,
 use tasks::Tasks;
 pub(super) use tasks::begun;
 
-use super::bridge::may_ask;
+use super::bridge::{AsTask, Task, may_ask};
 use super::level::Level;
 use super::session::{Session, SessionId};
 use crate::era::Era;
@@ -184,6 +184,21 @@ impl Table {
         let own: Vec<_> = own.collect();
         own.iter().for_each(|(id, _)| drop(self.remove(*id)));
         own
+    }
+
+    /// The same call goes on under another id.
+    pub(super) fn go_on_as(&mut self, id: u64, next: u64) -> Option<&mut Pending> {
+        let pending = self.pending.remove(&id)?;
+        Some(self.pending.entry(next).or_insert(pending))
+    }
+
+    /// The call that became this task of the server's, which trunkline follows.
+    pub(super) fn followed(&self, is: impl Fn(&Task) -> bool) -> Option<u64> {
+        let task = |pending: &Pending| match &pending.across.as_ref()?.task {
+            AsTask::Is(task) => Some(is(task)),
+            AsTask::Never | AsTask::IfNeeded | AsTask::Allowed => None,
+        };
+        self.pending.iter().find(|(_, pending)| task(pending) == Some(true)).map(|(id, _)| *id)
     }
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {

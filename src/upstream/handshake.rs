@@ -81,6 +81,25 @@ impl Handshake {
         declared.flatten().is_some_and(|resources| resources.subscribe)
     }
 
+    /// Whether the server said that a client may ask for a task instead of a call's result (2025-11-25).
+    pub fn makes_tasks(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Tasks {
+            #[serde(default)]
+            requests: Requests,
+        }
+        #[derive(Deserialize, Default)]
+        struct Requests {
+            #[serde(default)]
+            tools: HashMap<String, serde::de::IgnoredAny>,
+        }
+        let declared = self.with_reply(|reply| {
+            let raw = reply.capabilities.get("tasks")?;
+            serde_json::from_str::<Tasks>(raw.get()).ok()
+        });
+        declared.flatten().is_some_and(|tasks| tasks.requests.tools.contains_key("call"))
+    }
+
     /// The raw error with which the server refused to speak `era`.
     pub fn refusal(&self, era: Era) -> Option<String> {
         let frame = match era {

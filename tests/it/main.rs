@@ -34,5 +34,6 @@ mod socket;
 mod supervision;
 mod support;
 mod survival;
+mod tasks;
 mod tidy;
 mod views;

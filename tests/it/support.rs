@@ -9,6 +9,7 @@ pub(crate) mod keyring;
 pub(crate) mod mock;
 pub(crate) mod peers;
 mod served;
+mod speaker;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub(crate) use auth_server::{AuthServer, browse, redirect_of};
 pub(crate) use daemon::{Daemon, command, trunkline};
 pub(crate) use http_agent::Endpoint;
 pub(crate) use served::Served;
+pub(crate) use speaker::{Era, Face, Speaker, WAIT};
 
 /// The longest that any test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

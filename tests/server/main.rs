@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stderr, clippy::exit, reason = "a server of the tests writes and ends as it is told")]
 
+mod tasks;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
 
@@ -12,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// How the server is started: `--name=N`, `--pages`, `--no-discover=silent|exit`, `--modern`, `--slow=MS` (before it says
-/// anything), `--ttl=MS` (of its modern results), `--tools-in=FILE` (names of more tools), `--journal=FILE` (a line for
+/// anything), `--tasks` (of the legacy era), `--ttl=MS` (of its modern results), `--tools-in=FILE` (names of more tools), `--journal=FILE` (a line for
 /// every call that is carried out).
 #[derive(Default)]
 struct Server {
@@ -22,6 +24,9 @@ struct Server {
     silent_probe: bool,
     exit_on_probe: bool,
     instructions: Option<String>,
+    makes_tasks: bool,
+    /// Tasks that go on, and what each asks.
+    tasks: HashMap<String, Value>,
     ttl: u64,
     tools_in: Option<String>,
     journal: Option<String>,
@@ -43,6 +48,7 @@ fn main() -> io::Result<()> {
         match word.split_once('=').unwrap_or((&word, "")) {
             ("--name", name) => server.name = name.to_owned(),
             ("--modern", _) => server.modern = true,
+            ("--tasks", _) => server.makes_tasks = true,
             ("--pages", _) => server.pages = true,
             ("--no-discover", "silent") => server.silent_probe = true,
             ("--no-discover", "exit") => server.exit_on_probe = true,
@@ -138,6 +144,7 @@ impl Server {
                 r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"notifications":{{"toolsListChanged":true}}}}}}"#
             )),
             "tools/call" => self.call(&id, params, frame),
+            method if self.makes_tasks && method.starts_with("tasks/") => self.task(method, &id, params),
             _ => send(&format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"no such method","data":{{"n":12345678901234567890123,"method":{}}}}}}}"#,
                 message["method"]
@@ -151,8 +158,9 @@ impl Server {
             .as_ref()
             .map(|text| format!(r#","instructions":{}"#, Value::from(text.as_str())))
             .unwrap_or_default();
+        let tasks = if self.makes_tasks { tasks::CAPABILITY } else { "" };
         send(&format!(
-            r#"{{"jsonrpc":"2.0","result":{{"x-unknown":[1E5,12345678901234567890123],"protocolVersion":{},"capabilities":{{"x-cap":{{}},"tools":{{"listChanged":true}},"prompts":{{}},"resources":{{"subscribe":true}},"completions":{{}},"logging":{{}}}},"serverInfo":{{"name":"test","version":"1","x":null}}{instructions}}},"id":{id}}}"#,
+            r#"{{"jsonrpc":"2.0","result":{{"x-unknown":[1E5,12345678901234567890123],"protocolVersion":{},"capabilities":{{"x-cap":{{}},"tools":{{"listChanged":true}},"prompts":{{}},"resources":{{"subscribe":true}},"completions":{{}},"logging":{{}}{tasks}}},"serverInfo":{{"name":"test","version":"1","x":null}}{instructions}}},"id":{id}}}"#,
             params["protocolVersion"]
         ))
     }
@@ -169,7 +177,8 @@ impl Server {
         }
         let more = self.tools_in.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
         let extra = self.extra_tools.iter().map(String::as_str).chain(more.split_whitespace());
-        let tools: Vec<_> = ["echo", "raw"].into_iter().chain(extra).map(tool).collect();
+        let mut tools: Vec<_> = ["echo", "raw"].into_iter().chain(extra).map(tool).collect();
+        tools.extend(self.makes_tasks.then(tasks::tool));
         if self.modern {
             return result(
                 id,
@@ -180,6 +189,9 @@ impl Server {
     }
 
     fn answered(&mut self, id: &str, frame: &str) -> io::Result<()> {
+        if let Some(key) = id.trim_matches('"').strip_prefix("ask-") {
+            return self.task_answered(key, frame);
+        }
         match self.asked.remove(id) {
             Some(call) => text_result(&call, frame),
             None => Ok(()),
@@ -213,6 +225,7 @@ impl Server {
                 }
                 text_result(id, &mark.to_string())
             }
+            "job" if self.makes_tasks => self.job(id, params),
             "hold" => {
                 self.held.entry(text("key")).or_default().push(id.to_owned());
                 Ok(())

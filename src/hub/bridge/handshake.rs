@@ -10,6 +10,8 @@ use crate::envelope::{Envelope, quoted};
 use crate::era::{self, MODERN};
 
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+/// The extension of the modern era that has tasks.
+pub(super) const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// The result of `server/discover` of a server that answered `initialize` with this frame.
 pub(in crate::hub) fn discover_result(frame: &str) -> Option<String> {
@@ -63,10 +65,24 @@ pub(in crate::hub) fn without_tasks(capabilities: &str) -> String {
     let rest = without(capabilities, &["tasks"]).unwrap_or_else(|| capabilities.to_owned());
     let Ok(Object(members)) = serde_json::from_str(&rest) else { return rest };
     let extensions = members.iter().find(|(key, _)| key == "extensions").map(|(_, raw)| raw.get());
-    match extensions.and_then(|all| Some((all, without(all, &["io.modelcontextprotocol/tasks"])?))) {
+    match extensions.and_then(|all| Some((all, without(all, &[EXTENSION])?))) {
         Some((all, left)) => rest.replacen(all, &left, 1),
         None => rest,
     }
+}
+
+/// A modern client's capabilities, raw, with tasks.
+pub(super) fn with_tasks(capabilities: &str) -> String {
+    let Ok(Object(members)) = serde_json::from_str(capabilities) else { return capabilities.to_owned() };
+    let own = members.iter().find(|(key, _)| key == "extensions").map(|(_, raw)| raw.get());
+    let inner = own.and_then(|own| own.trim().strip_prefix('{')?.strip_suffix('}')).unwrap_or_default().trim();
+    let comma = if inner.is_empty() { "" } else { "," };
+    let extensions = format!(r#"{{{inner}{comma}"{EXTENSION}":{{}}}}"#);
+    let mut all: Vec<_> =
+        members.iter().map(|(key, raw)| (&**key, raw.get())).filter(|(key, _)| *key != "extensions").collect();
+    all.push(("extensions", &extensions));
+    let all: Vec<_> = all.into_iter().map(|(key, raw)| format!("{}:{raw}", quoted(key))).collect();
+    format!("{{{}}}", all.join(","))
 }
 
 /// A raw object without these members; `None` if it has none of them.

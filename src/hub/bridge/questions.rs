@@ -54,13 +54,19 @@ impl InputRequired {
         memchr::memmem::find(result.as_bytes(), b"input_required")?;
         let parsed: Result<'_> = serde_json::from_str(result).ok()?;
         parsed.result_type.filter(|kind| kind == "input_required")?;
-        let requests = parsed.input_requests.and_then(|raw| serde_json::from_str::<Object<'_>>(raw.get()).ok());
+        let state = parsed.request_state.map(|raw| raw.get().into());
+        Some(Self::of(parsed.input_requests.map_or("{}", |raw| raw.get()), state))
+    }
+
+    /// From a raw `inputRequests`.
+    pub(super) fn of(requests: &str, state: Option<Box<str>>) -> Self {
+        let requests = serde_json::from_str::<Object<'_>>(requests).ok();
         let asked = requests.into_iter().flat_map(|Object(members)| members).filter_map(|(key, raw)| {
             let request: Request<'_> = serde_json::from_str(raw.get()).ok()?;
             let params = request.params.map(|params| params.get().into());
             Some(Asked { key: key.into(), method: request.method.into(), params })
         });
-        Some(Self { asked: asked.collect(), state: parsed.request_state.map(|raw| raw.get().into()) })
+        Self { asked: asked.collect(), state }
     }
 }
 
@@ -125,17 +131,25 @@ pub(in crate::hub) fn retry(
     answers: &[(Box<str>, Box<str>)],
     state: Option<&str>,
 ) -> Option<String> {
-    let envelope = Envelope::parse(frame.as_bytes()).ok()?;
-    let answers: Vec<_> = answers.iter().map(|(key, answer)| format!("{}:{answer}", quoted(key))).collect();
     let state = state.map(|state| format!(r#","requestState":{state}"#)).unwrap_or_default();
-    let members = format!(r#""inputResponses":{{{}}}{state}"#, answers.join(","));
+    let members = format!(r#""inputResponses":{}{state}"#, input_responses(answers));
     let (at, text) = at_params(frame, &members)?;
+    anew(frame, id, Some(Edit { at, with: &text }))
+}
+
+/// `inputResponses`, raw: the name of each question, and its answer.
+pub(in crate::hub) fn input_responses(answers: &[(Box<str>, Box<str>)]) -> String {
+    let answers: Vec<_> = answers.iter().map(|(key, answer)| format!("{}:{answer}", quoted(key))).collect();
+    format!("{{{}}}", answers.join(","))
+}
+
+/// A request with edits, under another id, which is its progress token too if it has one.
+pub(super) fn anew(frame: &str, id: u64, edit: Option<Edit<'_>>) -> Option<String> {
+    let envelope = Envelope::parse(frame.as_bytes()).ok()?;
     let ours = id.to_string();
-    let mut edits = vec![envelope.edit(envelope.id, &ours), Edit { at, with: &text }];
-    if let Some(token) = envelope.params.meta.progress_token {
-        edits.push(envelope.edit(token, &ours));
-    }
-    let mut out = Vec::with_capacity(frame.len() + text.len());
+    let own = std::iter::once(envelope.id).chain(envelope.params.meta.progress_token);
+    let mut edits: Vec<_> = own.map(|raw| envelope.edit(raw, &ours)).chain(edit).collect();
+    let mut out = Vec::with_capacity(frame.len() + 256);
     splice(frame, &mut edits, &mut out);
     String::from_utf8(out).ok()
 }

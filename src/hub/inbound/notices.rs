@@ -26,11 +26,13 @@ impl Line {
         let mut table = self.table.lock();
         match &*envelope.method {
             "notifications/progress" => {
-                if let Some(raw) = envelope.params.progress_token {
-                    if let Ok(id) = raw.parse() {
-                        table.note_progress(id);
-                    }
-                    to_progress(&table, envelope, raw);
+                if let Some(raw) = envelope.params.progress_token
+                    && let Ok(ours) = raw.parse()
+                {
+                    let moved = || table.followed(|task| task.progress == ours);
+                    let call = if table.get(ours).is_none() { moved().unwrap_or(ours) } else { ours };
+                    table.note_progress(call);
+                    to_progress(&table, envelope, raw, ours, call);
                 }
             }
             "notifications/cancelled" => {
@@ -188,15 +190,14 @@ impl Line {
 }
 
 /// Brings progress to the call whose token it names, under the agent's own token.
-fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str) {
-    let Ok(ours) = raw.parse() else { return };
+fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
     if let Some((session, token)) = table.tasks.progress(ours) {
         // The call was answered with a task, which goes on.
         session.send(To::Agent, envelope.frame.len() + token.len(), |out| {
             splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
         });
     }
-    if let Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) = table.get(ours) {
+    if let Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) = table.get(call) {
         session.send(To::Call(id), envelope.frame.len() + token.len(), |out| {
             splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
         });

@@ -59,8 +59,11 @@ impl Line {
         let nobody = |why| For::Nobody { why, ambiguous: false };
         // What comes of a task names it.
         let task = envelope.params.meta.related_task.and_then(task_id);
-        if let Some(session) = task.and_then(|id| table.tasks.session(&id)) {
+        if let Some(session) = task.as_ref().and_then(|id| table.tasks.session(id)) {
             return For::Agent(session);
+        }
+        if let Some(call) = task.and_then(|id| table.followed(|task| *task.id == *id)) {
+            return if self.may_ask(&envelope.method) { For::Call(call) } else { nobody(UNDECLARED) };
         }
         let whose = table.whose_on(call);
         if let Whose::One(id) = whose

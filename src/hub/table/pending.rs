@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::era::Era;
-use crate::hub::bridge::Asked;
+use crate::hub::bridge::{AsTask, Asked};
 use crate::hub::level::Level;
 use crate::hub::session::{Session, SessionId};
 use crate::lists::ListKind;
@@ -42,8 +42,9 @@ pub(in crate::hub) struct Across {
     pub method: Box<str>,
     /// What it is about, by which a modern agent comes back for it.
     pub subject: Box<str>,
-    /// How it went to a modern server, for the case that that asks something before it answers.
+    /// How it went to the server, where it may have to be made again.
     pub frame: Option<Box<str>>,
+    pub task: AsTask,
     /// From which level on a modern agent wants log messages of it.
     pub level: Option<Level>,
     /// How often the server has asked.
