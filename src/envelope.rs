@@ -26,7 +26,7 @@ pub enum Malformed {
     Json(serde_json::Error),
     #[error("the message is nested deeper than {MAX_DEPTH} levels")]
     Depth,
-    #[error("JSON-RPC batches are not supported: send one message a line")]
+    #[error("JSON-RPC batches are not supported: send one message at a time")]
     Batch,
     #[error("the message is not JSON-RPC 2.0: it has {0}")]
     NotRpc(&'static str),

@@ -43,6 +43,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use across::not_modern;
 pub use events::{Event, Events};
 pub use failure::Failure;
 pub use key::Key;
@@ -277,6 +278,10 @@ impl Hub {
                     }
                     Err(failure) => Err(failure),
                 }
+            }
+            // There is no place to try its own era: a process of the other one with the same promises will do.
+            Err(full @ Failure::Full { .. }) => {
+                self.find_line_in(session, server, speech.dialect(era.other())).await.map_err(|_| full)
             }
             found => found,
         }

@@ -155,6 +155,10 @@ fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
             writeln!(out, "  {}: process {} works in {}", server.name, place(instance), project.display())?;
         }
     }
+    for instance in server.instances.iter().filter(|instance| instance.questions > 0) {
+        let (name, asked) = (&server.name, instance.questions);
+        writeln!(out, "  {name}: {} has asked agents {asked} questions that are not answered yet", place(instance))?;
+    }
     if let Some(method) = &server.ambiguous_request {
         writeln!(
             out,

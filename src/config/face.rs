@@ -36,10 +36,12 @@ impl Decode for SocketAddr {
         let problem = match text.parse::<Self>() {
             Ok(address) if OWN.contains(&address.ip()) => return Some(address),
             Ok(address) => format!(
-                "`{}` is not what programs on this machine call it: trunkline listens on 127.0.0.1 or [::1] only",
+                "trunkline listens on 127.0.0.1 or [::1] only, which no other machine can reach, and not on `{}`",
                 address.ip()
             ),
-            Err(_) => format!("`{text}` is not an address and a port, like \"127.0.0.1:{PORT}\" or \"[::1]:{PORT}\""),
+            Err(_) => format!(
+                "`{text}` is not an address and a port in numbers, like \"127.0.0.1:{PORT}\" or \"[::1]:{PORT}\""
+            ),
         };
         problems.add(at, problem);
         None

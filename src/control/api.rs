@@ -189,6 +189,9 @@ pub struct Instance {
     /// Seconds since it was ready.
     pub age: u64,
     pub in_flight: usize,
+    /// What the server has asked agents, who have not answered.
+    #[serde(default)]
+    pub questions: usize,
     /// It takes no new calls.
     pub draining: bool,
     /// Resident bytes of its process group, where the system tells.

@@ -30,6 +30,7 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
             project: line.audience().and_then(|audience| audience.project.clone()),
             age: instance.started.elapsed().as_secs(),
             in_flight: line.in_flight(),
+            questions: line.questions(),
             draining: line.is_draining(),
             memory: instance.pid.and_then(|pid| memory.get(&pid).copied()),
             sessions: line.session_ids().into_iter().map(|id| id.0).collect(),

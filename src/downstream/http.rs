@@ -50,7 +50,10 @@ pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: 
     let guard = match Guard::open(state) {
         Ok(guard) => guard,
         Err(error) => {
-            let problem = format!("no agent can attach over HTTP: its token cannot be kept: {error}");
+            let problem = format!(
+                "no agent can attach over HTTP: its token cannot be kept in {}: {error}",
+                guard::file(state).display()
+            );
             tracing::error!(problem);
             *hub.http.write() = Some(Err(problem));
             return;
@@ -72,7 +75,9 @@ pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: 
 fn router(face: Arc<Face>) -> Router {
     Router::new()
         .route("/mcp", any(all))
+        .route("/mcp/", any(all))
         .route("/mcp/{server}", any(one))
+        .route("/mcp/{server}/", any(one))
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics::show))
         .fallback(async || {
@@ -142,7 +147,11 @@ impl Face {
         };
         match reader {
             Some(reader) => stream(reader, None, attached.names_events(), attached),
-            None => refused(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, "what follows this event is not kept"),
+            None => refused(
+                StatusCode::BAD_REQUEST,
+                code::INVALID_REQUEST,
+                "what follows this event is not kept: listen without `Last-Event-ID`",
+            ),
         }
     }
 

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::table::{Across, Rest, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice, text};
-use crate::era::{Dialect, Era, MODERN};
+use crate::era::{Dialect, Era, LEGACY_ALL, MODERN};
 
 /// An agent's request that was answered: whose, under which id and token, and what was to be done.
 #[derive(Debug, Clone)]
@@ -94,11 +94,18 @@ impl Hub {
 /// The refusal of a request of a revision that trunkline cannot translate.
 pub(super) fn unsupported(envelope: &Envelope<'_>) -> Option<String> {
     let version = text(envelope.params.meta.protocol_version?)?;
-    if version == MODERN {
-        return None;
-    }
-    let message = format!("revision {version} is not supported");
-    Some(reply::unsupported_version(envelope.id, &message, &bridge::supported(), &version))
+    (version != MODERN).then(|| not_modern(envelope.id, &version))
+}
+
+/// The refusal of a request that stands for itself, in a revision in which none does.
+pub fn not_modern(id: &str, version: &str) -> String {
+    let message = match LEGACY_ALL.contains(&version) {
+        true => {
+            format!("in revision {version} a session begins with `initialize`, and requests carry no `_meta` for it")
+        }
+        false => format!("revision {version} is not supported"),
+    };
+    reply::unsupported_version(id, &message, &bridge::supported(), version)
 }
 
 /// The refusal of a request that comes back for something that is not there.

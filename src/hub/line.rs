@@ -336,6 +336,11 @@ impl Line {
         self.table.lock().in_flight()
     }
 
+    /// What the server has asked, and nobody has answered.
+    pub fn questions(&self) -> usize {
+        self.table.lock().questions()
+    }
+
     pub fn session_ids(&self) -> Vec<SessionId> {
         let mut ids: Vec<_> = self.table.lock().sessions().map(|session| session.id).collect();
         ids.sort_unstable();

@@ -39,8 +39,10 @@ pub(super) struct Filter {
 pub(super) type Listens = HashMap<Box<str>, Filter>;
 
 impl Filter {
-    fn of(envelope: &Envelope<'_>) -> Self {
-        envelope.params.notifications.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default()
+    fn of(envelope: &Envelope<'_>) -> Result<Self, String> {
+        let named = envelope.params.notifications.and_then(|raw| serde_json::from_str(raw).ok());
+        let message = "`notifications` must say what to listen for, as an object";
+        named.ok_or_else(|| reply::error(envelope.id, code::INVALID_PARAMS, message))
     }
 
     fn wants(&self, kind: ListKind) -> bool {
@@ -68,7 +70,10 @@ impl Hub {
         let handshake = line.handshake();
         let offers = |capability: &str| handshake.is_some_and(|handshake| handshake.offers(capability));
         let subscribes = handshake.is_some_and(|handshake| handshake.subscribes());
-        let filter = Filter::of(envelope).within(offers, subscribes);
+        let filter = match Filter::of(envelope) {
+            Ok(filter) => filter.within(offers, subscribes),
+            Err(refusal) => return session.reply(envelope.id, &refusal),
+        };
         for uri in &filter.resource_subscriptions {
             line.begin_subscription(session, uri, uri);
         }
@@ -82,7 +87,14 @@ impl Hub {
         envelope: &Envelope<'_>,
         speech: Speech,
     ) -> Routed {
-        let filter = Filter::of(envelope);
+        let filter = match Filter::of(envelope) {
+            Ok(filter) => filter,
+            Err(refusal) => {
+                session.reply(envelope.id, &refusal);
+                return Routed::Done;
+            }
+        };
+        envelope.params.meta.client_info.iter().for_each(|info| session.introduce(info));
         let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
         Routed::Later(cancellable(session, envelope.id, async move {
             let mut honoured = Vec::new();

@@ -147,6 +147,10 @@ impl Upstream {
         self.lines().into_iter().chain(earlier).collect()
     }
 
+    /// What [`Self::condition`] can be.
+    pub const CONDITIONS: [&str; 10] =
+        ["disabled", "stopped", "needs_login", "ready", "starting", "broken", "backoff", "draining", "failed", "idle"];
+
     /// One word for `status`.
     pub fn condition(&self) -> &'static str {
         let state = self.state.lock();

@@ -77,8 +77,9 @@ impl Hub {
         }
         let sees: Vec<_> =
             self.sessions().into_iter().map(|session| (names(&self.visible(&session)), session)).collect();
-        // The size of messages is built into every queue.
+        // What counts from the next start stays as it is: the size of messages is built into every queue.
         config.daemon.max_frame = old_config.daemon.max_frame;
+        config.http = old_config.http;
         let upstreams = config.servers.iter().map(|(name, server)| {
             if let Some((_, new)) = replaced.iter().find(|(old, _)| old.name == *name) {
                 return new.clone();

@@ -68,13 +68,20 @@ impl Upstream {
     }
 
     fn not_started(&self, error: &StartError) -> Failure {
-        let reason: Arc<str> = error.to_string().into();
+        let mut reason = error.to_string();
+        if let Some(era) = self.settings().era.fixed()
+            && matches!(error, StartError::Refused { .. } | StartError::Ended(_) | StartError::Timeout(..))
+        {
+            let era = format!("{era:?}").to_lowercase();
+            reason
+                .push_str(&format!(" (it was spoken to as `era = \"{era}\"` says: without that line, both are tried)"));
+        }
         match error {
             // What failed is on the way to it, and may be back at any time.
             StartError::Template(_) | StartError::Unreachable(_) => self.unavailable(reason),
             StartError::NeedsLogin(_) => self.needs_login(reason),
             StartError::Spawn(_) | StartError::Timeout(..) | StartError::Ended(_) | StartError::Refused { .. } => {
-                Failure::Start { server: self.name.clone(), reason }
+                Failure::Start { server: self.name.clone(), reason: reason.into() }
             }
         }
     }

@@ -315,6 +315,12 @@ impl Table {
         self.waited_for
     }
 
+    /// What the server has asked, of agents of either era, and nobody has answered.
+    pub(super) fn questions(&self) -> usize {
+        let resting = self.pending.values().filter_map(|pending| pending.rest.as_ref());
+        self.asked.len() + resting.map(|rest| rest.questions.len()).sum::<usize>()
+    }
+
     /// Calls that the server may still be at, of agents that are here or were.
     pub(super) fn calls(&self) -> usize {
         self.members.values().map(|member| member.in_flight).sum()

@@ -239,6 +239,10 @@ fn why(error: &ClientInitializeError, handshake: Handshake, ended: Option<Ended>
         ClientInitializeError::JsonRpcError(data) => {
             StartError::Refused { message: data.message.to_string(), handshake }
         }
+        ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. } => {
+            let all: Vec<_> = server_supported.iter().map(ProtocolVersion::as_str).collect();
+            StartError::Refused { message: format!("it speaks revision {} only", all.join(", ")), handshake }
+        }
         other => StartError::Refused { message: other.to_string(), handshake },
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, id_of, legacy, modern, own_server, params_of, text_of};
+use crate::support::{Daemon, error_of, id_of, legacy, modern, own_server, params_of, text_of};
 
 #[test]
 fn a_modern_agent_on_a_modern_server() {
@@ -98,6 +98,19 @@ fn agents_of_both_eras_share_a_legacy_process_when_they_promise_the_same() {
     let able = able.replace("clientCapabilities\":{}", "clientCapabilities\":{\"roots\":{}}");
     let state: Value = serde_json::from_str(&text_of(&two.ask(&able))).expect("JSON");
     assert_ne!(state["pid"], pid, "another promise, another process");
+}
+
+#[test]
+fn where_there_is_no_place_to_try_another_era_the_process_is_shared() {
+    let daemon = Daemon::start(&format!("{}max_instances = 1\n", own_server("l", &[])));
+    let mut one = daemon.attach("l");
+    one.ask(&legacy("{}").replace("2025-06-18", "2025-11-25"));
+    let (pid, call) = (one.server_pid(), modern("1", "tools/call", r#""name":"state","arguments":{}"#));
+    let mut two = daemon.attach("l");
+    let state: Value = serde_json::from_str(&text_of(&two.ask(&call))).expect("JSON");
+    assert_eq!(state["pid"], pid);
+    let other = call.replace("clientCapabilities\":{}", "clientCapabilities\":{\"roots\":{}}");
+    assert!(error_of(&two.ask(&other)).contains("max_instances"), "what it promises is something else");
 }
 
 #[test]

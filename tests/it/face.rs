@@ -108,11 +108,20 @@ fn what_is_wrong_has_its_status() {
     assert!(answer.status == 404 && error_of(&answer.body).contains("did you mean `t`?"), "{answer:?}");
     let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
     let large = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":"{}"}}}}"#, "x".repeat(70_000));
+    let listen = modern("1", "subscriptions/listen", "");
+    let listen_headers = modern_headers("subscriptions/listen");
+    let old = modern("1", "tools/list", "").replace("2026-07-28", "2025-11-25");
+    let old_headers = [("MCP-Protocol-Version", "2025-11-25"), ("Mcp-Method", "tools/list")];
     for (headers, body, status, words) in [
         (vec![], ping, 400, "no session is named"),
         (vec![("Mcp-Session-Id", "made-up")], ping, 404, "not known"),
         (vec![("Content-Type", "text/plain")], ping, 415, "application/json"),
         (vec![("Accept", "text/html")], ping, 406, "Accept"),
+        (vec![("Accept", "application/json")], &legacy("{}"), 406, "text/event-stream"),
+        ([&listen_headers[..], &[("Accept", "application/json")]].concat(), &listen, 406, "text/event-stream"),
+        (listen_headers.to_vec(), &listen, 200, "`notifications`"),
+        (vec![("MCP-Protocol-Version", "foo")], ping, 400, "revision foo"),
+        (old_headers.to_vec(), &old, 400, "begins with `initialize`"),
         (vec![], "{", 400, "not valid JSON"),
         (vec![], "[]", 400, "batches"),
         (vec![], large.as_str(), 413, "max_frame"),
@@ -141,6 +150,8 @@ fn a_session_is_of_one_url_and_ends_when_it_is_told_to() {
     let listed = post(&endpoint, &named, pretty);
     assert!(listed.status == 200 && listed.body.contains("\"echo\""), "{listed:?}");
     assert_eq!(post(&all, &named, pretty).status, 404, "of another URL");
+    let again = post(&endpoint, &named, &legacy("{}"));
+    assert_eq!((again.status, again.header("mcp-session-id")), (200, Some(&*session)), "the session begins anew");
     assert_eq!(daemon.status()["sessions"].as_array().map(Vec::len), Some(1));
     let bearer = format!("Bearer {}", endpoint.token);
     let mut headers = vec![("Authorization", bearer.as_str()), named[0]];
@@ -243,6 +254,16 @@ fn a_shutdown_answers_what_is_under_way_and_ends_every_stream() {
     for mut lines in subscriptions {
         assert!(lines.any(|line| line.contains(r#""resultType":"complete""#)), "a graceful end");
     }
+}
+
+#[test]
+fn an_address_that_was_changed_counts_from_the_next_start() {
+    let daemon = daemon(&own_server("t", &[]));
+    let says_so = || daemon.status()["problems"].as_array().is_some_and(|all| !all.is_empty());
+    daemon.configure(&format!("[http]\nlisten = \"127.0.0.1:1\"\n{}", own_server("t", &[])));
+    eventually("it is told", says_so);
+    daemon.configure(&format!("{LISTEN}{}", own_server("t", &[])));
+    eventually("nothing differs any more", || !says_so());
 }
 
 #[test]

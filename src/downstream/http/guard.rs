@@ -16,21 +16,28 @@ use crate::oauth::random_text;
 /// What this machine calls itself.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
+/// Where the token is kept.
+pub(super) fn file(state: &Path) -> PathBuf {
+    state.join("http-token")
+}
+
 pub(super) struct Guard {
     token: SecretString,
-    /// Where it is kept.
     file: PathBuf,
 }
 
 impl Guard {
     /// Takes the token that is kept in the state folder, or makes one.
     pub(super) fn open(state: &Path) -> io::Result<Self> {
-        let file = state.join("http-token");
+        let file = file(state);
         let kept = match std::fs::read_to_string(&file) {
             Ok(text) => {
                 check_ours(&file)?;
                 // What others could read is no secret any more.
                 let private = is_private(&file)?;
+                if !private {
+                    tracing::warn!(file = %file.display(), "others could read the token for HTTP: it is another one now, which your agents must be given");
+                }
                 Some(text.trim().to_owned()).filter(|token| private && !token.is_empty())
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

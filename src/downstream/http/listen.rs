@@ -85,7 +85,9 @@ async fn bind(face: &Face, address: SocketAddr) -> Option<TcpListener> {
             Err(error) => error,
         };
         if !std::mem::replace(&mut told, true) {
-            let problem = format!("cannot listen on {address} (http.listen): {error}; it is tried again");
+            let problem = format!(
+                "cannot listen on {address} (http.listen): {error}; it is tried again, or set another port and restart the daemon"
+            );
             tracing::error!(problem);
             *face.hub.http.write() = Some(Err(problem));
         }

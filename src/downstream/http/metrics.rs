@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::Shared;
 use crate::era::Era;
-use crate::hub::Hub;
+use crate::hub::{Hub, Upstream};
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge>;
@@ -55,7 +55,10 @@ fn register(registry: &mut Registry, hub: &Hub) {
         let server = || ("server", upstream.name.to_string());
         let lines = upstream.all_lines();
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        states.get_or_create(&vec![server(), ("state", upstream.condition().to_owned())]).set(1);
+        let now = upstream.condition();
+        for state in Upstream::CONDITIONS {
+            states.get_or_create(&vec![server(), ("state", state.to_owned())]).set(i64::from(state == now));
+        }
         instances.get_or_create(&vec![server()]).set(count(lines.len()));
         calls.get_or_create(&vec![server()]).set(count(lines.iter().map(|line| line.in_flight()).sum()));
         starts.get_or_create(&vec![server()]).inc_by(upstream.known().starts);
@@ -70,7 +73,7 @@ fn register(registry: &mut Registry, hub: &Hub) {
         let face = if session.is_over_http() { "http" } else { "socket" };
         sessions.get_or_create(&vec![("face", face.to_owned()), ("era", era.to_owned())]).inc();
     }
-    registry.register("server_state", "1 for the state that a server is in", states);
+    registry.register("server_state", "1 for the state that a server is in, 0 for the others", states);
     registry.register("server_instances", "Processes and connections of a server", instances);
     registry.register("server_calls", "Requests that a server has not answered", calls);
     registry.register("server_starts", "How often a server was started", starts);

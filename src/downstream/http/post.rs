@@ -15,7 +15,7 @@ use super::{Face, empty, no_session};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, Malformed, text};
 use crate::era::{LEGACY_ALL, MODERN, Speech};
-use crate::hub::{Routed, Session, Stay, View, incomplete};
+use crate::hub::{Routed, Session, Stay, View, incomplete, not_modern};
 use crate::names;
 use crate::upstream::mirror;
 use crate::wire::Replay;
@@ -43,6 +43,11 @@ impl Face {
             return not_acceptable();
         }
         let cap = self.hub.config().daemon.max_frame.0;
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if let Some(length) = length.filter(|length| *length > cap) {
+            let message = format!("the body has {length} bytes, and may have {cap} (max_frame)");
+            return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
+        }
         let frame = match timeout(BODY, to_bytes(body, cap)).await {
             Ok(Ok(bytes)) => one_line(bytes),
             Ok(Err(_)) => {
@@ -67,7 +72,14 @@ impl Face {
         if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
             self.post_modern(view, &headers, accepts, &envelope).await
         } else if envelope.method == "initialize" && envelope.kind == Kind::Request {
-            self.post_initialize(view, accepts, &envelope).await
+            match self.sessions.find(&headers, &view) {
+                Some(attached) => {
+                    let mut response = self.post_legacy(attached, accepts, &envelope).await;
+                    response.headers_mut().extend(headers.get(SESSION_ID).cloned().map(|id| (SESSION_ID, id)));
+                    response
+                }
+                None => self.post_initialize(view, accepts, &envelope).await,
+            }
         } else if !headers.contains_key(SESSION_ID) {
             let message = "no session is named: begin one with `initialize`, or carry `io.modelcontextprotocol/protocolVersion` in `params._meta`";
             invalid(StatusCode::BAD_REQUEST, message)
@@ -82,6 +94,9 @@ impl Face {
     }
 
     async fn post_initialize(self: Arc<Self>, view: View, accepts: Accepts, envelope: &Envelope<'_>) -> Response {
+        if !accepts.events {
+            return not_acceptable();
+        }
         let attached = match Attached::new(&self, view, Stay::Lasting, Replay::Yes) {
             Ok(attached) => Arc::new(attached),
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
@@ -143,12 +158,20 @@ impl Face {
             }
         }
         if !envelope.is_modern() {
+            let version = headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok());
+            if let Some(version) = version.filter(|version| *version != MODERN) {
+                return refused_as(StatusCode::BAD_REQUEST, &not_modern(envelope.id, version));
+            }
             let message = "`params._meta` lacks `io.modelcontextprotocol/protocolVersion`";
             let frame = reply::error(envelope.id, code::INVALID_PARAMS, message);
             return refused_as(StatusCode::BAD_REQUEST, &frame);
         }
         if let Some(refusal) = incomplete(envelope) {
             return refused_as(StatusCode::BAD_REQUEST, &refusal);
+        }
+        if envelope.method == "subscriptions/listen" && !accepts.events {
+            // It is answered by its end alone.
+            return not_acceptable();
         }
         let mismatch = |message: &str| {
             let frame = reply::error(envelope.id, code::HEADER_MISMATCH, message);

@@ -13,7 +13,8 @@ impl Line {
     /// Fails everything that waits for the server, each call under its own id.
     pub(super) fn closed(self: &Arc<Self>, reason: &str) {
         self.link.outbox.close();
-        let reason: Arc<str> = reason.into();
+        let ending = self.upstream.upgrade().is_some_and(|upstream| upstream.around.stop.is_cancelled());
+        let reason: Arc<str> = if ending { "the daemon is ending" } else { reason }.into();
         let mut table = self.table.lock();
         table.closed = Some(reason.clone());
         let sessions: Vec<_> = table.sessions().cloned().collect();
