@@ -7,6 +7,7 @@ mod guard;
 mod listen;
 mod metrics;
 mod post;
+mod records;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use super::Ends;
 use answer::{refused, stream};
 use guard::Guard;
 use metrics::Requests;
+use records::Records;
 use sessions::Sessions;
 
 use crate::envelope::reply::code;
@@ -38,6 +40,7 @@ pub(super) struct Face {
     hub: Arc<Hub>,
     guard: Guard,
     sessions: Sessions,
+    records: Arc<Records>,
     requests: Requests,
     tasks: TaskTracker,
     ends: Ends,
@@ -63,12 +66,14 @@ pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: 
         hub,
         guard,
         sessions: Sessions::default(),
+        records: Arc::new(Records::open(state)),
         requests: Requests::default(),
         tasks: tasks.clone(),
         ends: ends.clone(),
     };
     let face = Arc::new(face);
     tasks.spawn(sessions::keep(face.clone()));
+    tasks.spawn(face.records.clone().keep(ends.stop));
     listen::run(face.clone(), router(face), listen).await;
 }
 
@@ -122,21 +127,21 @@ impl Face {
     async fn endpoint(self: Arc<Self>, view: View, request: Request) -> Response {
         match *request.method() {
             Method::POST => self.post(view, request).await,
-            Method::GET => self.listen(&view, request.headers()),
+            Method::GET => self.listen(&view, request.headers()).await,
             Method::DELETE => self.end_session(&view, request.headers()),
             _ => not_allowed(),
         }
     }
 
     /// The stream of what belongs to no request, or the rest of one that was cut (legacy era).
-    fn listen(&self, view: &View, headers: &HeaderMap) -> Response {
+    async fn listen(self: &Arc<Self>, view: &View, headers: &HeaderMap) -> Response {
         if !headers.contains_key(sessions::SESSION_ID) {
             return not_allowed();
         }
         if let Some(refusal) = post::wrong_version(headers) {
             return refusal;
         }
-        let Some(attached) = self.sessions.find(headers, view) else { return no_session() };
+        let Some(attached) = self.session(headers, view).await else { return no_session() };
         if !answer::accepts(headers).events {
             let message = "the header `Accept` must name text/event-stream";
             return refused(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message);
@@ -162,7 +167,9 @@ impl Face {
         if let Some(refusal) = post::wrong_version(headers) {
             return refusal;
         }
-        match self.sessions.remove(headers, view) {
+        let id = sessions::id_of(headers).filter(|id| self.records.find(id, view).is_some());
+        let known = id.is_some_and(|id| self.records.forget(id));
+        match self.sessions.remove(headers, view) || known {
             true => StatusCode::NO_CONTENT.into_response(),
             false => no_session(),
         }

@@ -43,6 +43,8 @@ struct Shared {
     state: Mutex<State>,
     limit: usize,
     replay: Replay,
+    /// Tells these streams' events from those of an earlier daemon.
+    epoch: u32,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +82,7 @@ impl Streams {
     /// Streams that each hold at most `limit` bytes unread, or one message if that is larger.
     pub fn new(limit: usize, replay: Replay) -> Self {
         let state = State { last: LISTENING, ..State::default() };
-        Self(Arc::new(Shared { state: Mutex::new(state), limit, replay }))
+        Self(Arc::new(Shared { state: Mutex::new(state), limit, replay, epoch: fastrand::u32(..) }))
     }
 
     /// Opens a stream for the answer to the request `id`, raw; `None` if that id is in use.
@@ -105,13 +107,14 @@ impl Streams {
         self.read_in(&mut state, LISTENING, next)
     }
 
-    /// Reads on behind an event; `None` if its stream is not kept.
+    /// Reads on behind an event; `None` if its stream is not kept. What belongs to no request goes on, whatever was lost with
+    /// an earlier daemon.
     pub fn resume(&self, after: EventId) -> Option<Reader> {
-        self.read(after.stream, after.next)
-    }
-
-    fn read(&self, stream: u64, next: u64) -> Option<Reader> {
-        self.read_in(&mut self.0.state.lock(), stream, next)
+        match (after.epoch == self.0.epoch, after.stream) {
+            (true, stream) => self.read_in(&mut self.0.state.lock(), stream, after.next),
+            (false, LISTENING) => self.listen(),
+            (false, _) => None,
+        }
     }
 
     fn read_in(&self, state: &mut State, stream: u64, next: u64) -> Option<Reader> {
@@ -293,7 +296,7 @@ mod tests {
         let mut listening = streams.listen().expect("listens");
         push(&streams, To::Agent, "d").expect("taken");
         assert_eq!(text(&mut listening).await, "d");
-        assert!(streams.resume(EventId { stream: 99, next: 0 }).is_none());
+        assert!(streams.resume(EventId { epoch: streams.0.epoch, stream: 99, next: 0 }).is_none());
         streams.pause("\"1\"");
         assert_eq!(two.next().await, Read::Pause);
         assert!(streams.open("1").is_some(), "it was answered");

@@ -164,6 +164,60 @@ fn a_session_is_of_one_url_and_ends_when_it_is_told_to() {
 }
 
 #[test]
+fn a_session_goes_on_with_the_next_daemon() {
+    let mut daemon = daemon(&own_server("t", &[]));
+    let endpoint = daemon.endpoint(Some("t"));
+    let (session, ended) = (begin(&endpoint), begin(&endpoint));
+    let named = |session: &'static str| [("Mcp-Session-Id", session)];
+    let (named, ended) = (named(session.leak()), named(ended.leak()));
+    let request = |id: u64, method: &str, params: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
+    };
+    for uri in ["test://one", "test://two"] {
+        post(&endpoint, &named, &request(2, "resources/subscribe", &format!(r#"{{"uri":"{uri}"}}"#)));
+    }
+    post(&endpoint, &named, &request(3, "resources/unsubscribe", r#"{"uri":"test://one"}"#));
+    let opening = events(&endpoint, "GET", &named, "").find(|line| line.starts_with("id: ")).expect("an id");
+    let listening = opening.trim_start_matches("id: ");
+    let delete = |endpoint: &Endpoint, named: (&str, &str)| {
+        let bearer = format!("Bearer {}", endpoint.token);
+        crate::support::http::request("DELETE", &url(endpoint), &[("Authorization", &bearer), named], "").status
+    };
+    assert_eq!(delete(&endpoint, ended[0]), 204);
+    for kills in [true, false] {
+        eventually("it is written down", || {
+            let kept = std::fs::read_to_string(daemon.folder().join("state/http-sessions")).unwrap_or_default();
+            kept.contains("test://two") && !kept.contains("test://one") && !kept.contains(ended[0].1)
+        });
+        daemon = Daemon::start_in(if kills { daemon.kill() } else { daemon.restart() });
+        let endpoint = daemon.endpoint(Some("t"));
+        assert_eq!(post(&endpoint, &ended, &request(4, "tools/list", "{}")).status, 404);
+        let elsewhere = Endpoint { path: "/mcp".to_owned(), ..endpoint.clone() };
+        assert_eq!(post(&elsewhere, &named, &request(4, "tools/list", "{}")).status, 404, "of another URL");
+        let calls: Vec<_> = (5..9)
+            .map(|id| {
+                let (endpoint, call) =
+                    (endpoint.clone(), request(id, "tools/call", r#"{"name":"state","arguments":{}}"#));
+                std::thread::spawn(move || post(&endpoint, &named, &call))
+            })
+            .collect();
+        calls.into_iter().map(|call| call.join().expect("called")).for_each(|answer| assert_eq!(answer.status, 200));
+        let seen =
+            post(&endpoint, &named, &request(9, "tools/call", r#"{"name":"seen","arguments":{"what":"test://"}}"#));
+        let seen: Vec<String> = serde_json::from_str(&text_of(&seen.body)).expect("JSON");
+        assert_eq!(seen.len(), 1, "subscribed again, once: {seen:?}");
+        assert_eq!(daemon.status()["sessions"].as_array().map(Vec::len), Some(1));
+        // The stream goes on too, and one of a request that is lost does not.
+        let resumed = events(&endpoint, "GET", &[named[0], ("Last-Event-ID", listening)], "").next();
+        assert!(resumed.is_some_and(|line| line.contains("200")));
+        let lost = listening.replacen("-0-", "-7-", 1);
+        let resumed = events(&endpoint, "GET", &[named[0], ("Last-Event-ID", &lost)], "").next();
+        assert!(resumed.is_some_and(|line| line.contains("400")));
+    }
+    assert_eq!(delete(&daemon.endpoint(Some("t")), named[0]), 204);
+}
+
+#[test]
 fn all_servers_are_at_one_url() {
     let daemon = daemon(&format!("{}{}", own_server("l", &[]), own_server("m", &["--modern"])));
     let mut agent = Agent::http(daemon.endpoint(None));

@@ -10,15 +10,16 @@ use axum::response::Response;
 use tokio::time::timeout;
 
 use super::answer::{self, Accepts, Named, accepts, refused, refused_as, respond};
-use super::sessions::{Attached, SESSION_ID};
+use super::sessions::{self, Attached, SESSION_ID};
 use super::{Face, empty, no_session};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, Malformed, text};
 use crate::era::{LEGACY_ALL, MODERN, Speech};
 use crate::hub::{Routed, Session, Stay, View, incomplete, not_modern};
 use crate::names;
+use crate::oauth::random_text;
 use crate::upstream::mirror;
-use crate::wire::Replay;
+use crate::wire::{Read, Replay};
 
 /// How long the answer may take before a stream is opened for it: in the legacy era, where that can be taken up again when it
 /// is cut, and in the modern one, where an error that comes late has no status of its own any more.
@@ -72,8 +73,9 @@ impl Face {
         if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
             self.post_modern(view, &headers, accepts, &envelope).await
         } else if envelope.method == "initialize" && envelope.kind == Kind::Request {
-            match self.sessions.find(&headers, &view) {
+            match self.session(&headers, &view).await {
                 Some(attached) => {
+                    self.note(&headers, &view, &envelope);
                     let mut response = self.post_legacy(attached, accepts, &envelope).await;
                     response.headers_mut().extend(headers.get(SESSION_ID).cloned().map(|id| (SESSION_ID, id)));
                     response
@@ -86,8 +88,11 @@ impl Face {
         } else if let Some(refusal) = wrong_version(&headers) {
             refusal
         } else {
-            match self.sessions.find(&headers, &view) {
-                Some(attached) => self.post_legacy(attached, accepts, &envelope).await,
+            match self.session(&headers, &view).await {
+                Some(attached) => {
+                    self.note(&headers, &view, &envelope);
+                    self.post_legacy(attached, accepts, &envelope).await
+                }
                 None => no_session(),
             }
         }
@@ -97,7 +102,7 @@ impl Face {
         if !accepts.events {
             return not_acceptable();
         }
-        let attached = match Attached::new(&self, view, Stay::Lasting, Replay::Yes) {
+        let attached = match Attached::new(&self, view.clone(), Stay::Lasting, Replay::Yes) {
             Ok(attached) => Arc::new(attached),
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
         };
@@ -111,10 +116,64 @@ impl Face {
             return response;
         }
         // Only now: an agent that did not wait for the answer has none.
-        if let Ok(value) = HeaderValue::from_str(&self.sessions.add(attached)) {
-            response.headers_mut().insert(SESSION_ID, value);
-        }
+        let id = random_text();
+        self.add(&id, attached);
+        self.records.note(&id, &view, envelope);
+        response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (SESSION_ID, id)));
         response
+    }
+
+    fn add(&self, id: &str, attached: Arc<Attached>) {
+        if let Some(oldest) = self.sessions.add(id, attached) {
+            self.records.forget(&oldest);
+        }
+    }
+
+    fn note(&self, headers: &HeaderMap, view: &View, envelope: &Envelope<'_>) {
+        sessions::id_of(headers).iter().for_each(|id| self.records.note(id, view, envelope));
+    }
+
+    /// The session that a request names: one that is here, or one that an earlier daemon had, which goes on.
+    pub(super) async fn session(self: &Arc<Self>, headers: &HeaderMap, view: &View) -> Option<Arc<Attached>> {
+        if let Some(found) = self.sessions.find(headers, view) {
+            return Some(found);
+        }
+        let id = sessions::id_of(headers)?;
+        let (frames, taken_up) = self.records.find(id, view)?;
+        taken_up.get_or_init(|| self.take_up(id, view, frames)).await;
+        self.sessions.find(headers, view)
+    }
+
+    /// Says in the agent's place what it said to an earlier daemon; tells whether that brought the session back.
+    async fn take_up(self: &Arc<Self>, id: &str, view: &View, frames: Vec<String>) -> bool {
+        let Ok(attached) = Attached::new(self, view.clone(), Stay::Lasting, Replay::Yes) else { return false };
+        for (number, frame) in frames.iter().enumerate() {
+            let answered = self.say(&attached, frame).await;
+            // Without the handshake there is no session; the rest may have been refused before, too.
+            if number == 0 {
+                if !answered {
+                    return false;
+                }
+                let initialized = reply::notification("notifications/initialized", "");
+                Envelope::parse(initialized.as_bytes()).iter().for_each(|told| self.take(&attached.session, told));
+            }
+        }
+        self.add(id, Arc::new(attached));
+        true
+    }
+
+    /// Makes a request of an agent's for it; tells whether it was granted.
+    async fn say(&self, attached: &Attached, frame: &str) -> bool {
+        let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return false };
+        let Some(mut reader) = attached.streams.open(envelope.id) else { return false };
+        self.take(&attached.session, &envelope);
+        while let Ok(Read::Frame(frame, _)) = timeout(GREETING, reader.next()).await {
+            if reader.is_answered() {
+                reader.forget();
+                return answer::by_kind(&frame) == StatusCode::OK;
+            }
+        }
+        false
     }
 
     async fn post_legacy(

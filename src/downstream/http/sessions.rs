@@ -11,10 +11,15 @@ use parking_lot::Mutex;
 use super::Face;
 use super::answer::Named;
 use crate::hub::{Agent, Failure, Hub, Session, Stay, View};
-use crate::oauth::random_text;
 use crate::wire::{Replay, Sink, Streams};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// The id of the session that a request names.
+pub(super) fn id_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(SESSION_ID)?.to_str().ok()
+}
+
 /// How long an agent may neither ask nor listen.
 const SILENCE: Duration = Duration::from_secs(60 * 60);
 /// How many sessions there may be; the one that was silent for longest makes place.
@@ -79,22 +84,20 @@ impl Drop for Attached {
 }
 
 impl Sessions {
-    /// Keeps a session, under an id that nobody can guess.
-    pub(super) fn add(&self, attached: Arc<Attached>) -> String {
-        let id = random_text();
+    /// Adds a session; returns the id of the one that had to make place, if one had to.
+    pub(super) fn add(&self, id: &str, attached: Arc<Attached>) -> Option<String> {
         let mut all = self.0.lock();
-        if all.len() >= MOST {
-            let quiet = all.iter().filter(|(_, attached)| !attached.streams.are_read());
-            let oldest = quiet.min_by_key(|(_, attached)| *attached.used.lock()).map(|(id, _)| id.clone());
-            oldest.map(|oldest| all.remove(&oldest));
-        }
-        all.insert(id.clone(), attached);
-        id
+        let quiet = all.iter().filter(|(_, attached)| !attached.streams.are_read());
+        let oldest = quiet.min_by_key(|(_, attached)| *attached.used.lock()).map(|(id, _)| id.clone());
+        let oldest = oldest.filter(|_| all.len() >= MOST);
+        oldest.iter().for_each(|oldest| drop(all.remove(oldest)));
+        all.insert(id.to_owned(), attached);
+        oldest
     }
 
     /// The session that a request names, if it is of this view.
     pub(super) fn find(&self, headers: &HeaderMap, view: &View) -> Option<Arc<Attached>> {
-        let id = headers.get(SESSION_ID)?.to_str().ok()?;
+        let id = id_of(headers)?;
         let attached = self.0.lock().get(id).filter(|attached| attached.session.view == *view).cloned()?;
         if attached.session.gone.is_cancelled() {
             return None;
@@ -123,7 +126,11 @@ pub(super) async fn keep(face: Arc<Face>) {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {
                 let over: Vec<_> = face.sessions.0.lock().extract_if(|_, attached| attached.is_over()).collect();
-                over.iter().for_each(|(_, attached)| attached.leave());
+                for (id, attached) in over {
+                    attached.leave();
+                    face.records.forget(&id);
+                }
+                face.records.sweep(SILENCE);
                 face.sessions.all().iter().for_each(|attached| attached.streams.sweep());
             }
             () = face.ends.drain.cancelled() => break,

@@ -32,31 +32,34 @@ pub enum Read {
 /// Names a message on a stream: what comes after it can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventId {
+    pub(super) epoch: u32,
     pub(super) stream: u64,
     pub(super) next: u64,
 }
 
 impl std::fmt::Display for EventId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.stream, self.next)
+        write!(f, "{:x}-{}-{}", self.epoch, self.stream, self.next)
     }
 }
 
 impl EventId {
     pub fn parse(text: &str) -> Option<Self> {
-        let (stream, next) = text.split_once('-')?;
-        Some(Self { stream: stream.parse().ok()?, next: next.parse().ok()? })
+        let (epoch, rest) = text.split_once('-')?;
+        let (stream, next) = rest.split_once('-')?;
+        let epoch = u32::from_str_radix(epoch, 16).ok()?;
+        Some(Self { epoch, stream: stream.parse().ok()?, next: next.parse().ok()? })
     }
 }
 
 impl Reader {
     /// The id to come back with for all that this reader reads.
     pub fn start(&self) -> EventId {
-        EventId { stream: self.stream, next: self.start }
+        self.event(self.start)
     }
 
-    fn position(&self) -> EventId {
-        EventId { stream: self.stream, next: self.next }
+    fn event(&self, next: u64) -> EventId {
+        EventId { epoch: self.streams.0.epoch, stream: self.stream, next }
     }
 
     /// Whether what was read last is the answer.
@@ -103,7 +106,7 @@ impl Reader {
             if !self.streams.is_kept() {
                 stream.drop_first();
             }
-            return Some(Read::Frame(frame, self.position()));
+            return Some(Read::Frame(frame, self.event(self.next)));
         }
         match (stream.ended, stream.paused) {
             (Some(_), _) => Some(Read::End),
