@@ -170,6 +170,7 @@ impl Line {
             method: (&*envelope.method).into(),
             subject: bridge::subject(envelope),
             frame: kept,
+            retried: None,
             task,
             level,
             rounds: 0,
@@ -180,7 +181,8 @@ impl Line {
 
     /// Brings an answer across. `frame` is what the agent may see of it.
     pub(super) fn answer_across(self: &Arc<Self>, asker: Asker, across: Across, frame: &str) {
-        let outcome = Envelope::parse(frame.as_bytes()).ok().and_then(|response| across.task.outcome(&response));
+        let response = Envelope::parse(frame.as_bytes()).ok().filter(|_| across.agent == Era::Legacy);
+        let outcome = response.and_then(|response| across.task.outcome(&response));
         let Ok(envelope) = Envelope::parse(outcome.as_deref().unwrap_or(frame).as_bytes()) else { return };
         match across.agent {
             Era::Modern => {
@@ -198,12 +200,8 @@ impl Line {
                 }
             }
             Era::Legacy => {
-                let required = match &outcome {
-                    Some(_) => None,
-                    None => across.task.asks(&envelope),
-                };
-                if let Some(required) = required.or_else(|| envelope.result.and_then(bridge::InputRequired::parse)) {
-                    return self.ask_round(asker, across, required);
+                if let Some(required) = envelope.result.and_then(bridge::InputRequired::parse) {
+                    return self.ask_round(asker, across, required, None);
                 }
                 self.elicited(&asker.session, &across);
             }

@@ -17,9 +17,9 @@ pub(super) use handshake::{discover_result, initialize_result, supported, withou
 pub(super) use meta::{at_params, legacy_meta, modern_meta};
 pub(super) use questions::{
     Asked, InputRequired, elicitation_name, elicitation_result, input_request, input_responses, may_ask,
-    page_not_shown, question, retry, subject,
+    page_not_shown, question, related, retry, subject,
 };
-pub(super) use tasks::{AsTask, Step, Task, allowed, as_task, is_task_only};
+pub(super) use tasks::{AsTask, Step, Task, allowed, as_task, is_task_only, names_tasks};
 
 use crate::envelope::Envelope;
 use crate::envelope::reply::code;

@@ -115,6 +115,9 @@ impl Line {
 
     /// Brings a page to the upstream's catalog.
     pub(super) fn note_page(self: &Arc<Self>, kind: ListKind, cursor: Option<&str>, result: &str) {
+        if kind == ListKind::Tools {
+            self.note_task_tools(result);
+        }
         if let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) {
             upstream.note_page(audience, kind, cursor, result);
         }

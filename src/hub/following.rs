@@ -1,16 +1,36 @@
 //! Calls that a server of the other era makes tasks of: trunkline follows the task in the agent's place, and the call is
-//! answered with what becomes of it.
+//! answered with what becomes of it. Until then it is in flight as any other, under one id of ours after another.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::bridge::{self, AsTask, Step, Task};
+use parking_lot::{Mutex, MutexGuard};
+
+use super::across::Asker;
+use super::bridge::{self, AsTask, InputRequired, Step, Task};
 use super::line::Line;
-use super::table::{Across, Owner, Table};
+use super::table::{Across, Opened, Owner, Table};
 use crate::envelope::{Envelope, text};
 use crate::era::Era;
 use crate::lists::ListKind;
 use crate::upstream::Handshake;
+use crate::upstream::catalog::read_items;
+
+/// What is known of the tasks of a legacy server.
+#[derive(Debug, Default)]
+pub(super) struct TaskTools {
+    made: OnceLock<bool>,
+    /// Tools that can only be called as tasks, of those that this instance has listed.
+    only: Mutex<HashSet<String>>,
+}
+
+/// What comes next for a call that goes on.
+enum Next {
+    Send(String),
+    Sleep(Duration),
+    Ask(InputRequired),
+}
 
 impl Line {
     /// Whether the server may have to make a task of an agent's request, or does at once; `frame` is how it goes there.
@@ -20,98 +40,95 @@ impl Line {
             return AsTask::Never;
         }
         let tool = envelope.params.name.and_then(text).filter(|_| agent == Era::Modern);
-        let known = self.upstream.upgrade().zip(self.audience());
-        let tools = known.and_then(|(upstream, audience)| upstream.recall_list(audience, ListKind::Tools));
-        let tools = tools.iter().flat_map(|tools| tools.iter());
-        let listed = tool.and_then(|tool| tools.into_iter().find(|item| item.key == tool));
-        if listed.is_some_and(|item| bridge::is_task_only(&item.raw)) { AsTask::Allowed } else { AsTask::IfNeeded }
+        if tool.is_some_and(|tool| self.is_task_only(&tool)) { AsTask::Allowed } else { AsTask::IfNeeded }
     }
 
     /// Whether a legacy server can make tasks of calls.
     pub(super) fn makes_tasks(&self) -> bool {
-        *self.makes_tasks.get_or_init(|| self.handshake().is_some_and(Handshake::makes_tasks))
+        *self.task_tools.made.get_or_init(|| self.handshake().is_some_and(Handshake::makes_tasks))
+    }
+
+    /// Notes which tools of a list, a raw result, can only be called as tasks.
+    pub(super) fn note_task_tools(&self, result: &str) {
+        if self.era() != Era::Legacy || !bridge::names_tasks(result) || !self.makes_tasks() {
+            return;
+        }
+        let mut tools = Vec::new();
+        if read_items(result, ListKind::Tools, &mut tools).is_ok() {
+            let only = tools.into_iter().filter(|tool| bridge::is_task_only(&tool.raw)).map(|tool| tool.key);
+            self.task_tools.only.lock().extend(only);
+        }
+    }
+
+    /// Whether the server has listed this tool as one that can only be called as a task, in this instance or before.
+    fn is_task_only(&self, tool: &str) -> bool {
+        let before = || {
+            let (upstream, audience) = self.upstream.upgrade().zip(self.audience())?;
+            let tools = upstream.recall_list(audience, ListKind::Tools)?;
+            Some(tools.iter().any(|item| item.key == tool && bridge::is_task_only(&item.raw)))
+        };
+        self.task_tools.only.lock().contains(tool) || before().unwrap_or(false)
     }
 
     /// Goes on with a call that the server has made a task of, or must make one of; false if this is its answer.
     pub(super) fn follow(self: &Arc<Self>, id: u64, response: &Envelope<'_>) -> bool {
         let mut table = self.table.lock();
-        let Some(pending) = table.get(id) else { return false };
-        let Some(across) = &pending.across else { return false };
-        let Some(step) = across.task.step(across.agent, response) else { return false };
+        let Some(pending) = table.get_mut(id) else { return false };
         let over = pending.cancelled.is_some();
-        let frame = match (step, over) {
-            (Step::Allow, false) => self.make_again(&mut table, id),
-            (Step::Begin(task, pause), false) => self.begin_task(&mut table, id, task, pause),
-            (Step::Look(pause), false) => {
-                self.look_later(&mut table, id, pause);
-                None
+        let Some(across) = pending.across.as_mut() else { return false };
+        let Some(step) = across.task.step(across.agent, response) else { return false };
+        if over {
+            // Nobody waits for it any more, and the server may not know that yet.
+            if let Step::Begin(task, _) = step {
+                across.task = AsTask::Is(Task::new(task, id));
             }
-            (Step::Begin(task, _), true) => {
-                let task = Task { id: task, progress: id, asleep: false, answered: Vec::new() };
-                let params = params(across, &task, "");
+            let cancel = cancellation(across);
+            drop(table);
+            self.cancel_with(cancel);
+            return false;
+        }
+        let number = self.link.next_id();
+        let Some(next) = next_of(across, step, id, number) else { return false };
+        if let AsTask::Is(task) = &mut across.task {
+            task.asleep = !matches!(next, Next::Send(_));
+        }
+        // It waits for a person.
+        pending.parked = matches!(next, Next::Ask(_));
+        table.go_on_as(id, number);
+        match next {
+            Next::Send(frame) => {
                 drop(table);
-                self.send_own("tasks/cancel", &params, Owner::Nobody);
-                return false;
+                self.send_on(number, &frame);
             }
-            (Step::Allow | Step::Look(_), true) => return false,
-        };
-        drop(table);
-        if let Some((next, frame)) = frame {
-            self.send_on(next, &frame);
+            Next::Sleep(pause) => {
+                drop(table);
+                self.look_later(number, pause);
+            }
+            Next::Ask(required) => self.ask_for_task(table, number, required),
         }
         true
     }
 
-    /// The call once more, as one that may become a task.
-    fn make_again(&self, table: &mut Table, id: u64) -> Option<(u64, String)> {
-        let next = self.link.next_id();
-        let across = table.go_on_as(id, next)?.across.as_mut()?;
-        across.task = AsTask::Allowed;
-        let frame = bridge::allowed(across.agent, across.frame.as_deref()?, next)?;
-        across.frame = Some(frame.clone().into());
-        Some((next, frame))
-    }
-
-    fn begin_task(
-        self: &Arc<Self>,
-        table: &mut Table,
-        id: u64,
-        task: Box<str>,
-        pause: Duration,
-    ) -> Option<(u64, String)> {
-        let across = table.get_mut(id)?.across.as_mut()?;
-        across.task = AsTask::Is(Task { id: task, progress: id, asleep: false, answered: Vec::new() });
-        match across.agent {
-            Era::Legacy => {
-                self.look_later(table, id, pause);
-                None
-            }
-            Era::Modern => {
-                let next = self.link.next_id();
-                let pending = table.go_on_as(id, next)?;
-                let frame = request(pending.across.as_deref()?, "tasks/result", next, "")?;
-                let rests = pending.rest.as_ref().map(|rest| rest.state.clone());
-                if let Some(state) = rests {
-                    self.rest_on(state, next);
-                }
-                Some((next, frame))
-            }
+    fn ask_for_task(self: &Arc<Self>, mut table: MutexGuard<'_, Table>, id: u64, required: InputRequired) {
+        let asked = table.get_mut(id).and_then(|pending| {
+            pending.across.iter_mut().for_each(|across| across.rounds += 1);
+            let Owner::Agent { session, id, token } = &pending.owner else { return None };
+            let (session, id, token, then) = (session.clone(), id.clone(), token.clone(), pending.then.clone());
+            Some((Asker { session, id, token, then }, (**pending.across.as_ref()?).clone()))
+        });
+        drop(table);
+        if let Some((asker, across)) = asked {
+            self.ask_round(asker, across, required, Some(id));
         }
     }
 
-    /// Looks at a task after a while. Until then the call is in flight as any other.
-    fn look_later(self: &Arc<Self>, table: &mut Table, id: u64, pause: Duration) {
-        let next = self.link.next_id();
-        let across = table.go_on_as(id, next).and_then(|pending| pending.across.as_mut());
-        let Some((AsTask::Is(task), upstream)) = across.map(|across| &mut across.task).zip(self.upstream.upgrade())
-        else {
-            return;
-        };
-        task.asleep = true;
+    /// Looks at a task after a while.
+    fn look_later(self: &Arc<Self>, id: u64, pause: Duration) {
+        let Some(upstream) = self.upstream.upgrade() else { return };
         let (line, stop) = (self.clone(), upstream.around.stop.clone());
         upstream.around.tasks.spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(pause) => line.look(next),
+                () = tokio::time::sleep(pause) => line.look(id),
                 () = stop.cancelled() => {}
             }
         });
@@ -120,58 +137,137 @@ impl Line {
     fn look(self: &Arc<Self>, id: u64) {
         let mut table = self.table.lock();
         let Some(pending) = table.get_mut(id) else { return };
-        if pending.cancelled.is_some() {
-            drop(table);
+        let over = pending.cancelled.is_some();
+        let Some(across) = pending.across.as_mut() else { return };
+        if over {
             // Nothing was asked, so that nothing will be answered.
+            let cancel = cancellation(across);
+            drop(table);
+            self.cancel_with(cancel);
             return self.over(id);
         }
-        let Some(across) = pending.across.as_mut() else { return };
         if let AsTask::Is(task) = &mut across.task {
             task.asleep = false;
         }
-        let frame = request(across, "tasks/get", id, "");
+        let frame = request(across, look_of(across.agent), id, "");
         drop(table);
         frame.iter().for_each(|frame| self.send_on(id, frame));
     }
 
-    /// Sends the next request of a call that goes on.
-    fn send_on(&self, id: u64, frame: &str) {
+    /// Tells a server what an agent says to what was asked for its task: the name of each question, and the answer, raw.
+    pub(super) fn tell_task(self: &Arc<Self>, id: u64, answers: &[(Box<str>, Box<str>)], opened: Vec<Opened>) {
+        let mut table = self.table.lock();
+        // It may have ended with its server.
+        let Some(pending) = table.get_mut(id) else { return };
+        pending.parked = false;
+        let Some(across) = pending.across.as_mut() else { return };
+        across.opened = opened;
+        let members = format!(r#","inputResponses":{}"#, bridge::input_responses(answers));
+        let frame = request(across, "tasks/update", id, &members);
+        if let AsTask::Is(task) = &mut across.task {
+            task.asleep = false;
+            task.answered.extend(answers.iter().map(|(key, _)| key.clone()));
+        }
+        drop(table);
+        frame.iter().for_each(|frame| self.send_on(id, frame));
+    }
+
+    /// Sends the next request of a call that goes on; that it cannot be sent is its answer.
+    fn send_on(self: &Arc<Self>, id: u64, frame: &str) {
         if let Err(refused) = self.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes())) {
-            let pending = self.table.lock().remove(id);
-            if let Some((session, id)) = pending.as_ref().and_then(|pending| pending.owner.agent()) {
-                session.reply(id, &self.not_sent(id, refused));
-            }
+            let refusal = self.not_sent(&id.to_string(), refused);
+            Envelope::parse(refusal.as_bytes()).iter().for_each(|refusal| self.response(refusal));
         }
     }
 
     /// Cancels the task that a call has become; tells whether the server is at a request for the call besides.
     pub(super) fn cancel_task(&self, id: u64) -> bool {
-        let table = self.table.lock();
-        let across = table.get(id).and_then(|pending| pending.across.as_deref());
-        let Some((across, AsTask::Is(task))) = across.map(|across| (across, &across.task)) else { return true };
-        let (params, asleep) = (params(across, task, ""), task.asleep);
+        let mut table = self.table.lock();
+        let across = table.get_mut(id).and_then(|pending| pending.across.as_mut());
+        let Some(across) = across else { return true };
+        let asleep = matches!(&across.task, AsTask::Is(task) if task.asleep);
+        let cancel = cancellation(across);
         drop(table);
-        self.send_own("tasks/cancel", &params, Owner::Nobody);
+        self.cancel_with(cancel);
         !asleep
+    }
+
+    /// Ends a call whose agent does not answer what is asked for its task.
+    pub(super) fn end_followed(self: &Arc<Self>, id: u64) {
+        let mut table = self.table.lock();
+        let cancel = table.get_mut(id).and_then(|pending| cancellation(pending.across.as_mut()?));
+        let pending = table.remove(id);
+        drop(table);
+        self.cancel_with(cancel);
+        if let Some(pending) = pending {
+            self.answered(pending.owner.agent().map(|(session, _)| &**session));
+        }
+    }
+
+    fn cancel_with(&self, params: Option<String>) {
+        if let Some(params) = params {
+            self.send_own("tasks/cancel", &params, Owner::Nobody);
+        }
     }
 }
 
-/// What a modern server is told that asked something for a task: the name of each question, and the answer, raw.
-pub(super) fn update(across: &mut Across, id: u64, answers: &[(Box<str>, Box<str>)]) -> Option<String> {
-    let members = format!(r#","inputResponses":{}"#, bridge::input_responses(answers));
-    let frame = request(across, "tasks/update", id, &members);
-    if let AsTask::Is(task) = &mut across.task {
-        task.answered.extend(answers.iter().map(|(key, _)| key.clone()));
+/// What a step needs, of a call that went out as `id` and goes on as `number`; `None` if there is no such way.
+fn next_of(across: &mut Across, step: Step, id: u64, number: u64) -> Option<Next> {
+    match step {
+        Step::Allow => {
+            let agent = across.agent;
+            let allowed = |frame: Option<&str>| bridge::allowed(agent, frame?, number);
+            let base = allowed(across.frame.as_deref())?;
+            let frame = allowed(across.retried.as_deref()).unwrap_or_else(|| base.clone());
+            across.frame = Some(base.into());
+            across.task = AsTask::Allowed;
+            Some(Next::Send(frame))
+        }
+        Step::Begin(task, pause) => {
+            across.task = AsTask::Is(Task::new(task, id));
+            match across.agent {
+                Era::Legacy => Some(Next::Sleep(pause)),
+                Era::Modern => request(across, look_of(Era::Modern), number, "").map(Next::Send),
+            }
+        }
+        Step::Look(pause) => {
+            note_failures(across, |_| 0);
+            Some(Next::Sleep(pause))
+        }
+        Step::LookOnceMore(pause) => {
+            note_failures(across, |failures| failures + 1);
+            Some(Next::Sleep(pause))
+        }
+        Step::Ask(required) => {
+            note_failures(across, |_| 0);
+            Some(Next::Ask(required))
+        }
     }
-    frame
+}
+
+fn note_failures(across: &mut Across, count: impl Fn(u32) -> u32) {
+    if let AsTask::Is(task) = &mut across.task {
+        task.failures = count(task.failures);
+    }
+}
+
+/// How a task is looked at on the way to the agent: a legacy server waits until there is a result.
+fn look_of(agent: Era) -> &'static str {
+    match agent {
+        Era::Modern => "tasks/result",
+        Era::Legacy => "tasks/get",
+    }
 }
 
 fn request(across: &Across, method: &str, id: u64, members: &str) -> Option<String> {
     let AsTask::Is(task) = &across.task else { return None };
-    let params = params(across, task, members);
+    let params = task.params(across.agent, across.frame.as_deref().unwrap_or_default(), members);
     Some(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#))
 }
 
-fn params(across: &Across, task: &Task, members: &str) -> String {
-    task.params(across.agent, across.frame.as_deref().unwrap_or_default(), members)
+/// The params that cancel the task of a call, once.
+fn cancellation(across: &mut Across) -> Option<String> {
+    let AsTask::Is(task) = &mut across.task else { return None };
+    let told = std::mem::replace(&mut task.cancelled, true);
+    (!told).then(|| task.params(across.agent, across.frame.as_deref().unwrap_or_default(), ""))
 }

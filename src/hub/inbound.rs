@@ -54,8 +54,10 @@ impl Line {
             return;
         };
         match owner {
-            // Its stream is closed, and the id may be another request's by now.
-            Owner::Agent { session, token, .. } if cancelled.is_some() && session.is_over_http() => {
+            // Its stream is closed, and the id may be another request's by now; across the eras, it may be no answer yet.
+            Owner::Agent { session, token, .. }
+                if cancelled.is_some() && (session.is_over_http() || across.is_some()) =>
+            {
                 self.settle(&session, &then, envelope.error.is_some());
                 if across.is_none() {
                     self.note_task(&session, envelope, token.as_deref());
@@ -102,7 +104,7 @@ impl Line {
     }
 
     /// A call is over: whoever waits for a free instance, or for this one to be done, may go on.
-    fn answered(self: &Arc<Self>, caller: Option<&Session>) {
+    pub(super) fn answered(self: &Arc<Self>, caller: Option<&Session>) {
         if let Some(session) = caller
             && !self.table.lock().members.contains_key(&session.id)
         {

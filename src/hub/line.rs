@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::bridge::initialize_result;
 use super::fetch::Lists;
+use super::following::TaskTools;
 use super::lane::Lane;
 use super::listener::Listening;
 use super::recall::under;
@@ -41,7 +42,7 @@ pub struct Line {
     /// It takes no new calls.
     draining: AtomicBool,
     instance: OnceLock<Served>,
-    pub(super) makes_tasks: OnceLock<bool>,
+    pub(super) task_tools: TaskTools,
 }
 
 /// An instance, and whom it serves.
@@ -64,7 +65,7 @@ impl Line {
             listening: Listening::default(),
             draining: AtomicBool::new(false),
             instance: OnceLock::new(),
-            makes_tasks: OnceLock::new(),
+            task_tools: TaskTools::default(),
         })
     }
 
@@ -200,10 +201,11 @@ impl Line {
         let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
         self.table.lock().insert(id, Pending { across, ..Pending::new(owner, then, repeat) });
         let sent = self.link.outbox.push(envelope.frame.len(), |out| splice(envelope.frame, &mut edits, out));
-        if sent.is_err() {
-            self.table.lock().remove(id);
+        match sent {
+            // Where it was taken out already, the instance ended meanwhile, and the agent knows.
+            Err(_) if self.table.lock().remove(id).is_none() => Ok(()),
+            sent => sent,
         }
-        sent
     }
 
     /// Like [`Line::request`], but waits for room and answers the agent itself if the request cannot be sent.

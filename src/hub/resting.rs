@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::logins::bare;
 use super::recall::under;
 use super::router::{Routed, cancellable};
 use super::session::{Accepted, Principal, Session};
-use super::table::{Across, Owner, Table, Waiting};
+use super::table::{Across, Owner, Rest, Table, Waiting};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text};
 use crate::era::Dialect;
@@ -52,7 +53,7 @@ struct Rested {
 #[derive(Debug)]
 pub(super) enum What {
     /// A call that the server is at.
-    Call { line: Arc<Line>, id: u64 },
+    Call { line: Arc<Line>, id: Arc<AtomicU64> },
     /// It was answered meanwhile: the frame, but for its id.
     Answered(Box<str>),
     /// The server has ended the call, and wants a person to open a page before it is made again; its error, raw.
@@ -66,13 +67,6 @@ impl Resting {
     pub(super) fn keep(&self, state: &str, frame: &str) {
         if let Some(rested) = self.0.lock().get_mut(state) {
             rested.what = What::Answered(frame.into());
-        }
-    }
-
-    /// A call that rests goes on under another id.
-    fn go_on_as(&self, state: &str, next: u64) {
-        if let Some(Rested { what: What::Call { id, .. }, .. }) = self.0.lock().get_mut(state) {
-            *id = next;
         }
     }
 
@@ -147,7 +141,7 @@ impl Hub {
                 let answer = under(&frame, envelope.id).unwrap_or_default();
                 session.reply(envelope.id, &answer);
             }
-            What::Call { line, id } => line.come_back(self, session, id, envelope),
+            What::Call { line, id } => line.come_back(self, session, &id, envelope),
             What::Again(error) if opened(envelope) == Accepted::No => {
                 let message = format!("the page was not opened; the server said: {error}");
                 session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_REQUEST, &message));
@@ -171,7 +165,7 @@ impl Rested {
     /// Nobody comes back: the server is told, so that it can end what it is at.
     fn give_up(self) {
         if let What::Call { line, id } = self.what {
-            line.give_up_rest(id, "the agent did not come back with an answer");
+            line.give_up_rest(&id, "the agent did not come back with an answer");
         }
     }
 }
@@ -189,49 +183,38 @@ impl Line {
     pub(super) fn rest(self: &Arc<Self>, table: &mut Table, call: u64, envelope: &Envelope<'_>) {
         let Some(pending) = table.get_mut(call) else { return };
         let first = pending.rest.is_none();
-        let rest = pending.rest.get_or_insert_default();
+        let rest = pending.rest.get_or_insert_with(|| Box::new(Rest::new(call)));
         rest.asked += 1;
         let request = bridge::input_request(envelope).into();
-        rest.questions.push(Waiting { key: rest.asked.to_string().into(), id: envelope.id.into(), request });
+        let task = envelope.params.meta.related_task.map(Into::into);
+        rest.questions.push(Waiting { key: rest.asked.to_string().into(), id: envelope.id.into(), task, request });
         if first && let Some(upstream) = self.upstream.upgrade() {
-            let line = self.clone();
+            let (line, call) = (self.clone(), rest.call.clone());
             upstream.around.tasks.spawn(async move {
                 tokio::time::sleep(GATHER).await;
-                line.tell_rest(call);
+                line.tell_rest(&call);
             });
         }
     }
 
-    /// A call of a modern agent goes on under another id, while the server asks something for it.
-    pub(super) fn rest_on(self: &Arc<Self>, state: Option<Box<str>>, next: u64) {
-        let Some(upstream) = self.upstream.upgrade() else { return };
-        match (state, upstream.hub.upgrade()) {
-            (Some(state), Some(hub)) => hub.resting.go_on_as(&state, next),
-            // The agent was not told yet.
-            (_, _) => {
-                let line = self.clone();
-                upstream.around.tasks.spawn(async move { line.tell_rest(next) });
-            }
-        }
-    }
-
     /// Tells a modern agent to come back with answers.
-    fn tell_rest(self: &Arc<Self>, call: u64) {
+    fn tell_rest(self: &Arc<Self>, call: &Arc<AtomicU64>) {
         let Some(hub) = self.upstream.upgrade().and_then(|upstream| upstream.hub.upgrade()) else { return };
         let mut table = self.table.lock();
         if hub.resting.0.lock().len() >= MOST {
             drop(table);
             return self.give_up_rest(call, "too many calls wait for answers");
         }
-        let asker = table.let_rest(call);
+        let now = call.load(Ordering::Relaxed);
+        let asker = table.let_rest(now);
         // The lock is kept, so that no answer comes before it is known where to keep it.
         let (Some((session, id, request)), Some(rest)) =
-            (asker, table.get_mut(call).and_then(|pending| pending.rest.as_mut()))
+            (asker, table.get_mut(now).and_then(|pending| pending.rest.as_mut()))
         else {
             drop(table);
             return self.give_up_rest(call, "the agent cancelled its request");
         };
-        let what = What::Call { line: self.clone(), id: call };
+        let what = What::Call { line: self.clone(), id: call.clone() };
         let state = hub.let_rest(session.principal(), Some(request), what, hub.question_timeout());
         rest.state = Some(state.clone().into());
         let asked = rest.questions.iter().map(|waiting| format!("{}:{}", quoted(&waiting.key), waiting.request));
@@ -241,12 +224,13 @@ impl Line {
     }
 
     /// A modern agent is back: the server gets what it brings, and the agent's request is the one that is answered.
-    fn come_back(self: &Arc<Self>, hub: &Hub, session: &Arc<Session>, call: u64, envelope: &Envelope<'_>) {
+    fn come_back(self: &Arc<Self>, hub: &Hub, session: &Arc<Session>, id: &Arc<AtomicU64>, envelope: &Envelope<'_>) {
         let answers: HashMap<Cow<'_, str>, &RawValue> =
             envelope.params.input_responses.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
         self.visit(session);
         let mut table = self.table.lock();
         let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
+        let call = id.load(Ordering::Relaxed);
         if !table.wake(call, session, envelope.id, token) {
             drop(table);
             let failure = hub.upstream(self.name.as_str()).map(|upstream| upstream.unavailable("it ended meanwhile"));
@@ -266,17 +250,19 @@ impl Line {
         drop(table);
         for waiting in answered {
             let answer = answers.get(&*waiting.key).map_or("{}", |raw| raw.get());
-            self.answer_text(&reply::result(&waiting.id, answer));
+            let answer = waiting.task.map_or(answer.to_owned(), |task| bridge::related(answer, &task));
+            self.answer_text(&reply::result(&waiting.id, &answer));
         }
         if again {
             // What is missing is asked for once more.
-            self.tell_rest(call);
+            self.tell_rest(id);
         }
     }
 
     /// Ends a call that rests, or is about to, and what the server asks for it.
-    fn give_up_rest(&self, call: u64, reason: &str) {
+    fn give_up_rest(&self, call: &AtomicU64, reason: &str) {
         let mut table = self.table.lock();
+        let call = call.load(Ordering::Relaxed);
         let Some(pending) = table.get_mut(call) else { return };
         let (Some(rest), cancelled) = (pending.rest.take(), pending.cancelled.is_some()) else { return };
         let owner = table.give_up(call);

@@ -7,8 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::across::Asker;
-use super::bridge::{self, AsTask, Asked, InputRequired};
-use super::following;
+use super::bridge::{self, Asked, InputRequired};
 use super::line::Line;
 use super::session::{Question, Session};
 use super::table::{Across, Opened, Owner, Pending};
@@ -29,6 +28,8 @@ pub struct Round {
     line: Arc<Line>,
     asker: Asker,
     across: Across,
+    /// The call whose task asks, under our id.
+    call: Option<u64>,
     required: InputRequired,
     answers: Mutex<Vec<Option<Box<str>>>>,
     /// Pages that the person has opened.
@@ -36,22 +37,35 @@ pub struct Round {
 }
 
 impl Line {
-    /// Puts a server's questions to an agent.
-    pub(super) fn ask_round(self: &Arc<Self>, asker: Asker, mut across: Across, required: InputRequired) {
-        across.rounds += 1;
-        let (session, id) = (asker.session.clone(), asker.id.clone());
+    /// Why a server's questions cannot be put to an agent, if they cannot.
+    fn not_to_be_asked(&self, asker: &Asker, across: &Across, required: &InputRequired) -> Option<String> {
+        let refuse = |code, message: &str| Some(reply::error(&asker.id, code, message));
+        let name = &self.name;
         if across.frame.is_none() {
-            let message = format!("server `{}` asks back where it may not, at `{}`", self.name, across.method);
-            return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
+            let message = format!("server `{name}` asks back where it may not, at `{}`", across.method);
+            return refuse(code::INTERNAL, &message);
         }
         if across.rounds > MOST {
-            let message = format!("server `{}` asked {MOST} times instead of answering", self.name);
-            return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
+            return refuse(code::INTERNAL, &format!("server `{name}` asked {MOST} times instead of answering"));
         }
-        if let Some(asked) = required.asked.iter().find(|asked| !may_be_asked(&session, asked)) {
-            let message =
-                format!("server `{}` asks for `{}`, which this agent did not declare", self.name, asked.method);
-            return session.reply(&id, &reply::error(&id, code::MISSING_CAPABILITY, &message));
+        let asked = required.asked.iter().find(|asked| !may_be_asked(&asker.session, asked))?;
+        let message = format!("server `{name}` asks for `{}`, which this agent did not declare", asked.method);
+        refuse(code::MISSING_CAPABILITY, &message)
+    }
+
+    /// Puts a server's questions to an agent; those of a task are of the call `call`, which is in flight meanwhile.
+    pub(super) fn ask_round(
+        self: &Arc<Self>,
+        asker: Asker,
+        mut across: Across,
+        required: InputRequired,
+        call: Option<u64>,
+    ) {
+        across.rounds += 1;
+        let (session, id) = (asker.session.clone(), asker.id.clone());
+        if let Some(refusal) = self.not_to_be_asked(&asker, &across, &required) {
+            call.iter().for_each(|call| self.end_followed(*call));
+            return session.reply(&id, &refusal);
         }
         // A page that the person has opened is not shown again: the server is asked until it has seen what it waits for.
         let opened = |asked: &Asked| across.opened.iter().any(|opened| opened.asked == *asked);
@@ -60,9 +74,18 @@ impl Line {
         let all = answers.iter().all(Option::is_some);
         let still = across.opened.iter().filter(|opened| required.asked.contains(&opened.asked)).cloned().collect();
         let (answers, opened) = (Mutex::new(answers), Mutex::new(still));
-        let round = Arc::new(Round { line: self.clone(), asker, across, required, answers, opened });
-        session.began();
+        let round = Arc::new(Round { line: self.clone(), asker, across, call, required, answers, opened });
+        if call.is_none() {
+            session.began();
+        }
         session.note_round(&id, &round);
+        let hub = self.upstream.upgrade().and_then(|upstream| upstream.hub.upgrade());
+        let left = hub.is_none_or(|hub| !hub.is_attached(session.id));
+        if left || call.is_some_and(|call| !self.table.lock().is_waited_for(call)) {
+            // It left, or cancelled, just now.
+            round.end();
+            return;
+        }
         if all {
             return round.again_later();
         }
@@ -133,7 +156,10 @@ impl Round {
         if !session.forget_round(&self.asker.id, self) {
             return false;
         }
-        session.ended();
+        match self.call {
+            Some(call) => self.line.end_followed(call),
+            None => session.ended(),
+        }
         for question in session.take_round(self) {
             let params = format!(r#"{{"requestId":{question},"reason":"the call is over"}}"#);
             session.tell(To::Agent, &reply::notification("notifications/cancelled", &params));
@@ -160,12 +186,14 @@ impl Round {
             // It was cancelled meanwhile.
             return;
         }
+        if let Some(call) = self.call {
+            let opened = std::mem::take(&mut *self.opened.lock());
+            return self.line.tell_task(call, &self.answers(), opened);
+        }
         session.ended();
-        // Another process does not know the task.
-        let is_task = matches!(self.across.task, AsTask::Is(_));
         let upstream = self.line.upstream.upgrade();
         match upstream.and_then(|upstream| Some((upstream.hub.upgrade()?, upstream.around.tasks.clone()))) {
-            Some((hub, tasks)) if !is_task && (self.line.is_closed() || self.line.is_draining()) => {
+            Some((hub, tasks)) if self.line.is_closed() || self.line.is_draining() => {
                 let round = self.clone();
                 tasks.spawn(async move {
                     let session = &round.asker.session;
@@ -180,31 +208,36 @@ impl Round {
         }
     }
 
-    fn send(&self, line: &Line) {
+    /// The name of each question, and its answer, raw.
+    fn answers(&self) -> Vec<(Box<str>, Box<str>)> {
         let keys = self.required.asked.iter().map(|asked| asked.key.clone());
-        let answers = self.answers.lock().iter().map(|answer| answer.clone().unwrap_or_default()).collect::<Vec<_>>();
-        let answers: Vec<_> = keys.zip(answers).collect();
+        keys.zip(self.answers.lock().iter().map(|answer| answer.clone().unwrap_or_default())).collect()
+    }
+
+    fn send(&self, line: &Arc<Line>) {
+        let answers = self.answers();
         let mut across = self.across.clone();
         across.opened = std::mem::take(&mut self.opened.lock());
         let Asker { session, id, token, then } = self.asker.clone();
         let call = line.link.next_id();
-        let frame = match &across.task {
-            AsTask::Is(_) => following::update(&mut across, call, &answers),
-            AsTask::Never | AsTask::IfNeeded | AsTask::Allowed => across
-                .frame
-                .as_deref()
-                .and_then(|frame| bridge::retry(frame, call, &answers, self.required.state.as_deref())),
-        };
+        let state = self.required.state.as_deref();
+        let frame = across.frame.as_deref().and_then(|frame| bridge::retry(frame, call, &answers, state));
         let Some(frame) = frame else {
             let message = format!("the answers cannot be brought to server `{}`", line.name);
             return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
         };
+        across.retried = Some(frame.clone().into());
+        line.visit(&session);
         let owner = Owner::Agent { session: session.clone(), id: id.clone(), token };
         let pending = Pending { across: Some(Box::new(across)), ..Pending::new(owner, then, None) };
         line.table.lock().insert(call, pending);
         if let Err(refused) = line.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes())) {
-            line.table.lock().remove(call);
-            session.reply(&id, &line.not_sent(&id, refused));
+            if line.table.lock().remove(call).is_some() {
+                session.reply(&id, &line.not_sent(&id, refused));
+            }
+        }
+        if session.gone.is_cancelled() {
+            line.leave(&session);
         }
     }
 }

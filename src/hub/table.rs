@@ -6,6 +6,7 @@ mod tasks;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -189,6 +190,7 @@ impl Table {
     /// The same call goes on under another id.
     pub(super) fn go_on_as(&mut self, id: u64, next: u64) -> Option<&mut Pending> {
         let pending = self.pending.remove(&id)?;
+        pending.rest.iter().for_each(|rest| rest.call.store(next, Ordering::Relaxed));
         Some(self.pending.entry(next).or_insert(pending))
     }
 

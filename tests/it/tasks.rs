@@ -29,6 +29,10 @@ fn in_flight(daemon: &Daemon) -> u64 {
     instances.iter().filter_map(|instance| instance["in_flight"].as_u64()).sum()
 }
 
+fn cancelled(id: u64) -> String {
+    format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#)
+}
+
 fn job(arguments: Value) -> Value {
     json!({ "name": "job", "arguments": arguments })
 }
@@ -126,9 +130,30 @@ fn what_a_legacy_servers_task_asks_is_asked() {
         eventually("the other call is in flight", || in_flight(&daemon) == 1);
         let said = agent.ask("tools/call", job(json!({ "key": "q", "ask": { "message": "m" } }))).expect("an answer");
         let said = said["content"][0]["text"].as_str().expect("a text");
-        assert!(said.contains("\"accept\"") && said.contains("ada"), "{said}");
+        assert!(said.contains("\"accept\"") && said.contains("ada") && said.contains("related-task"), "{said}");
         assert!(other.notices.is_empty());
     }
+}
+
+#[test]
+fn a_call_that_rests_goes_on_as_a_task() {
+    let daemon = legacy_server();
+    let mut agent = Speaker::attach(&daemon, Era::Modern, Face::Socket, "jobs");
+    agent.ask("tools/list", json!({})).expect("a list");
+    let call = job(json!({ "key": "k", "early": true }));
+    agent.send("tools/call", call.clone());
+    let asked = agent.next().expect("an answer");
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    eventually("its result is asked for", || !seen(&daemon, "tasks/result").is_empty());
+    let mut back = call;
+    back["requestState"] = asked["result"]["requestState"].clone();
+    back["inputResponses"] = json!({ "1": { "action": "accept" } });
+    agent.send("tools/call", back);
+    eventually("the server has its answer", || seen(&daemon, "early-k").iter().any(|frame| frame["id"] == "early-k"));
+    let mut helper = Speaker::attach(&daemon, Era::Legacy, Face::Socket, "jobs");
+    helper.ask("tools/call", json!({ "name": "release", "arguments": { "key": "k" } })).expect("released");
+    assert_eq!(agent.next().expect("an answer")["result"]["content"][0]["text"], "k");
+    eventually("nothing is in flight", || in_flight(&daemon) == 0);
 }
 
 #[test]
@@ -146,9 +171,7 @@ fn a_task_ends_with_the_call_that_it_is() {
             if leaves {
                 agent.agent.leave();
             } else {
-                agent.agent.send(&format!(
-                    r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
-                ));
+                agent.agent.send(&cancelled(id));
             }
             eventually("the task is cancelled", || of_task("tasks/cancel"));
             eventually("nothing is in flight", || in_flight(&daemon) == 0);
@@ -170,14 +193,30 @@ fn a_modern_servers_task_is_a_call_that_takes_long() {
         assert_eq!(call("failing_job", json!({})).as_deref(), Ok("The job failed"));
         assert_eq!(call("confirm_delete", json!({ "filename": "f" })).as_deref(), Ok("Kept f"));
         assert_eq!(call("multi_input", json!({})).as_deref(), Ok("\"ada\" and null"));
-        assert_eq!(call("test_tool_with_task", json!({})).as_deref(), Ok("Hello, ada!"));
         let broken = call("protocol_error_job", json!({})).expect_err("an error");
         assert!(broken.contains("the job broke") && broken.contains("-32603"), "{broken}");
-        // It is asked something, and leaves.
-        agent.send("tools/call", json!({ "name": "confirm_delete", "arguments": { "filename": "f" } }));
-        let asked = agent.agent.line();
-        assert!(asked.contains("elicitation/create"), "{asked}");
-        agent.agent.leave();
+        let before = agent.asked;
+        let call = json!({ "name": "test_tool_with_task", "arguments": {} });
+        let greeted = agent.ask("tools/call", call).expect("an answer");
+        assert_eq!((&greeted["content"][0]["text"], agent.asked), (&json!("Hello, ada!"), before + 1), "asked once");
+        // They are asked something, and leave, or cancel.
+        for leaves in [true, false] {
+            let mut agent = Speaker::attach(&daemon, Era::Legacy, face, "jobs");
+            let before = agent.ask("tools/call", json!({ "name": "cancelled", "arguments": {} })).expect("a count");
+            let id = agent.send("tools/call", json!({ "name": "confirm_delete", "arguments": { "filename": "f" } }));
+            let asked = agent.agent.line();
+            assert!(asked.contains("elicitation/create"), "{asked}");
+            if leaves {
+                agent.agent.leave();
+            } else {
+                agent.agent.send(&cancelled(id));
+            }
+            let mut other = Speaker::attach(&daemon, Era::Legacy, face, "jobs");
+            eventually("the task is cancelled", || {
+                let now = other.ask("tools/call", json!({ "name": "cancelled", "arguments": {} })).expect("a count");
+                now["content"] != before["content"]
+            });
+        }
         // Another one cancels while nothing is asked of the server.
         let mut agent = Speaker::attach(&daemon, Era::Legacy, face, "jobs");
         let id = agent.send("tools/call", json!({ "name": "failing_job", "arguments": {} }));

@@ -30,6 +30,11 @@ impl Server {
             return refuse(id, -32601, "only as a task");
         }
         let key = params["arguments"]["key"].as_str().unwrap_or_default().to_owned();
+        if params["arguments"]["early"] == true {
+            // Before the task is there, and so in nobody's name but the call's.
+            let question = json!({ "jsonrpc": "2.0", "id": format!("early-{key}"), "method": "elicitation/create", "params": { "message": "early" } });
+            send(&question.to_string())?;
+        }
         result(id, &json!({ "task": task(&key, "working") }))?;
         let token = &params["_meta"]["progressToken"];
         if !token.is_null() {

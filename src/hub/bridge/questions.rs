@@ -12,6 +12,9 @@ use super::without;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, quoted, splice};
 
+/// Names the task to which a message belongs, in the legacy era.
+const RELATED: &str = "io.modelcontextprotocol/related-task";
+
 /// A result with which a modern server asks for more.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::hub) struct InputRequired {
@@ -74,11 +77,27 @@ impl InputRequired {
 pub(in crate::hub) fn input_request(envelope: &Envelope<'_>) -> String {
     let request: Option<Request<'_>> = serde_json::from_str(envelope.frame).ok();
     let params = request.and_then(|request| request.params).map(|params| {
-        // The modern era knows neither of them: the retry is what tells the outcome.
-        without(params.get(), &["elicitationId", "task"]).unwrap_or_else(|| params.get().to_owned())
+        // The modern era knows none of them: the retry is what tells the outcome.
+        let rest = without(params.get(), &["elicitationId", "task"]).unwrap_or_else(|| params.get().to_owned());
+        let meta = envelope.params.meta_raw.and_then(|meta| Some((meta, without(meta, &[RELATED])?)));
+        meta.map_or(rest.clone(), |(meta, without)| rest.replacen(meta, &without, 1))
     });
     let params = params.map(|params| format!(r#","params":{params}"#)).unwrap_or_default();
     format!(r#"{{"method":{}{params}}}"#, quoted(&envelope.method))
+}
+
+/// The answer to a question that was asked in the name of this task, raw: it must name the task too (2025-11-25
+/// `basic/utilities/tasks`).
+pub(in crate::hub) fn related(answer: &str, task: &str) -> String {
+    let Ok(Object(members)) = serde_json::from_str(answer) else { return answer.to_owned() };
+    let meta = members.iter().find(|(key, _)| key == "_meta").map_or("{}", |(_, raw)| raw.get());
+    let inner = meta.trim().strip_prefix('{').and_then(|meta| meta.strip_suffix('}')).unwrap_or_default().trim();
+    let comma = if inner.is_empty() { "" } else { "," };
+    let meta = format!(r#""_meta":{{{inner}{comma}"{RELATED}":{task}}}"#);
+    let rest = without(answer, &["_meta"]).unwrap_or_else(|| answer.to_owned());
+    let inner = rest.trim().strip_prefix('{').unwrap_or_default();
+    let comma = if inner.trim() == "}" { "" } else { "," };
+    format!("{{{meta}{comma}{inner}")
 }
 
 /// A modern server's question as a request to a legacy agent, under the id `id`.
@@ -204,6 +223,15 @@ mod tests {
         let back = input_request(&Envelope::parse(back.as_bytes()).expect("valid"));
         assert_eq!(back, r#"{"method":"elicitation/create","params":{"mode":"url","n":1E5}}"#);
         assert_eq!(InputRequired::parse(r#"{"resultType":"complete","x":"input_required"}"#), None);
+        let of_task = r#"{"id":1,"method":"elicitation/create","params":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"a"},"x":1}}}"#;
+        let asked = input_request(&Envelope::parse(of_task.as_bytes()).expect("valid"));
+        assert_eq!(asked, r#"{"method":"elicitation/create","params":{"_meta":{"x":1}}}"#);
+        let task = r#"{"taskId":"a"}"#;
+        assert_eq!(
+            related(r#"{"action":"accept","_meta":{"x":1}}"#, task),
+            r#"{"_meta":{"x":1,"io.modelcontextprotocol/related-task":{"taskId":"a"}},"action":"accept"}"#
+        );
+        assert_eq!(related("{ }", task), r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"a"}} }"#);
     }
 
     #[test]

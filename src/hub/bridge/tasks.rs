@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::handshake::{EXTENSION, Object, with_tasks};
+use super::handshake::{EXTENSION, with_tasks};
 use super::meta::at_params;
 use super::questions::{InputRequired, anew};
 use super::without;
@@ -21,6 +21,8 @@ use crate::era::Era;
 /// How soon a modern server's task is looked at again, where it does not say, and within which bounds it may.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
+/// How often in a row a look may fail on the way.
+const MOST_FAILURES: u32 = 5;
 
 /// Whether a server may make a task of a call, or has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,8 +40,12 @@ pub(in crate::hub) struct Task {
     pub id: Box<str>,
     /// Under which of our ids its progress is told.
     pub progress: u64,
-    /// Nothing was asked of the server yet: it is about to be looked at again.
+    /// Nothing is asked of the server: it is about to be looked at again, or an agent is asked something for it.
     pub asleep: bool,
+    /// How often in a row looking at it has failed on the way.
+    pub failures: u32,
+    /// The server was told that nobody wants it any more.
+    pub cancelled: bool,
     /// The names of the questions that were answered.
     pub answered: Vec<Box<str>>,
 }
@@ -53,6 +59,10 @@ pub(in crate::hub) enum Step {
     Begin(Box<str>, Duration),
     /// Look again, after a while.
     Look(Duration),
+    /// Likewise, because the last look failed on the way.
+    LookOnceMore(Duration),
+    /// Ask the agent, and tell the server what it says.
+    Ask(InputRequired),
 }
 
 #[derive(Deserialize)]
@@ -89,7 +99,7 @@ impl Seen<'_> {
 }
 
 impl AsTask {
-    /// What the server's response asks for; `None` if it is the call's answer, or asks an agent something.
+    /// What the server's response asks for; `None` if it is the call's answer.
     pub(in crate::hub) fn step(&self, agent: Era, response: &Envelope<'_>) -> Option<Step> {
         match self {
             Self::Never => None,
@@ -103,26 +113,22 @@ impl AsTask {
                 };
                 Some(Step::Begin(id.into(), pause))
             }
+            Self::Is(task) if response.error.is_some_and(|error| failed_on_the_way(agent, error)) => {
+                (task.failures < MOST_FAILURES).then_some(Step::LookOnceMore(PAUSE))
+            }
             // `tasks/result` has waited.
             Self::Is(_) if agent == Era::Modern => None,
             Self::Is(task) => {
                 let seen: Seen<'_> = serde_json::from_str(response.result?).ok()?;
                 match seen.status.as_deref() {
                     Some("completed" | "failed" | "cancelled") => None,
-                    Some("input_required") if task.asks(&seen).is_some() => None,
+                    Some("input_required") => Some(task.asks(&seen).map_or(Step::Look(seen.pause()), Step::Ask)),
                     Some(_) => Some(Step::Look(seen.pause())),
                     // What it was told has arrived.
                     None => Some(Step::Look(PAUSES.0)),
                 }
             }
         }
-    }
-
-    /// What a modern server asks an agent before it goes on with a task.
-    pub(in crate::hub) fn asks(&self, response: &Envelope<'_>) -> Option<InputRequired> {
-        let Self::Is(task) = self else { return None };
-        let seen: Seen<'_> = serde_json::from_str(response.result?).ok()?;
-        task.asks(&seen).filter(|_| seen.status.as_deref() == Some("input_required"))
     }
 
     /// What has become of a modern server's task, as the response to the call; `None` if the response is that already.
@@ -143,6 +149,10 @@ impl AsTask {
 }
 
 impl Task {
+    pub(in crate::hub) fn new(id: Box<str>, progress: u64) -> Self {
+        Self { id, progress, asleep: false, failures: 0, cancelled: false, answered: Vec::new() }
+    }
+
     fn asks(&self, seen: &Seen<'_>) -> Option<InputRequired> {
         let mut required = InputRequired::of(seen.input_requests?.get(), None);
         required.asked.retain(|asked| !self.answered.contains(&asked.key));
@@ -165,28 +175,39 @@ impl Task {
     }
 }
 
-/// Whether an error says that the call can only be made as a task.
-fn needs_task(agent: Era, error: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Error<'a> {
-        code: i32,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
-    let Ok(error) = serde_json::from_str::<Error<'_>>(error) else { return false };
-    match agent {
-        Era::Modern => error.code == code::METHOD_NOT_FOUND,
-        Era::Legacy => error.code == code::MISSING_CAPABILITY && error.data.is_some_and(|data| lacks_tasks(data.get())),
+/// Whether an error says nothing of the task: it may just be looked at again. A legacy server's may be the task's own.
+fn failed_on_the_way(agent: Era, error: &str) -> bool {
+    match (agent, code_of(error)) {
+        (_, Some(code::CONNECTION_CLOSED)) => true,
+        (Era::Legacy, code) => code == Some(code::INTERNAL),
+        (Era::Modern, _) => false,
     }
 }
 
-fn lacks_tasks(data: &str) -> bool {
-    let member = |object: &str, name: &str| {
-        let Object(members) = serde_json::from_str(object).ok()?;
-        members.iter().find(|(key, _)| key == name).map(|(_, raw)| raw.get().to_owned())
-    };
-    let extensions = member(data, "requiredCapabilities").and_then(|required| member(&required, "extensions"));
-    extensions.is_some_and(|extensions| member(&extensions, EXTENSION).is_some())
+fn code_of(error: &str) -> Option<i32> {
+    #[derive(Deserialize)]
+    struct Error {
+        code: i32,
+    }
+    serde_json::from_str::<Error>(error).ok().map(|error| error.code)
+}
+
+/// Whether an error says that the call can only be made as a task.
+fn needs_task(agent: Era, error: &str) -> bool {
+    match agent {
+        Era::Modern => code_of(error) == Some(code::METHOD_NOT_FOUND),
+        Era::Legacy => code_of(error) == Some(code::MISSING_CAPABILITY) && lacks_tasks(error),
+    }
+}
+
+fn lacks_tasks(error: &str) -> bool {
+    let value: serde_json::Value = serde_json::from_str(error).unwrap_or_default();
+    value["data"]["requiredCapabilities"]["extensions"].get(EXTENSION).is_some()
+}
+
+/// Whether a list of tools, or one of them, raw, says anything of tasks.
+pub(in crate::hub) fn names_tasks(text: &str) -> bool {
+    memchr::memmem::find(text.as_bytes(), b"taskSupport").is_some()
 }
 
 /// Whether a legacy server's tool, raw, can only be called as a task.
@@ -201,7 +222,7 @@ pub(in crate::hub) fn is_task_only(tool: &str) -> bool {
         #[serde(borrow, rename = "taskSupport")]
         task_support: Option<Cow<'a, str>>,
     }
-    memchr::memmem::find(tool.as_bytes(), b"taskSupport").is_some()
+    names_tasks(tool)
         && serde_json::from_str::<Tool<'_>>(tool)
             .ok()
             .and_then(|tool| tool.execution?.task_support)
@@ -238,7 +259,7 @@ mod tests {
 
     fn task(answered: &[&str]) -> AsTask {
         let answered = answered.iter().map(|key| (*key).into()).collect();
-        AsTask::Is(Task { id: "t\"1".into(), progress: 3, asleep: false, answered })
+        AsTask::Is(Task { answered, ..Task::new("t\"1".into(), 3) })
     }
 
     #[test]
@@ -283,10 +304,14 @@ mod tests {
     #[test]
     fn what_becomes_of_it_is_the_answer() {
         let asks = r#"{"id":1,"result":{"status":"input_required","inputRequests":{"a":{"method":"roots/list"}}}}"#;
-        assert_eq!(step(&task(&[]), Era::Legacy, asks), None);
+        assert!(matches!(step(&task(&[]), Era::Legacy, asks), Some(Step::Ask(required)) if required.asked.len() == 1));
         assert_eq!(step(&task(&["a"]), Era::Legacy, asks), Some(Step::Look(PAUSE)), "it was answered");
-        let asks = Envelope::parse(asks.as_bytes()).expect("valid");
-        assert_eq!(task(&[]).asks(&asks).map(|required| required.asked.len()), Some(1));
+        let failed = r#"{"id":1,"error":{"code":-32603,"message":"502"}}"#;
+        assert_eq!(step(&task(&[]), Era::Legacy, failed), Some(Step::LookOnceMore(PAUSE)));
+        assert_eq!(step(&task(&[]), Era::Modern, failed), None, "that is what became of it");
+        let AsTask::Is(tired) = task(&[]) else { unreachable!() };
+        let tired = AsTask::Is(Task { failures: MOST_FAILURES, ..tired });
+        assert_eq!(step(&tired, Era::Legacy, failed), None);
         for (response, outcome) in [
             (r#"{"status":"completed","result":{"n":1E5}}"#, r#""result":{"n":1E5}"#),
             (r#"{"status":"failed","error":{"code":7,"message":"m"}}"#, r#""error":{"code":7,"message":"m"}"#),

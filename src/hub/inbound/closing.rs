@@ -25,6 +25,10 @@ impl Line {
             match owner {
                 Owner::Agent { .. } if cancelled.is_some() => {}
                 Owner::Agent { session, id, .. } => {
+                    // Nothing that it was asked for the call matters any more.
+                    if let Some(round) = session.round(&id) {
+                        round.end();
+                    }
                     let repeat = repeat.filter(|_| self.instance().is_some());
                     if !repeat.is_some_and(|repeat| self.repeat(&session, *repeat, &reason)) {
                         session.reply(&id, &self.died(&id, &reason));

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -26,7 +27,7 @@ pub(in crate::hub) struct Pending {
     pub(in crate::hub) cancelled: Option<Instant>,
     /// How long the server has had for it, not counting the time in which it waited for an answer itself.
     pub(in crate::hub) spent: Option<Duration>,
-    /// It waits for a person to log in.
+    /// It waits for a person: to log in, or to answer what is asked for its task.
     pub(in crate::hub) parked: bool,
     /// The agent speaks the other era.
     pub across: Option<Box<Across>>,
@@ -44,6 +45,8 @@ pub(in crate::hub) struct Across {
     pub subject: Box<str>,
     /// How it went to the server, where it may have to be made again.
     pub frame: Option<Box<str>>,
+    /// How it went there last, with answers to what the server asked.
+    pub retried: Option<Box<str>>,
     pub task: AsTask,
     /// From which level on a modern agent wants log messages of it.
     pub level: Option<Level>,
@@ -61,8 +64,10 @@ pub(in crate::hub) struct Opened {
 }
 
 /// What a server asks while it is at a call of a modern agent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::hub) struct Rest {
+    /// Under which of our ids the server is at the call: it may go on under another. Set under the lock of the table.
+    pub call: Arc<AtomicU64>,
     /// What the agent was told to come back with.
     pub state: Option<Box<str>>,
     pub questions: Vec<Waiting>,
@@ -77,8 +82,16 @@ pub(in crate::hub) struct Waiting {
     pub key: Box<str>,
     /// The server's own id, raw.
     pub id: Box<str>,
+    /// The task in whose name it is asked, raw.
+    pub task: Option<Box<str>>,
     /// The member of `inputRequests`, raw.
     pub request: Box<str>,
+}
+
+impl Rest {
+    pub(in crate::hub) fn new(call: u64) -> Self {
+        Self { call: Arc::new(AtomicU64::new(call)), state: None, questions: Vec::new(), asked: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

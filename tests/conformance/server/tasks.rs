@@ -1,5 +1,6 @@
 //! The tools of the tasks extension: a call that is answered with a task, which goes on for as long as it takes.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rmcp::ErrorData;
@@ -89,7 +90,17 @@ where
         return Err(ErrorData::missing_required_client_capability(needed).into());
     }
     let options = TaskOptions::new().with_poll_interval_ms(POLL_MS);
-    let task = round.server.shared.tasks.spawn(options, |task| Box::pin(work(task)));
+    let shared = round.server.shared.clone();
+    let task = round.server.shared.tasks.spawn(options, |task| {
+        let work = work(task);
+        Box::pin(async move {
+            let ended = work.await;
+            if matches!(ended, Err(TaskExit::Cancelled)) {
+                shared.cancelled.fetch_add(1, Ordering::Relaxed);
+            }
+            ended
+        })
+    });
     Ok(CreateTaskResult::new(task).into())
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn all(lists: Lists) -> Vec<Tool> {
         plain("test_trigger_prompt_change", "Adds a prompt to the list, or removes it"),
         plain("change_watched_resource", "Changes test://watched-resource"),
         plain("wait", "Waits until it is cancelled"),
-        plain("cancelled", "Tells how often waiting was cancelled"),
+        plain("cancelled", "Tells how often waiting, or a task, was cancelled"),
         plain("open_page", "Sends the user to a page"),
         tool("test_sampling", "Asks the client's model", text_field("prompt")),
         tool("test_elicitation", "Asks the user for a name and an address", text_field("message")),

@@ -31,6 +31,8 @@ pub(crate) struct Speaker {
     pub server: String,
     pub last: u64,
     pub declines: bool,
+    /// How often it was asked something.
+    pub asked: u64,
     /// What the server said unasked.
     pub notices: Vec<Value>,
     /// What it says that it can do, in the modern era.
@@ -50,6 +52,7 @@ impl Speaker {
             server: server.to_owned(),
             last: 0,
             declines: false,
+            asked: 0,
             notices: Vec::new(),
             capabilities: capabilities(),
         };
@@ -121,7 +124,8 @@ impl Speaker {
         }
     }
 
-    pub(crate) fn answer(&self, method: &str, params: &Value) -> Value {
+    pub(crate) fn answer(&mut self, method: &str, params: &Value) -> Value {
+        self.asked += 1;
         match (method, params["mode"].as_str()) {
             ("roots/list", _) => json!({ "roots": [{ "uri": "file:///work", "name": "work" }] }),
             ("sampling/createMessage", _) => {
