@@ -22,6 +22,7 @@ mod orders;
 mod recall;
 mod registry;
 mod reload;
+mod remembered;
 mod resources;
 mod resting;
 mod roots;
@@ -50,6 +51,7 @@ pub use key::Key;
 pub use line::{Call, Line};
 pub use registry::{Known, Upstream};
 pub use reload::Reloaded;
+pub use remembered::Remembered;
 use resting::Resting;
 pub use router::{Later, Routed, incomplete};
 pub use session::{Agent, Session, SessionId, Stay, View};
@@ -281,7 +283,12 @@ impl Hub {
             }
             // There is no place to try its own era: a process of the other one with the same promises will do.
             Err(full @ Failure::Full { .. }) => {
-                self.find_line_in(session, server, speech.dialect(era.other())).await.map_err(|_| full)
+                match self.find_line_in(session, server, speech.dialect(era.other())).await {
+                    Err(Failure::Full { .. }) => Err(full),
+                    // One that was starting does not speak it; there is a place now.
+                    Err(Failure::OtherEra { .. }) => self.find_line_in(session, server, speech.dialect(era)).await,
+                    found => found,
+                }
             }
             found => found,
         }

@@ -21,6 +21,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, extract};
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::Ends;
@@ -41,6 +42,8 @@ pub(super) struct Face {
     guard: Guard,
     sessions: Sessions,
     records: Arc<Records>,
+    /// Held while a session of an earlier daemon is taken up, or one is ended.
+    taking_up: Mutex<()>,
     requests: Requests,
     tasks: TaskTracker,
     ends: Ends,
@@ -67,6 +70,7 @@ pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: 
         guard,
         sessions: Sessions::default(),
         records: Arc::new(Records::open(state)),
+        taking_up: Mutex::default(),
         requests: Requests::default(),
         tasks: tasks.clone(),
         ends: ends.clone(),
@@ -127,21 +131,24 @@ impl Face {
     async fn endpoint(self: Arc<Self>, view: View, request: Request) -> Response {
         match *request.method() {
             Method::POST => self.post(view, request).await,
-            Method::GET => self.listen(&view, request.headers()).await,
+            Method::GET => self.listen(&view, request.headers()),
             Method::DELETE => self.end_session(&view, request.headers()),
             _ => not_allowed(),
         }
     }
 
     /// The stream of what belongs to no request, or the rest of one that was cut (legacy era).
-    async fn listen(self: &Arc<Self>, view: &View, headers: &HeaderMap) -> Response {
+    fn listen(&self, view: &View, headers: &HeaderMap) -> Response {
         if !headers.contains_key(sessions::SESSION_ID) {
             return not_allowed();
         }
         if let Some(refusal) = post::wrong_version(headers) {
             return refusal;
         }
-        let Some(attached) = self.session(headers, view).await else { return no_session() };
+        if self.ends.drain.is_cancelled() {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, code::CONNECTION_CLOSED, "the daemon is ending");
+        }
+        let Some(attached) = self.session(headers, view) else { return no_session() };
         if !answer::accepts(headers).events {
             let message = "the header `Accept` must name text/event-stream";
             return refused(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message);
@@ -167,6 +174,7 @@ impl Face {
         if let Some(refusal) = post::wrong_version(headers) {
             return refusal;
         }
+        let _turn = self.taking_up.lock();
         let id = sessions::id_of(headers).filter(|id| self.records.find(id, view).is_some());
         let known = id.is_some_and(|id| self.records.forget(id));
         match self.sessions.remove(headers, view) || known {

@@ -165,7 +165,8 @@ impl Line {
             uris.into_iter().filter(|(uri, _)| !table.subscribed_by_other(session.id, uri)).collect();
         let abandoned = table.abandon(session.id);
         drop(table);
-        for id in abandoned {
+        abandoned.iter().for_each(|(_, raw)| session.over(raw));
+        for (id, _) in abandoned {
             if self.send_cancelled(id, "the agent left").is_err() {
                 return;
             }

@@ -231,10 +231,10 @@ impl Round {
         let owner = Owner::Agent { session: session.clone(), id: id.clone(), token };
         let pending = Pending { across: Some(Box::new(across)), ..Pending::new(owner, then, None) };
         line.table.lock().insert(call, pending);
-        if let Err(refused) = line.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes())) {
-            if line.table.lock().remove(call).is_some() {
-                session.reply(&id, &line.not_sent(&id, refused));
-            }
+        if let Err(refused) = line.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
+            && line.table.lock().remove(call).is_some()
+        {
+            session.reply(&id, &line.not_sent(&id, refused));
         }
         if session.gone.is_cancelled() {
             line.leave(&session);

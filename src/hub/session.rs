@@ -20,6 +20,7 @@ pub(super) use questions::{Accepted, Question};
 use super::bridge::without_tasks;
 use super::line::Line;
 use super::listens::{Filter, Listens};
+use super::remembered::Missing;
 use super::rounds::Round;
 use crate::envelope::Envelope;
 use crate::era::{Class, Dialect, Era, LEGACY, Speech};
@@ -46,6 +47,8 @@ pub struct Session {
     project: watch::Sender<Option<Project>>,
     /// The last one that was known.
     last_project: Mutex<Project>,
+    /// What it had at an earlier daemon, and has not got back yet.
+    pub(super) missing: Mutex<Missing>,
 }
 
 /// The folder that an agent works in, if that is known.
@@ -92,6 +95,7 @@ impl Session {
             settled: Notify::new(),
             project: watch::Sender::new(Some(agent.cwd.as_ref().map(PathBuf::from))),
             last_project: Mutex::new(agent.cwd.as_ref().map(PathBuf::from)),
+            missing: Mutex::default(),
             agent: Mutex::new(agent),
             state: Mutex::default(),
         }

@@ -253,15 +253,15 @@ impl Table {
         }
     }
 
-    /// Hands the calls of an agent that leaves to nobody; returns their ids.
-    pub(super) fn abandon(&mut self, leaver: SessionId) -> Vec<u64> {
+    /// Hands the calls of an agent that leaves to nobody; returns our ids, and its own.
+    pub(super) fn abandon(&mut self, leaver: SessionId) -> Vec<(u64, Box<str>)> {
         let mut abandoned = Vec::new();
         for (id, pending) in &self.pending {
-            if matches!(&pending.owner, Owner::Agent { session, .. } if session.id == leaver) {
-                abandoned.push(*id);
+            if let Some((_, raw)) = pending.owner.agent().filter(|(session, _)| session.id == leaver) {
+                abandoned.push((*id, raw.into()));
             }
         }
-        for id in &abandoned {
+        for (id, _) in &abandoned {
             self.note_cancelled(*id);
             if let Some(pending) = self.pending.get_mut(id) {
                 pending.owner = Owner::Gone(leaver);

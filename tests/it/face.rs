@@ -150,7 +150,15 @@ fn a_session_is_of_one_url_and_ends_when_it_is_told_to() {
     let listed = post(&endpoint, &named, pretty);
     assert!(listed.status == 200 && listed.body.contains("\"echo\""), "{listed:?}");
     assert_eq!(post(&all, &named, pretty).status, 404, "of another URL");
+    let held = {
+        let (endpoint, session) = (endpoint.clone(), session.clone());
+        let hold = r#"{"jsonrpc":"2.0","id":8,"method":"tools/call","params":{"name":"hold","arguments":{"key":"k"}}}"#;
+        std::thread::spawn(move || post(&endpoint, &[("Mcp-Session-Id", &session)], hold))
+    };
+    eventually("the call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
     let again = post(&endpoint, &named, &legacy("{}"));
+    let held = held.join().expect("answered");
+    assert!(held.status == 200 && !held.body.contains("\"id\":8"), "its stream ends without an answer: {held:?}");
     assert_eq!((again.status, again.header("mcp-session-id")), (200, Some(&*session)), "the session begins anew");
     assert_eq!(daemon.status()["sessions"].as_array().map(Vec::len), Some(1));
     let bearer = format!("Bearer {}", endpoint.token);
@@ -202,10 +210,11 @@ fn a_session_goes_on_with_the_next_daemon() {
             })
             .collect();
         calls.into_iter().map(|call| call.join().expect("called")).for_each(|answer| assert_eq!(answer.status, 200));
-        let seen =
-            post(&endpoint, &named, &request(9, "tools/call", r#"{"name":"seen","arguments":{"what":"test://"}}"#));
-        let seen: Vec<String> = serde_json::from_str(&text_of(&seen.body)).expect("JSON");
-        assert_eq!(seen.len(), 1, "subscribed again, once: {seen:?}");
+        let seen = request(9, "tools/call", r#"{"name":"seen","arguments":{"what":"test://"}}"#);
+        eventually("it is subscribed again, once", || {
+            let seen = text_of(&post(&endpoint, &named, &seen).body);
+            serde_json::from_str::<Vec<String>>(&seen).expect("JSON").len() == 1
+        });
         assert_eq!(daemon.status()["sessions"].as_array().map(Vec::len), Some(1));
         // The stream goes on too, and one of a request that is lost does not.
         let resumed = events(&endpoint, "GET", &[named[0], ("Last-Event-ID", listening)], "").next();

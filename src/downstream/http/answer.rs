@@ -80,6 +80,8 @@ pub(super) async fn respond<H: Send + 'static>(
             reader.forget();
             return (status, [(header::CONTENT_TYPE, JSON)], Body::from(frame)).into_response();
         }
+        // There is no answer to come, nor anything to take up.
+        Ok(Read::End) if accepts.events => return stream(reader, Some(Read::End), Named::No, held),
         Ok(Read::End) => return super::empty(StatusCode::NO_CONTENT),
         Ok(first @ (Read::Frame(..) | Read::Pause)) => Some(first),
         Err(_) => None,

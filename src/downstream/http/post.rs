@@ -19,7 +19,7 @@ use crate::hub::{Routed, Session, Stay, View, incomplete, not_modern};
 use crate::names;
 use crate::oauth::random_text;
 use crate::upstream::mirror;
-use crate::wire::{Read, Replay};
+use crate::wire::Replay;
 
 /// How long the answer may take before a stream is opened for it: in the legacy era, where that can be taken up again when it
 /// is cut, and in the modern one, where an error that comes late has no status of its own any more.
@@ -66,17 +66,17 @@ impl Face {
                 return invalid(StatusCode::BAD_REQUEST, &error.to_string());
             }
         };
-        if self.ends.drain.is_cancelled() {
+        // What is in flight may still be answered.
+        if self.ends.drain.is_cancelled() && envelope.kind == Kind::Request {
             return invalid(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
         }
         let version = headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok());
         if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
             self.post_modern(view, &headers, accepts, &envelope).await
         } else if envelope.method == "initialize" && envelope.kind == Kind::Request {
-            match self.session(&headers, &view).await {
+            match self.session(&headers, &view) {
                 Some(attached) => {
-                    self.note(&headers, &view, &envelope);
-                    let mut response = self.post_legacy(attached, accepts, &envelope).await;
+                    let mut response = self.post_legacy(&headers, attached, accepts, &envelope).await;
                     response.headers_mut().extend(headers.get(SESSION_ID).cloned().map(|id| (SESSION_ID, id)));
                     response
                 }
@@ -88,11 +88,8 @@ impl Face {
         } else if let Some(refusal) = wrong_version(&headers) {
             refusal
         } else {
-            match self.session(&headers, &view).await {
-                Some(attached) => {
-                    self.note(&headers, &view, &envelope);
-                    self.post_legacy(attached, accepts, &envelope).await
-                }
+            match self.session(&headers, &view) {
+                Some(attached) => self.post_legacy(&headers, attached, accepts, &envelope).await,
                 None => no_session(),
             }
         }
@@ -102,7 +99,7 @@ impl Face {
         if !accepts.events {
             return not_acceptable();
         }
-        let attached = match Attached::new(&self, view.clone(), Stay::Lasting, Replay::Yes) {
+        let attached = match Attached::new(&self, view, Stay::Lasting, Replay::Yes) {
             Ok(attached) => Arc::new(attached),
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
         };
@@ -117,67 +114,39 @@ impl Face {
         }
         // Only now: an agent that did not wait for the answer has none.
         let id = random_text();
+        self.note(&id, &attached);
         self.add(&id, attached);
-        self.records.note(&id, &view, envelope);
         response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (SESSION_ID, id)));
         response
     }
 
+    /// Keeps a session, under an id that nobody can guess.
     fn add(&self, id: &str, attached: Arc<Attached>) {
         if let Some(oldest) = self.sessions.add(id, attached) {
             self.records.forget(&oldest);
         }
     }
 
-    fn note(&self, headers: &HeaderMap, view: &View, envelope: &Envelope<'_>) {
-        sessions::id_of(headers).iter().for_each(|id| self.records.note(id, view, envelope));
-    }
-
     /// The session that a request names: one that is here, or one that an earlier daemon had, which goes on.
-    pub(super) async fn session(self: &Arc<Self>, headers: &HeaderMap, view: &View) -> Option<Arc<Attached>> {
+    pub(super) fn session(&self, headers: &HeaderMap, view: &View) -> Option<Arc<Attached>> {
         if let Some(found) = self.sessions.find(headers, view) {
             return Some(found);
         }
         let id = sessions::id_of(headers)?;
-        let (frames, taken_up) = self.records.find(id, view)?;
-        taken_up.get_or_init(|| self.take_up(id, view, frames)).await;
-        self.sessions.find(headers, view)
-    }
-
-    /// Says in the agent's place what it said to an earlier daemon; tells whether that brought the session back.
-    async fn take_up(self: &Arc<Self>, id: &str, view: &View, frames: Vec<String>) -> bool {
-        let Ok(attached) = Attached::new(self, view.clone(), Stay::Lasting, Replay::Yes) else { return false };
-        for (number, frame) in frames.iter().enumerate() {
-            let answered = self.say(&attached, frame).await;
-            // Without the handshake there is no session; the rest may have been refused before, too.
-            if number == 0 {
-                if !answered {
-                    return false;
-                }
-                let initialized = reply::notification("notifications/initialized", "");
-                Envelope::parse(initialized.as_bytes()).iter().for_each(|told| self.take(&attached.session, told));
-            }
+        let _turn = self.taking_up.lock();
+        if let Some(found) = self.sessions.find(headers, view) {
+            return Some(found);
         }
-        self.add(id, Arc::new(attached));
-        true
-    }
-
-    /// Makes a request of an agent's for it; tells whether it was granted.
-    async fn say(&self, attached: &Attached, frame: &str) -> bool {
-        let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return false };
-        let Some(mut reader) = attached.streams.open(envelope.id) else { return false };
-        self.take(&attached.session, &envelope);
-        while let Ok(Read::Frame(frame, _)) = timeout(GREETING, reader.next()).await {
-            if reader.is_answered() {
-                reader.forget();
-                return answer::by_kind(&frame) == StatusCode::OK;
-            }
-        }
-        false
+        let remembered = self.records.find(id, view)?;
+        let attached = Arc::new(Attached::new(self, view.clone(), Stay::Lasting, Replay::Yes).ok()?);
+        self.hub.go_on(&attached.session, remembered);
+        self.add(id, attached.clone());
+        Some(attached)
     }
 
     async fn post_legacy(
         self: Arc<Self>,
+        headers: &HeaderMap,
         attached: Arc<Attached>,
         accepts: Accepts,
         envelope: &Envelope<'_>,
@@ -196,7 +165,15 @@ impl Face {
         };
         self.take(&attached.session, envelope);
         let named = attached.names_events();
-        respond(reader, PATIENCE.0, accepts, named, answer::always_ok, attached).await
+        let response = respond(reader, PATIENCE.0, accepts, named, answer::always_ok, attached.clone()).await;
+        if matches!(
+            &*envelope.method,
+            "initialize" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe"
+        ) {
+            // What is not granted yet is noted with the next look at all sessions.
+            sessions::id_of(headers).iter().for_each(|id| self.note(id, &attached));
+        }
+        response
     }
 
     /// A request that says all of itself: it is an agent of its own, and has left when its response is over.

@@ -1,45 +1,39 @@
-//! What is kept of sessions, so that the next daemon goes on with them: how each began, and what holds until it is taken
-//! back. An agent need not notice that there was another daemon.
+//! What is kept of sessions in the state folder, so that the next daemon goes on with them: an agent need not notice that
+//! there was another one.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::envelope::{Envelope, text};
 use crate::files::{check_ours, replace};
-use crate::hub::View;
+use crate::hub::{Remembered, View};
 
-/// What is longer is not kept.
-const LONGEST: usize = 64 * 1024;
-/// How many subscriptions of one session are.
-const MOST: usize = 256;
+/// For how long a session is kept that no daemon has, and how exactly that is known.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const EXACTLY: Duration = Duration::from_secs(60 * 60);
+/// How many sessions are kept.
+const MOST: usize = 1024;
+/// What changes within this time is written at once.
+const GATHER: Duration = Duration::from_millis(100);
 
-/// One session: the agent's own frames.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Kept {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
     /// Nothing for all servers.
     server: Option<String>,
-    initialize: String,
-    /// Subscriptions by their URI, and the log level under an empty one.
-    standing: BTreeMap<String, String>,
-}
-
-struct Record {
-    kept: Kept,
-    /// Whether it was taken up by this daemon, once that is known.
-    taken_up: Arc<OnceCell<bool>>,
+    remembered: Remembered,
+    /// When it was here last: seconds since 1970.
+    seen: u64,
 }
 
 pub(super) struct Records {
     file: PathBuf,
-    read: Instant,
     all: Mutex<BTreeMap<String, Record>>,
     changed: Notify,
 }
@@ -48,52 +42,36 @@ impl Records {
     /// What an earlier daemon has kept in the state folder.
     pub(super) fn open(state: &Path) -> Self {
         let file = state.join("http-sessions");
-        let kept = match read(&file) {
-            Ok(kept) => kept,
+        let mut all = match read(&file) {
+            Ok(all) => all,
             Err(error) => {
                 tracing::warn!(file = %file.display(), %error, "the sessions of agents over HTTP are lost: each begins another");
                 BTreeMap::new()
             }
         };
-        let record = |kept| Record { kept, taken_up: Arc::default() };
-        let all = kept.into_iter().map(|(id, kept)| (id, record(kept))).collect();
-        Self { file, read: Instant::now(), all: Mutex::new(all), changed: Notify::new() }
-    }
-
-    /// Notes what a session's agent asks for, where the next daemon must know it.
-    pub(super) fn note(&self, id: &str, view: &View, envelope: &Envelope<'_>) {
-        let frame = || Some(envelope.frame.to_owned()).filter(|frame| frame.len() <= LONGEST);
-        let uri = || envelope.params.uri.and_then(text).unwrap_or_default().into_owned();
-        let mut all = self.all.lock();
-        match &*envelope.method {
-            "initialize" => {
-                let Some(initialize) = frame() else { return };
-                let kept = Kept { server: server_of(view), initialize, standing: BTreeMap::new() };
-                all.insert(id.to_owned(), Record { kept, taken_up: Arc::new(OnceCell::new_with(Some(true))) });
-            }
-            method @ ("logging/setLevel" | "resources/subscribe") => {
-                let (Some(record), Some(frame)) = (all.get_mut(id), frame()) else { return };
-                let about = if method == "logging/setLevel" { String::new() } else { uri() };
-                if record.kept.standing.len() < MOST {
-                    record.kept.standing.insert(about, frame);
-                }
-            }
-            "resources/unsubscribe" => {
-                let Some(record) = all.get_mut(id) else { return };
-                record.kept.standing.remove(&uri());
-            }
-            _ => return,
+        let since = now() - KEPT.as_secs();
+        all.retain(|_, record| record.seen >= since);
+        while all.len() > MOST {
+            all.pop_first();
         }
-        drop(all);
-        self.changed.notify_one();
+        Self { file, all: Mutex::new(all), changed: Notify::new() }
     }
 
-    /// What the agent of this session said, in order, and whether it was said again in this daemon.
-    pub(super) fn find(&self, id: &str, view: &View) -> Option<(Vec<String>, Arc<OnceCell<bool>>)> {
+    /// Notes how a session is now.
+    pub(super) fn note(&self, id: &str, view: &View, remembered: Remembered) {
+        let record =
+            Record { server: server_of(view), remembered, seen: now() / EXACTLY.as_secs() * EXACTLY.as_secs() };
+        let mut all = self.all.lock();
+        if all.get(id) != Some(&record) {
+            all.insert(id.to_owned(), record);
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn find(&self, id: &str, view: &View) -> Option<Remembered> {
         let all = self.all.lock();
-        let Record { kept, taken_up } = all.get(id).filter(|record| record.kept.server == server_of(view))?;
-        let frames = std::iter::once(&kept.initialize).chain(kept.standing.values()).cloned().collect();
-        Some((frames, taken_up.clone()))
+        let record = all.get(id).filter(|record| record.server == server_of(view))?;
+        Some(record.remembered.clone())
     }
 
     /// Forgets a session that is over; tells whether it was known.
@@ -105,21 +83,8 @@ impl Records {
         known
     }
 
-    /// Forgets sessions of an earlier daemon whose agents have been silent for so long.
-    pub(super) fn sweep(&self, silence: Duration) {
-        if self.read.elapsed() > silence {
-            let mut all = self.all.lock();
-            let before = all.len();
-            all.retain(|_, record| record.taken_up.initialized());
-            if all.len() < before {
-                self.changed.notify_one();
-            }
-        }
-    }
-
     fn save(&self) {
-        let all: BTreeMap<_, _> =
-            self.all.lock().iter().map(|(id, record)| (id.clone(), record.kept.clone())).collect();
+        let all = self.all.lock().clone();
         let saved = serde_json::to_vec(&all).map_err(io::Error::from).and_then(|bytes| replace(&self.file, &bytes));
         if let Err(error) = saved {
             tracing::warn!(file = %self.file.display(), %error, "the sessions of agents over HTTP are not kept for the next daemon");
@@ -129,10 +94,11 @@ impl Records {
     /// Writes down what changes, until `stop`, and what has changed then.
     pub(super) async fn keep(self: Arc<Self>, stop: CancellationToken) {
         loop {
-            let ends = tokio::select! {
-                () = self.changed.notified() => false,
-                () = stop.cancelled() => true,
+            let gathered = async {
+                self.changed.notified().await;
+                tokio::time::sleep(GATHER).await;
             };
+            let ends = stop.run_until_cancelled(gathered).await.is_none();
             let records = self.clone();
             let saved = tokio::task::spawn_blocking(move || records.save()).await;
             if ends || saved.is_err() {
@@ -149,7 +115,11 @@ fn server_of(view: &View) -> Option<String> {
     }
 }
 
-fn read(file: &Path) -> io::Result<BTreeMap<String, Kept>> {
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn read(file: &Path) -> io::Result<BTreeMap<String, Record>> {
     let bytes = match std::fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),

@@ -120,22 +120,38 @@ impl Sessions {
     }
 }
 
+impl Face {
+    /// Notes how a session is now, for the next daemon.
+    pub(super) fn note(&self, id: &str, attached: &Attached) {
+        if let Some(remembered) = self.hub.remember(&attached.session) {
+            self.records.note(id, &attached.session.view, remembered);
+        }
+    }
+
+    fn note_all(&self) {
+        let all: Vec<_> = self.sessions.0.lock().iter().map(|(id, attached)| (id.clone(), attached.clone())).collect();
+        all.iter().for_each(|(id, attached)| self.note(id, attached));
+    }
+}
+
 /// Ends sessions that are silent for long, or whose agent does not read; and all of them with the daemon.
 pub(super) async fn keep(face: Arc<Face>) {
     loop {
         tokio::select! {
+            biased;
+            () = face.ends.drain.cancelled() => break,
             () = tokio::time::sleep(LOOK) => {
                 let over: Vec<_> = face.sessions.0.lock().extract_if(|_, attached| attached.is_over()).collect();
                 for (id, attached) in over {
                     attached.leave();
                     face.records.forget(&id);
                 }
-                face.records.sweep(SILENCE);
+                face.note_all();
                 face.sessions.all().iter().for_each(|attached| attached.streams.sweep());
             }
-            () = face.ends.drain.cancelled() => break,
         }
     }
+    face.note_all();
     let all = face.sessions.all();
     for session in face.hub.sessions().iter().filter(|session| session.is_over_http()) {
         face.hub.close_listens(session);
