@@ -33,6 +33,7 @@
 //! | rest | a call of a modern agent that waits, with what its legacy server asks, until the agent comes back |
 //! | round | what a modern server asks instead of answering, put to a legacy agent |
 //! | followed | a call that a server of the other era made a task of: trunkline waits for the task in the agent's place |
+//! | remembered | a legacy session over HTTP, as the next daemon needs it to go on: promises, level, subscriptions |
 //! | stay | a session lasts, or is one request: each of the modern era over HTTP is an agent by itself |
 //!
 //! # Floors

@@ -42,8 +42,8 @@ pub(super) struct Face {
     guard: Guard,
     sessions: Sessions,
     records: Arc<Records>,
-    /// Held while a session of an earlier daemon is taken up, or one is ended.
-    taking_up: Mutex<()>,
+    /// Held while sessions and records change together.
+    turn: Mutex<()>,
     requests: Requests,
     tasks: TaskTracker,
     ends: Ends,
@@ -70,7 +70,7 @@ pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: 
         guard,
         sessions: Sessions::default(),
         records: Arc::new(Records::open(state)),
-        taking_up: Mutex::default(),
+        turn: Mutex::default(),
         requests: Requests::default(),
         tasks: tasks.clone(),
         ends: ends.clone(),
@@ -174,7 +174,7 @@ impl Face {
         if let Some(refusal) = post::wrong_version(headers) {
             return refusal;
         }
-        let _turn = self.taking_up.lock();
+        let _turn = self.turn.lock();
         let id = sessions::id_of(headers).filter(|id| self.records.find(id, view).is_some());
         let known = id.is_some_and(|id| self.records.forget(id));
         match self.sessions.remove(headers, view) || known {

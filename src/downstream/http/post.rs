@@ -133,7 +133,7 @@ impl Face {
             return Some(found);
         }
         let id = sessions::id_of(headers)?;
-        let _turn = self.taking_up.lock();
+        let _turn = self.turn.lock();
         if let Some(found) = self.sessions.find(headers, view) {
             return Some(found);
         }

@@ -42,19 +42,18 @@ impl Records {
     /// What an earlier daemon has kept in the state folder.
     pub(super) fn open(state: &Path) -> Self {
         let file = state.join("http-sessions");
-        let mut all = match read(&file) {
+        let all = match read(&file) {
             Ok(all) => all,
             Err(error) => {
                 tracing::warn!(file = %file.display(), %error, "the sessions of agents over HTTP are lost: each begins another");
                 BTreeMap::new()
             }
         };
-        let since = now() - KEPT.as_secs();
-        all.retain(|_, record| record.seen >= since);
-        while all.len() > MOST {
-            all.pop_first();
-        }
-        Self { file, all: Mutex::new(all), changed: Notify::new() }
+        let since = now().saturating_sub(KEPT.as_secs());
+        let mut kept: Vec<_> = all.into_iter().filter(|(_, record)| record.seen >= since).collect();
+        kept.sort_by_key(|(_, record)| std::cmp::Reverse(record.seen));
+        kept.truncate(MOST);
+        Self { file, all: Mutex::new(kept.into_iter().collect()), changed: Notify::new() }
     }
 
     /// Notes how a session is now.

@@ -123,9 +123,24 @@ impl Sessions {
 impl Face {
     /// Notes how a session is now, for the next daemon.
     pub(super) fn note(&self, id: &str, attached: &Attached) {
+        let _turn = self.turn.lock();
+        if attached.session.gone.is_cancelled() {
+            return;
+        }
         if let Some(remembered) = self.hub.remember(&attached.session) {
             self.records.note(id, &attached.session.view, remembered);
         }
+    }
+
+    /// Ends sessions that are over.
+    fn sweep(&self) {
+        let _turn = self.turn.lock();
+        let over: Vec<_> = self.sessions.0.lock().extract_if(|_, attached| attached.is_over()).collect();
+        for (id, attached) in over {
+            attached.leave();
+            self.records.forget(&id);
+        }
+        self.sessions.all().iter().for_each(|attached| attached.streams.sweep());
     }
 
     fn note_all(&self) {
@@ -141,13 +156,8 @@ pub(super) async fn keep(face: Arc<Face>) {
             biased;
             () = face.ends.drain.cancelled() => break,
             () = tokio::time::sleep(LOOK) => {
-                let over: Vec<_> = face.sessions.0.lock().extract_if(|_, attached| attached.is_over()).collect();
-                for (id, attached) in over {
-                    attached.leave();
-                    face.records.forget(&id);
-                }
+                face.sweep();
                 face.note_all();
-                face.sessions.all().iter().for_each(|attached| attached.streams.sweep());
             }
         }
     }
