@@ -22,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, extract};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Ends;
@@ -76,8 +77,9 @@ pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: 
         ends: ends.clone(),
     };
     let face = Arc::new(face);
-    tasks.spawn(sessions::keep(face.clone()));
-    tasks.spawn(face.records.clone().keep(ends.stop));
+    let noted = CancellationToken::new();
+    tasks.spawn(sessions::keep(face.clone(), noted.clone()));
+    tasks.spawn(face.records.clone().keep(noted));
     listen::run(face.clone(), router(face), listen).await;
 }
 
@@ -146,9 +148,9 @@ impl Face {
             return refusal;
         }
         if self.ends.drain.is_cancelled() {
-            return refused(StatusCode::SERVICE_UNAVAILABLE, code::CONNECTION_CLOSED, "the daemon is ending");
+            return ending();
         }
-        let Some(attached) = self.session(headers, view) else { return no_session() };
+        let Some(attached) = self.session(headers, view) else { return self.no_session() };
         if !answer::accepts(headers).events {
             let message = "the header `Accept` must name text/event-stream";
             return refused(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message);
@@ -175,12 +177,21 @@ impl Face {
             return refusal;
         }
         let _turn = self.turn.lock();
-        let id = sessions::id_of(headers).filter(|id| self.records.find(id, view).is_some());
-        let known = id.is_some_and(|id| self.records.forget(id));
-        match self.sessions.remove(headers, view) || known {
+        let Some(id) = sessions::id_of(headers) else { return self.no_session() };
+        let known = self.records.find(id, view).is_some_and(|_| self.records.forget(id));
+        match self.sessions.end(id, view) || known {
             true => StatusCode::NO_CONTENT.into_response(),
-            false => no_session(),
+            false => self.no_session(),
         }
+    }
+
+    fn no_session(&self) -> Response {
+        if self.ends.drain.is_cancelled() {
+            // The next daemon may know it.
+            return ending();
+        }
+        let message = "the session is not known, or over: send `initialize` to begin another";
+        refused(StatusCode::NOT_FOUND, code::CONNECTION_CLOSED, message)
     }
 }
 
@@ -192,9 +203,8 @@ fn not_allowed() -> Response {
     response
 }
 
-fn no_session() -> Response {
-    let message = "the session is not known, or over: send `initialize` to begin another";
-    refused(StatusCode::NOT_FOUND, code::CONNECTION_CLOSED, message)
+fn ending() -> Response {
+    refused(StatusCode::SERVICE_UNAVAILABLE, code::CONNECTION_CLOSED, "the daemon is ending")
 }
 
 fn empty(status: StatusCode) -> Response {

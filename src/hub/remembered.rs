@@ -1,24 +1,26 @@
 //! What the next daemon must know of a legacy agent's session to go on with it, where the agent's own side keeps nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Hub;
 use super::level::Level;
 use super::session::{Session, View};
+use crate::envelope::{Envelope, text};
 use crate::era::{Class, Speech};
-use crate::retry::Backoff;
+use crate::retry::pause_after;
 
 /// How many subscriptions of one session are remembered.
 const MOST: usize = 256;
+/// How long what is remembered may be: each of the promises, the `clientInfo`, a URI.
+const LONGEST: usize = 64 * 1024;
 /// Pauses before what could not be subscribed to is tried again: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// How long that is tried.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// A session, as far as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,42 +30,80 @@ pub struct Remembered {
     client_info: Option<String>,
     /// Raw.
     level: Option<String>,
-    /// What it is subscribed to, by the URIs that it knows.
-    uris: BTreeSet<String>,
+    subscriptions: Subscriptions,
     /// Where it works.
     project: Option<PathBuf>,
 }
 
+/// By the URIs that the agent knows: the server, and its own URI.
+type Subscriptions = BTreeMap<String, (String, String)>;
+
 /// What a session had at an earlier daemon, and has not got back yet.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Missing {
     level: Option<Level>,
-    uris: BTreeSet<String>,
+    subscriptions: Subscriptions,
+    /// Dropped, nobody asks for it any more.
+    _asks: Option<DropGuard>,
+}
+
+impl Missing {
+    fn is_empty(&self) -> bool {
+        self.level.is_none() && self.subscriptions.is_empty()
+    }
+}
+
+impl Session {
+    /// Notes that a request takes the place of what the agent said to an earlier daemon.
+    pub(super) fn overtake(&self, envelope: &Envelope<'_>) {
+        match &*envelope.method {
+            "initialize" => *self.missing.lock() = Missing::default(),
+            "logging/setLevel" => self.missing.lock().level = None,
+            "resources/subscribe" | "resources/unsubscribe" => {
+                if let Some(uri) = envelope.params.uri.and_then(text) {
+                    self.missing.lock().subscriptions.remove(&*uri);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Hub {
     /// What is to be remembered of a session; nothing before its handshake.
     pub fn remember(&self, session: &Session) -> Option<Remembered> {
         let class = (*session.class()?).clone();
-        let (missing_level, mut uris) = {
+        let (missing_level, mut subscriptions) = {
             let missing = session.missing.lock();
-            (missing.level.map(|level| level.raw().to_owned()), missing.uris.clone())
+            (missing.level, missing.subscriptions.clone())
         };
-        let mut level = session.level().or(missing_level);
-        for line in session.lines() {
-            let table = line.table.lock();
-            let Some(member) = table.members.get(&session.id) else { continue };
-            level = level.or(member.level.map(|level| level.raw().to_owned()));
-            uris.extend(member.uris.iter().map(|(_, uri)| uri.clone()).take(MOST - uris.len().min(MOST)));
+        let mut level = None;
+        for upstream in self.upstreams().iter() {
+            for (own_level, uris) in upstream.asked_by(session.id) {
+                level = level.or(own_level);
+                let places = uris.into_iter().map(|(own, uri)| (uri, (upstream.name.to_string(), own)));
+                subscriptions.extend(places.filter(|(uri, _)| uri.len() <= LONGEST));
+            }
         }
-        let client_info = session.client_info().map(|info| info.to_string());
-        Some(Remembered { class, client_info, level, uris, project: session.last_project() })
+        while subscriptions.len() > MOST {
+            subscriptions.pop_last();
+        }
+        let level = session.level().or(level.or(missing_level).map(|level| level.raw().to_owned()));
+        let client_info = session.client_info().filter(|info| info.len() <= LONGEST).map(|info| info.to_string());
+        let project = session.last_project();
+        (class.version.len() + class.capabilities.len() <= LONGEST).then_some(Remembered {
+            class,
+            client_info,
+            level,
+            subscriptions,
+            project,
+        })
     }
 
     /// Has a session go on that another daemon had. Its servers are found with its next requests, but for those that it is
     /// subscribed at, or has set a level at.
     pub fn go_on(self: &Arc<Self>, session: &Arc<Session>, remembered: Remembered) {
-        let Remembered { class, client_info, level, uris, project } = remembered;
+        let Remembered { class, client_info, level, subscriptions, project } = remembered;
         client_info.iter().for_each(|info| session.introduce(info));
         session.begin(class.clone());
         session.set_project(Some(project));
@@ -75,47 +115,50 @@ impl Hub {
                 None
             }
         };
-        if level.is_some() || !uris.is_empty() {
-            *session.missing.lock() = Missing { level, uris };
-            let (hub, session, speech) = (self.clone(), session.clone(), Speech::Legacy(Arc::new(class)));
-            self.around.tasks.spawn(async move {
-                tokio::select! {
-                    () = hub.ask_again(&session, &speech) => {}
-                    () = session.gone.cancelled() => {}
-                    () = hub.around.stop.cancelled() => {}
-                }
-            });
+        let over = CancellationToken::new();
+        let missing = Missing { level, subscriptions, _asks: Some(over.clone().drop_guard()) };
+        if missing.is_empty() {
+            return;
         }
+        *session.missing.lock() = missing;
+        let (hub, session, speech) = (self.clone(), session.clone(), Speech::Legacy(Arc::new(class)));
+        self.around.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => {}
+                () = session.gone.cancelled() => {}
+                () = hub.around.stop.cancelled() => {}
+                () = hub.ask_again(&session, &speech) => {}
+            }
+        });
     }
 
     /// Sets a level and subscribes, until all of it is done.
     async fn ask_again(self: &Arc<Self>, session: &Arc<Session>, speech: &Speech) {
-        let mut backoff = Backoff::new(PAUSE.0, PAUSE.1, PATIENCE);
+        let mut tries = 0;
         loop {
-            let level = session.missing.lock().level;
-            if let (View::One(server), Some(wanted)) = (&session.view, level)
+            let wanted = session.missing.lock().level.is_some();
+            if let View::One(server) = &session.view
+                && wanted
                 && let Ok(line) = self.line(session, server.as_str(), speech).await
             {
-                line.tell_level(session.id, wanted);
-                session.missing.lock().level = None;
+                // The lock is held until it is done: the agent may say something else.
+                let mut missing = session.missing.lock();
+                missing.level.take().iter().for_each(|level| line.tell_level(session.id, *level));
             }
-            let uris: Vec<_> = session.missing.lock().uris.iter().cloned().collect();
-            for uri in uris {
-                let owner = match &session.view {
-                    View::One(server) => Some((server.clone(), uri.clone())),
-                    View::All | View::Profile(_) => self.owner_of(session, &uri, speech).await,
-                };
-                let Some((server, own)) = owner else { continue };
-                if let Ok(line) = self.line(session, server.as_str(), speech).await {
+            let wanted = session.missing.lock().subscriptions.clone();
+            for (uri, (server, own)) in wanted {
+                let Ok(line) = self.line(session, &server, speech).await else { continue };
+                let mut missing = session.missing.lock();
+                if missing.subscriptions.remove(&uri).is_some() {
                     line.begin_subscription(session, &own, &uri);
-                    session.missing.lock().uris.remove(&uri);
                 }
             }
-            if *session.missing.lock() == Missing::default() {
+            if session.missing.lock().is_empty() {
                 return;
             }
-            let Some(pause) = backoff.pause() else { return };
-            tokio::time::sleep(pause).await;
+            tries += 1;
+            tokio::time::sleep(pause_after(tries, PAUSE.0, PAUSE.1, fastrand::f64())).await;
         }
     }
 }

@@ -88,6 +88,7 @@ impl Hub {
     }
 
     fn request(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
+        session.overtake(envelope);
         if envelope.method == "initialize" {
             if !envelope.is_modern() {
                 return self.initialize(session, envelope);

@@ -8,9 +8,11 @@ use tokio::sync::watch;
 
 use super::failure::Failure;
 use super::key::{Key, Want};
+use super::level::Level;
 use super::line::Line;
 use super::registry::Upstream;
 use super::session::SessionId;
+use super::table::Uris;
 use crate::config::Start;
 use crate::upstream::state::{Action, Event, State};
 
@@ -291,6 +293,17 @@ impl Upstream {
     }
 
     /// Forgets a session that left, or is another now, where it waits for the next process of a slot.
+    /// What a session asked for at each of its instances, also at one that ended and has no successor yet: its level, and
+    /// its subscriptions.
+    pub(super) fn asked_by(&self, session: SessionId) -> Vec<(Option<Level>, Uris)> {
+        let lines: Vec<_> = self.state.lock().slots.iter().filter_map(|slot| slot.line.clone()).collect();
+        let asked = |line: Arc<Line>| {
+            let table = line.table.lock();
+            table.members.get(&session).map(|member| (member.level, member.uris.clone()))
+        };
+        lines.into_iter().filter_map(asked).collect()
+    }
+
     pub(super) fn forget(&self, session: SessionId) {
         let mut state = self.state.lock();
         for line in state.slots.iter().filter_map(|slot| slot.line.as_ref()).filter(|line| line.is_closed()) {

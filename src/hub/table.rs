@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
-pub(super) use members::Member;
+pub(super) use members::{Member, Uris};
 pub(super) use pending::{Across, Answer, Opened, Owner, Parked, Pending, Repeat, Rest, Then, Waiting};
 use tasks::Tasks;
 pub(super) use tasks::begun;

@@ -122,6 +122,9 @@ impl Streams {
         if next < found.first || next > found.first + found.frames.len() as u64 {
             return None;
         }
+        if state.closed {
+            found.ended.get_or_insert_with(Instant::now);
+        }
         found.readers += 1;
         found.read_by = Some(found.readers);
         found.paused = false;
@@ -326,5 +329,6 @@ mod tests {
         streams.close();
         assert_eq!(push(&streams, To::Agent, "c"), Err(Refused::Closed));
         assert_eq!((text(&mut reader).await, reader.next().await), ("b".into(), Read::End));
+        assert_eq!(streams.open("2").expect("new").next().await, Read::End, "who comes too late need not wait");
     }
 }

@@ -19,6 +19,7 @@ mod eras;
 mod face;
 mod frames;
 mod http;
+mod http_sessions;
 mod isolation;
 mod matrix;
 mod oauth;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::answer::{self, Accepts, Named, accepts, refused, refused_as, respond};
 use super::sessions::{self, Attached, SESSION_ID};
-use super::{Face, empty, no_session};
+use super::{Face, empty, ending};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, Malformed, text};
 use crate::era::{LEGACY_ALL, MODERN, Speech};
@@ -68,7 +68,7 @@ impl Face {
         };
         // What is in flight may still be answered.
         if self.ends.drain.is_cancelled() && envelope.kind == Kind::Request {
-            return invalid(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending");
+            return ending();
         }
         let version = headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok());
         if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
@@ -90,7 +90,7 @@ impl Face {
         } else {
             match self.session(&headers, &view) {
                 Some(attached) => self.post_legacy(&headers, attached, accepts, &envelope).await,
-                None => no_session(),
+                None => self.no_session(),
             }
         }
     }
@@ -115,16 +115,9 @@ impl Face {
         // Only now: an agent that did not wait for the answer has none.
         let id = random_text();
         self.note(&id, &attached);
-        self.add(&id, attached);
+        self.add(&id, attached, &self.turn.lock());
         response.headers_mut().extend(HeaderValue::from_str(&id).ok().map(|id| (SESSION_ID, id)));
         response
-    }
-
-    /// Keeps a session, under an id that nobody can guess.
-    fn add(&self, id: &str, attached: Arc<Attached>) {
-        if let Some(oldest) = self.sessions.add(id, attached) {
-            self.records.forget(&oldest);
-        }
     }
 
     /// The session that a request names: one that is here, or one that an earlier daemon had, which goes on.
@@ -132,15 +125,23 @@ impl Face {
         if let Some(found) = self.sessions.find(headers, view) {
             return Some(found);
         }
+        if self.ends.drain.is_cancelled() {
+            return None;
+        }
         let id = sessions::id_of(headers)?;
-        let _turn = self.turn.lock();
+        let turn = self.turn.lock();
         if let Some(found) = self.sessions.find(headers, view) {
             return Some(found);
         }
         let remembered = self.records.find(id, view)?;
+        if self.sessions.end(id, view) {
+            // It was cut off, and did not leave yet.
+            self.records.forget(id);
+            return None;
+        }
         let attached = Arc::new(Attached::new(self, view.clone(), Stay::Lasting, Replay::Yes).ok()?);
         self.hub.go_on(&attached.session, remembered);
-        self.add(id, attached.clone());
+        self.add(id, attached.clone(), &turn);
         Some(attached)
     }
 

@@ -49,11 +49,9 @@ impl Records {
                 BTreeMap::new()
             }
         };
-        let since = now().saturating_sub(KEPT.as_secs());
-        let mut kept: Vec<_> = all.into_iter().filter(|(_, record)| record.seen >= since).collect();
-        kept.sort_by_key(|(_, record)| std::cmp::Reverse(record.seen));
-        kept.truncate(MOST);
-        Self { file, all: Mutex::new(kept.into_iter().collect()), changed: Notify::new() }
+        let records = Self { file, all: Mutex::new(all), changed: Notify::new() };
+        records.sweep(|_| false);
+        records
     }
 
     /// Notes how a session is now.
@@ -80,6 +78,23 @@ impl Records {
             self.changed.notify_one();
         }
         known
+    }
+
+    /// Forgets sessions that no daemon had for long, and the oldest of too many.
+    pub(super) fn sweep(&self, is_live: impl Fn(&str) -> bool) {
+        let since = now().saturating_sub((KEPT + EXACTLY).as_secs());
+        let mut all = self.all.lock();
+        let before = all.len();
+        all.retain(|id, record| record.seen >= since || is_live(id));
+        if let Some(surplus) = all.len().checked_sub(MOST) {
+            let mut gone: Vec<_> =
+                all.iter().filter(|(id, _)| !is_live(id)).map(|(id, record)| (record.seen, id.clone())).collect();
+            gone.sort_unstable();
+            gone.iter().take(surplus).for_each(|(_, id)| drop(all.remove(id)));
+        }
+        if all.len() < before {
+            self.changed.notify_one();
+        }
     }
 
     fn save(&self) {

@@ -1,15 +1,17 @@
 //! Sessions of the legacy era over HTTP: made by `initialize`, named by `Mcp-Session-Id`, ended by DELETE or by silence.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Face;
 use super::answer::Named;
+use tokio_util::sync::CancellationToken;
+
 use crate::hub::{Agent, Failure, Hub, Session, Stay, View};
 use crate::wire::{Replay, Sink, Streams};
 
@@ -84,13 +86,13 @@ impl Drop for Attached {
 }
 
 impl Sessions {
-    /// Adds a session; returns the id of the one that had to make place, if one had to.
-    pub(super) fn add(&self, id: &str, attached: Arc<Attached>) -> Option<String> {
+    /// Adds a session; returns the one that had to make place, if one had to.
+    fn add(&self, id: &str, attached: Arc<Attached>) -> Option<(String, Arc<Attached>)> {
         let mut all = self.0.lock();
         let quiet = all.iter().filter(|(_, attached)| !attached.streams.are_read());
         let oldest = quiet.min_by_key(|(_, attached)| *attached.used.lock()).map(|(id, _)| id.clone());
         let oldest = oldest.filter(|_| all.len() >= MOST);
-        oldest.iter().for_each(|oldest| drop(all.remove(oldest)));
+        let oldest = oldest.and_then(|oldest| all.remove_entry(&oldest));
         all.insert(id.to_owned(), attached);
         oldest
     }
@@ -106,13 +108,14 @@ impl Sessions {
         Some(attached)
     }
 
-    /// Ends the session that a request names; tells whether there was one.
-    pub(super) fn remove(&self, headers: &HeaderMap, view: &View) -> bool {
-        let Some(attached) = self.find(headers, view) else { return false };
-        self.0.lock().retain(|_, other| !Arc::ptr_eq(other, &attached));
+    /// Ends a session; tells whether there was one.
+    pub(super) fn end(&self, id: &str, view: &View) -> bool {
+        let mut all = self.0.lock();
+        let ended = all.extract_if(|known, attached| known == id && attached.session.view == *view).next();
+        drop(all);
         // Its streams hold it, and are to end with it.
-        attached.leave();
-        true
+        ended.iter().for_each(|(_, attached)| attached.leave());
+        ended.is_some()
     }
 
     fn all(&self) -> Vec<Arc<Attached>> {
@@ -124,11 +127,19 @@ impl Face {
     /// Notes how a session is now, for the next daemon.
     pub(super) fn note(&self, id: &str, attached: &Attached) {
         let _turn = self.turn.lock();
-        if attached.session.gone.is_cancelled() {
+        if attached.left.load(Ordering::Relaxed) {
             return;
         }
         if let Some(remembered) = self.hub.remember(&attached.session) {
             self.records.note(id, &attached.session.view, remembered);
+        }
+    }
+
+    /// Keeps a session under an id that nobody can guess, for who has the turn.
+    pub(super) fn add(&self, id: &str, attached: Arc<Attached>, _turn: &MutexGuard<'_, ()>) {
+        if let Some((oldest, attached)) = self.sessions.add(id, attached) {
+            attached.leave();
+            self.records.forget(&oldest);
         }
     }
 
@@ -140,6 +151,8 @@ impl Face {
             attached.leave();
             self.records.forget(&id);
         }
+        let live: HashSet<_> = self.sessions.0.lock().keys().cloned().collect();
+        self.records.sweep(|id| live.contains(id));
         self.sessions.all().iter().for_each(|attached| attached.streams.sweep());
     }
 
@@ -149,8 +162,10 @@ impl Face {
     }
 }
 
-/// Ends sessions that are silent for long, or whose agent does not read; and all of them with the daemon.
-pub(super) async fn keep(face: Arc<Face>) {
+/// Ends sessions that are silent for long, or whose agent does not read; and all of them with the daemon, when the last that
+/// is to be known of them is `noted`.
+pub(super) async fn keep(face: Arc<Face>, noted: CancellationToken) {
+    let _noted = noted.drop_guard();
     loop {
         tokio::select! {
             biased;

@@ -6,6 +6,9 @@ use super::Table;
 use crate::hub::level::Level;
 use crate::hub::session::{Session, SessionId};
 
+/// URIs as the server knows them, and as the agent does.
+pub(in crate::hub) type Uris = Vec<(String, String)>;
+
 /// An agent that uses the instance.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Member {
@@ -15,8 +18,8 @@ pub(in crate::hub) struct Member {
     /// It came for one call, because its own instance was taken, and leaves with the answer.
     pub visiting: bool,
     pub level: Option<Level>,
-    /// Subscribed URIs: as the server knows them, and as the agent does.
-    pub uris: Vec<(String, String)>,
+    /// What it is subscribed to.
+    pub uris: Uris,
 }
 
 impl Member {

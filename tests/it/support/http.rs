@@ -1,10 +1,12 @@
-//! The least HTTP client: one request, one answer, and the connection is closed.
+//! The least HTTP client: one request, one answer, and the connection is closed; and what it says at the endpoint.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::PATIENCE;
+use super::{Endpoint, PATIENCE, legacy};
+
+const BOTH: &str = "application/json, text/event-stream";
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -55,4 +57,41 @@ fn unchunked(mut body: &str) -> String {
         body = rest[size..].trim_start_matches("\r\n");
     }
     whole
+}
+
+/// Where it is.
+pub(crate) fn url(endpoint: &Endpoint) -> String {
+    format!("http://{}{}", endpoint.authority, endpoint.path)
+}
+
+/// Posts a message, with the token and more headers.
+pub(crate) fn post(endpoint: &Endpoint, more: &[(&str, &str)], body: &str) -> Answer {
+    let bearer = format!("Bearer {}", endpoint.token);
+    let mut headers = vec![("Authorization", bearer.as_str()), ("Content-Type", "application/json"), ("Accept", BOTH)];
+    headers.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+    headers.extend(more);
+    request("POST", &url(endpoint), &headers, body)
+}
+
+/// Begins a session; returns its id.
+pub(crate) fn begin(endpoint: &Endpoint) -> String {
+    let answer = post(endpoint, &[], &legacy("{}").replace("2025-06-18", "2025-11-25"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.header("mcp-session-id").expect("a session").to_owned()
+}
+
+/// The lines of a stream of events, as they come.
+pub(crate) fn events(
+    endpoint: &Endpoint,
+    method: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> impl Iterator<Item = String> + use<> {
+    let mut stream = TcpStream::connect(&endpoint.authority).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    let Endpoint { authority, path, token } = endpoint;
+    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nAccept: text/event-stream, application/json\r\nContent-Length: {length}\r\n{more}\r\n{body}").expect("sent");
+    BufReader::new(stream).lines().map_while(Result::ok)
 }
