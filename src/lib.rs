@@ -99,7 +99,8 @@
 //! what changed, swaps the list of upstreams in one step, drains the old, and tells each agent once.
 //!
 //! **The daemon is gone.** `cli::connect` tells the agent what was in flight -> finds or starts a daemon -> says again what its
-//! `Memory` kept of the session -> sends what the agent said meanwhile.
+//! `Memory` kept of the session -> sends what the agent said meanwhile. Over HTTP the daemon itself keeps of a session what must go on
+//! (`Hub::remember`, `downstream::http::records`), and the next one takes it up with its next request (`Hub::go_on`).
 
 pub mod cli;
 pub mod config;

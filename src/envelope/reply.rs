@@ -38,6 +38,15 @@ pub fn raw_error(id: &str, error: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
 }
 
+/// The code of an error object, raw.
+pub fn code_of(error: &str) -> Option<i32> {
+    #[derive(serde::Deserialize)]
+    struct Error {
+        code: i32,
+    }
+    serde_json::from_str::<Error>(error).ok().map(|error| error.code)
+}
+
 /// The refusal of a protocol revision, with those that would do, a raw list.
 pub fn unsupported_version(id: &str, message: &str, supported: &str, requested: &str) -> String {
     let data = format!(r#"{{"supported":{supported},"requested":{}}}"#, quoted(requested));

@@ -159,7 +159,7 @@ impl Line {
         if let Some(level) = level {
             self.want_level(session.id, level);
         }
-        let task = self.task_of(agent, &frame);
+        let task = self.task_of(agent, &envelope.method, &frame);
         if task == AsTask::Allowed {
             frame = bridge::as_task(&frame)?;
         }

@@ -34,13 +34,17 @@ enum Next {
 
 impl Line {
     /// Whether the server may have to make a task of an agent's request, or does at once; `frame` is how it goes there.
-    pub(super) fn task_of(&self, agent: Era, frame: &str) -> AsTask {
-        let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return AsTask::Never };
-        if envelope.method != "tools/call" || agent == Era::Modern && !self.makes_tasks() {
-            return AsTask::Never;
+    pub(super) fn task_of(&self, agent: Era, method: &str, frame: &str) -> AsTask {
+        match agent {
+            _ if method != "tools/call" => AsTask::Never,
+            Era::Legacy => AsTask::IfNeeded,
+            Era::Modern if !self.makes_tasks() => AsTask::Never,
+            Era::Modern => {
+                // There, the tool has the server's own name.
+                let tool = Envelope::parse(frame.as_bytes()).ok().and_then(|envelope| text(envelope.params.name?));
+                if tool.is_some_and(|tool| self.is_task_only(&tool)) { AsTask::Allowed } else { AsTask::IfNeeded }
+            }
         }
-        let tool = envelope.params.name.and_then(text).filter(|_| agent == Era::Modern);
-        if tool.is_some_and(|tool| self.is_task_only(&tool)) { AsTask::Allowed } else { AsTask::IfNeeded }
     }
 
     /// Whether a legacy server can make tasks of calls.
@@ -125,13 +129,8 @@ impl Line {
     /// Looks at a task after a while.
     fn look_later(self: &Arc<Self>, id: u64, pause: Duration) {
         let Some(upstream) = self.upstream.upgrade() else { return };
-        let (line, stop) = (self.clone(), upstream.around.stop.clone());
-        upstream.around.tasks.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => line.look(id),
-                () = stop.cancelled() => {}
-            }
-        });
+        let line = self.clone();
+        upstream.around.later(pause, move || line.look(id));
     }
 
     fn look(self: &Arc<Self>, id: u64) {

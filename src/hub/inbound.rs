@@ -7,10 +7,11 @@ mod questions;
 use std::sync::Arc;
 
 use super::across::Asker;
+use super::bridge::begun;
 use super::line::Line;
 use super::recall::under;
 use super::session::Session;
-use super::table::{Owner, Pending, Then, begun};
+use super::table::{Owner, Pending, Then};
 use crate::envelope::{Envelope, Kind, result_meta, splice};
 use crate::upstream::Inbound;
 use crate::upstream::catalog::filtered;

@@ -91,12 +91,7 @@ impl Line {
 
     /// The server has answered a subscription of its own, which ends it: it refuses it, has no more of it, or was cut off.
     pub(super) fn answered_listening(self: &Arc<Self>, id: u64, error: Option<&str>) {
-        #[derive(serde::Deserialize)]
-        struct Error {
-            code: i32,
-        }
-        let code = error.and_then(|error| serde_json::from_str::<Error>(error).ok()).map(|error| error.code);
-        match code {
+        match error.and_then(reply::code_of) {
             Some(code) if code != code::CONNECTION_CLOSED => {
                 if self.listening.0.lock().open.take_if(|open| *open == id).is_some() {
                     tracing::warn!(server = %self.name, "subscription refused: changes of its lists are not heard of");
@@ -118,8 +113,7 @@ impl Line {
         };
         let Some(upstream) = self.upstream.upgrade().filter(|_| !self.is_closed()) else { return };
         let line = self.clone();
-        upstream.around.tasks.spawn(async move {
-            tokio::time::sleep(pause_after(lost, PAUSE.0, PAUSE.1, 0.0)).await;
+        upstream.around.later(pause_after(lost, PAUSE.0, PAUSE.1, 0.0), move || {
             line.listening.0.lock().asked = Filter::default();
             line.listen_anew();
         });

@@ -78,7 +78,7 @@ impl Hub {
             (missing.level, missing.subscriptions.clone())
         };
         let mut level = None;
-        for upstream in self.upstreams().iter() {
+        for upstream in self.visible(session) {
             for (own_level, uris) in upstream.asked_by(session.id) {
                 level = level.or(own_level);
                 let places = uris.into_iter().map(|(own, uri)| (uri, (upstream.name.to_string(), own)));

@@ -190,10 +190,7 @@ impl Line {
         rest.questions.push(Waiting { key: rest.asked.to_string().into(), id: envelope.id.into(), task, request });
         if first && let Some(upstream) = self.upstream.upgrade() {
             let (line, call) = (self.clone(), rest.call.clone());
-            upstream.around.tasks.spawn(async move {
-                tokio::time::sleep(GATHER).await;
-                line.tell_rest(&call);
-            });
+            upstream.around.later(GATHER, move || line.tell_rest(&call));
         }
     }
 

@@ -170,13 +170,7 @@ impl Round {
     fn again_later(self: Arc<Self>) {
         let Some(upstream) = self.line.upstream.upgrade() else { return self.again() };
         let pause = pause_after(self.across.rounds, PAUSE.0, PAUSE.1, 0.0);
-        upstream.around.tasks.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.asker.session.gone.cancelled() => return,
-            }
-            self.again();
-        });
+        upstream.around.later(pause, move || self.again());
     }
 
     /// Makes the call again, with the answers: if the process that asked is gone, of the one in its place.

@@ -198,12 +198,8 @@ impl Upstream {
             }
             Action::Wake(at) => {
                 let upstream = self.clone();
-                self.around.tasks.spawn(async move {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(at.into()) => upstream.event(number, Event::Tick),
-                        () = upstream.around.stop.cancelled() => {}
-                    }
-                });
+                let pause = at.saturating_duration_since(Instant::now());
+                self.around.later(pause, move || upstream.event(number, Event::Tick));
             }
         }
     }
@@ -292,7 +288,6 @@ impl Upstream {
         }
     }
 
-    /// Forgets a session that left, or is another now, where it waits for the next process of a slot.
     /// What a session asked for at each of its instances, also at one that ended and has no successor yet: its level, and
     /// its subscriptions.
     pub(super) fn asked_by(&self, session: SessionId) -> Vec<(Option<Level>, Uris)> {
@@ -304,6 +299,7 @@ impl Upstream {
         lines.into_iter().filter_map(asked).collect()
     }
 
+    /// Forgets a session that left, or is another now, where it waits for the next process of a slot.
     pub(super) fn forget(&self, session: SessionId) {
         let mut state = self.state.lock();
         for line in state.slots.iter().filter_map(|slot| slot.line.as_ref()).filter(|line| line.is_closed()) {

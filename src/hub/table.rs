@@ -14,7 +14,6 @@ use rustc_hash::FxHashMap;
 pub(super) use members::{Member, Uris};
 pub(super) use pending::{Across, Answer, Opened, Owner, Parked, Pending, Repeat, Rest, Then, Waiting};
 use tasks::Tasks;
-pub(super) use tasks::begun;
 
 use super::bridge::{AsTask, Task, may_ask};
 use super::level::Level;
@@ -188,10 +187,11 @@ impl Table {
     }
 
     /// The same call goes on under another id.
-    pub(super) fn go_on_as(&mut self, id: u64, next: u64) -> Option<&mut Pending> {
-        let pending = self.pending.remove(&id)?;
-        pending.rest.iter().for_each(|rest| rest.call.store(next, Ordering::Relaxed));
-        Some(self.pending.entry(next).or_insert(pending))
+    pub(super) fn go_on_as(&mut self, id: u64, next: u64) {
+        if let Some(pending) = self.pending.remove(&id) {
+            pending.rest.iter().for_each(|rest| rest.call.store(next, Ordering::Relaxed));
+            self.pending.insert(next, pending);
+        }
     }
 
     /// The call that became this task of the server's, which trunkline follows.

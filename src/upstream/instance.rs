@@ -156,6 +156,18 @@ pub struct Surroundings {
     pub keepers: Keepers,
 }
 
+impl Surroundings {
+    /// Does something after a pause, unless everything ends before.
+    pub fn later(&self, pause: Duration, work: impl FnOnce() + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+                work();
+            }
+        });
+    }
+}
+
 impl Instance {
     /// Starts `server` and shakes hands. `inbound` gets everything that is not the handshake's, and is called for the
     /// last time with [`Inbound::Closed`].

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, error_of, id_of, legacy, modern, own_server, params_of, text_of};
+use crate::support::mock::Mock;
+use crate::support::{Daemon, error_of, eventually, id_of, legacy, modern, own_server, params_of, text_of};
 
 #[test]
 fn a_modern_agent_on_a_modern_server() {
@@ -149,4 +150,27 @@ fn a_request_before_any_handshake_is_refused() {
     let mut agent = daemon.attach("s");
     assert!(agent.ask(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#).contains("the session has not begun"));
     assert!(agent.ask(r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#).contains("\"result\":{}"));
+}
+
+#[test]
+fn a_subscription_that_the_server_ends_is_asked_for_again_and_does_not_hold_the_daemon_up() {
+    let mock = Mock::start(|request, reply| {
+        let result = match request.rpc().as_str() {
+            "server/discover" => json!({
+                "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": { "tools": { "listChanged": true } },
+                "ttlMs": 0, "cacheScope": "private", "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "h", "version": "1" } }
+            }),
+            "subscriptions/listen" => json!({ "resultType": "complete" }),
+            _ => json!({ "resultType": "complete", "tools": [], "ttlMs": 0, "cacheScope": "private" }),
+        };
+        reply.json(&json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result }).to_string());
+    });
+    let daemon = Daemon::start(&mock.entry(""));
+    let mut agent = daemon.attach("h");
+    agent.greet("{}");
+    eventually("it is asked for a third time", || mock.of("subscriptions/listen").len() == 3);
+    // The next time would be in four seconds.
+    let began = std::time::Instant::now();
+    drop(daemon.restart());
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
 }

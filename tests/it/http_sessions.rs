@@ -7,6 +7,10 @@ fn daemon(servers: &str) -> Daemon {
     Daemon::start(&format!("[http]\nlisten = \"127.0.0.1:0\"\n{servers}"))
 }
 
+fn frame(id: u64, method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
+}
+
 #[test]
 fn a_session_is_of_one_url_and_ends_when_it_is_told_to() {
     let daemon = daemon(&own_server("t", &[]));
@@ -48,18 +52,15 @@ fn a_session_goes_on_with_the_next_daemon() {
     let (session, ended) = (begin(&endpoint), begin(&endpoint));
     let named = |session: &'static str| [("Mcp-Session-Id", session)];
     let (named, ended) = (named(session.leak()), named(ended.leak()));
-    let request = |id: u64, method: &str, params: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
-    };
     for uri in ["test://one", "test://two"] {
-        post(&endpoint, &named, &request(2, "resources/subscribe", &format!(r#"{{"uri":"{uri}"}}"#)));
+        post(&endpoint, &named, &frame(2, "resources/subscribe", &format!(r#"{{"uri":"{uri}"}}"#)));
     }
-    post(&endpoint, &named, &request(3, "resources/unsubscribe", r#"{"uri":"test://one"}"#));
+    post(&endpoint, &named, &frame(3, "resources/unsubscribe", r#"{"uri":"test://one"}"#));
     let opening = events(&endpoint, "GET", &named, "").find(|line| line.starts_with("id: ")).expect("an id");
     let listening = opening.trim_start_matches("id: ");
     let delete = |endpoint: &Endpoint, named: (&str, &str)| {
         let bearer = format!("Bearer {}", endpoint.token);
-        crate::support::http::request("DELETE", &url(endpoint), &[("Authorization", &bearer), named], "").status
+        request("DELETE", &url(endpoint), &[("Authorization", &bearer), named], "").status
     };
     assert_eq!(delete(&endpoint, ended[0]), 204);
     for kills in [true, false] {
@@ -69,18 +70,18 @@ fn a_session_goes_on_with_the_next_daemon() {
         });
         daemon = Daemon::start_in(if kills { daemon.kill() } else { daemon.restart() });
         let endpoint = daemon.endpoint(Some("t"));
-        assert_eq!(post(&endpoint, &ended, &request(4, "tools/list", "{}")).status, 404);
+        assert_eq!(post(&endpoint, &ended, &frame(4, "tools/list", "{}")).status, 404);
         let elsewhere = Endpoint { path: "/mcp".to_owned(), ..endpoint.clone() };
-        assert_eq!(post(&elsewhere, &named, &request(4, "tools/list", "{}")).status, 404, "of another URL");
+        assert_eq!(post(&elsewhere, &named, &frame(4, "tools/list", "{}")).status, 404, "of another URL");
         let calls: Vec<_> = (5..9)
             .map(|id| {
                 let (endpoint, call) =
-                    (endpoint.clone(), request(id, "tools/call", r#"{"name":"state","arguments":{}}"#));
+                    (endpoint.clone(), frame(id, "tools/call", r#"{"name":"state","arguments":{}}"#));
                 std::thread::spawn(move || post(&endpoint, &named, &call))
             })
             .collect();
         calls.into_iter().map(|call| call.join().expect("called")).for_each(|answer| assert_eq!(answer.status, 200));
-        let seen = request(9, "tools/call", r#"{"name":"seen","arguments":{"what":"test://"}}"#);
+        let seen = frame(9, "tools/call", r#"{"name":"seen","arguments":{"what":"test://"}}"#);
         eventually("it is subscribed again, once", || {
             let seen = text_of(&post(&endpoint, &named, &seen).body);
             serde_json::from_str::<Vec<String>>(&seen).expect("JSON").len() == 1
@@ -131,20 +132,17 @@ fn what_an_agent_says_to_the_next_daemon_counts() {
     let endpoint = daemon.endpoint(Some("t"));
     let session = begin(&endpoint);
     let named = [("Mcp-Session-Id", session.as_str())];
-    let request = |id: u64, method: &str, params: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
-    };
     for uri in ["test://one", "test://two"] {
-        post(&endpoint, &named, &request(2, "resources/subscribe", &format!(r#"{{"uri":"{uri}"}}"#)));
+        post(&endpoint, &named, &frame(2, "resources/subscribe", &format!(r#"{{"uri":"{uri}"}}"#)));
     }
-    post(&endpoint, &named, &request(3, "logging/setLevel", r#"{"level":"debug"}"#));
+    post(&endpoint, &named, &frame(3, "logging/setLevel", r#"{"level":"debug"}"#));
     assert!(daemon.run(&["stop", "t"]).status.success());
     std::fs::remove_file(&gate).expect("removed");
     // What it had at a server that does not run is remembered, too.
     let daemon = Daemon::start_in(daemon.restart());
     let endpoint = daemon.endpoint(Some("t"));
-    let unsubscribe = request(4, "resources/unsubscribe", r#"{"uri":"test://one"}"#);
-    let level = request(5, "logging/setLevel", r#"{"level":"error"}"#);
+    let unsubscribe = frame(4, "resources/unsubscribe", r#"{"uri":"test://one"}"#);
+    let level = frame(5, "logging/setLevel", r#"{"level":"error"}"#);
     let waiting = [unsubscribe, level].map(|said| {
         let mut stream = events(&endpoint, "POST", &named, &said);
         stream.find(|line| line.starts_with("id: ")).expect("it waits for the server");
@@ -154,7 +152,7 @@ fn what_an_agent_says_to_the_next_daemon_counts() {
     waiting.into_iter().for_each(|mut stream| assert!(stream.any(|line| line.contains("result"))));
     let seen = |what: &str| -> Vec<String> {
         let seen = format!(r#"{{"name":"seen","arguments":{{"what":"{what}"}}}}"#);
-        serde_json::from_str(&text_of(&post(&endpoint, &named, &request(6, "tools/call", &seen)).body)).expect("JSON")
+        serde_json::from_str(&text_of(&post(&endpoint, &named, &frame(6, "tools/call", &seen)).body)).expect("JSON")
     };
     eventually("it is subscribed again", || seen("resources/subscribe").len() == 1);
     assert!(seen("resources/subscribe")[0].contains("test://two"), "and at what it asked for alone");

@@ -37,6 +37,7 @@ const FEATURES: [(&str, Feature); 13] = [
 ];
 /// What leaves a call behind that the server never answers, which makes it uncertain whose its next message is.
 const AFTERMATH: [&str; 2] = ["agent leaves", "cancel"];
+
 fn progress(_: &Daemon, agent: &mut Speaker) -> Result<(), String> {
     agent.says("test_tool_with_progress", "reported")?;
     let own = json!(format!("t{}", agent.last));

@@ -176,15 +176,10 @@ pub(super) fn by_kind(frame: &Bytes) -> StatusCode {
 
 /// The status of an answer in the modern era (MCP 2026-07-28 `basic/transports/streamable-http`).
 pub(super) fn by_error(frame: &Bytes) -> StatusCode {
-    #[derive(serde::Deserialize)]
-    struct Error {
-        code: i32,
-    }
     if memchr::memmem::find(frame, b"\"error\"").is_none() {
         return StatusCode::OK;
     }
-    let error = Envelope::parse(frame).ok().and_then(|envelope| serde_json::from_str::<Error>(envelope.error?).ok());
-    match error.map(|error| error.code) {
+    match Envelope::parse(frame).ok().and_then(|envelope| reply::code_of(envelope.error?)) {
         Some(code::METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
         Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY | code::UNSUPPORTED_VERSION) => StatusCode::BAD_REQUEST,
         Some(_) | None => StatusCode::OK,

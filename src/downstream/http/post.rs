@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::time::timeout;
 
@@ -21,6 +21,7 @@ use crate::oauth::random_text;
 use crate::upstream::mirror;
 use crate::wire::Replay;
 
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// How long the answer may take before a stream is opened for it: in the legacy era, where that can be taken up again when it
 /// is cut, and in the modern one, where an error that comes late has no status of its own any more.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(10));
@@ -70,7 +71,7 @@ impl Face {
         if self.ends.drain.is_cancelled() && envelope.kind == Kind::Request {
             return ending();
         }
-        let version = headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok());
+        let version = version_of(&headers);
         if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
             self.post_modern(view, &headers, accepts, &envelope).await
         } else if envelope.method == "initialize" && envelope.kind == Kind::Request {
@@ -195,8 +196,7 @@ impl Face {
             }
         }
         if !envelope.is_modern() {
-            let version = headers.get("mcp-protocol-version").and_then(|version| version.to_str().ok());
-            if let Some(version) = version.filter(|version| *version != MODERN) {
+            if let Some(version) = version_of(headers).filter(|version| *version != MODERN) {
                 return refused_as(StatusCode::BAD_REQUEST, &not_modern(envelope.id, version));
             }
             let message = "`params._meta` lacks `io.modelcontextprotocol/protocolVersion`";
@@ -280,10 +280,14 @@ fn not_acceptable() -> Response {
     refused(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message)
 }
 
+fn version_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(PROTOCOL_VERSION)?.to_str().ok()
+}
+
 /// The refusal of a request for a session in a revision that has none.
 pub(super) fn wrong_version(headers: &HeaderMap) -> Option<Response> {
-    let version = headers.get("mcp-protocol-version")?;
-    if version.to_str().is_ok_and(|version| LEGACY_ALL.contains(&version)) {
+    let given = headers.contains_key(PROTOCOL_VERSION);
+    if !given || version_of(headers).is_some_and(|version| LEGACY_ALL.contains(&version)) {
         return None;
     }
     let message = "the header `MCP-Protocol-Version` names no revision that has sessions";

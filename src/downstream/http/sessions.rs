@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName};
 use parking_lot::{Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::Face;
 use super::answer::Named;
-use tokio_util::sync::CancellationToken;
-
 use crate::hub::{Agent, Failure, Hub, Session, Stay, View};
 use crate::wire::{Replay, Sink, Streams};
 
@@ -66,9 +65,7 @@ impl Attached {
         let idle = !self.streams.are_read() && self.session.in_flight() == 0;
         self.session.gone.is_cancelled() || idle && self.used.lock().elapsed() > SILENCE
     }
-}
 
-impl Attached {
     /// The agent has left, whoever still holds its streams.
     fn leave(&self) {
         if !self.left.swap(true, Ordering::Relaxed) {
@@ -110,11 +107,13 @@ impl Sessions {
 
     /// Ends a session; tells whether there was one.
     pub(super) fn end(&self, id: &str, view: &View) -> bool {
-        let mut all = self.0.lock();
-        let ended = all.extract_if(|known, attached| known == id && attached.session.view == *view).next();
-        drop(all);
+        let ended = {
+            let mut all = self.0.lock();
+            let is_of_view = all.get(id).is_some_and(|attached| attached.session.view == *view);
+            is_of_view.then(|| all.remove(id)).flatten()
+        };
         // Its streams hold it, and are to end with it.
-        ended.iter().for_each(|(_, attached)| attached.leave());
+        ended.iter().for_each(|attached| attached.leave());
         ended.is_some()
     }
 

@@ -48,9 +48,9 @@ pub(in crate::hub) fn at_params(frame: &str, members: &str) -> Option<(Range<usi
     let Object(all) = serde_json::from_str(frame).ok()?;
     let start = |raw: &str| raw.as_ptr() as usize - frame.as_ptr() as usize;
     match all.iter().find(|(name, _)| name == "params").map(|(_, raw)| raw.get()) {
-        Some("null") => {
-            let null = all.iter().find(|(name, _)| name == "params").map(|(_, raw)| start(raw.get()))?;
-            Some((null..null + "null".len(), format!("{{{members}}}")))
+        Some(params @ "null") => {
+            let at = start(params);
+            Some((at..at + params.len(), format!("{{{members}}}")))
         }
         Some(params) => {
             let inner = params.strip_prefix('{')?;

@@ -15,7 +15,7 @@ use super::meta::at_params;
 use super::questions::{InputRequired, anew};
 use super::without;
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Edit, Envelope, quoted, splice};
+use crate::envelope::{Edit, Envelope, quoted, splice, task_id};
 use crate::era::Era;
 
 /// How soon a modern server's task is looked at again, where it does not say, and within which bounds it may.
@@ -69,26 +69,14 @@ pub(in crate::hub) enum Step {
 #[serde(rename_all = "camelCase")]
 struct Seen<'a> {
     #[serde(borrow)]
-    result_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
     status: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    task_id: Option<Cow<'a, str>>,
     poll_interval_ms: Option<f64>,
-    #[serde(borrow)]
-    task: Option<Named<'a>>,
     #[serde(borrow)]
     input_requests: Option<&'a RawValue>,
     #[serde(borrow)]
     result: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow, rename = "taskId")]
-    task_id: Cow<'a, str>,
 }
 
 impl Seen<'_> {
@@ -105,13 +93,9 @@ impl AsTask {
             Self::Never => None,
             Self::IfNeeded => response.error.filter(|error| needs_task(agent, error)).map(|_| Step::Allow),
             Self::Allowed => {
+                let task = begun(response.result?)?;
                 let seen: Seen<'_> = serde_json::from_str(response.result?).ok()?;
-                let pause = seen.pause();
-                let id = match agent {
-                    Era::Modern => seen.task?.task_id,
-                    Era::Legacy => seen.task_id.filter(|_| seen.result_type.is_some_and(|kind| kind == "task"))?,
-                };
-                Some(Step::Begin(id.into(), pause))
+                Some(Step::Begin(task, seen.pause()))
             }
             Self::Is(task) if response.error.is_some_and(|error| failed_on_the_way(agent, error)) => {
                 (task.failures < MOST_FAILURES).then_some(Step::LookOnceMore(PAUSE))
@@ -175,28 +159,38 @@ impl Task {
     }
 }
 
+/// The id of the task that a result begins, in either era.
+pub(in crate::hub) fn begun(result: &str) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Created<'a> {
+        #[serde(borrow)]
+        result_type: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        task_id: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        task: Option<&'a RawValue>,
+    }
+    memchr::memmem::find(result.as_bytes(), b"\"taskId\"")?;
+    let created: Created<'_> = serde_json::from_str(result).ok()?;
+    let modern = created.task_id.filter(|_| created.result_type.is_some_and(|kind| kind == "task"));
+    created.task.and_then(|task| task_id(task.get())).or(modern).map(Into::into)
+}
+
 /// Whether an error says nothing of the task: it may just be looked at again. A legacy server's may be the task's own.
 fn failed_on_the_way(agent: Era, error: &str) -> bool {
-    match (agent, code_of(error)) {
+    match (agent, reply::code_of(error)) {
         (_, Some(code::CONNECTION_CLOSED)) => true,
         (Era::Legacy, code) => code == Some(code::INTERNAL),
         (Era::Modern, _) => false,
     }
 }
 
-fn code_of(error: &str) -> Option<i32> {
-    #[derive(Deserialize)]
-    struct Error {
-        code: i32,
-    }
-    serde_json::from_str::<Error>(error).ok().map(|error| error.code)
-}
-
 /// Whether an error says that the call can only be made as a task.
 fn needs_task(agent: Era, error: &str) -> bool {
     match agent {
-        Era::Modern => code_of(error) == Some(code::METHOD_NOT_FOUND),
-        Era::Legacy => code_of(error) == Some(code::MISSING_CAPABILITY) && lacks_tasks(error),
+        Era::Modern => reply::code_of(error) == Some(code::METHOD_NOT_FOUND),
+        Era::Legacy => reply::code_of(error) == Some(code::MISSING_CAPABILITY) && lacks_tasks(error),
     }
 }
 
@@ -299,6 +293,19 @@ mod tests {
         let AsTask::Is(task) = task(&[]) else { unreachable!() };
         let params = task.params(Era::Legacy, &again, r#","x":1"#);
         assert!(params.starts_with(r#"{"taskId":"t\"1","x":1,"_meta":{"#) && !params.contains("progressToken"));
+    }
+
+    #[test]
+    fn a_task_is_told_from_what_looks_like_one() {
+        assert_eq!(begun(r#"{"task":{"taskId":"a","status":"working"}}"#).as_deref(), Some("a"));
+        assert_eq!(begun(r#"{"resultType":"task","taskId":"b","x":1}"#).as_deref(), Some("b"));
+        for other in [
+            r#"{"resultType":"complete","taskId":"b","status":"working"}"#,
+            r#"{"content":[{"type":"text","text":"\"taskId\""}]}"#,
+            r#"{"structuredContent":{"taskId":"c"}}"#,
+        ] {
+            assert_eq!(begun(other), None, "{other}");
+        }
     }
 
     #[test]

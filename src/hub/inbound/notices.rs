@@ -191,16 +191,22 @@ impl Line {
 
 /// Brings progress to the call whose token it names, under the agent's own token.
 fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
-    if let Some((session, token)) = table.tasks.progress(ours) {
-        // The call was answered with a task, which goes on.
-        session.send(To::Agent, envelope.frame.len() + token.len(), |out| {
+    let tell = |session: &Session, to: To<'_>, token: &str| {
+        session.send(to, envelope.frame.len() + token.len(), |out| {
             splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
         });
-    }
-    if let Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) = table.get(call) {
-        session.send(To::Call(id), envelope.frame.len() + token.len(), |out| {
-            splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
-        });
+    };
+    match table.get(call) {
+        Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) => {
+            tell(session, To::Call(id), token)
+        }
+        Some(_) => {}
+        None => {
+            // The call was answered with a task, which goes on.
+            if let Some((session, token)) = table.tasks.progress(ours) {
+                tell(&session, To::Agent, token);
+            }
+        }
     }
 }
 

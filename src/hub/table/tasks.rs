@@ -1,11 +1,8 @@
 //! Which agent's a server's task is: another agent must not see it (MCP 2025-11-25 `basic/utilities/tasks`, and the tasks
 //! extension of the modern era).
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
-
-use serde::Deserialize;
 
 use crate::hub::session::{Principal, Session};
 
@@ -65,48 +62,6 @@ impl Tasks {
                 self.known.insert(id.clone(), task);
                 self.oldest.push_back(id);
             }
-        }
-    }
-}
-
-/// The id of the task that a result begins.
-pub(in crate::hub) fn begun(result: &str) -> Option<Box<str>> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Created<'a> {
-        #[serde(borrow)]
-        result_type: Option<Cow<'a, str>>,
-        #[serde(borrow)]
-        task_id: Option<Cow<'a, str>>,
-        #[serde(borrow)]
-        task: Option<Named<'a>>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Named<'a> {
-        #[serde(borrow)]
-        task_id: Cow<'a, str>,
-    }
-    memchr::memmem::find(result.as_bytes(), b"\"taskId\"")?;
-    let created: Created<'_> = serde_json::from_str(result).ok()?;
-    let modern = created.task_id.filter(|_| created.result_type.is_some_and(|kind| kind == "task"));
-    created.task.map(|task| task.task_id).or(modern).map(|id| id.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::begun;
-
-    #[test]
-    fn a_task_is_told_from_what_looks_like_one() {
-        assert_eq!(begun(r#"{"task":{"taskId":"a","status":"working"}}"#).as_deref(), Some("a"));
-        assert_eq!(begun(r#"{"resultType":"task","taskId":"b","x":1}"#).as_deref(), Some("b"));
-        for other in [
-            r#"{"resultType":"complete","taskId":"b","status":"working"}"#,
-            r#"{"content":[{"type":"text","text":"\"taskId\""}]}"#,
-            r#"{"structuredContent":{"taskId":"c"}}"#,
-        ] {
-            assert_eq!(begun(other), None, "{other}");
         }
     }
 }
