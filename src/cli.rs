@@ -24,7 +24,7 @@ use jsonrpsee::core::client::Error as RpcError;
 use crate::control::{self, Client, DaemonClient};
 use crate::daemon;
 use crate::envelope::reply::code;
-use crate::ipc;
+use crate::ipc::{self, Signpost};
 use crate::paths::Places;
 use crate::retry::Backoff;
 use args::{Args, Command, Program};
@@ -74,7 +74,10 @@ pub fn main() -> ExitCode {
             .and_then(|places| connect::run(&places, Attach::new(shim.server, shim.profile, shim.client))),
         None => {
             let args = Args::parse();
-            find(args.places()).and_then(|places| run(&args, &places))
+            if matches!(args.command, Command::Run) {
+                daemon::adopt();
+            }
+            find(args.places()).and_then(|places| run(&args, places))
         }
     };
     match result {
@@ -104,12 +107,21 @@ fn complain(text: &str) {
     drop(writeln!(io::stderr(), "trunkline: {text}"));
 }
 
-fn run(args: &Args, places: &Places) -> Done {
+fn run(args: &Args, own: Places) -> Done {
+    // What the running daemon says of its places counts for all that ask for it, or for what it keeps.
+    let followed = Signpost::follow(own.clone());
+    let places = if matches!(args.command, Command::Run | Command::Connect { .. }) { &own } else { &followed };
     match &args.command {
         Command::Run => daemon::run_blocking(places).map(|()| ExitCode::SUCCESS).map_err(Trouble::Other),
         Command::Connect { server, client, profile } => {
             connect::run(places, Attach::new(server.clone(), profile.clone(), client.clone()))
         }
+        #[cfg(unix)]
+        Command::Detach { words } => start::detach::run(words),
+        #[cfg(unix)]
+        Command::PrintEnvironment => Ok(daemon::print_environment().map(|()| ExitCode::SUCCESS)?),
+        #[cfg(windows)]
+        Command::Detach { .. } | Command::PrintEnvironment => Ok(ExitCode::FAILURE),
         Command::Demo => demo::run(),
         Command::DemoServer => Ok(demo::server::run()?),
         Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), places, args.json),

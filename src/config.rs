@@ -9,6 +9,7 @@ mod face;
 mod filter;
 mod node;
 mod oauth;
+mod packages;
 mod server;
 mod transport;
 mod values;
@@ -22,12 +23,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 
 pub use decode::Problem;
-use decode::{Decode, Fields, Problems};
+use decode::{Decode, Fields, Problems, one_of};
 pub use diff::{Change, Diff};
 pub use face::Face;
 pub use filter::Filter;
 use node::Node;
 pub use oauth::{Algorithm, Grant, OAuth, Secrets};
+pub use packages::{Known, Packages};
 pub use server::{EraChoice, Server, Servers, Share, Start};
 pub use transport::{Http, Stdio, Transport, check_url};
 pub use values::{BadTemplate, Given, Limit, Size, Span, Template};
@@ -51,6 +53,9 @@ pub struct Config {
     /// Selections of servers, by name: `trunkline connect --profile NAME`.
     #[schemars(default)]
     pub profiles: BTreeMap<String, Profile>,
+    /// What is known of published servers, besides what comes with trunkline, by the names of their packages.
+    #[schemars(default)]
+    pub packages: Packages,
 }
 
 /// `[profiles.NAME]`: some of the servers, attached to together.
@@ -75,6 +80,32 @@ pub struct Daemon {
     /// How long a modern agent may take to come back with the answers to what a legacy server asks, like "10m".
     #[schemars(with = "Option<String>")]
     pub question_timeout: Span,
+    /// Environment variables to pass on to every server, besides those that each gets by default: names, or patterns with
+    /// `*` and `?`, which leave out what looks like a secret.
+    #[schemars(default)]
+    pub env_vars: Vec<String>,
+    /// When the daemon gives way to a new program that was put in its place: "idle", when nothing is in flight, or "never".
+    #[schemars(with = "Option<Upgrade>")]
+    pub upgrade: Upgrade,
+    /// Whether servers that nobody has listed yet are started in the "background" to ask what they offer, or "never".
+    #[schemars(with = "Option<Discover>")]
+    pub discover: Discover,
+}
+
+/// Whether servers are asked what they offer before an agent wants them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum Discover {
+    Background,
+    Never,
+}
+
+/// When the daemon gives way to a new program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum Upgrade {
+    Idle,
+    Never,
 }
 
 /// Why there is no configuration.
@@ -98,6 +129,9 @@ impl Default for Daemon {
             idle_timeout: Limit(Some(Duration::from_secs(30 * 60))),
             max_frame: Size(32 << 20),
             question_timeout: Span(Duration::from_secs(10 * 60)),
+            env_vars: Vec::new(),
+            upgrade: Upgrade::Idle,
+            discover: Discover::Background,
         }
     }
 }
@@ -127,19 +161,35 @@ impl Config {
 
     fn decode_toml(root: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(root, problems)?;
-        let daemon = fields.take("daemon").unwrap_or_default();
-        let servers: Servers =
+        let daemon: Daemon = fields.take("daemon").unwrap_or_default();
+        let mut servers: Servers =
             fields.take_node("servers").map(|node| server::decode_all(node, fields.problems)).unwrap_or_default();
         let profiles = fields.take_node("profiles").map(|node| decode_profiles(node, &servers, fields.problems));
         let http = fields.take("http");
+        let packages = fields.take_node("packages").map(|node| packages::decode_all(node, fields.problems)).unwrap_or_default();
         fields.finish();
-        Some(Self { daemon, http, servers, profiles: profiles.unwrap_or_default() })
+        // A server that gets another variable is another server: what changed is seen where servers are compared.
+        for (_, server) in &mut servers {
+            if let Transport::Stdio(stdio) = &mut server.transport {
+                stdio.env_vars.extend_from_slice(&daemon.env_vars);
+                server.known = Known::find(stdio, &packages);
+            }
+        }
+        Some(Self { daemon, http, servers, profiles: profiles.unwrap_or_default(), packages })
     }
 
     fn decode_json(root: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(root, problems)?;
         match fields.take_node("mcpServers") {
-            Some(node) => Some(Self { servers: server::decode_all(node, fields.problems), ..Self::default() }),
+            Some(node) => {
+                let mut servers = server::decode_all(node, fields.problems);
+                for (_, server) in &mut servers {
+                    if let Transport::Stdio(stdio) = &server.transport {
+                        server.known = Known::find(stdio, &Packages::new());
+                    }
+                }
+                Some(Self { servers, ..Self::default() })
+            }
             None => {
                 let at = fields.at();
                 let others = fields.rest();
@@ -191,8 +241,23 @@ impl Decode for Daemon {
         let idle_timeout = fields.take("idle_timeout").unwrap_or(Self::default().idle_timeout);
         let max_frame = fields.take("max_frame").unwrap_or(Self::default().max_frame);
         let question_timeout = fields.take("question_timeout").unwrap_or(Self::default().question_timeout);
+        let env_vars = fields.take("env_vars").unwrap_or_default();
+        let upgrade = fields.take("upgrade").unwrap_or(Upgrade::Idle);
+        let discover = fields.take("discover").unwrap_or(Discover::Background);
         fields.finish();
-        Some(Self { idle_timeout, max_frame, question_timeout })
+        Some(Self { idle_timeout, max_frame, question_timeout, env_vars, upgrade, discover })
+    }
+}
+
+impl Decode for Discover {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        one_of(node, &[("background", Self::Background), ("never", Self::Never)], problems)
+    }
+}
+
+impl Decode for Upgrade {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        one_of(node, &[("idle", Self::Idle), ("never", Self::Never)], problems)
     }
 }
 
@@ -264,10 +329,9 @@ servers = ["god"]
             "9: `command` is empty",
             "10: expected a list, found a string",
             "11: `medieval` is not one of",
-            "12: `some` is not one of \"all\", \"project\", \"session\"",
+            "12: `some` is not one of \"auto\", \"all\", \"project\", \"session\"",
             "13: `${env:}` is not known",
             "13: expected a string, found a number",
-            "14: `${project}` needs `share = \"project\"` or `\"session\"`",
             "16: unknown key `server`: did you mean `servers`?",
             "19: no server is named `god`: did you mean `good`?",
         ];

@@ -10,6 +10,6 @@ pub use api::{
     Credentials, DaemonClient, Instance, LogLine, LoginBegun, LoginStatus, Memory, Missed, ServerStatus, ServerTools,
     SessionStatus, Status,
 };
-pub use calls::{Api, ReloadRequest};
+pub use calls::{Api, Notice, ReloadRequest};
 pub use client::{Client, connect};
 pub use server::serve;

@@ -1,9 +1,16 @@
 //! The daemon: composes everything, owns every task, and ends in order.
 
 mod log;
+mod person;
 mod reload;
 mod service;
+mod upgrade;
 
+pub use person::{DETACHED, adopt};
+#[cfg(unix)]
+pub use person::print as print_environment;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Watch;
-use crate::control::{self, Api, ReloadRequest};
+use crate::control::{self, Api, Notice, ReloadRequest};
 use crate::credentials::{Vault, hide_memory};
 use crate::downstream::{self, Connection, Ends, Opened};
 use crate::hub::{Around, Hub};
-use crate::ipc::{self, AcceptError, Claim, Listener};
+use crate::ipc::{self, AcceptError, Claim, ListenError, Listener, Signpost};
 use crate::oauth::Keepers;
 use crate::paths::Places;
 use crate::retry::Backoff;
@@ -35,12 +42,18 @@ const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration:
 /// How many callers may wait for a reload.
 const RELOADS: usize = 16;
 
-/// Runs the daemon until it is told to stop.
-pub async fn run(places: &Places) -> anyhow::Result<()> {
+/// Runs the daemon until it is told to stop, or a new program is to take over: that one is returned.
+pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     // Listens only once it can serve: a shim must not find a daemon that is about to fail.
     // Watched before it is read, so that no edit falls in between.
     let watch = Watch::new(&places.config);
     let config = reload::load(places)?;
+    if let Some(running) = Some(()).filter(|()| places.is_default).and_then(|()| Signpost::read())
+        && running.pid != std::process::id()
+    {
+        let (path, pid) = (running.socket, running.pid.to_string());
+        return Err(ListenError::AlreadyRunning { path, pid }.into());
+    }
     let (claim, socket) = claim(places)?;
     let log = log::start();
     if let Err(error) = hide_memory() {
@@ -48,7 +61,6 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     }
     let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let path = service::login_path().await;
     let (servers, max_frame) = (config.servers.len(), config.daemon.max_frame.0);
     let vault = Vault::open(&places.state);
     let keepers = Keepers::new(vault.clone(), tasks.clone(), stop.clone());
@@ -56,7 +68,6 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
         tasks: tasks.clone(),
         stop: stop.clone(),
         ledger,
-        path,
         state: places.state.clone(),
         vault: vault.clone(),
         keepers: keepers.clone(),
@@ -66,6 +77,7 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
         Some(socket) => Listener::adopt(claim, socket)?,
         None => Listener::bind(claim)?,
     };
+    let signpost = put_up(places, listener.path());
     let (reload, requests) = mpsc::channel(RELOADS);
     let api = Api {
         hub: hub.clone(),
@@ -76,6 +88,7 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
         keepers,
         started: Instant::now(),
         socket: listener.path().to_owned(),
+        replaced: Notice::default(),
         config: places.config.clone(),
     };
     let ends = Ends { drain: CancellationToken::new(), stop: stop.clone() };
@@ -86,16 +99,30 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     serve_http(&hub, places, &tasks, &ends);
     tracing::info!(pid = std::process::id(), socket = %listener.path().display(), servers, "trunkline is up");
     service::ready();
-    tokio::select! {
-        () = accept(&listener, &api, max_frame, &tasks, &ends) => {}
-        () = shutdown.cancelled() => {}
+    release_starter();
+    let new = upgrade::watch(hub.clone(), api.replaced.clone(), stop.clone());
+    let new = tokio::select! {
+        () = accept(&listener, &api, max_frame, &tasks, &ends) => None,
+        () = shutdown.cancelled() => None,
+        Some(new) = new => Some(new),
+    };
+    match &new {
+        None => {
+            tracing::info!("shutting down");
+            service::stopping();
+        }
+        Some(program) => {
+            tracing::info!(program = %program.display(), "giving way to the new program");
+            service::reloading();
+        }
     }
-    tracing::info!("shutting down");
-    service::stopping();
+    // Where the service manager listens, it starts the new one with the next connection.
+    let new = new.filter(|_| listener.is_own());
     // The socket goes before the servers do, so that a shim that loses its connection finds no half-dead daemon; the lock
     // stays to the end, so that the next daemon meets none of this one's servers.
     let lock = listener.lock();
     lock.unname();
+    signpost.iter().for_each(Signpost::remove);
     drop(listener);
     ends.drain.cancel();
     hub.settle(GRACE).await;
@@ -107,7 +134,30 @@ pub async fn run(places: &Places) -> anyhow::Result<()> {
     }
     drop(signals.await);
     drop(lock);
-    Ok(())
+    Ok(new)
+}
+
+/// Says where the user's daemon is, unless this is another one beside it.
+fn put_up(places: &Places, socket: &std::path::Path) -> Option<Signpost> {
+    let signpost = places.is_default.then(|| Signpost::of_this(places, socket))?;
+    match signpost.put() {
+        Ok(()) => Some(signpost),
+        Err(error) => {
+            tracing::warn!(%error, "agents that are given little of the environment may not find this daemon");
+            None
+        }
+    }
+}
+
+/// Lets the shim go that waits for this daemon to be up.
+fn release_starter() {
+    #[cfg(unix)]
+    if std::env::var_os(DETACHED).is_some()
+        && let Ok(nothing) = std::fs::File::options().write(true).open("/dev/null")
+        && let Err(error) = rustix::stdio::dup2_stdout(nothing)
+    {
+        tracing::debug!(%error, "standard output stays open");
+    }
 }
 
 /// Serves agents over HTTP too, where the configuration asks for it.
@@ -200,5 +250,8 @@ pub fn run_blocking(places: &Places) -> anyhow::Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
     let result = runtime.block_on(run(places));
     runtime.shutdown_timeout(Duration::from_secs(1));
-    result
+    if let Some(program) = result? {
+        return Err(upgrade::become_new(&program)).with_context(|| format!("cannot start {}", program.display()));
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The revision that is stateless and has no `initialize`.
 pub const MODERN: &str = "2026-07-28";
@@ -73,6 +74,50 @@ impl Class {
         Some(Self { version: version.to_owned(), capabilities: value.to_string() })
     }
 
+    /// The same with these capabilities only, in the newest revision: what matters to a server that looks at no others.
+    pub fn only(&self, capabilities: &[String]) -> Self {
+        let mut declared = self.declared();
+        declared.retain(|name, _| capabilities.contains(name));
+        Self { version: LEGACY.to_owned(), capabilities: Value::Object(declared).to_string() }
+    }
+
+    /// Whether it promises all that another one does.
+    pub fn covers(&self, other: &Self) -> bool {
+        fn within(small: &Value, large: &Value) -> bool {
+            match (small, large) {
+                (Value::Object(small), Value::Object(large)) => {
+                    small.iter().all(|(name, value)| large.get(name).is_some_and(|found| within(value, found)))
+                }
+                (small, large) => small == large,
+            }
+        }
+        within(&Value::Object(other.declared()), &Value::Object(self.declared()))
+    }
+
+    /// What promises as much as both, in the newer of the two revisions.
+    pub fn with(&self, other: &Self) -> Self {
+        fn merge(into: &mut Value, other: &Value) {
+            match (into, other) {
+                (Value::Object(into), Value::Object(other)) => {
+                    for (name, value) in other {
+                        merge(into.entry(name.clone()).or_insert_with(|| value.clone()), value);
+                    }
+                }
+                // `true` promises more than `false`, and an object more than nothing.
+                (into @ (Value::Bool(false) | Value::Null), other) => *into = other.clone(),
+                (_, _) => {}
+            }
+        }
+        let mut capabilities = Value::Object(self.declared());
+        merge(&mut capabilities, &Value::Object(other.declared()));
+        let version = self.version.as_str().max(other.version.as_str()).to_owned();
+        Self { version, capabilities: capabilities.to_string() }
+    }
+
+    fn declared(&self) -> serde_json::Map<String, Value> {
+        serde_json::from_str(&self.capabilities).unwrap_or_default()
+    }
+
     /// Whether the agent can show a person a URL to open.
     pub fn shows_urls(&self) -> bool {
         shows_urls(&self.capabilities)
@@ -80,8 +125,7 @@ impl Class {
 
     /// Whether the agent declared this capability.
     pub fn has(&self, capability: &str) -> bool {
-        let declared = serde_json::from_str::<serde_json::Value>(&self.capabilities);
-        declared.is_ok_and(|declared| declared.get(capability).is_some())
+        self.declared().contains_key(capability)
     }
 
     /// Whether the agent takes a stream up again that was cut before its first message (2025-11-25, SEP-1699).
@@ -145,6 +189,22 @@ impl Speech {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn promises_compare_and_add_up() {
+        let class = |capabilities| Class::of("2025-06-18", capabilities).expect("an object");
+        let (none, roots) = (class("{}"), class(r#"{"roots":{}}"#));
+        let (changing, form) = (class(r#"{"roots":{"listChanged":true}}"#), class(r#"{"elicitation":{"form":{}}}"#));
+        for (large, small, expected) in
+            [(&none, &none, true), (&roots, &none, true), (&none, &roots, false), (&changing, &roots, true), (&roots, &changing, false), (&roots, &form, false)]
+        {
+            assert_eq!(large.covers(small), expected, "{large:?} {small:?}");
+        }
+        let both = changing.with(&form);
+        assert!(both.covers(&changing) && both.covers(&form) && both.covers(&roots));
+        assert_eq!(both.only(&["roots".to_owned()]).capabilities, changing.capabilities);
+        assert_eq!(both.only(&[]).capabilities, "{}");
+    }
 
     #[test]
     fn a_class_ignores_spelling_only() {

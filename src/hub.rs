@@ -1,5 +1,6 @@
 //! Routes between sessions and instances. Owns no I/O: frames come in as text and go out through queues.
 
+mod acquaint;
 mod across;
 mod bridge;
 mod clock;
@@ -12,6 +13,7 @@ mod key;
 mod lane;
 mod level;
 mod line;
+mod lingering;
 mod listener;
 mod listens;
 mod logins;
@@ -19,6 +21,7 @@ mod membership;
 mod merged;
 mod news;
 mod orders;
+mod patience;
 mod recall;
 mod registry;
 mod reload;
@@ -29,18 +32,22 @@ mod roots;
 mod rounds;
 mod router;
 mod session;
+mod settle;
+mod sharing;
 mod slots;
 mod start;
+mod stopped;
 mod table;
+mod undecided;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,10 +62,12 @@ pub use remembered::Remembered;
 use resting::Resting;
 pub use router::{Later, Routed, incomplete};
 pub use session::{Agent, Session, SessionId, Stay, View};
+use sharing::Scope;
+use stopped::Stopped;
 
-use crate::config::{Config, Server, Share};
+use crate::config::{Config, Server};
 use crate::credentials::Vault;
-use crate::era::{Dialect, Speech};
+use crate::era::{Era, Speech};
 use crate::names::ServerName;
 use crate::oauth::Keepers;
 use crate::upstream::{HttpClient, Ledger, ServerLog, Surroundings};
@@ -66,6 +75,8 @@ use crate::wire::Sink;
 
 /// How much may wait for one agent, in messages of the largest size.
 const QUEUE_FRAMES: usize = 2;
+/// How often an instance is looked for again that turned out to be another agent's.
+const TRIES: u32 = 3;
 
 #[derive(Debug)]
 pub struct Hub {
@@ -81,6 +92,9 @@ pub struct Hub {
     /// What is wrong with the configuration file as it is now, or with what it asks for.
     problems: RwLock<Vec<String>>,
     resting: Resting,
+    stopped: Stopped,
+    /// Told when there may be servers of which nothing is known.
+    strangers: Notify,
     /// Of all servers that are reached over HTTP.
     client: HttpClient,
     around: Around,
@@ -94,8 +108,6 @@ pub struct Around {
     /// Ends them.
     pub stop: CancellationToken,
     pub ledger: Ledger,
-    /// The PATH of the servers, if it is not the daemon's own.
-    pub path: Option<OsString>,
     /// The folder for catalogs and logs.
     pub state: PathBuf,
     pub vault: Vault,
@@ -114,6 +126,8 @@ impl Hub {
             http: RwLock::default(),
             problems: RwLock::default(),
             resting: Resting::default(),
+            stopped: Stopped::open(&around.state),
+            strangers: Notify::new(),
             client: HttpClient::default(),
             around,
         });
@@ -123,6 +137,7 @@ impl Hub {
         hub.upstreams().iter().for_each(|upstream| upstream.start_eagerly());
         hub.around.tasks.spawn(hub.clone().keep_time());
         hub.around.tasks.spawn(hub.clone().follow_logins());
+        hub.around.tasks.spawn(hub.clone().get_acquainted());
         hub
     }
 
@@ -133,14 +148,41 @@ impl Hub {
             log: ServerLog::open(self.around.state.join("logs").join(format!("{name}.log"))),
             max_frame: self.config().daemon.max_frame.0,
             ledger: self.around.ledger.clone(),
-            path: self.around.path.clone(),
             name: name.clone(),
             client: self.client.clone(),
             vault: self.around.vault.clone(),
             keepers: self.around.keepers.clone(),
         };
         let catalogs = self.around.state.join("catalogs");
-        Upstream::new(Arc::downgrade(self), name.clone(), server.clone(), around, &catalogs)
+        let upstream = Upstream::new(Arc::downgrade(self), name.clone(), server.clone(), around, &catalogs);
+        if self.stopped.has(name) {
+            upstream.hold();
+        }
+        upstream
+    }
+
+    /// What is not to be interrupted, in words; nothing if nobody would notice an end of the daemon.
+    pub fn busy(&self) -> Option<String> {
+        if let Some(session) = self.sessions().into_iter().find(|session| session.in_flight() > 0) {
+            return Some(format!("agent {} waits for an answer", session.id.0));
+        }
+        let resting = self.resting.count();
+        if resting > 0 {
+            return Some(format!("{resting} questions are open"));
+        }
+        let upstreams = self.upstreams();
+        upstreams.iter().find_map(|upstream| {
+            upstream.lines().into_iter().find_map(|line| {
+                let own = line.owner().is_some_and(|owner| self.is_attached(owner)) && line.has_served();
+                let reason = match (line.in_flight(), line.questions(), own) {
+                    (0, 0, false) => return None,
+                    (0, 0, true) => "has a process of one agent's own",
+                    (0, _, _) => "has asked something",
+                    (_, _, _) => "is at a call",
+                };
+                Some(format!("`{}` {reason}", upstream.name))
+            })
+        })
     }
 
     /// How many bytes may wait for one agent.
@@ -249,7 +291,8 @@ impl Hub {
             return Ok(line);
         }
         let line = self.find_line(session, server, speech).await?;
-        line.join(session);
+        line.roots_told(&*self.upstream(server)?).await;
+        line.join(session, speech.class());
         if !self.is_attached(session.id) {
             // It left just now.
             line.leave(session);
@@ -265,10 +308,28 @@ impl Hub {
 
     /// An instance for a session, found or started, and not joined yet: in the agent's era if the server speaks it.
     async fn find_line(&self, session: &Session, server: &str, speech: &Speech) -> Result<Arc<Line>, Failure> {
-        let era = self.upstream(server)?.era_for(speech.era());
-        match self.find_line_in(session, server, speech.dialect(era)).await {
+        let mut tries = 0;
+        loop {
+            let line = self.find_some_line(session, server, speech).await?;
+            let upstream = self.upstream(server)?;
+            tries += 1;
+            // It was promised what another agent can answer, because its era was not known when it was wanted.
+            if tries > TRIES || line.dialect().is_some_and(|dialect| upstream.admits(dialect, speech.class())) {
+                return Ok(line);
+            }
+        }
+    }
+
+    async fn find_some_line(&self, session: &Session, server: &str, speech: &Speech) -> Result<Arc<Line>, Failure> {
+        let upstream = self.upstream(server)?;
+        if speech.era() == Era::Legacy && upstream.is_undecided() {
+            upstream.decide_era(&upstream.key(session, speech, Era::Legacy).await).await;
+        }
+        let era = upstream.era_for(speech.era());
+        drop(upstream);
+        match self.find_line_in(session, server, speech, era).await {
             Err(Failure::OtherEra { server: name, reason, .. }) => {
-                let found = self.find_line_in(session, server, speech.dialect(era.other())).await;
+                let found = self.find_line_in(session, server, speech, era.other()).await;
                 match found {
                     Ok(line) => {
                         self.upstream(server)?.note_only(era.other());
@@ -282,26 +343,30 @@ impl Hub {
                 }
             }
             // There is no place to try its own era: a process of the other one with the same promises will do.
-            Err(full @ Failure::Full { .. }) => {
-                match self.find_line_in(session, server, speech.dialect(era.other())).await {
-                    Err(Failure::Full { .. }) => Err(full),
-                    // One that was starting does not speak it; there is a place now.
-                    Err(Failure::OtherEra { .. }) => self.find_line_in(session, server, speech.dialect(era)).await,
-                    found => found,
-                }
-            }
+            Err(full @ Failure::Full { .. }) => match self.find_line_in(session, server, speech, era.other()).await {
+                Err(Failure::Full { .. }) => Err(full),
+                // One that was starting does not speak it; there is a place now.
+                Err(Failure::OtherEra { .. }) => self.find_line_in(session, server, speech, era).await,
+                found => found,
+            },
             found => found,
         }
     }
 
-    async fn find_line_in(&self, session: &Session, server: &str, dialect: Dialect) -> Result<Arc<Line>, Failure> {
+    async fn find_line_in(
+        &self,
+        session: &Session,
+        server: &str,
+        speech: &Speech,
+        era: Era,
+    ) -> Result<Arc<Line>, Failure> {
         loop {
             let upstream = self.upstream(server)?;
-            if session.stay == Stay::OneRequest && upstream.settings().share == Share::Session {
+            if session.stay == Stay::OneRequest && upstream.sharing().scope == Scope::Session {
                 let reason = "each agent has a process of its own (share = \"session\"), and over HTTP a request of the modern era does not say which agent it is of: connect through the socket, or with `initialize`";
                 return Err(upstream.unavailable(reason));
             }
-            let key = upstream.key(session, dialect.clone()).await;
+            let key = upstream.key(session, speech, era).await;
             let found = upstream.line(&key).await;
             if !self.is_attached(session.id) {
                 // It left while it waited: a member that is not here would keep the process for ever.

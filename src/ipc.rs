@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod activation;
+mod signpost;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 #[cfg(unix)]
 pub use activation::activated;
+pub use signpost::Signpost;
 #[cfg(unix)]
 pub use unix::{
     Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_claimed,

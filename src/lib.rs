@@ -55,6 +55,9 @@
 //! 0  lines       the last lines of a log, and its followers
 //! 0  lists       the kinds of lists that servers offer
 //! 0  paths       where things are
+//! 0  program     where this program is, also after an upgrade
+//! 0  processes   what the system tells of processes
+//! 0  environment which of a person's variables a server gets
 //! 0  retry       pauses between tries
 //! 0  ticks       time kept outside of the runtime
 //! 0  era         eras, classes, dialects
@@ -109,6 +112,7 @@ pub mod credentials;
 pub mod daemon;
 pub mod downstream;
 pub mod envelope;
+pub mod environment;
 pub mod era;
 pub mod files;
 pub mod hub;
@@ -118,6 +122,8 @@ pub mod lists;
 pub mod names;
 pub mod oauth;
 pub mod paths;
+pub mod processes;
+pub mod program;
 pub mod retry;
 pub mod ticks;
 pub mod upstream;

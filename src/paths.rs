@@ -9,6 +9,8 @@ pub struct Places {
     pub config: PathBuf,
     /// Whether the person named the configuration: then it must exist.
     pub config_named: bool,
+    /// Whether neither socket nor state were named: then they are those of the user's one daemon.
+    pub is_default: bool,
     pub socket: PathBuf,
     pub state: PathBuf,
 }
@@ -38,6 +40,7 @@ impl Places {
                 None => config_dir()?.join("config.toml"),
             },
             config_named,
+            is_default: named.socket.is_none() && named.state.is_none(),
             socket: match named.socket {
                 Some(path) => path,
                 None => default_socket()?,
@@ -59,9 +62,21 @@ fn folder(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+/// The home folder: what `HOME` says, or else the user database.
+fn home() -> Option<PathBuf> {
+    env::home_dir().filter(|home| home.is_absolute())
+}
+
+/// Where the running daemon of this user leaves word of its places: it follows from the user alone, because the programs
+/// that agents start are given little of the environment.
+pub fn signpost() -> Option<PathBuf> {
+    let base = if cfg!(windows) { folder("LOCALAPPDATA") } else { home().map(|home| home.join(".local/state")) };
+    Some(base?.join("trunkline").join("daemon.json"))
+}
+
 #[cfg(unix)]
 fn config_dir() -> Result<PathBuf, NoPlace> {
-    let base = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")));
+    let base = folder("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
     base.map(|base| base.join("trunkline")).ok_or(NoPlace::Unset(
         "configuration",
         "XDG_CONFIG_HOME nor HOME",
@@ -71,18 +86,34 @@ fn config_dir() -> Result<PathBuf, NoPlace> {
 
 #[cfg(unix)]
 fn state_dir() -> Result<PathBuf, NoPlace> {
-    let base = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    let base = folder("XDG_STATE_HOME").or_else(|| Some(home()?.join(".local/state")));
     base.map(|base| base.join("trunkline")).ok_or(NoPlace::Unset("state", "XDG_STATE_HOME nor HOME", "--state-dir"))
 }
 
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "the Windows twin can fail")]
 fn default_socket() -> Result<PathBuf, NoPlace> {
-    let folder = match folder("XDG_RUNTIME_DIR") {
+    let folder = match runtime_folder() {
         Some(runtime) => runtime.join("trunkline"),
         None => env::temp_dir().join(format!("trunkline-{}", rustix::process::geteuid().as_raw())),
     };
     Ok(folder.join("trunkline.sock"))
+}
+
+/// The folder for sockets of the login session: the one that is named, or the one that systemd makes for each user.
+#[cfg(unix)]
+pub fn runtime_folder() -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let uid = rustix::process::geteuid().as_raw();
+    let owner = |path: &PathBuf| std::fs::metadata(path).map(|found| found.uid());
+    // One that `su` left behind is another user's.
+    let named = folder("XDG_RUNTIME_DIR").filter(|path| owner(path).map_or(true, |owner| owner == uid));
+    named.or_else(|| {
+        // Whoever has another home than the account has is not whom that folder is for.
+        let account = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
+        let at_home = account.is_none_or(|account| home().is_none_or(|home| home == account.dir));
+        Some(PathBuf::from(format!("/run/user/{uid}"))).filter(|path| at_home && owner(path).is_ok_and(|owner| owner == uid))
+    })
 }
 
 #[cfg(windows)]

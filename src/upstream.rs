@@ -9,7 +9,6 @@ mod http;
 mod instance;
 mod ledger;
 pub mod mirror;
-mod processes;
 pub mod state;
 mod stderr;
 mod stdio;
@@ -19,5 +18,5 @@ pub use handshake::Handshake;
 pub use http::HttpClient;
 pub use instance::{Inbound, Instance, Link, Speak, StartError, Surroundings, Terms};
 pub use ledger::{Ledger, StateError};
-pub use processes::group_memory;
+
 pub use stderr::ServerLog;

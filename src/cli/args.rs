@@ -47,6 +47,15 @@ pub(super) enum Command {
     },
     /// Show several agents share one server; needs no configuration and leaves nothing behind
     Demo,
+    /// A step of starting the daemon
+    #[command(hide = true)]
+    Detach {
+        #[arg(last = true)]
+        words: Vec<std::ffi::OsString>,
+    },
+    /// Tells the daemon what a login shell sets
+    #[command(hide = true)]
+    PrintEnvironment,
     /// The demo's server
     #[command(hide = true)]
     DemoServer,

@@ -9,7 +9,7 @@ mod memory;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,11 +24,13 @@ use memory::{Heard, Memory};
 use super::{Done, complain, start};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
-use crate::ipc::{self, ClientStream, Reader};
+use crate::ipc::{ClientStream, Reader};
 use crate::paths::Places;
 
 /// How long a request is held while there is no daemon.
 const HOLD: Duration = Duration::from_secs(60);
+/// How long an agent has to ask for something, where all that it will get is the reason why there is no session.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// How much is held, in bytes.
 const HOLD_SIZE: usize = 8 << 20;
 /// A line of the agent's that is longer than this is passed on while it is looked at.
@@ -68,9 +70,15 @@ enum End {
 }
 
 pub(super) fn run(places: &Places, attach: Attach) -> Done {
-    let (mut from_daemon, mut to_daemon) = start::connect(places)?;
-    attach.send(&mut from_daemon, &mut to_daemon).map_err(anyhow::Error::from)?;
+    let attached = start::connect(places).and_then(|(mut from_daemon, mut to_daemon)| {
+        attach.send(&mut from_daemon, &mut to_daemon)?;
+        Ok((from_daemon, to_daemon))
+    });
     let (stdin, stdout) = raw_stdio()?;
+    let (mut from_daemon, to_daemon): (Reader, ClientStream) = match attached {
+        Ok(connected) => connected,
+        Err(error) => return Err(refuse(stdin, stdout, error).into()),
+    };
     let link = Link::Up(Arc::new(Mutex::new(to_daemon)));
     let shim = Arc::new(Shim {
         state: Mutex::new(State { memory: Memory::default(), link, agent_left: false }),
@@ -90,6 +98,30 @@ pub(super) fn run(places: &Places, attach: Attach) -> Done {
             Err(End::Broken(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             Err(End::Broken(error)) => return Err(anyhow::Error::new(error).context("cannot reach the agent").into()),
         };
+    }
+}
+
+/// Answers the agent's first request with the reason why there is no session, so that the agent shows it.
+fn refuse(stdin: File, mut stdout: File, error: anyhow::Error) -> anyhow::Error {
+    if io::stdin().is_terminal() {
+        return error;
+    }
+    let (sender, said) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = Lines::new(stdin);
+        let mut answer = None;
+        while let (None, Ok(Some(block))) = (&answer, lines.next()) {
+            answer = each(block).find_map(|line| no_daemon(line, &format!("{error:#}")));
+        }
+        drop(sender.send((answer, error)));
+    });
+    match said.recv_timeout(FIRST_REQUEST) {
+        Ok((answer, error)) => {
+            // An agent that is gone needs no reason.
+            answer.iter().for_each(|answer| drop(stdout.write_all(format!("{answer}\n").as_bytes())));
+            error
+        }
+        Err(_) => anyhow::anyhow!("no daemon could be reached, and the agent asked for nothing within {FIRST_REQUEST:?}"),
     }
 }
 
@@ -223,7 +255,7 @@ impl Shim {
 
     /// One try. After a daemon that ended in order, none is started before the agent wants something.
     fn reach(&self, places: &Places, attach: &Attach, wanted: bool) -> anyhow::Result<Option<Reader>> {
-        if !wanted && !ipc::is_claimed(&places.socket) {
+        if !wanted && !start::is_claimed(places) {
             return Ok(None);
         }
         let (mut from_daemon, mut to_daemon) = start::connect(places)?;

@@ -116,13 +116,13 @@ fn places(folder: &Path) -> anyhow::Result<Places> {
     let config = folder.join("config.toml");
     let own = std::env::current_exe().context("cannot tell where trunkline itself is")?;
     let own = toml_string(&own.display().to_string());
-    std::fs::write(&config, format!("[servers.example]\ncommand = {own}\nargs = [\"demo-server\"]\n"))?;
+    std::fs::write(&config, format!("[servers.example]\ncommand = {own}\nargs = [\"demo-server\"]\nshare = \"all\"\n"))?;
     let socket = if cfg!(windows) {
         format!(r"\\.\pipe\trunkline-demo-{}", std::process::id()).into()
     } else {
         folder.join("run/trunkline.sock")
     };
-    Ok(Places { config, config_named: true, socket, state: folder.join("state") })
+    Ok(Places { config, config_named: true, is_default: false, socket, state: folder.join("state") })
 }
 
 /// A TOML basic string; JSON's escapes are a subset of TOML's.

@@ -27,6 +27,9 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
             (None, problem) => writeln!(out, "HTTP: {}", problem.as_deref().unwrap_or("not yet"))?,
         }
     }
+    if let Some(replaced) = &status.replaced {
+        writeln!(out, "program: {replaced}")?;
+    }
     for problem in &status.problems {
         writeln!(out, "configuration: {problem}")?;
     }
@@ -36,8 +39,8 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
         writeln!(out, "\nServers")?;
         table(
             &mut out,
-            &["NAME", "STATE", "ERA", "SHARE", "PROCESSES", "AGENTS", "IN FLIGHT", "MEMORY", "STARTS"],
-            &status.servers.iter().map(server_row).collect::<Vec<_>>(),
+            &["NAME", "STATE", "ERA", "SHARE", "PROCESS", "AGENTS", "IN FLIGHT", "MEMORY", "STARTS"],
+            &status.servers.iter().flat_map(server_rows).collect::<Vec<_>>(),
         )?;
         status.servers.iter().try_for_each(|server| notes(&mut out, server))?;
         if status.memory.used > 0 {
@@ -57,26 +60,32 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn server_row(server: &ServerStatus) -> Vec<String> {
-    let join = |each: fn(&Instance) -> String| {
-        let all: Vec<_> = server.instances.iter().map(each).collect();
-        if all.is_empty() { "-".to_owned() } else { all.join(" + ") }
-    };
-    vec![
-        server.name.clone(),
-        server.state.clone(),
-        join(|instance| format!("{:?}", instance.era).to_lowercase()),
-        server.share.clone(),
-        join(|instance| format!("{} ({})", place(instance), age(instance.age))),
-        join(|instance| instance.sessions.len().to_string()),
-        join(|instance| instance.in_flight.to_string()),
-        join(|instance| match (instance.memory, instance.pid) {
+/// One row for each process, the first with what belongs to the server.
+fn server_rows(server: &ServerStatus) -> Vec<Vec<String>> {
+    let of_process = |instance: Option<&Instance>| {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let memory = instance.map(|instance| match (instance.memory, instance.pid) {
             (Some(memory), _) => size(memory),
             (None, Some(_)) => "?".to_owned(),
             (None, None) => "-".to_owned(),
-        }),
-        server.starts.to_string(),
-    ]
+        });
+        [
+            or_dash(instance.map(|instance| format!("{:?}", instance.era).to_lowercase())),
+            or_dash(instance.map(|instance| format!("{} ({})", place(instance), age(instance.age)))),
+            or_dash(instance.map(|instance| instance.sessions.len().to_string())),
+            or_dash(instance.map(|instance| instance.in_flight.to_string())),
+            or_dash(memory),
+        ]
+    };
+    let row = |first: bool, instance: Option<&Instance>| {
+        let of_server = |text: &str| if first { text.to_owned() } else { String::new() };
+        let [era, process, agents, in_flight, memory] = of_process(instance);
+        let (name, state, share) = (of_server(&server.name), of_server(&server.state), of_server(&server.share));
+        vec![name, state, era, share, process, agents, in_flight, memory, of_server(&server.starts.to_string())]
+    };
+    let mut rows = vec![row(true, server.instances.first())];
+    rows.extend(server.instances.iter().skip(1).map(|instance| row(false, Some(instance))));
+    rows
 }
 
 /// A process, or the way to a server that is none of ours.
@@ -149,6 +158,12 @@ fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
     }
     if !server.denied.is_empty() {
         writeln!(out, "  {}: kept back by `tools`: {}", server.name, server.denied.join(", "))?;
+    }
+    if server.share == "auto" && !server.instances.is_empty() {
+        writeln!(out, "  {}: {}", server.name, server.sharing)?;
+    }
+    if let Some(advice) = &server.advice {
+        writeln!(out, "  {}: {advice}", server.name)?;
     }
     for instance in &server.instances {
         if let Some(project) = &instance.project {

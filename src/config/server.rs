@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use super::decode::{Decode, Fields, Problems, one_of};
 use super::filter::Filter;
 use super::node::Node;
+use super::packages::Known;
 use super::transport::{Stdio, Transport};
 use super::values::{Limit, Span, Template};
 use crate::era::Era;
@@ -36,9 +37,12 @@ pub struct Server {
     /// "lazy" starts it with the first request for it, "eager" with the daemon.
     #[schemars(with = "Option<Start>")]
     pub start: Start,
-    /// Who shares a process of this server: every agent, those with the same project folder, or nobody.
+    /// Who shares a process of this server: found out ("auto"), every agent, those with the same project folder, or nobody.
     #[schemars(with = "Option<Share>")]
     pub share: Share,
+    /// The package that its command starts, if anything is known of that.
+    #[schemars(skip)]
+    pub known: Option<Known>,
     /// Which of its tools agents see.
     #[schemars(default)]
     pub tools: Filter,
@@ -70,9 +74,11 @@ impl EraChoice {
 }
 
 /// Who shares an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Share {
+    /// As few processes as are right, by what is known of the server and what it has shown.
+    Auto,
     All,
     Project,
     Session,
@@ -114,14 +120,18 @@ impl Decode for Server {
         // Kept apart, so that every other setting is looked at too.
         let transport = Transport::take(&mut fields);
         let disabled = fields.take("disabled").unwrap_or(false);
+        let start = fields.take("start").unwrap_or(Start::Lazy);
+        // One that is up before any agent is there can only be everybody's.
+        let by_default = if start == Start::Eager { Share::All } else { Share::Auto };
         let server = Self {
             transport: Transport::Stdio(Stdio::default()),
             enabled: fields.take("enabled").unwrap_or(!disabled),
             era: fields.take("era").unwrap_or(EraChoice::Auto),
             startup_timeout: fields.take("startup_timeout").unwrap_or(Span(Duration::from_secs(60))),
             call_timeout: fields.take("call_timeout").unwrap_or(Limit(None)),
-            start: fields.take("start").unwrap_or(Start::Lazy),
-            share: fields.take("share").unwrap_or(Share::All),
+            start,
+            share: fields.take("share").unwrap_or(by_default),
+            known: None,
             tools: fields.take("tools").unwrap_or_default(),
             max_instances: fields.take("max_instances").unwrap_or(32),
             max_calls: fields.take("max_calls").unwrap_or(1024),
@@ -139,7 +149,7 @@ impl Decode for Server {
             }
         } else if server.share == Share::All {
             for template in server.templates().filter(|template| template.names_project()) {
-                let message = "`${project}` needs `share = \"project\"` or `\"session\"`: agents of several projects share one process with \"all\"";
+                let message = "`${project}` needs `share = \"project\"`, `\"session\"` or `\"auto\"`: agents of several projects share one process with \"all\"";
                 problems.add_at_line(template.line, message.to_owned());
             }
         }
@@ -155,7 +165,8 @@ impl Decode for EraChoice {
 
 impl Decode for Share {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        one_of(node, &[("all", Self::All), ("project", Self::Project), ("session", Self::Session)], problems)
+        let all = [("auto", Self::Auto), ("all", Self::All), ("project", Self::Project), ("session", Self::Session)];
+        one_of(node, &all, problems)
     }
 }
 

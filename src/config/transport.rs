@@ -30,10 +30,12 @@ pub struct Stdio {
     /// Environment variables to set; `${…}` in the values is replaced.
     #[schemars(default, with = "BTreeMap<String, String>")]
     pub env: BTreeMap<String, Template>,
-    /// Names of the daemon's own environment variables to pass on, besides the few that every server gets.
+    /// Environment variables of yours to pass on, besides those that every server gets: names, or patterns with `*` and `?`, which
+    /// leave out what looks like a secret.
     #[schemars(default)]
     pub env_vars: Vec<String>,
-    /// The folder it is started in; if not set the project's where processes are shared by project, else the home folder.
+    /// The folder it is started in; if not set the one that the agent works in where a process belongs to one project or agent,
+    /// else the home folder.
     /// `${…}` is replaced.
     #[schemars(with = "Option<String>")]
     pub cwd: Option<Template>,

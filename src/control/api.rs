@@ -97,6 +97,9 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpStatus>,
     pub config: PathBuf,
+    /// That another program was put in the place of the one that runs, and what comes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<String>,
     /// What is wrong with the configuration file as it is now; the last good one runs.
     pub problems: Vec<String>,
     pub memory: Memory,
@@ -119,8 +122,14 @@ pub struct ServerStatus {
     pub state: String,
     /// Set once it is known.
     pub era: Option<Era>,
-    /// `all`, `project` or `session`.
+    /// `auto`, `all`, `project` or `session`.
     pub share: String,
+    /// Who shares a process, and why, in words.
+    #[serde(default)]
+    pub sharing: String,
+    /// What an order of the configuration would save, and take for granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
     pub instances: Vec<Instance>,
     /// How often an instance started.
     pub starts: u64,

@@ -8,6 +8,7 @@ use jsonrpsee::PendingSubscriptionSink;
 use jsonrpsee::core::server::SubscriptionSink;
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait, to_json_raw_value};
 use jsonrpsee::types::{ErrorObject, ErrorObjectOwned};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -31,6 +32,9 @@ const LIST_WAIT: Duration = Duration::from_secs(120);
 /// Asks for the configuration to be read again; answered with what changed, or with every problem of the file.
 pub type ReloadRequest = oneshot::Sender<Result<Reloaded, Vec<String>>>;
 
+/// Words for `status` that may change at any time.
+pub type Notice = Arc<Mutex<Option<String>>>;
+
 /// What the calls act on.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -42,6 +46,8 @@ pub struct Api {
     pub keepers: Keepers,
     pub started: Instant,
     pub socket: PathBuf,
+    /// What is to be said of a new program in the place of this one.
+    pub replaced: Notice,
     pub config: PathBuf,
 }
 
@@ -82,6 +88,7 @@ impl DaemonServer for Api {
             socket: self.socket.clone(),
             http: status::http(&self.hub),
             config: self.config.clone(),
+            replaced: self.replaced.lock().clone(),
             problems: self.hub.problems(),
             memory: status::memory(&servers),
             credentials: status::credentials(&self.vault, &self.keepers),

@@ -8,7 +8,7 @@ use crate::credentials::{Place, Vault};
 use crate::hub::{Hub, Line, Session, Upstream, View};
 use crate::names::ServerName;
 use crate::oauth::{Keepers, LoginState};
-use crate::upstream::group_memory;
+use crate::processes::group_memory;
 
 /// Every server, with what its processes hold in memory.
 pub(super) async fn servers(hub: &Hub) -> Vec<ServerStatus> {
@@ -41,6 +41,8 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
         state: upstream.condition().to_owned(),
         era: upstream.era(),
         share: format!("{:?}", upstream.settings().share).to_lowercase(),
+        sharing: upstream.shared_because(),
+        advice: upstream.advice(),
         instances: upstream.all_lines().iter().filter_map(instance).collect(),
         starts: known.starts,
         last_error: known.last_error.map(|error| error.to_string()),

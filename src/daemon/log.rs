@@ -46,6 +46,12 @@ pub(super) fn start() -> Lines {
     kept
 }
 
+/// Says something before there is a log.
+pub(super) fn early(message: &str) {
+    // There is nowhere left to report that standard error is closed.
+    drop(writeln!(io::stderr(), "trunkline: {message}"));
+}
+
 struct KeptWriter(Lines);
 
 impl Write for KeptWriter {

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::table::{Across, Rest, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice, text};
-use crate::era::{Dialect, Era, LEGACY_ALL, MODERN};
+use crate::era::{Era, LEGACY_ALL, MODERN};
 
 /// An agent's request that was answered: whose, under which id and token, and what was to be done.
 #[derive(Debug, Clone)]
@@ -188,11 +188,10 @@ impl Line {
             Era::Modern => {
                 if let Some(requests) = envelope.error.and_then(bridge::elicitation_result) {
                     let error = envelope.error.unwrap_or_default();
-                    return match self.dialect() {
-                        Some(Dialect::Legacy(class)) if class.shows_urls() => {
-                            self.ask_first(&asker, &requests, error, &across)
-                        }
-                        Some(_) | None => {
+                    let shows = asker.session.classes().iter().any(|class| class.shows_urls());
+                    return match shows {
+                        true => self.ask_first(&asker, &requests, error, &across),
+                        false => {
                             let message = format!("server `{}` wants a person to open a page first", self.name);
                             asker.session.reply(&asker.id, &bridge::page_not_shown(&asker.id, &message))
                         }

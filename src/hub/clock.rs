@@ -60,6 +60,5 @@ impl Upstream {
                 self.drain_line(&line, Duration::ZERO);
             }
         }
-        self.replace_stuck();
     }
 }

@@ -39,6 +39,9 @@ pub enum Failure {
     Taken { server: ServerName, waited: Duration },
     #[error("server `{server}` has {most} calls in flight, as many as it may (max_calls)")]
     Busy { server: ServerName, most: usize },
+    /// What was started is not right, by what it has shown: it is to be asked for once more.
+    #[error("server `{0}` is being started anew")]
+    Again(ServerName),
     #[error("tool `{tool}` of server `{server}` is not offered: `tools` in the configuration keeps it back")]
     Denied { server: ServerName, tool: String },
     #[error("no profile is named `{name}`{hint}")]
@@ -75,6 +78,7 @@ impl Failure {
             | Self::Full { .. }
             | Self::Taken { .. }
             | Self::Busy { .. }
+            | Self::Again(_)
             | Self::Denied { .. }
             | Self::OtherEra { .. } => self.to_string(),
         }
@@ -94,6 +98,7 @@ impl Failure {
             | Self::Full { .. }
             | Self::Taken { .. }
             | Self::Busy { .. }
+            | Self::Again(_)
             | Self::OtherEra { .. } => code::CONNECTION_CLOSED,
         }
     }
@@ -114,6 +119,7 @@ impl Failure {
             | Self::Full { .. }
             | Self::Taken { .. }
             | Self::Busy { .. }
+            | Self::Again(_)
             | Self::OtherEra { .. } => reply::error(id, self.code(), &self.to_string()),
         }
     }

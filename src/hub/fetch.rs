@@ -122,33 +122,10 @@ impl Line {
             upstream.note_page(audience, kind, cursor, result);
         }
     }
-
-    /// Asks for every list that was known, and tells the agents if one is another now.
-    pub(super) async fn confirm(self: Arc<Self>, known: Vec<(ListKind, Option<List>)>) {
-        let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) else { return };
-        for (kind, before) in known {
-            if self.handshake().is_some_and(|handshake| !handshake.offers(kind.capability())) {
-                upstream.forget_list(audience, kind);
-            }
-            let now = match self.list(kind).await {
-                Ok(now) => now,
-                Err(error) => {
-                    tracing::debug!(server = %self.name, method = kind.method(), %error, "list not confirmed");
-                    return;
-                }
-            };
-            if before.is_some_and(|before| !same_items(&before, &now))
-                && let Some(hub) = upstream.hub.upgrade()
-            {
-                hub.announce_change(&upstream, audience, kind);
-            }
-        }
-        upstream.confirm(audience);
-    }
 }
 
 /// Whether two lists offer the same, in whatever order.
-fn same_items(one: &List, other: &List) -> bool {
+pub(super) fn same_items(one: &List, other: &List) -> bool {
     let sorted = |list: &List| {
         let mut raw: Vec<_> = list.iter().map(|item| item.raw.clone()).collect();
         raw.sort_unstable();

@@ -100,6 +100,7 @@ impl Line {
                     self.answered_listening(id, envelope.error);
                 }
             }
+            Owner::Fence(call) => self.table.lock().hear_of_cancelled(call),
             Owner::Gone(_) | Owner::Resting(_) | Owner::Nobody => self.answered(None),
         }
     }
@@ -165,7 +166,7 @@ impl Line {
         match pending.map(|pending| pending.owner) {
             Some(Owner::Agent { session, .. }) => self.answered(Some(&session)),
             Some(
-                Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Resting(_) | Owner::Listener | Owner::Nobody,
+                Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Resting(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody,
             ) => self.answered(None),
             None => {}
         }
@@ -194,7 +195,7 @@ impl Line {
         }
         if let Some(upstream) = self.upstream.upgrade() {
             self.lists.forget_all();
-            upstream.check_again(self);
+            upstream.check_again(self, upstream.offered(self.audience()));
         }
     }
 }

@@ -6,18 +6,25 @@ use std::sync::Arc;
 use super::failure::Failure;
 use super::registry::Upstream;
 use super::session::{Session, SessionId};
-use crate::config::Share;
-use crate::era::{Class, Dialect, Era};
+use super::sharing::{ROOTS, Scope};
+use crate::config::Transport;
+use crate::era::{Class, Dialect, Era, Speech};
 use crate::upstream::catalog::Audience;
 
 /// Which instance is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub want: Want,
+    /// What it is to be promised in the legacy era, should the server speak that.
+    pub class: Arc<Class>,
     /// Where processes are shared by project.
     pub project: Option<PathBuf>,
+    /// What the agent names as its roots, a raw list, for a server that asks for them.
+    pub roots: Option<Arc<str>>,
     /// Where a process belongs to one session.
     pub owner: Option<SessionId>,
+    /// The agent for which it is started, whom the server may ask before that agent uses it.
+    pub starter: Option<SessionId>,
     /// Who to say that we are, to a process that belongs to one session.
     pub client_info: Option<Arc<str>>,
 }
@@ -31,48 +38,77 @@ pub enum Want {
 }
 
 impl Upstream {
-    /// What an agent needs.
-    pub async fn key(&self, session: &Session, dialect: Dialect) -> Key {
-        let project = if self.depends_on_project() { session.project().await } else { None };
-        self.key_in(session, dialect, project)
+    /// What an agent needs that speaks so, in this era of the server's.
+    pub(super) async fn key(&self, session: &Session, speech: &Speech, era: Era) -> Key {
+        if self.depends_on_project() {
+            session.place().await;
+        }
+        self.key_now(session, speech, era)
     }
 
     /// What an agent needs, as far as it is known at once.
-    pub(super) fn key_now(&self, session: &Session, dialect: Dialect) -> Key {
-        let project = if self.depends_on_project() { session.project_now() } else { None };
-        self.key_in(session, dialect, project)
+    pub(super) fn key_now(&self, session: &Session, speech: &Speech, era: Era) -> Key {
+        let (scope, by_project) = (self.sharing().scope, self.depends_on_project());
+        let own = scope == Scope::Session;
+        let (owner, client_info) = if own { (Some(session.id), session.client_info()) } else { (None, None) };
+        Key {
+            want: Want::Dialect(speech.dialect(era)),
+            class: speech.class().clone(),
+            project: if by_project { session.place_now().folder } else { None },
+            roots: if by_project { session.roots(speech.class()) } else { None },
+            owner,
+            starter: Some(session.id),
+            client_info,
+        }
     }
 
     /// Whether agents of different projects need different processes.
     pub(super) fn depends_on_project(&self) -> bool {
-        let settings = self.settings();
-        match settings.share {
-            Share::All => false,
-            Share::Project => true,
-            Share::Session => settings.templates().any(|template| template.names_project()),
+        match self.sharing().scope {
+            Scope::All => false,
+            Scope::Project => true,
+            Scope::Session => matches!(self.settings().transport, Transport::Stdio(_)),
         }
     }
 
-    fn key_in(&self, session: &Session, dialect: Dialect, project: Option<PathBuf>) -> Key {
-        let own = self.settings().share == Share::Session;
-        let (owner, client_info) = if own { (Some(session.id), session.client_info()) } else { (None, None) };
-        Key { want: Want::Dialect(dialect), project, owner, client_info }
+    /// Whether a server asks for roots, so that agents with other roots need other processes.
+    pub(super) fn asks_roots(&self) -> bool {
+        self.state.lock().catalogs.shown.asks.contains(ROOTS)
     }
 
-    /// Whether an instance that was started for `key` is what a session needs now.
-    pub(super) fn is_for(&self, key: &Key, session: &Session) -> bool {
-        let Want::Dialect(dialect) = &key.want else { return true };
-        let needs = self.key_now(session, dialect.clone());
-        session.speaks(dialect) && needs.project == key.project && needs.owner == key.owner
+    /// Whether an instance that was started for `key`, and speaks so, is what a session needs now.
+    pub(super) fn is_for(&self, key: &Key, dialect: &Dialect, session: &Session) -> bool {
+        let Some(speech) = session.last_speech() else { return false };
+        let needs = self.key_now(session, &speech, dialect.era());
+        let same_roots = !self.asks_roots() || needs.roots == key.roots;
+        self.suits(dialect, session) && needs.project == key.project && needs.owner == key.owner && same_roots
+    }
+
+    /// Whether what was promised to an instance is right for an agent that speaks so.
+    pub(super) fn admits(&self, dialect: &Dialect, class: &Class) -> bool {
+        match dialect {
+            Dialect::Modern => true,
+            Dialect::Legacy(promised) => {
+                let state = self.state.lock();
+                state.sharing.admits(promised, class, &state.catalogs.shown)
+            }
+        }
+    }
+
+    /// Likewise, for any way in which a session speaks.
+    pub(super) fn suits(&self, dialect: &Dialect, session: &Session) -> bool {
+        matches!(dialect, Dialect::Modern) || session.classes().iter().any(|class| self.admits(dialect, class))
     }
 
     /// What the daemon itself needs, to call for somebody who works in `project`.
     pub fn own_key(&self, project: Option<PathBuf>) -> Key {
-        let share = self.settings().share;
         Key {
             want: Want::Any,
+            class: Arc::new(Class::plain()),
             project: project.filter(|_| self.depends_on_project()),
-            owner: (share == Share::Session).then_some(SessionId::DAEMON),
+            roots: None,
+            owner: (self.sharing().scope == Scope::Session).then_some(SessionId::DAEMON),
+            starter: None,
             client_info: None,
         }
     }
@@ -106,10 +142,14 @@ impl Upstream {
         Ok(Key { want, ..key.clone() })
     }
 
+    /// For whom an instance for `key` would be.
     pub(super) fn audience(&self, key: &Key) -> Option<Audience> {
-        match &key.want {
-            Want::Dialect(dialect) => Some(Audience { dialect: dialect.clone(), project: key.project.clone() }),
-            Want::Any => None,
-        }
+        let Want::Dialect(dialect) = &key.want else { return None };
+        let state = self.state.lock();
+        let dialect = match dialect {
+            Dialect::Legacy(class) => Dialect::Legacy(state.sharing.promise(class, &state.catalogs.shown)),
+            Dialect::Modern => Dialect::Modern,
+        };
+        Some(Audience { dialect, project: key.project.clone() })
     }
 }

@@ -14,18 +14,20 @@ use super::key::Key;
 use super::line::Line;
 use super::registry::Upstream;
 use super::session::Session;
+use super::sharing::ROOTS;
+use crate::upstream::catalog::Catalogs;
 
 /// How long a call waits for an instance that is free.
 const LANE_WAIT: Duration = Duration::from_secs(300);
 /// How long none is started beside those that are up, after one failed.
 const ALONE: Duration = Duration::from_secs(10);
-/// How long an instance may be at a call that nobody waits for, before another one is started in its place.
-const STUCK: Duration = Duration::from_secs(10);
 
 /// Shared by the instances of one upstream.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     narrow: AtomicBool,
+    /// The server asks things in mid-call.
+    asks: AtomicBool,
     /// Wakes the calls that wait, when an instance is free or gone.
     freed: Notify,
     /// Until when none is started beside those that are up, because the last one failed.
@@ -33,8 +35,18 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(narrow: bool) -> Arc<Self> {
-        Arc::new(Self { narrow: AtomicBool::new(narrow), ..Self::default() })
+    pub(super) fn new(catalogs: &Catalogs) -> Arc<Self> {
+        let (narrow, asks) = (catalogs.interactive.is_some(), catalogs.shown.asks.iter().any(|method| method != ROOTS));
+        Arc::new(Self { narrow: AtomicBool::new(narrow), asks: AtomicBool::new(asks), ..Self::default() })
+    }
+
+    pub(super) fn note_asks(&self) {
+        self.asks.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it matters at whose call the server is.
+    pub(super) fn is_careful(&self) -> bool {
+        self.is_narrow() || self.asks.load(Ordering::Relaxed)
     }
 
     /// Whether an instance carries one call at a time.
@@ -57,7 +69,7 @@ impl Lane {
     }
 
     pub(super) fn free(&self) {
-        if self.is_narrow() {
+        if self.is_careful() {
             self.freed.notify_waiters();
         }
     }
@@ -66,7 +78,7 @@ impl Lane {
 impl Upstream {
     /// An instance that has no call: one that is up, a new one beside those that are taken, or the next that is free.
     pub async fn free_line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
-        if !self.lane.is_narrow() {
+        if !self.lane.is_careful() {
             return self.line(key).await;
         }
         let until = Instant::now() + LANE_WAIT;
@@ -75,8 +87,14 @@ impl Upstream {
             tokio::pin!(freed);
             freed.as_mut().enable();
             if let Some(phase) = self.want_free(key)? {
-                match self.wait(phase).await {
-                    Ok(line) if !line.is_taken() && !line.is_closed() => return Ok(line),
+                let found = tokio::select! {
+                    biased;
+                    found = self.wait(phase) => found,
+                    // One is free before the one that starts is up.
+                    () = &mut freed => continue,
+                };
+                match found {
+                    Ok(line) if !line.is_taken(key.starter) && !line.is_closed() => return Ok(line),
                     // Another call was faster, or it has just ended: which is told.
                     Ok(line) if line.is_closed() => {}
                     Ok(_) => continue,
@@ -95,19 +113,7 @@ impl Upstream {
 
     pub(super) fn has_line(&self, key: &Key) -> bool {
         let state = self.state.lock();
-        state.slots.iter().any(|slot| slot.fits(key) && slot.up().is_some())
-    }
-
-    /// Replaces instances that are only at calls that nobody waits for.
-    pub(super) fn replace_stuck(self: &Arc<Self>) {
-        if !self.lane.is_narrow() {
-            return;
-        }
-        let stuck = self.lines().into_iter().filter(|line| !line.is_draining() && line.table.lock().is_stuck(STUCK));
-        for line in stuck.collect::<Vec<_>>() {
-            tracing::info!(server = %self.name, "replacing a process that is still at a call which nobody waits for");
-            self.drain_line(&line, Duration::ZERO);
-        }
+        state.slots.iter().any(|slot| state.fits(slot, key) && slot.up().is_some())
     }
 }
 
@@ -115,10 +121,10 @@ impl Hub {
     /// An instance for one call of a session whose own is taken.
     pub(super) async fn spill(&self, session: &Arc<Session>, taken: &Line) -> Result<Arc<Line>, Failure> {
         let upstream = self.upstream(taken.name.as_str())?;
-        let Some(dialect) = taken.dialect().cloned() else {
+        let (Some(dialect), Some(speech)) = (taken.dialect(), session.last_speech()) else {
             return Err(upstream.unavailable("it is starting"));
         };
-        let key = upstream.key(session, dialect).await;
+        let key = upstream.key(session, &speech, dialect.era()).await;
         let line = upstream.free_line(&key).await?;
         line.visit(session);
         Ok(line)

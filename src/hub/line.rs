@@ -9,19 +9,20 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::{OnceCell, watch};
 
 use super::bridge::initialize_result;
 use super::fetch::Lists;
 use super::following::TaskTools;
 use super::lane::Lane;
 use super::listener::Listening;
-use super::recall::under;
+use super::recall::greeting;
 use super::registry::Upstream;
 use super::session::{Session, SessionId};
 use super::table::{Across, Owner, Pending, Repeat, Table, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice};
-use crate::era::{Dialect, Era, Speech};
+use crate::era::{Class, Dialect, Era, Speech};
 use crate::lists::ListKind;
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Handshake, Instance, Link};
@@ -43,6 +44,12 @@ pub struct Line {
     draining: AtomicBool,
     instance: OnceLock<Served>,
     pub(super) task_tools: TaskTools,
+    /// The roots that the server was told last, where trunkline told it.
+    pub(super) told_roots: watch::Sender<Option<Arc<str>>>,
+    /// Set when it has had the time to look at them.
+    pub(super) roots_read: OnceCell<()>,
+    /// The agent that it was started for, if it was for one.
+    pub(super) starter: Option<SessionId>,
 }
 
 /// An instance, and whom it serves.
@@ -54,7 +61,7 @@ struct Served {
 }
 
 impl Line {
-    pub fn new(upstream: &Arc<Upstream>, link: Link) -> Arc<Self> {
+    pub fn new(upstream: &Arc<Upstream>, link: Link, starter: Option<SessionId>) -> Arc<Self> {
         Arc::new(Self {
             upstream: Arc::downgrade(upstream),
             name: upstream.name.clone(),
@@ -66,6 +73,9 @@ impl Line {
             draining: AtomicBool::new(false),
             instance: OnceLock::new(),
             task_tools: TaskTools::default(),
+            told_roots: watch::Sender::new(None),
+            roots_read: OnceCell::new(),
+            starter,
         })
     }
 
@@ -102,7 +112,7 @@ impl Line {
     pub(super) fn greeting(&self, id: &str, version: &str) -> Option<String> {
         let handshake = self.handshake()?;
         match self.era() {
-            Era::Legacy => under(handshake.initialize.as_deref()?, id),
+            Era::Legacy => greeting(handshake.initialize.as_deref()?, id, version),
             Era::Modern => {
                 let result = initialize_result(handshake.discover.as_deref()?, version, self.name.as_str())?;
                 Some(reply::result(id, &result))
@@ -114,14 +124,19 @@ impl Line {
         self.instance().map(|instance| &instance.handshake)
     }
 
-    /// Whether it can take what an agent says so: directly, or across the eras.
-    pub fn serves(&self, server: &str, speech: &Speech) -> bool {
+    /// Whether it can take what an agent says so that joined it when it was of `class`: directly, or across the eras.
+    pub fn serves(&self, server: &str, speech: &Speech, class: &Arc<Class>) -> bool {
         let promised = match self.dialect() {
-            Some(Dialect::Legacy(class)) => *class == **speech.class(),
+            Some(Dialect::Legacy(_)) => Arc::ptr_eq(class, speech.class()) || class == speech.class(),
             Some(Dialect::Modern) => true,
             None => false,
         };
         promised && self.name.as_str() == server && !self.is_draining()
+    }
+
+    /// Whether an agent has called anything of it.
+    pub(super) fn has_served(&self) -> bool {
+        self.table.lock().served
     }
 
     pub fn is_draining(&self) -> bool {
@@ -139,9 +154,14 @@ impl Line {
         }
     }
 
-    /// Whether it carries one call at a time, and has one.
-    pub(super) fn is_taken(&self) -> bool {
-        self.lane.is_narrow() && self.era() == Era::Legacy && self.table.lock().calls() > 0
+    /// Whether it may not have a call of this agent's now: it carries one at a time, and has one; or a question of the
+    /// server's could be for a call that another agent has cancelled.
+    pub(super) fn is_taken(&self, session: Option<SessionId>) -> bool {
+        if self.era() != Era::Legacy || !self.lane.is_careful() {
+            return false;
+        }
+        let table = self.table.lock();
+        self.lane.is_narrow() && table.calls() > 0 || table.lingers_for_another(session)
     }
 
     pub fn is_closed(&self) -> bool {
@@ -278,16 +298,20 @@ impl Line {
         self.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
     }
 
-    pub(super) fn send_cancelled(&self, id: u64, reason: &str) -> Result<(), Refused> {
+    pub(super) fn send_cancelled(self: &Arc<Self>, id: u64, reason: &str) -> Result<(), Refused> {
         if !self.cancel_task(id) {
             return Ok(());
         }
         let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
-        self.notify_text(&reply::notification("notifications/cancelled", &params))
+        self.notify_text(&reply::notification("notifications/cancelled", &params))?;
+        if self.table.lock().get(id).is_some_and(|pending| pending.cancelled.is_some()) {
+            self.let_linger(id);
+        }
+        Ok(())
     }
 
     /// Passes on an agent's cancellation if it names a call of that agent on this line.
-    pub fn cancel(&self, session: &Session, envelope: &Envelope<'_>) -> bool {
+    pub fn cancel(self: &Arc<Self>, session: &Session, envelope: &Envelope<'_>) -> bool {
         let Some(raw) = envelope.params.request_id else { return false };
         let mut table = self.table.lock();
         let Some(id) = table.find(session.id, raw) else { return false };
@@ -297,6 +321,7 @@ impl Line {
         if self.cancel_task(id) {
             let ours = id.to_string();
             self.notify(envelope, &mut [envelope.edit(raw, &ours)]);
+            self.let_linger(id);
         }
         true
     }
@@ -310,13 +335,14 @@ impl Line {
     /// Tells the server that a question will not be answered.
     pub fn refuse(&self, server_id: &str, message: &str) {
         self.table.lock().asked.remove(server_id);
+        tracing::debug!(server = %self.name, message, "refused what the server asks");
         if let Err(refused) = self.notify_text(&reply::error(server_id, code::INTERNAL, message)) {
             tracing::debug!(server = %self.name, ?refused, "refusal dropped");
         }
     }
 
     /// Ends the calls that have taken longer than `limit`, in words that name the server.
-    pub(super) fn expire(&self, elapsed: Duration, limit: Duration) {
+    pub(super) fn expire(self: &Arc<Self>, elapsed: Duration, limit: Duration) {
         let overdue = self.table.lock().overdue(elapsed, limit);
         for id in overdue {
             let owner = self.table.lock().give_up(id);
@@ -329,7 +355,7 @@ impl Line {
                     session.reply(&id, &reply::error(&id, code::TIMEOUT, &message));
                 }
                 Some(Owner::Daemon(sender)) => drop(sender.send(Err(message.into()))),
-                Some(Owner::Gone(_) | Owner::Resting(_) | Owner::Hub(_) | Owner::Listener | Owner::Nobody) | None => {}
+                Some(Owner::Gone(_) | Owner::Resting(_) | Owner::Hub(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody) | None => {}
             }
         }
     }

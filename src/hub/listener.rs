@@ -119,7 +119,7 @@ impl Line {
         });
     }
 
-    fn end_listening(&self, ids: &[u64]) {
+    fn end_listening(self: &Arc<Self>, ids: &[u64]) {
         for id in ids {
             self.table.lock().remove(*id);
             if let Err(refused) = self.send_cancelled(*id, "replaced") {

@@ -291,7 +291,7 @@ impl Line {
             return self.refuse_parked(id, &failure);
         };
         let shows_urls = match self.dialect() {
-            Some(Dialect::Legacy(class)) => class.shows_urls(),
+            Some(Dialect::Legacy(_)) => session.classes().iter().any(|class| class.shows_urls()),
             Some(Dialect::Modern) | None => call.params.meta.client_capabilities.is_some_and(era::shows_urls),
         };
         if !shows_urls {

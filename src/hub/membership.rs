@@ -6,15 +6,16 @@ use super::level::Level;
 use super::line::Line;
 use super::session::{Session, SessionId};
 use super::table::{Member, Owner};
-use crate::era::Era;
+use crate::era::{Class, Era};
 
 impl Line {
-    /// Lets a session use the line.
-    pub fn join(self: &Arc<Self>, session: &Arc<Session>) {
-        session.add_line(self);
+    /// Lets a session use the line for what it says as one of this class.
+    pub fn join(self: &Arc<Self>, session: &Arc<Session>, class: &Arc<Class>) {
+        session.add_line(self, class);
         let mut table = self.table.lock();
         let member = table.members.entry(session.id).or_default();
         member.session = Some(session.clone());
+        member.class = Some(class.clone());
         member.visiting = false;
         drop(table);
         self.listen_anew();
@@ -36,7 +37,7 @@ impl Line {
         let mut taken_over = Vec::new();
         for member in old.members.values_mut() {
             if let Some(session) = member.session.clone().filter(|session| takes(session) && !member.visiting) {
-                taken_over.push((session, std::mem::take(&mut member.uris), member.level));
+                taken_over.push((session, member.class.clone(), std::mem::take(&mut member.uris), member.level));
                 // Its calls are still answered there.
                 member.visiting = true;
             }
@@ -48,9 +49,10 @@ impl Line {
         drop(old);
         let mut subscribed: Vec<String> = Vec::new();
         let legacy = self.era() == Era::Legacy;
-        for (session, uris, level) in taken_over {
+        for (session, class, uris, level) in taken_over {
             previous.show_out(&session);
-            self.join(&session);
+            let Some(class) = class.or_else(|| Some(session.last_speech()?.class().clone())) else { continue };
+            self.join(&session, &class);
             for (uri, agent_uri) in uris {
                 self.subscribe(session.id, &uri, &agent_uri);
                 subscribed.push(uri);

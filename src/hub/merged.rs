@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 
@@ -11,8 +11,9 @@ use super::across::{bad_level, no_method, unsupported};
 use super::bridge::{self, Fate};
 use super::failure::Failure;
 use super::level::Level;
+use super::patience::{self, Awaited};
 use super::registry::Upstream;
-use super::router::{Routed, cancellable};
+use super::router::{Routed, cancellable, introduce};
 use super::session::{Session, View};
 use super::table::Then;
 use crate::envelope::reply::{self, code};
@@ -21,9 +22,8 @@ use crate::era::{Class, Era, Speech};
 use crate::lists::ListKind;
 use crate::names::{self, MAX_QUALIFIED, ServerName};
 use crate::upstream::catalog::List;
+use crate::wire::To;
 
-/// How long a list waits for a server that is starting; one that comes later is announced by `list_changed`.
-const LIST_WAIT: Duration = Duration::from_secs(2);
 const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#;
 
 impl Hub {
@@ -43,7 +43,15 @@ impl Hub {
     fn instructions(&self, session: &Session) -> String {
         let visible = self.visible(session);
         let known = visible.iter().filter_map(|upstream| Some((&upstream.name, upstream.instructions()?)));
-        let parts: Vec<_> = known.map(|(name, text)| format!("# {name}\n\n{}", text.trim())).collect();
+        let mut parts: Vec<_> = known.map(|(name, text)| format!("# {name}\n\n{}", text.trim())).collect();
+        let late: Vec<_> = visible.iter().filter(|upstream| !upstream.has_said()).collect();
+        if !late.is_empty() {
+            let names: Vec<_> = late.iter().map(|upstream| format!("`{}`", upstream.name)).collect();
+            parts.push(format!(
+                "# trunkline\n\nThese servers are not there yet, or do not start: {}. `trunkline status` says why.",
+                names.join(", ")
+            ));
+        }
         if parts.is_empty() { String::new() } else { format!(r#","instructions":{}"#, quoted(&parts.join("\n\n"))) }
     }
 
@@ -58,9 +66,60 @@ impl Hub {
         )
     }
 
+    /// Likewise, once it is known what the servers say of themselves.
+    fn discover_when_known(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, speech: Speech) -> Routed {
+        if self.unheard(session).is_empty() {
+            session.reply(envelope.id, &self.discover(session, envelope.id));
+            return Routed::Done;
+        }
+        let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
+        Routed::Later(cancellable(session, envelope.id, async move {
+            hub.hear(&who, &speech).await;
+            who.reply(&id, &hub.discover(&who, &id));
+        }))
+    }
+
+    /// Answers `initialize`, likewise.
+    pub(super) fn greet_when_known(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        id: &str,
+        class: &Class,
+    ) -> Routed {
+        if self.unheard(session).is_empty() {
+            session.reply(id, &self.greeting(session, id, class));
+            return Routed::Done;
+        }
+        let (hub, who, id, class) = (self.clone(), session.clone(), id.to_owned(), Arc::new(class.clone()));
+        Routed::Later(Box::pin(async move {
+            hub.hear(&who, &Speech::Legacy(class.clone())).await;
+            who.reply(&id, &hub.greeting(&who, &id, &class));
+        }))
+    }
+
+    /// The servers that have not said yet what they are.
+    fn unheard(&self, session: &Session) -> Vec<Arc<Upstream>> {
+        let visible = self.visible(session);
+        visible.into_iter().filter(|upstream| !upstream.has_said()).collect()
+    }
+
+    /// Waits until every server has said what it is, has failed, or the agent would not wait any longer.
+    async fn hear(self: &Arc<Self>, session: &Arc<Session>, speech: &Speech) {
+        let until = patience::until(&session.names(), session.since, Instant::now(), Awaited::Handshake);
+        let starts = self.unheard(session).into_iter().map(|upstream| {
+            let (hub, who, speech) = (self.clone(), session.clone(), speech.clone());
+            // Goes on when nobody waits any more: the lists are asked for next.
+            self.around.tasks.spawn(async move { drop(hub.find_line(&who, upstream.name.as_str(), &speech).await) })
+        });
+        drop(tokio::time::timeout_at(until.into(), join_all(starts)).await);
+    }
+
     /// Takes a request of the all-servers view.
     pub(super) fn merged(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, speech: Speech) -> Routed {
         let era = speech.era();
+        if envelope.is_modern() && session.client_info().is_none() {
+            introduce(session, envelope.params.meta.client_info);
+        }
         if let Some(refusal) = unsupported(envelope) {
             session.reply(envelope.id, &refusal);
             return Routed::Done;
@@ -81,7 +140,7 @@ impl Hub {
             "subscriptions/listen" if era == Era::Modern => self.listen_to_all(session, envelope, speech),
             method => {
                 session.reply(envelope.id, &match method {
-                    "server/discover" => self.discover(session, envelope.id),
+                    "server/discover" => return self.discover_when_known(session, envelope, speech),
                     _ if bridge::fate(method, era) == Fate::NoMethod => no_method(envelope),
                     "ping" => reply::result(envelope.id, "{}"),
                     "logging/setLevel" => set_level(session, envelope),
@@ -97,6 +156,7 @@ impl Hub {
 
     async fn merged_list(self: &Arc<Self>, session: &Arc<Session>, kind: ListKind, speech: &Speech) -> String {
         let lists = self.lists(session, kind, speech).await;
+        let missing = self.missing(session, kind, &lists);
         let mut items: Vec<String> = Vec::new();
         let mut seen: HashMap<String, ServerName> = HashMap::new();
         for (upstream, list) in &lists {
@@ -128,7 +188,28 @@ impl Hub {
             Speech::Modern(_) => r#","resultType":"complete","ttlMs":0,"cacheScope":"private""#,
             Speech::Legacy(_) => "",
         };
-        format!(r#"{{"{}":[{}]{modern}}}"#, kind.member(), items.join(","))
+        format!(r#"{{"{}":[{}]{modern}{missing}}}"#, kind.member(), items.join(","))
+    }
+
+    /// What a list has to go without, said to the agent: a member of the result, raw, with the reasons, and in the legacy
+    /// era a log message too. Empty where nothing is missing.
+    fn missing(&self, session: &Session, kind: ListKind, lists: &[(Arc<Upstream>, List)]) -> String {
+        let visible = self.visible(session);
+        let absent = visible.iter().filter(|upstream| lists.iter().all(|(there, _)| there.name != upstream.name));
+        let absent: Vec<_> = absent.map(|upstream| (&upstream.name, upstream.absence())).collect();
+        if absent.is_empty() {
+            return String::new();
+        }
+        let members = absent.iter().map(|(name, why)| format!("{}:{}", quoted(name.as_str()), quoted(why)));
+        let members = members.collect::<Vec<_>>().join(",");
+        let wants = session.level().as_deref().and_then(Level::parse).is_none_or(|level| level <= Level::Warning);
+        if session.class().is_some() && kind == ListKind::Tools && wants {
+            let names: Vec<_> = absent.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+            let text = quoted(&format!("the list is without these servers: {}", names.join("; ")));
+            let params = format!(r#"{{"level":"warning","logger":"trunkline","data":{text}}}"#);
+            session.tell(To::Agent, &reply::notification("notifications/message", &params));
+        }
+        format!(r#","_meta":{{"io.github.trunkline/missing":{{{members}}}}}"#)
     }
 
     /// Each server's list, in the order of the configuration, of those that are there in time.
@@ -139,6 +220,7 @@ impl Hub {
         speech: &Speech,
     ) -> Vec<(Arc<Upstream>, List)> {
         let visible = self.visible(session);
+        let until = patience::until(&session.names(), session.since, Instant::now(), Awaited::List);
         let lists = visible.iter().map(|upstream| async move {
             if let Some(list) = self.recall_list(session, upstream, kind, speech) {
                 return Some((upstream.clone(), list));
@@ -158,7 +240,7 @@ impl Hub {
                 let list = line.list(kind).await;
                 list.inspect_err(|error| tracing::warn!(server = %name, %error, "list not read")).ok()
             });
-            match tokio::time::timeout(LIST_WAIT, list).await {
+            match tokio::time::timeout_at(until.into(), list).await {
                 Ok(list) => Some((upstream.clone(), list.ok()??)),
                 Err(_) => {
                     session.note_missed(&upstream.name, kind);

@@ -16,12 +16,13 @@ impl Hub {
     pub(super) fn audience(&self, upstream: &Upstream, audience: &Audience) -> Vec<Arc<Session>> {
         let served = |session: &Arc<Session>| {
             session.hears_news()
-                && session.speaks(&audience.dialect)
+                && upstream.suits(&audience.dialect, session)
                 && session.last_speech().is_some_and(|speech| upstream.era_for(speech.era()) == audience.dialect.era())
         };
         let sessions = self.sessions().into_iter().filter(served);
         let sees = sessions.filter(|session| self.sees(session, &upstream.name));
-        sees.filter(|session| upstream.key_now(session, audience.dialect.clone()).project == audience.project).collect()
+        let project = |session: &Session| session.place_now().folder.filter(|_| upstream.depends_on_project());
+        sees.filter(|session| project(session) == audience.project).collect()
     }
 
     /// Tells the agents that were given lists without this server that it is there now.

@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::key::{Key, Want};
 use super::registry::Upstream;
 use crate::config::Start;
+use crate::era::Dialect;
 use crate::upstream::state::{Event, Record};
 
 /// How long the calls of a server that a person stops may go on.
@@ -32,11 +33,21 @@ impl Upstream {
         if dialects.is_empty() {
             return vec![own];
         }
-        dialects.into_iter().map(|dialect| Key { want: Want::Dialect(dialect), ..own.clone() }).collect()
+        let key = |dialect: Dialect| {
+            let class = match &dialect {
+                Dialect::Legacy(class) => Arc::new(class.clone()),
+                Dialect::Modern => own.class.clone(),
+            };
+            Key { want: Want::Dialect(dialect), class, ..own.clone() }
+        };
+        dialects.into_iter().map(key).collect()
     }
 
     /// Lets a person's start begin afresh, whatever happened before.
     fn reset(self: &Arc<Self>) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.stopped.remove(&self.name);
+        }
         let mut state = self.state.lock();
         state.held = None;
         state.record = Record::default();
@@ -63,9 +74,17 @@ impl Upstream {
 
     /// Stops the server, and keeps it stopped until it is started again.
     pub async fn stop_now(self: &Arc<Self>) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.stopped.add(&self.name);
+        }
+        self.hold();
+        self.drain_all(STOP_GRACE).await;
+    }
+
+    /// Keeps the server from being started.
+    pub(super) fn hold(&self) {
         let reason = format!("it was stopped by hand: `trunkline start {}` starts it", self.name);
         self.state.lock().held = Some(reason.into());
-        self.drain_all(STOP_GRACE).await;
     }
 
     /// Stops the server and starts it anew for those who use it.

@@ -9,8 +9,8 @@ use super::key::Key;
 use super::registry::Upstream;
 use super::session::Session;
 use crate::envelope::reply;
-use crate::envelope::{Envelope, splice};
-use crate::era::{Era, Speech};
+use crate::envelope::{Envelope, quoted, splice, text};
+use crate::era::{Era, LEGACY_ALL, Speech};
 use crate::lists::ListKind;
 use crate::upstream::catalog::filtered;
 
@@ -25,16 +25,16 @@ impl Hub {
     ) -> Option<String> {
         let key = upstream.recall_key(session, speech)?;
         let audience = upstream.audience(&key)?;
-        let across = audience.dialect.era() != speech.era();
-        if across && unsupported(envelope).is_some() {
+        if audience.dialect.era() != speech.era() && unsupported(envelope).is_some() {
             return None;
         }
         let answer = match (&*envelope.method, ListKind::of_method(&envelope.method)) {
             ("ping", _) if speech.era() == Era::Legacy => return Some(reply::result(envelope.id, "{}")),
             ("initialize" | "server/discover", _) => {
-                let frame = upstream.recall_handshake(&audience)?;
-                match (across, speech) {
-                    (false, _) => under(&frame, envelope.id)?,
+                let (era, frame) = upstream.recall_handshake(&audience)?;
+                match (era != speech.era(), speech) {
+                    (false, Speech::Legacy(class)) => greeting(&frame, envelope.id, &class.version)?,
+                    (false, Speech::Modern(_)) => under(&frame, envelope.id)?,
                     (true, Speech::Modern(_)) => reply::result(envelope.id, &bridge::discover_result(&frame)?),
                     (true, Speech::Legacy(class)) => {
                         let version = class.answer_version();
@@ -44,9 +44,9 @@ impl Hub {
                 }
             }
             (method, Some(kind)) if !envelope.params.is_retry() => {
-                let page = upstream.recall_page(&audience, kind, envelope.params.cursor)?;
+                let (era, page) = upstream.recall_page(&audience, kind, envelope.params.cursor)?;
                 let members = match speech {
-                    Speech::Modern(_) if across => bridge::modern_members(method, &page),
+                    Speech::Modern(_) if era == Era::Legacy => bridge::modern_members(method, &page),
                     Speech::Modern(_) | Speech::Legacy(_) => None,
                 };
                 let page = match (members, page.strip_prefix('{')) {
@@ -69,7 +69,7 @@ impl Upstream {
         if !self.settings().enabled || self.state.lock().held.is_some() {
             return None;
         }
-        Some(self.key_now(session, speech.dialect(self.era_for(speech.era()))))
+        Some(self.key_now(session, speech, self.era_for(speech.era())))
     }
 
     /// A frame that answers a list request, without what agents are not to see; `None` if that is nothing.
@@ -87,4 +87,44 @@ pub(super) fn under(frame: &str, id: &str) -> Option<String> {
     let mut out = Vec::with_capacity(frame.len() + id.len());
     splice(frame, &mut [envelope.edit(envelope.id, id)], &mut out);
     String::from_utf8(out).ok()
+}
+
+/// An answer to `initialize` under another id, in a revision that its agent asked for: processes are shared by agents that
+/// ask for several, and a server answers none with a newer one than it knows.
+pub(super) fn greeting(frame: &str, id: &str, version: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Greeting<'a> {
+        #[serde(borrow, rename = "protocolVersion")]
+        version: Option<&'a serde_json::value::RawValue>,
+    }
+    let envelope = Envelope::parse(frame.as_bytes()).ok()?;
+    let mut edits = vec![envelope.edit(envelope.id, id)];
+    let own = quoted(version);
+    let said: Option<Greeting<'_>> = envelope.result.and_then(|result| serde_json::from_str(result).ok());
+    if let Some(raw) = said.and_then(|said| said.version).map(serde_json::value::RawValue::get)
+        && LEGACY_ALL.contains(&version)
+        && text(raw).is_some_and(|said| LEGACY_ALL.contains(&&*said) && *version < *said)
+    {
+        edits.push(envelope.edit(raw, &own));
+    }
+    let mut out = Vec::with_capacity(frame.len() + id.len());
+    splice(frame, &mut edits, &mut out);
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_greeting_is_in_the_revision_that_was_asked_for() {
+        let frame = |version: &str| format!(r#"{{"id":1,"result":{{"protocolVersion":"{version}","x":1}}}}"#);
+        for (said, asked, expected) in [
+            ("2025-11-25", "2025-06-18", "2025-06-18"),
+            ("2025-11-25", "2025-11-25", "2025-11-25"),
+            ("2024-11-05", "2025-06-18", "2024-11-05"),
+            ("2025-11-25", "1999-01-01", "2025-11-25"),
+        ] {
+            let greeting = super::greeting(&frame(said), "7", asked).unwrap_or_default();
+            assert_eq!(greeting, frame(expected).replace("\"id\":1", "\"id\":7"), "{said} {asked}");
+        }
+    }
 }

@@ -14,13 +14,14 @@ use super::failure::Failure;
 use super::key::Key;
 use super::lane::Lane;
 use super::line::Line;
+use super::sharing::Sharing;
 use super::slots::Slot;
 use crate::config::{Server, Share};
 use crate::era::Era;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::oauth::Keeper;
-use crate::upstream::catalog::{self, Audience, Catalogs, List};
+use crate::upstream::catalog::{self, Audience, Catalog, Catalogs, List};
 use crate::upstream::mirror::{self, Annotated};
 use crate::upstream::state::{Record, State as Life};
 use crate::upstream::{Handshake, ServerLog, Surroundings};
@@ -55,6 +56,8 @@ pub(super) struct State {
     pub record: Record,
     pub known: Known,
     pub catalogs: Catalogs,
+    /// How far its processes are shared, by the settings and what the catalogs tell.
+    pub sharing: Arc<Sharing>,
     /// Why it may not be started, if it may not.
     pub held: Option<Arc<str>>,
 }
@@ -85,13 +88,15 @@ impl Upstream {
         if let Some(fixed) = server.era.fixed() {
             (catalogs.era, catalogs.modern_only) = (Some(fixed), fixed == Era::Modern);
         }
-        let lane = Lane::new(catalogs.interactive.is_some());
+        let lane = Lane::new(&catalogs);
+        let sharing = Arc::new(Sharing::of(&server, &catalogs.shown));
         let state = State {
             slots: Vec::new(),
             last_slot: 0,
             record: Record::default(),
             known: Known::default(),
             catalogs,
+            sharing,
             held: None,
         };
         Arc::new(Self {
@@ -120,6 +125,31 @@ impl Upstream {
     pub(super) fn set_settings(&self, server: Server) {
         *self.settings.write() = Arc::new(server);
         self.state.lock().known.denied.clear();
+        self.reconsider_sharing();
+    }
+
+    /// How far a process of it is shared.
+    pub(super) fn sharing(&self) -> Arc<Sharing> {
+        self.state.lock().sharing.clone()
+    }
+
+    /// Why its processes are shared as they are, in words.
+    pub fn shared_because(&self) -> String {
+        self.sharing().because.clone()
+    }
+
+    /// What an order would save, and take for granted.
+    pub fn advice(&self) -> Option<String> {
+        let lines = self.lines();
+        let projects: BTreeSet<_> = lines.iter().filter_map(|line| line.audience()?.project.clone()).collect();
+        self.sharing().advice(&self.settings(), lines.len(), projects.len())
+    }
+
+    /// Follows from what has become known.
+    pub(super) fn reconsider_sharing(&self) {
+        let settings = self.settings();
+        let mut state = self.state.lock();
+        state.sharing = Arc::new(Sharing::of(&settings, &state.catalogs.shown));
     }
 
     pub fn known(&self) -> Known {
@@ -128,6 +158,12 @@ impl Upstream {
 
     pub fn era(&self) -> Option<Era> {
         self.state.lock().catalogs.era
+    }
+
+    /// Whether a process is up, or starting, while it is not known yet what it speaks.
+    pub(super) fn is_undecided(&self) -> bool {
+        let state = self.state.lock();
+        state.catalogs.era.is_none() && !state.catalogs.modern_only && !state.slots.is_empty()
     }
 
     /// The method of a request that could have been any agent's.
@@ -246,35 +282,13 @@ impl Upstream {
         }
     }
 
-    /// An instance is ready: what it says of itself is kept, and what was said for it is confirmed or taken back.
+    /// An instance is ready.
     pub(super) fn ready(self: &Arc<Self>, line: &Arc<Line>) {
         let pid = line.instance().and_then(|instance| instance.pid);
         tracing::info!(server = %self.name, pid, era = ?line.era(), "server ready");
         self.publish(Event::ServerReady { server: self.name.clone(), pid });
         self.lane.free();
-        if let (Some(audience), Some(handshake)) = (line.audience(), line.handshake()) {
-            let frame = match line.era() {
-                Era::Legacy => &handshake.initialize,
-                Era::Modern => &handshake.discover,
-            };
-            let news = frame.as_ref().is_some_and(|frame| self.state.lock().catalogs.note_handshake(audience, frame));
-            if news {
-                self.save();
-            }
-            self.check_again(line);
-        }
         self.arrived(line);
-    }
-
-    /// Has a server asked whether it still offers what is known of it.
-    pub(super) fn check_again(&self, line: &Arc<Line>) {
-        let Some(audience) = line.audience() else { return };
-        let known = {
-            let catalogs = &mut self.state.lock().catalogs;
-            let kinds = catalogs.kinds(audience);
-            kinds.into_iter().map(|kind| (kind, catalogs.list(audience, kind))).collect()
-        };
-        self.around.tasks.spawn(line.clone().confirm(known));
     }
 
     pub(super) fn note_end(&self, line: &Line, reason: &Arc<str>, expected: bool) {
@@ -297,7 +311,7 @@ impl Upstream {
     /// Whether what one agent is offered is any other's business.
     pub(super) fn shares_lists(&self) -> bool {
         match self.settings().share {
-            Share::All | Share::Project => true,
+            Share::Auto | Share::All | Share::Project => true,
             Share::Session => false,
         }
     }
@@ -326,21 +340,29 @@ impl Upstream {
         self.state.lock().catalogs.forget(audience, kind);
     }
 
-    pub(super) fn confirm(&self, audience: &Audience) {
-        self.state.lock().catalogs.confirm(audience);
+    /// The handshake's reply that an instance would give, if that is known of this or another agent, and in which era.
+    pub(super) fn recall_handshake(&self, audience: &Audience) -> Option<(Era, String)> {
+        let catalogs = &self.state.lock().catalogs;
+        let near = catalogs.nearest(audience, |catalog| catalog.handshake().is_some())?;
+        Some((near.dialect.era(), catalogs.get(&near)?.handshake()?))
     }
 
-    /// The handshake's reply that an instance would give, if that is known.
-    pub(super) fn recall_handshake(&self, audience: &Audience) -> Option<String> {
-        self.state.lock().catalogs.get(audience)?.handshake()
-    }
-
-    pub(super) fn recall_page(&self, audience: &Audience, kind: ListKind, cursor: Option<&str>) -> Option<String> {
-        self.state.lock().catalogs.get(audience).filter(|_| self.shares_lists())?.page(kind, cursor)
+    pub(super) fn recall_page(
+        &self,
+        audience: &Audience,
+        kind: ListKind,
+        cursor: Option<&str>,
+    ) -> Option<(Era, String)> {
+        let catalogs = &self.state.lock().catalogs;
+        let has = |catalog: &Catalog| catalog.page(kind, cursor).is_some();
+        let near = catalogs.nearest(audience, has).filter(|_| self.shares_lists())?;
+        Some((near.dialect.era(), catalogs.get(&near)?.page(kind, cursor)?))
     }
 
     pub(super) fn recall_list(&self, audience: &Audience, kind: ListKind) -> Option<List> {
-        self.state.lock().catalogs.list(audience, kind).filter(|_| self.shares_lists())
+        let catalogs = &mut self.state.lock().catalogs;
+        let near = catalogs.nearest(audience, |catalog| catalog.has_list(kind)).filter(|_| self.shares_lists())?;
+        catalogs.list(&near, kind)
     }
 
     /// Starts the server in the background if what was recalled of it has not been confirmed for long.
@@ -357,6 +379,22 @@ impl Upstream {
         }
     }
 
+    /// Why it is missing from a list, in a few words.
+    pub(super) fn absence(&self) -> String {
+        let condition = self.condition();
+        match (condition, self.known().last_error) {
+            ("starting", _) => "it is still starting".to_owned(),
+            ("needs_login", _) => format!("it needs a login: `trunkline login {}`", self.name),
+            (_, Some(error)) => error.to_string(),
+            (condition, None) => format!("it is {condition}"),
+        }
+    }
+
+    /// Whether it has shaken hands with anybody.
+    pub(super) fn has_said(&self) -> bool {
+        self.state.lock().catalogs.any_handshake().is_some()
+    }
+
     pub fn instructions(&self) -> Option<String> {
         Handshake::of_reply(self.state.lock().catalogs.any_handshake()?).instructions()
     }
@@ -366,13 +404,14 @@ impl Upstream {
         let catalogs = old.state.lock().catalogs.clone();
         let mut state = self.state.lock();
         state.catalogs.inherit(catalogs);
+        state.sharing = Arc::new(Sharing::of(&self.settings(), &state.catalogs.shown));
         state.known.starts = old.state.lock().known.starts;
         // Who was stopped by hand stays stopped.
         state.held.clone_from(&old.state.lock().held);
         *self.before.lock() = Arc::downgrade(old);
     }
 
-    fn save(&self) {
+    pub(super) fn save(&self) {
         let state = self.state.lock();
         // The file is another's by then.
         if self.retired.load(Ordering::Relaxed) {

@@ -97,6 +97,7 @@ impl Hub {
         let unasked =
             replaced.iter().filter(|(_, new)| new.lines().is_empty()).map(|(old, _)| old.name.clone()).collect();
         self.hand_over(&old, &diff, &replaced);
+        self.strangers.notify_one();
         self.announce_reload(&old_config, &diff, unasked, sees);
         let list = |names: &[ServerName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         let not_kept = |name: &String| !kept.iter().any(|(kept, _)| kept == name);
@@ -208,7 +209,8 @@ impl Upstream {
         for line in old.lines().into_iter().filter(|line| self.settings().enabled && !line.is_draining()) {
             let Some(dialect) = line.dialect().cloned() else { continue };
             for session in line.sessions() {
-                let key = self.key(&session, dialect.clone()).await;
+                let Some(speech) = session.last_speech() else { continue };
+                let key = self.key(&session, &speech, dialect.era()).await;
                 moves.push((line.clone(), session, key));
             }
         }

@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Hub;
 use super::level::Level;
-use super::session::{Session, View};
+use super::session::{Place, Session, View};
 use crate::envelope::{Envelope, text};
 use crate::era::{Class, Speech};
 use crate::retry::pause_after;
@@ -33,6 +33,9 @@ pub struct Remembered {
     subscriptions: Subscriptions,
     /// Where it works.
     project: Option<PathBuf>,
+    /// Its roots, raw.
+    #[serde(default)]
+    roots: Option<String>,
 }
 
 /// By the URIs that the agent knows: the server, and its own URI.
@@ -90,23 +93,25 @@ impl Hub {
         }
         let level = session.level().or(level.or(missing_level).map(|level| level.raw().to_owned()));
         let client_info = session.client_info().filter(|info| info.len() <= LONGEST).map(|info| info.to_string());
-        let project = session.last_project();
+        let place = session.last_place();
+        let roots = place.roots.filter(|roots| roots.len() <= LONGEST).map(|roots| roots.to_string());
         (class.version.len() + class.capabilities.len() <= LONGEST).then_some(Remembered {
             class,
             client_info,
             level,
             subscriptions,
-            project,
+            project: place.folder,
+            roots,
         })
     }
 
     /// Has a session go on that another daemon had. Its servers are found with its next requests, but for those that it is
     /// subscribed at, or has set a level at.
     pub fn go_on(self: &Arc<Self>, session: &Arc<Session>, remembered: Remembered) {
-        let Remembered { class, client_info, level, subscriptions, project } = remembered;
+        let Remembered { class, client_info, level, subscriptions, project, roots } = remembered;
         client_info.iter().for_each(|info| session.introduce(info));
         session.begin(class.clone());
-        session.set_project(Some(project));
+        session.set_place(Some(Place { folder: project, roots: roots.map(Into::into) }));
         let level = level.and_then(|raw| Level::parse(&raw));
         let level = match (&session.view, level) {
             (View::One(_), level) => level,

@@ -25,7 +25,6 @@ use super::session::{Accepted, Principal, Session};
 use super::table::{Across, Owner, Rest, Table, Waiting};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text};
-use crate::era::Dialect;
 use crate::names::ServerName;
 use crate::oauth::random_text;
 
@@ -63,6 +62,10 @@ pub(super) enum What {
 }
 
 impl Resting {
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Keeps the answer to a call that rests.
     pub(super) fn keep(&self, state: &str, frame: &str) {
         if let Some(rested) = self.0.lock().get_mut(state) {
@@ -257,7 +260,7 @@ impl Line {
     }
 
     /// Ends a call that rests, or is about to, and what the server asks for it.
-    fn give_up_rest(&self, call: &AtomicU64, reason: &str) {
+    fn give_up_rest(self: &Arc<Self>, call: &AtomicU64, reason: &str) {
         let mut table = self.table.lock();
         let call = call.load(Ordering::Relaxed);
         let Some(pending) = table.get_mut(call) else { return };
@@ -285,16 +288,5 @@ impl Line {
         let (subject, what) = (across.subject.clone(), What::Again(error.into()));
         let state = hub.let_rest(session.principal(), Some(subject), what, hub.question_timeout());
         session.reply(id, &reply::result(id, &input_required(requests, &state)));
-    }
-
-    /// Whether the agents of this line can be asked this at all.
-    pub(super) fn may_ask(&self, method: &str) -> bool {
-        let Some(Dialect::Legacy(class)) = self.dialect() else { return false };
-        match method {
-            "elicitation/create" => class.has("elicitation"),
-            "sampling/createMessage" => class.has("sampling"),
-            "roots/list" => class.has("roots"),
-            _ => false,
-        }
     }
 }

@@ -8,12 +8,21 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::Hub;
-use super::session::{Question, Session};
-use crate::envelope::Envelope;
+use super::line::Line;
+use super::registry::Upstream;
+use super::sharing::ROOTS;
+use super::slots::Slot;
+use super::session::{Place, Question, Session};
+use crate::envelope::{Envelope, reply};
+use crate::era::Dialect;
 use crate::wire::To;
 
 /// How long calls of a process that belongs to one agent may go on when that agent moves to another project.
 const MOVE_GRACE: Duration = Duration::from_secs(60);
+/// How long a call waits for a server that was just started to ask for roots, and be told.
+const ROOTS_TOLD: Duration = Duration::from_millis(600);
+/// How long a server may take to look at the folders that it was told.
+const ROOTS_READ: Duration = Duration::from_millis(20);
 /// How long an agent may take to name its roots.
 const ROOTS_WAIT: Duration = Duration::from_secs(5);
 
@@ -21,8 +30,7 @@ impl Hub {
     /// Asks an agent for its roots, if it has any and a server depends on them. Where the project is not known meanwhile,
     /// requests that need it wait.
     pub(super) fn ask_roots(self: &Arc<Self>, session: &Arc<Session>) {
-        let has_roots = session.class().is_some_and(|class| class.has("roots"));
-        if !has_roots || !self.visible(session).iter().any(|upstream| upstream.depends_on_project()) {
+        if !self.is_to_name_roots(session) {
             return self.take_roots(session, None);
         }
         let id = session.ask(Question::Roots);
@@ -39,22 +47,47 @@ impl Hub {
         });
     }
 
+    /// Whether an agent has roots, and a server for which that matters.
+    pub(super) fn is_to_name_roots(&self, session: &Session) -> bool {
+        session.class().is_some_and(|class| class.has("roots"))
+            && self.visible(session).iter().any(|upstream| upstream.depends_on_project())
+    }
+
+    /// Has requests wait that depend on where an agent works, until it has said so. A process of its own stays its own.
+    pub(super) fn wait_for_roots(&self, session: &Session) {
+        for line in session.lines() {
+            let shared = line.owner().is_none();
+            if line.upstream.upgrade().is_some_and(|upstream| shared && upstream.depends_on_project()) {
+                line.part(session);
+            }
+        }
+        session.set_place(None);
+    }
+
     /// Takes an agent's answer, or does without. In another project it gets other processes; what is in flight goes on.
-    pub(super) fn take_roots(&self, session: &Session, answer: Option<&Envelope<'_>>) {
-        let root = answer.and_then(first_root);
-        let known = session.last_project();
-        let project = match (root, answer) {
-            (Some(root), _) => Some(root),
-            (None, Some(_)) => session.agent().cwd.map(PathBuf::from),
-            (None, None) => known.clone(),
+    pub(super) fn take_roots(&self, session: &Arc<Session>, answer: Option<&Envelope<'_>>) {
+        let known = session.last_place();
+        let place = match answer {
+            Some(answer) => {
+                let folder = first_root(answer).or_else(|| session.agent().cwd.map(PathBuf::from));
+                Place { folder, roots: named_roots(answer) }
+            }
+            None => known.clone(),
         };
-        if project != known {
+        if place.folder != known.folder {
             self.leave_project(session);
             for upstream in self.visible(session).iter().filter(|upstream| upstream.depends_on_project()) {
                 upstream.drain_owned_within(session.id, MOVE_GRACE);
             }
         }
-        session.set_project(Some(project));
+        let before = session.last_speech().and_then(|speech| session.roots(speech.class()));
+        session.set_place(Some(place));
+        let now = session.last_speech().and_then(|speech| session.roots(speech.class()));
+        if before != now {
+            for upstream in self.visible(session).iter().filter(|upstream| upstream.depends_on_project()) {
+                upstream.take_other_roots(session, &before, &now);
+            }
+        }
     }
 
     /// Takes a session off the processes that depend on its project; what is in flight goes on.
@@ -68,6 +101,105 @@ impl Hub {
             upstream.forget(session.id);
         }
     }
+}
+
+impl Upstream {
+    /// An agent has other roots now. A process that it has for itself, or with agents that have named none yet, is told; from
+    /// one whose other agents have others, it goes.
+    fn take_other_roots(&self, session: &Arc<Session>, before: &Option<Arc<str>>, now: &Option<Arc<str>>) {
+        let project = session.place_now().folder;
+        let lines: Vec<_> = {
+            let mut state = self.state.lock();
+            let of_agent = |slot: &&mut Slot| slot.key.roots == *before && slot.key.project == project;
+            let mine = state.slots.iter_mut().filter(of_agent).filter_map(|slot| {
+                let members = slot.up().map(|line| line.sessions()).unwrap_or_default();
+                let others = members.iter().filter(|member| member.id != session.id);
+                let agree = others.map(|other| other.place_now().roots).all(|roots| roots.is_none() || roots == *now);
+                let started = slot.key.starter == Some(session.id) || members.iter().any(|member| member.id == session.id);
+                (agree && started).then(|| slot.key.roots.clone_from(now));
+                slot.up().cloned().map(|line| (line, agree))
+            });
+            mine.collect()
+        };
+        for (line, agree) in lines {
+            if !agree && self.asks_roots() {
+                line.part(session);
+            } else if agree && line.told_roots.borrow().as_ref().is_some_and(|told| Some(told) != now.as_ref()) {
+                line.answer_text(&reply::notification("notifications/roots/list_changed", ""));
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Answers a server that asks for roots and names no call, from what the agents of this process have named: they are the
+    /// same for all of them, or the server is refused.
+    pub(super) fn answer_roots(self: &Arc<Self>, id: &str, otherwise: &'static str, ambiguous: bool) {
+        let (line, id) = (self.clone(), id.to_owned());
+        let Some(upstream) = self.upstream.upgrade() else { return };
+        upstream.around.tasks.clone().spawn(async move {
+            match line.roots(&upstream).await {
+                Some(roots) => {
+                    line.answer_text(&reply::result(&id, &format!(r#"{{"roots":{roots}}}"#)));
+                    line.told_roots.send_replace(Some(roots));
+                }
+                None => {
+                    if ambiguous {
+                        upstream.note_interactive(ROOTS);
+                    }
+                    line.refuse(&id, otherwise);
+                }
+            }
+        });
+    }
+
+    /// Waits until a server that asks for roots when it starts has been told them, and has looked at them: a call must not be
+    /// faster.
+    pub(super) async fn roots_told(self: &Arc<Self>, upstream: &Upstream) {
+        let promised = self.dialect().is_some_and(|dialect| matches!(dialect, Dialect::Legacy(class) if class.has("roots")));
+        if !promised || !upstream.asks_roots() {
+            return;
+        }
+        let told = async {
+            let mut told = self.told_roots.subscribe();
+            // It fails only with the line itself.
+            drop(told.wait_for(Option::is_some).await);
+            // It has read them when it answers what comes behind.
+            drop((&mut self.ask("ping", "").answer).await);
+            tokio::time::sleep(ROOTS_READ).await;
+        };
+        // Once: what it asks later, it asks beside calls.
+        self.roots_read.get_or_init(|| async { drop(tokio::time::timeout(ROOTS_TOLD, told).await) }).await;
+    }
+
+    /// The roots that all agents of this process have, or the one for which it was started.
+    async fn roots(&self, upstream: &Upstream) -> Option<Arc<str>> {
+        let mut sessions = self.sessions();
+        if sessions.is_empty() {
+            let hub = upstream.hub.upgrade()?;
+            sessions = hub.sessions().into_iter().filter(|session| Some(session.id) == self.starter).collect();
+        }
+        let mut same: Option<Arc<str>> = None;
+        for session in sessions {
+            // It is asked only where that matters; what it does not name in time, it does not have.
+            if upstream.depends_on_project() {
+                drop(tokio::time::timeout(ROOTS_WAIT, session.roots_settled()).await);
+            }
+            session.place().await;
+            let classes = session.classes();
+            let roots = classes.iter().find_map(|class| session.roots(class))?;
+            if same.get_or_insert_with(|| roots.clone()) != &roots {
+                return None;
+            }
+        }
+        same
+    }
+}
+
+/// The roots in an answer, as a list in one spelling.
+fn named_roots(answer: &Envelope<'_>) -> Option<Arc<str>> {
+    let result: serde_json::Value = serde_json::from_str(answer.result?).ok()?;
+    Some(result.get("roots").filter(|roots| roots.is_array())?.to_string().into())
 }
 
 /// The folder of the first root in an answer to `roots/list`.

@@ -101,10 +101,11 @@ impl Hub {
             session.reply(envelope.id, &refusal);
             return Routed::Done;
         }
+        let speech = session.speech(envelope);
         if let Some(routed) = self.back_from_rest(session, envelope) {
             return routed;
         }
-        let Some(speech) = session.speech(envelope) else {
+        let Some(speech) = speech else {
             // Both eras let an agent ask whether anybody is there before it introduces itself.
             let answer = match &*envelope.method {
                 "ping" => reply::result(envelope.id, "{}"),
@@ -140,8 +141,7 @@ impl Hub {
         }
         self.forget(session);
         let View::One(server) = &session.view else {
-            session.reply(envelope.id, &self.greeting(session, envelope.id, &class));
-            return Routed::Done;
+            return self.greet_when_known(session, envelope.id, &class);
         };
         let upstream = match self.upstream(server.as_str()) {
             Ok(upstream) => upstream,
@@ -169,7 +169,7 @@ impl Hub {
                             reply::error(&id, code::INTERNAL, "the server's handshake was not kept")
                         }),
                     );
-                    line.join(&session);
+                    line.join(&session, speech.class());
                 }
                 // It need not connect again when the login is done.
                 Err(Failure::NeedsLogin { .. }) => session.reply(&id, &hub.greeting(&session, &id, &class)),
@@ -296,9 +296,10 @@ impl Hub {
         match &*envelope.method {
             // rmcp said so to the server already, once for all who share it.
             "notifications/initialized" => {
-                // The handshake went where the agent was before it could be asked.
-                self.leave_project(session);
-                session.set_project(None);
+                if self.is_to_name_roots(session) {
+                    // The handshake went where the agent was before it could be asked.
+                    self.wait_for_roots(session);
+                }
                 self.ask_roots(session);
             }
             "notifications/roots/list_changed" => {
@@ -389,7 +390,7 @@ pub fn incomplete(envelope: &Envelope<'_>) -> Option<String> {
     Some(reply::error(envelope.id, code::INVALID_PARAMS, &message))
 }
 
-fn introduce(session: &Session, client_info: Option<&str>) {
+pub(super) fn introduce(session: &Session, client_info: Option<&str>) {
     if let Some(client_info) = client_info {
         session.introduce(client_info);
     }

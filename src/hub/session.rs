@@ -22,8 +22,8 @@ use super::line::Line;
 use super::listens::{Filter, Listens};
 use super::remembered::Missing;
 use super::rounds::Round;
-use crate::envelope::Envelope;
-use crate::era::{Class, Dialect, Era, LEGACY, Speech};
+use crate::envelope::{Envelope, quoted};
+use crate::era::{Class, Era, LEGACY, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::wire::{Refused, Sink, To};
@@ -43,16 +43,24 @@ pub struct Session {
     settled: Notify,
     agent: Mutex<Agent>,
     state: Mutex<State>,
-    /// The folder that the agent works in; nothing while it is being asked.
-    project: watch::Sender<Option<Project>>,
+    /// Where the agent works; nothing while it is being asked.
+    place: watch::Sender<Option<Place>>,
+    /// Whether the agent was asked for its roots, and has answered or will not.
+    roots_settled: watch::Sender<bool>,
     /// The last one that was known.
-    last_project: Mutex<Project>,
+    last_place: Mutex<Place>,
     /// What it had at an earlier daemon, and has not got back yet.
     pub(super) missing: Mutex<Missing>,
 }
 
-/// The folder that an agent works in, if that is known.
-pub(super) type Project = Option<PathBuf>;
+/// Where an agent works.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its first root, or else the folder that it was started in, if that is known.
+    pub folder: Option<PathBuf>,
+    /// The roots that it has named: a raw list.
+    pub roots: Option<Arc<str>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -60,7 +68,8 @@ struct State {
     class: Option<Arc<Class>>,
     /// What the last request of the modern era promised: raw, and as a class.
     promised: Option<(Box<str>, Arc<Class>)>,
-    lines: Vec<Arc<Line>>,
+    /// The lines that it uses, and of which class it was when it joined them.
+    lines: Vec<(Arc<Line>, Arc<Class>)>,
     /// Lines that carry a call of this session's, and will get no other.
     visits: Vec<Arc<Line>>,
     /// Its `clientInfo`, raw.
@@ -83,6 +92,7 @@ struct State {
 
 impl Session {
     pub fn new(id: SessionId, view: View, stay: Stay, agent: Agent, sink: Sink, gone: CancellationToken) -> Self {
+        let place = Place { folder: agent.cwd.as_ref().map(PathBuf::from), roots: None };
         Self {
             id,
             view,
@@ -93,8 +103,9 @@ impl Session {
             stalled: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             settled: Notify::new(),
-            project: watch::Sender::new(Some(agent.cwd.as_ref().map(PathBuf::from))),
-            last_project: Mutex::new(agent.cwd.as_ref().map(PathBuf::from)),
+            place: watch::Sender::new(Some(place.clone())),
+            roots_settled: watch::Sender::new(false),
+            last_place: Mutex::new(place),
             missing: Mutex::default(),
             agent: Mutex::new(agent),
             state: Mutex::default(),
@@ -194,41 +205,72 @@ impl Session {
         }
     }
 
+    /// All that it is called, by itself and by the program that started its shim.
+    pub(super) fn names(&self) -> String {
+        let info = self.client_info().unwrap_or_default();
+        format!("{} {info}", self.agent().name.unwrap_or_default())
+    }
+
     pub fn client_info(&self) -> Option<Arc<str>> {
         self.state.lock().client_info.clone()
     }
 
-    /// The folder that the agent works in, waiting while it is being asked.
-    pub async fn project(&self) -> Project {
-        let mut project = self.project.subscribe();
-        let known = project.wait_for(Option::is_some).await;
-        known.ok().and_then(|project| project.clone()).flatten()
+    /// Where the agent works, waiting while it is being asked.
+    pub(super) async fn place(&self) -> Place {
+        let mut place = self.place.subscribe();
+        let known = place.wait_for(Option::is_some).await;
+        known.ok().and_then(|place| place.clone()).unwrap_or_default()
     }
 
-    /// What is known of the folder now.
-    pub fn project_now(&self) -> Project {
-        self.project.borrow().clone().flatten()
+    /// What is known of that now: while the agent is asked, what was known before.
+    pub(super) fn place_now(&self) -> Place {
+        self.place.borrow().clone().unwrap_or_else(|| self.last_place())
     }
 
-    /// Sets the folder; `None` while the agent is asked.
-    pub fn set_project(&self, project: Option<Project>) {
-        if let Some(project) = &project {
-            self.last_project.lock().clone_from(project);
+    /// Waits until the agent has named its roots, if it has any, or it is known that it will not.
+    pub(super) async fn roots_settled(&self) {
+        let names_some = self.class().is_some_and(|class| class.has("roots"));
+        let mut settled = self.roots_settled.subscribe();
+        if names_some {
+            // It fails only with the session itself.
+            drop(settled.wait_for(|settled| *settled).await);
         }
-        self.project.send_replace(project);
     }
 
-    pub fn last_project(&self) -> Project {
-        self.last_project.lock().clone()
+    /// The folder that it works in, as far as that is known now.
+    pub fn project_now(&self) -> Option<PathBuf> {
+        self.place_now().folder
+    }
+
+    /// Sets where it works; `None` while the agent is asked.
+    pub(super) fn set_place(&self, place: Option<Place>) {
+        if let Some(place) = &place {
+            self.roots_settled.send_replace(true);
+            self.last_place.lock().clone_from(place);
+        }
+        self.place.send_replace(place);
+    }
+
+    pub(super) fn last_place(&self) -> Place {
+        self.last_place.lock().clone()
+    }
+
+    /// The roots of an agent that declares to have some: those that it has named. A modern one cannot be asked whenever a
+    /// server wants to know: it is the folder that it works in.
+    pub(super) fn roots(&self, class: &Class) -> Option<Arc<str>> {
+        let place = self.last_place();
+        let modern = self.class().is_none();
+        place.roots.or_else(|| root_of(&place.folder.filter(|_| modern)?)).filter(|_| class.has("roots"))
     }
 
     /// Begins a legacy session; returns the lines of an earlier handshake, which may have promised something else.
     pub fn begin(&self, class: Class) -> Vec<Arc<Line>> {
+        self.roots_settled.send_replace(false);
         let mut state = self.state.lock();
         state.class = Some(Arc::new(class));
         state.promised = None;
         let visits = std::mem::take(&mut state.visits);
-        std::mem::take(&mut state.lines).into_iter().chain(visits).collect()
+        std::mem::take(&mut state.lines).into_iter().map(|(line, _)| line).chain(visits).collect()
     }
 
     /// How this request of the agent is spoken; `None` before any handshake.
@@ -260,12 +302,21 @@ impl Session {
         modern.or_else(|| state.class.clone().map(Speech::Legacy))
     }
 
-    /// Whether an instance that was promised what `dialect` says can serve it.
-    pub fn speaks(&self, dialect: &Dialect) -> bool {
-        let Dialect::Legacy(class) = dialect else { return true };
+    /// What it has declared, in either era.
+    pub(super) fn classes(&self) -> Vec<Arc<Class>> {
         let state = self.state.lock();
-        let promised = state.promised.as_ref().map(|(_, class)| class);
-        state.class.iter().chain(promised).any(|own| **own == *class)
+        state.class.iter().chain(state.promised.as_ref().map(|(_, class)| class)).cloned().collect()
+    }
+
+    /// Whether it has declared that it answers a server's request of this kind.
+    pub(super) fn answers(&self, method: &str) -> bool {
+        let capability = match method {
+            "elicitation/create" => "elicitation",
+            "sampling/createMessage" => "sampling",
+            "roots/list" => "roots",
+            _ => return false,
+        };
+        self.classes().iter().any(|class| class.has(capability))
     }
 
     pub fn era(&self) -> Option<Era> {
@@ -275,19 +326,20 @@ impl Session {
     /// The line that this session already has to a server for what is so spoken, if it is still up.
     pub fn line(&self, server: &str, speech: &Speech) -> Option<Arc<Line>> {
         let mut state = self.state.lock();
-        state.lines.retain(|line| !line.is_closed());
-        state.lines.iter().find(|line| line.serves(server, speech)).cloned()
+        state.lines.retain(|(line, _)| !line.is_closed());
+        let mut lines = state.lines.iter();
+        lines.find(|(line, class)| line.serves(server, speech, class)).map(|(line, _)| line.clone())
     }
 
     pub fn remove_line(&self, line: &Line) {
         let mut state = self.state.lock();
-        state.lines.retain(|known| !std::ptr::eq(&**known, line));
+        state.lines.retain(|(known, _)| !std::ptr::eq(&**known, line));
         state.visits.retain(|known| !std::ptr::eq(&**known, line));
     }
 
     pub fn lines(&self) -> Vec<Arc<Line>> {
         let state = self.state.lock();
-        state.lines.iter().chain(&state.visits).cloned().collect()
+        state.lines.iter().map(|(line, _)| line).chain(&state.visits).cloned().collect()
     }
 
     /// Notes a line that serves one call only, or only what is in flight.
@@ -296,11 +348,10 @@ impl Session {
         self.state.lock().visits.push(line.clone());
     }
 
-    pub fn add_line(&self, line: &Arc<Line>) {
+    pub fn add_line(&self, line: &Arc<Line>, class: &Arc<Class>) {
         let mut state = self.state.lock();
-        if !state.lines.iter().any(|known| Arc::ptr_eq(known, line)) {
-            state.lines.push(line.clone());
-        }
+        state.lines.retain(|(known, own)| !Arc::ptr_eq(known, line) || own != class);
+        state.lines.push((line.clone(), class.clone()));
     }
 
     /// Notes that the request `id` waits; the token says when the agent cancelled it.
@@ -364,4 +415,11 @@ impl Session {
     pub(super) fn forget_listen(&self, id: &str) -> Option<Filter> {
         self.state.lock().listens.remove(id)
     }
+}
+
+/// A folder as a list of one root, raw.
+fn root_of(folder: &std::path::Path) -> Option<Arc<str>> {
+    let uri = url::Url::from_file_path(folder).ok()?;
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Some(format!(r#"[{{"uri":{},"name":{}}}]"#, quoted(uri.as_str()), quoted(&name)).into())
 }

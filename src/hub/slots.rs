@@ -11,11 +11,18 @@ use super::key::{Key, Want};
 use super::level::Level;
 use super::line::Line;
 use super::registry::Upstream;
+use super::registry::State as Registered;
 use super::session::SessionId;
+use super::settle::Settled;
+use super::sharing::{ROOTS, Sharing};
 use super::table::Uris;
 use crate::config::Start;
+use crate::era::{Class, Dialect};
+use crate::upstream::catalog::Shown;
 use crate::upstream::state::{Action, Event, State};
 
+/// How long an agent waits for a process to be gone that was started for it and turned out not to be needed.
+const GONE: Duration = Duration::from_millis(300);
 /// How long a request waits for a server that failed to be started again.
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -26,6 +33,8 @@ pub(super) type Phase = Option<Result<Arc<Line>, Failure>>;
 pub(super) struct Slot {
     pub number: u64,
     pub key: Key,
+    /// What its instance is promised, if it speaks the legacy era.
+    promise: Class,
     pub life: State,
     phase: watch::Sender<Phase>,
     /// The instance that is up, or the last one that was.
@@ -38,14 +47,37 @@ impl Slot {
         self.line.as_ref().filter(|line| !line.is_closed())
     }
 
-    pub(super) fn fits(&self, key: &Key) -> bool {
-        let same_kind = self.key.want == key.want
-            || matches!((&key.want, self.up()), (Want::Dialect(dialect), Some(line)) if line.dialect() == Some(dialect));
+    /// What its instance speaks, or will.
+    fn dialect(&self) -> Option<Dialect> {
+        match (self.up().and_then(|line| line.dialect()), &self.key.want) {
+            (Some(dialect), _) => Some(dialect.clone()),
+            (None, Want::Dialect(Dialect::Modern)) => Some(Dialect::Modern),
+            (None, Want::Dialect(Dialect::Legacy(_))) => Some(Dialect::Legacy(self.promise.clone())),
+            (None, Want::Any) => None,
+        }
+    }
+
+    /// Whether its instance is one that `key` wants.
+    pub(super) fn fits(&self, key: &Key, sharing: &Sharing, shown: &Shown) -> bool {
+        let same_kind = match (&key.want, self.dialect()) {
+            (Want::Any, _) => self.key.want == Want::Any,
+            (Want::Dialect(Dialect::Legacy(class)), Some(Dialect::Legacy(promised))) => {
+                sharing.admits(&promised, class, shown)
+            }
+            (Want::Dialect(wanted), Some(dialect)) => *wanted == dialect,
+            (Want::Dialect(_), None) => false,
+        };
+        let same_roots = !shown.asks.contains(ROOTS) || self.key.roots == key.roots;
         let takes = match self.life {
             State::Draining { .. } => false,
             State::Idle | State::Starting | State::Ready { .. } | State::Backoff { .. } | State::Broken => true,
         };
-        same_kind && takes && self.key.project == key.project && self.key.owner == key.owner
+        same_kind && takes && same_roots && self.key.project == key.project && self.key.owner == key.owner
+    }
+
+    /// Where its news come.
+    pub(super) fn news(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// Whether somebody would miss it.
@@ -61,6 +93,12 @@ impl Slot {
     }
 }
 
+impl Registered {
+    pub(super) fn fits(&self, slot: &Slot, key: &Key) -> bool {
+        slot.fits(key, &self.sharing, &self.catalogs.shown)
+    }
+}
+
 impl Upstream {
     /// An instance of the wanted kind: the one that is up, the one that is starting, or a new one.
     pub async fn line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
@@ -68,7 +106,15 @@ impl Upstream {
             let ended = self.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            let line = self.wait(self.want(key)?).await?;
+            let line = match self.wait(self.want(key)?).await {
+                // What it showed when it started says that another one is right.
+                Err(Failure::Again(_)) => continue,
+                found => found?,
+            };
+            if line.is_draining() && !line.is_closed() {
+                // Another one took over while this was on its way.
+                continue;
+            }
             if !line.is_closed() {
                 return Ok(line);
             }
@@ -91,7 +137,7 @@ impl Upstream {
         let key = self.settle_want(key)?;
         let found = {
             let state = self.state.lock();
-            state.slots.iter().find(|slot| slot.fits(&key)).map(|slot| slot.number)
+            state.slots.iter().find(|slot| state.fits(slot, &key)).map(|slot| slot.number)
         };
         let number = match found {
             Some(number) => number,
@@ -105,8 +151,8 @@ impl Upstream {
         let key = self.settle_want(key)?;
         let found = {
             let state = self.state.lock();
-            let mut fitting = state.slots.iter().filter(|slot| slot.fits(&key));
-            fitting.find(|slot| slot.up().is_none_or(|line| !line.is_taken())).map(|slot| slot.number)
+            let mut fitting = state.slots.iter().filter(|slot| state.fits(slot, &key));
+            fitting.find(|slot| slot.up().is_none_or(|line| !line.is_taken(key.starter))).map(|slot| slot.number)
         };
         let number = match found {
             Some(number) => number,
@@ -139,7 +185,8 @@ impl Upstream {
         state.last_slot += 1;
         let number = state.last_slot;
         let phase = watch::Sender::new(None);
-        state.slots.push(Slot { number, key, life: State::Idle, phase, line: None });
+        let promise = state.sharing.promise(&key.class, &state.catalogs.shown);
+        state.slots.push(Slot { number, key, promise, life: State::Idle, phase, line: None });
         Ok(number)
     }
 
@@ -180,7 +227,9 @@ impl Upstream {
             slot.phase.send_replace(Some(Err(self.unavailable("it was stopped"))));
         }
         let again = event == Event::Reset && life == State::Idle && slot.is_needed();
-        let (key, line) = (slot.key.clone(), slot.up().cloned());
+        // What has been shown since the slot was made counts for the next instance.
+        slot.promise = state_mut.sharing.promise(&slot.key.class, &state_mut.catalogs.shown);
+        let (key, promise, line) = (slot.key.clone(), slot.promise.clone(), slot.up().cloned());
         state_mut.slots.retain(|slot| slot.life != State::Idle || slot.is_needed());
         drop(state);
         if again {
@@ -189,7 +238,7 @@ impl Upstream {
         match action {
             Action::Nothing => {}
             Action::Start => {
-                self.around.tasks.spawn(self.clone().start(number, key));
+                self.around.tasks.spawn(self.clone().start(number, key, promise));
             }
             Action::Stop => {
                 if let Some(line) = line {
@@ -204,8 +253,20 @@ impl Upstream {
         }
     }
 
-    async fn start(self: Arc<Self>, number: u64, key: Key) {
-        let result = match self.start_line(&key).await {
+    async fn start(self: Arc<Self>, number: u64, key: Key, promise: Class) {
+        let started = self.start_line(&key, &promise).await;
+        let settled = match &started {
+            Ok(line) if !line.is_closed() => self.settle(&key, line).await,
+            Ok(_) | Err(_) => Settled::Own,
+        };
+        match (&started, settled) {
+            (Ok(line), Settled::Other(other)) => return self.give_up_slot(number, line, Ok(other)).await,
+            (Ok(line), Settled::Again) => {
+                return self.give_up_slot(number, line, Err(Failure::Again(self.name.clone()))).await;
+            }
+            (_, _) => {}
+        }
+        let result = match started {
             // It may have ended between its handshake and now.
             Ok(line) if line.is_closed() => {
                 let reason = line.closed_reason();
@@ -213,12 +274,16 @@ impl Upstream {
             }
             result => result,
         };
-        self.note_start(&result);
+        // One that was only asked what it offers has failed nobody.
+        let asked_only = key.owner == Some(SessionId::STRANGERS);
+        if !asked_only {
+            self.note_start(&result);
+        }
         let spread = fastrand::f64();
         let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
         let beside = self.lane.is_narrow()
-            && state.slots.iter().any(|slot| slot.number != number && slot.fits(&key) && slot.up().is_some());
+            && state.slots.iter().any(|slot| slot.number != number && state.fits(slot, &key) && slot.up().is_some());
         let Some(slot) = state.slots.iter_mut().find(|slot| slot.number == number) else {
             drop(state);
             if let Ok(line) = result {
@@ -231,7 +296,10 @@ impl Upstream {
             Ok(_) => Event::Started,
             // That it does not speak an era, or a setting has no value, is no failure of the server; and one beside which
             // another one runs may just be one too many.
-            Err(Failure::OtherEra { .. } | Failure::Unavailable { .. } | Failure::NeedsLogin { .. }) => Event::Stopped,
+            Err(Failure::OtherEra { .. } | Failure::Unavailable { .. } | Failure::NeedsLogin { .. } | Failure::Again(_)) => {
+                Event::Stopped
+            }
+            Err(_) if asked_only => Event::Stopped,
             Err(_) if beside => {
                 self.lane.note_alone();
                 Event::Stopped
@@ -242,7 +310,8 @@ impl Upstream {
         let phase = slot.phase.clone();
         drop(state);
         if let (Ok(line), Some(previous), Some(hub)) = (&result, previous, self.hub.upgrade()) {
-            line.succeed(&previous, |session| hub.is_attached(session.id) && self.is_for(&key, session));
+            let dialect = line.dialect().cloned().unwrap_or(Dialect::Modern);
+            line.succeed(&previous, |session| hub.is_attached(session.id) && self.is_for(&key, &dialect, session));
         }
         self.event(number, event);
         let told = match &result {
@@ -259,6 +328,29 @@ impl Upstream {
             Ok(line) => self.ready(&line),
             Err(_) => self.lane.free(),
         }
+    }
+
+    /// Ends an instance that nobody has used, because another one is right for whom it was started.
+    async fn give_up_slot(self: &Arc<Self>, number: u64, line: &Arc<Line>, told: Result<Arc<Line>, Failure>) {
+        line.stop();
+        if let Some(instance) = line.instance() {
+            // So that it is seldom seen beside the one that stays.
+            drop(tokio::time::timeout(GONE, instance.gone()).await);
+        }
+        let mut state = self.state.lock();
+        state.known.starts += 1;
+        let Some(slot) = state.slots.iter_mut().find(|slot| slot.number == number) else {
+            return;
+        };
+        let phase = slot.phase.clone();
+        // Who waited for an earlier one of the slot goes there too.
+        let previous = slot.line.take();
+        drop(state);
+        if let (Ok(other), Some(previous), Some(hub)) = (&told, previous, self.hub.upgrade()) {
+            other.succeed(&previous, |session| hub.is_attached(session.id));
+        }
+        phase.send_replace(Some(told));
+        self.event(number, Event::Stopped);
     }
 
     /// Ends an instance: at once if it has no calls, else when they are done or the time is over.

@@ -17,6 +17,7 @@ use tasks::Tasks;
 
 use super::bridge::{AsTask, Task, may_ask};
 use super::level::Level;
+use super::lingering::Cancelled;
 use super::session::{Session, SessionId};
 use crate::era::Era;
 
@@ -51,6 +52,8 @@ pub(super) struct Table {
     /// The level that the server was told last.
     pub told_level: Option<Level>,
     pub tasks: Tasks,
+    /// An agent has called something, so that there may be a state of that agent's.
+    pub served: bool,
 }
 
 impl Default for Table {
@@ -65,6 +68,7 @@ impl Default for Table {
             used: Instant::now(),
             told_level: None,
             tasks: Tasks::default(),
+            served: false,
         }
     }
 }
@@ -76,6 +80,7 @@ impl Table {
             if let Owner::Agent { session, .. } = &pending.owner {
                 session.began();
                 self.used = Instant::now();
+                self.served |= !matches!(pending.then, Then::List { .. });
             }
             self.waited_for += 1;
         }
@@ -159,6 +164,11 @@ impl Table {
         }
     }
 
+    /// The agent that made a call, if it waits for it.
+    pub(super) fn caller(&self, id: u64) -> Option<&Arc<Session>> {
+        self.pending.get(&id)?.owner.agent().map(|(session, _)| session)
+    }
+
     /// Whether a modern agent can be told to come back for this call.
     pub(super) fn may_rest(&self, id: u64) -> bool {
         let across = self.pending.get(&id).and_then(|pending| pending.across.as_ref());
@@ -238,7 +248,7 @@ impl Table {
     /// Notes that a call was cancelled. Its entry stays, since the server may still answer, or ask, on its behalf.
     pub(super) fn note_cancelled(&mut self, id: u64) {
         let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.cancelled.is_none()) else { return };
-        pending.cancelled = Some(Instant::now());
+        pending.cancelled = Some(Cancelled { at: Instant::now(), heard: None });
         if !pending.is_listen() {
             self.waited_for -= 1;
             if let Owner::Agent { session, .. } = &pending.owner {
@@ -294,7 +304,7 @@ impl Table {
             Some(Owner::Gone(session) | Owner::Resting(session)) => Whose::One(*session),
             Some(Owner::Daemon(_)) => Whose::One(SessionId::DAEMON),
             // It may also be over.
-            Some(Owner::Hub(_) | Owner::Listener | Owner::Nobody) | None => Whose::Nobody,
+            Some(Owner::Hub(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody) | None => Whose::Nobody,
         }
     }
 
@@ -307,6 +317,7 @@ impl Table {
 
     /// Notes that the server is at a call: its time begins anew.
     pub(super) fn note_progress(&mut self, id: u64) {
+        self.hear_of_cancelled(id);
         if let Some(pending) = self.pending.get_mut(&id) {
             pending.spent = None;
         }
@@ -328,11 +339,14 @@ impl Table {
         self.members.values().map(|member| member.in_flight).sum()
     }
 
-    /// Whether the server is only at calls that nobody has waited for, for this long.
-    pub(super) fn is_stuck(&self, since: Duration) -> bool {
-        let old = |pending: &Pending| pending.cancelled.is_some_and(|at| at.elapsed() >= since);
-        let mut calls = self.pending.values().filter(|pending| pending.caller().is_some()).peekable();
-        calls.peek().is_some() && calls.all(old)
+    /// Calls that were cancelled, and that the server may still be at.
+    pub(super) fn lingering(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.values().filter(|pending| pending.cancelled.is_some() && pending.caller().is_some())
+    }
+
+    /// Calls that somebody waits for.
+    pub(super) fn calls_waited_for(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.values().filter(|pending| pending.cancelled.is_none() && pending.caller().is_some())
     }
 
     /// How long nobody has used the instance; `None` while somebody does.
@@ -352,7 +366,7 @@ impl Table {
             let asked = match &pending.owner {
                 Owner::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
                 Owner::Daemon(_) => false,
-                Owner::Gone(_) | Owner::Resting(_) | Owner::Hub(_) | Owner::Listener | Owner::Nobody => continue,
+                Owner::Gone(_) | Owner::Resting(_) | Owner::Hub(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody => continue,
             };
             if asked || pending.parked || pending.cancelled.is_some() || pending.is_listen() {
                 continue;

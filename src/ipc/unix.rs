@@ -95,6 +95,11 @@ impl Listener {
         Ok(Self { socket: listening.map_err(io_error("listen on", &path))?, path, inode: None, uid, lock })
     }
 
+    /// Whether it was this process that made the socket.
+    pub fn is_own(&self) -> bool {
+        self.inode.is_some()
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -71,6 +71,11 @@ impl Listener {
         match socket {}
     }
 
+    /// Whether it was this process that made the pipe.
+    pub fn is_own(&self) -> bool {
+        true
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

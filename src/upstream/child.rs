@@ -1,8 +1,7 @@
 //! A server's process: its command, its small environment, its group, and its end.
 
-use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{self, ExitStatus};
 use std::time::Duration;
 
@@ -11,28 +10,14 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::ledger::{Ledger, MARK};
-use crate::config::{BadTemplate, Given, Share, Stdio};
+use crate::config::{BadTemplate, Given, Stdio};
+use crate::environment;
 
-/// What every server gets of the daemon's environment; anything else is named in its entry.
-const PASSED_ON: [&str; 11] =
-    ["HOME", "LOGNAME", "PATH", "SHELL", "USER", "LANG", "LC_ALL", "TERM", "TMPDIR", "TZ", "__CF_USER_TEXT_ENCODING"];
-/// What programs on Windows need besides.
-const PASSED_ON_WINDOWS: [&str; 12] = [
-    "APPDATA",
-    "COMSPEC",
-    "HOMEDRIVE",
-    "HOMEPATH",
-    "LOCALAPPDATA",
-    "PATHEXT",
-    "PROCESSOR_ARCHITECTURE",
-    "PROGRAMFILES",
-    "SYSTEMDRIVE",
-    "SYSTEMROOT",
-    "TEMP",
-    "USERPROFILE",
-];
 /// How long a server has to end after its standard input closed, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
+/// The nice value of a process that nobody waits for.
+#[cfg(unix)]
+const LOW: i32 = 10;
 /// How much a pipe to or from a server holds, in bytes.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 256 * 1024;
@@ -59,29 +44,24 @@ pub(super) enum SpawnError {
     Template(#[from] BadTemplate),
     #[error("cannot start `{command}`: {}", reason(error))]
     Spawn { command: String, error: io::Error },
+    #[error("the folder {0} that it is to work in is not there: make it again, or start the agent in another one")]
+    Folder(PathBuf),
     #[error("`{0}` started without standard streams")]
     Streams(String),
 }
 
 fn reason(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
-        return "no such program, or no such folder in `cwd`; give the full path in `command`".to_owned();
+        return "no such program in the daemon's PATH; give the full path in `command`".to_owned();
     }
     error.to_string()
 }
 
-/// What a service manager tells the daemon is nobody else's: a child that answered for it would be taken for it.
-fn is_service_managers(variable: &str) -> bool {
-    variable.starts_with("LISTEN_") || variable.starts_with("WATCHDOG_") || variable == "NOTIFY_SOCKET"
-}
-
 impl Child {
-    /// Starts the server's command in a process group of its own. `path` stands in for the daemon's own PATH.
+    /// Starts the server's command in a process group of its own.
     pub(super) fn spawn(
         server: &Stdio,
-        share: Share,
         given: Given<'_>,
-        path: Option<&OsString>,
         ledger: &Ledger,
     ) -> Result<(Self, Streams), SpawnError> {
         let program = server.command.expand(given)?;
@@ -90,26 +70,22 @@ impl Child {
             command.arg(argument.expand(given)?);
         }
         command.env_clear();
-        let windows = PASSED_ON_WINDOWS.iter().filter(|_| cfg!(windows)).copied();
-        let named = server.env_vars.iter().map(String::as_str).filter(|name| !is_service_managers(name));
-        for name in PASSED_ON.iter().copied().chain(windows).chain(named) {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        if let Some(path) = path {
-            command.env("PATH", path);
-        }
+        let given_to = |name: &str| environment::passes(name, server.env_vars.iter().map(String::as_str));
+        command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(given_to)));
         command.env(MARK, ledger.mark());
         for (name, value) in &server.env {
             command.env(name, value.expand(given)?);
         }
-        let folder = match &server.cwd {
-            Some(template) => Some(PathBuf::from(template.expand(given)?)),
-            None if share == Share::Project => given.project.map(Path::to_owned),
-            None => std::env::home_dir().filter(|home| home.is_dir()),
+        // As directly: where the agent is, if the process belongs to one folder.
+        let folder = match (&server.cwd, given.project) {
+            (Some(template), _) => Some(PathBuf::from(template.expand(given)?)),
+            (None, Some(project)) => Some(project.to_owned()),
+            (None, None) => std::env::home_dir().filter(|home| home.is_dir()),
         };
         if let Some(folder) = folder {
+            if !folder.is_dir() {
+                return Err(SpawnError::Folder(folder));
+            }
             command.current_dir(folder);
         }
         let piped = process::Stdio::piped;
@@ -130,6 +106,16 @@ impl Child {
         #[cfg(target_os = "linux")]
         widen(&stdin, &stdout);
         Ok((Self { inner, pid, ledger: ledger.clone() }, Streams { stdin, stdout, stderr }))
+    }
+
+    /// Lets everything else on the machine go first.
+    pub(super) fn step_back(&self) {
+        #[cfg(unix)]
+        if let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw)
+            && let Err(error) = rustix::process::setpriority_process(Some(pid), LOW)
+        {
+            tracing::debug!(%error, "priority not lowered");
+        }
     }
 
     /// Waits until the process ends.

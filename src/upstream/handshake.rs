@@ -39,9 +39,12 @@ impl Handshake {
         }
     }
 
-    /// The era that the handshake settled: `initialize` comes last where both were tried.
-    pub fn era(&self) -> Era {
-        if self.initialize.is_some() { Era::Legacy } else { Era::Modern }
+    /// What was said in this era alone, where the server refused the other one first.
+    pub(super) fn of(self, era: Era) -> Self {
+        match era {
+            Era::Legacy => Self { discover: None, ..self },
+            Era::Modern => Self { initialize: None, ..self },
+        }
     }
 
     pub fn instructions(&self) -> Option<String> {
@@ -98,15 +101,6 @@ impl Handshake {
             serde_json::from_str::<Tasks>(raw.get()).ok()
         });
         declared.flatten().is_some_and(|tasks| tasks.requests.tools.contains_key("call"))
-    }
-
-    /// The raw error with which the server refused to speak `era`.
-    pub fn refusal(&self, era: Era) -> Option<String> {
-        let frame = match era {
-            Era::Legacy => self.initialize.as_ref(),
-            Era::Modern => self.discover.as_ref(),
-        };
-        Envelope::parse(frame?.as_bytes()).ok()?.error.map(str::to_owned)
     }
 
     fn with_reply<T>(&self, read: impl FnOnce(&mut Reply<'_>) -> T) -> Option<T> {

@@ -1,6 +1,6 @@
 //! One live connection to an upstream: its wire, its tasks, and what its handshake said.
 
-use std::ffi::OsString;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ use crate::names::ServerName;
 use crate::oauth::Keepers;
 use crate::wire::Outbox;
 
+/// How long a server may be silent on `server/discover` before it is sent `initialize`, as in `rmcp`'s own probe.
+const PROBE: Duration = Duration::from_secs(10);
 /// How long the wire may take to say why it ended.
 const OWNER_WAIT: Duration = Duration::from_secs(4);
 
@@ -51,12 +53,11 @@ impl Link {
 
 /// What to say to a server that starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Speak {
-    /// Probe `server/discover`, else `initialize` as trunkline, promising nothing.
-    Auto,
-    /// `initialize` with an agent's version and capabilities.
-    Legacy(Class),
-    Modern,
+pub struct Speak {
+    /// The eras to try on the same process, in this order.
+    pub eras: Vec<Era>,
+    /// What to promise in `initialize`.
+    pub class: Class,
 }
 
 /// On what terms an instance starts.
@@ -67,6 +68,8 @@ pub struct Terms {
     pub project: Option<PathBuf>,
     /// Who to say that we are, raw, if it serves one agent only; otherwise trunkline.
     pub client_info: Option<String>,
+    /// Nobody waits for it.
+    pub background: bool,
 }
 
 /// What an instance passes up, in the order in which the server sent it.
@@ -103,8 +106,8 @@ pub enum StartError {
     Unreachable(String),
     #[error("{0}")]
     NeedsLogin(Arc<str>),
-    #[error("it refused the handshake: {message}")]
-    Refused { message: String, handshake: Handshake },
+    #[error("it refused the handshake: {0}")]
+    Refused(String),
 }
 
 /// How a wire ended.
@@ -149,8 +152,6 @@ pub struct Surroundings {
     pub log: ServerLog,
     pub max_frame: usize,
     pub ledger: Ledger,
-    /// The PATH of the servers, if it is not the daemon's own.
-    pub path: Option<OsString>,
     pub client: HttpClient,
     pub vault: Vault,
     pub keepers: Keepers,
@@ -178,41 +179,28 @@ impl Instance {
         around: Surroundings,
         inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let speak = &terms.speak;
         let names = server.templates().flat_map(Template::secret_names).collect();
         let secrets = around.vault.secrets(names).await.map_err(|error| StartError::Template(error.to_string()))?;
         let given = Given { project: terms.project.as_deref(), secrets: &secrets };
-        let capabilities = match speak {
-            Speak::Legacy(class) => Some(class.capabilities.clone()),
-            Speak::Auto | Speak::Modern => None,
-        };
-        let (tap, transport) = Tap::new(link, capabilities, terms.client_info.clone());
+        let tap = Tap::new(link, terms.speak.class.capabilities.clone(), terms.client_info.clone());
         let stop = around.stop.child_token();
         let stopped = stop.clone().drop_guard();
         let limit = server.startup_timeout.0;
         let Running { pid, gone, owner, last_lines } = match &server.transport {
-            Transport::Stdio(stdio) => {
-                stdio::start(stdio, server.share, given, tap.clone(), &around, stop.clone(), inbound)?
-            }
+            Transport::Stdio(stdio) => stdio::start(stdio, given, terms.background, tap.clone(), &around, stop.clone(), inbound)?,
             Transport::Http(http) => http::start(http, limit, given, tap.clone(), &around, stop.clone(), inbound)?,
         };
-        let (mode, config) = lifecycle(speak);
-        let result = timeout(limit, config.serve_with_lifecycle(transport, mode)).await;
-        let handshake = tap.handshake();
-        match result {
-            Ok(Ok(rmcp)) => {
+        match timeout(limit, shake_hands(&tap, &terms.speak)).await {
+            Ok(Ok((era, rmcp))) => {
                 stopped.disarm();
-                Ok(Self { pid, era: handshake.era(), handshake, started: Instant::now(), stop, gone, _rmcp: rmcp })
+                let handshake = tap.handshake().of(era);
+                Ok(Self { pid, era, handshake, started: Instant::now(), stop, gone, _rmcp: rmcp })
             }
             Ok(Err(error)) => {
                 drop(stopped);
                 // Only a server that ended by itself has more to say; the others are ended in their own time.
-                let closed = matches!(
-                    error,
-                    ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. }
-                );
-                let ended = if closed { timeout(OWNER_WAIT, owner).await.ok().and_then(Result::ok) } else { None };
-                Err(why(&error, handshake, ended))
+                let ended = if is_over(&error) { timeout(OWNER_WAIT, owner).await.ok().and_then(Result::ok) } else { None };
+                Err(why(&error, tap.handshake().unreadable, ended))
             }
             Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&last_lines))),
         }
@@ -229,6 +217,53 @@ impl Instance {
     }
 }
 
+/// Tries each era in turn on the same wire, until the server takes one. A server may need longer to start than it is given
+/// for `server/discover`: then `initialize` is behind it, and a late refusal of the first changes nothing.
+async fn shake_hands(
+    tap: &Arc<Tap>,
+    speak: &Speak,
+) -> Result<(Era, RunningService<RoleClient, ClientConfig>), ClientInitializeError> {
+    let mut eras: VecDeque<Era> = speak.eras.iter().copied().collect();
+    let mut refused: Option<ClientInitializeError> = None;
+    let mut probed = false;
+    loop {
+        let Some(era) = eras.pop_front() else {
+            return Err(refused.unwrap_or(ClientInitializeError::Cancelled));
+        };
+        let (mode, config) = lifecycle(era, &speak.class);
+        let shaking = config.serve_with_lifecycle(tap.transport(), mode);
+        let outcome = if era == Era::Modern && !eras.is_empty() {
+            match timeout(PROBE, shaking).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    probed = true;
+                    continue;
+                }
+            }
+        } else {
+            shaking.await
+        };
+        match outcome {
+            Ok(rmcp) => return Ok((era, rmcp)),
+            // A server that ends after it refused one era may speak the other in a new process.
+            Err(error) if is_over(&error) || tap.handshake().unreadable.is_some() => return Err(refused.unwrap_or(error)),
+            Err(error) => {
+                // It was slow, and not silent: asked again, it may well know it.
+                if era == Era::Legacy && std::mem::take(&mut probed) {
+                    eras.push_back(Era::Modern);
+                }
+                // What it says to the era that was tried first explains more.
+                refused.get_or_insert(error);
+            }
+        }
+    }
+}
+
+/// Whether nothing more can be said to the server.
+fn is_over(error: &ClientInitializeError) -> bool {
+    matches!(error, ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. })
+}
+
 impl Drop for Instance {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -236,8 +271,8 @@ impl Drop for Instance {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "rmcp's enum is open, and all the rest is said by its own words")]
-fn why(error: &ClientInitializeError, handshake: Handshake, ended: Option<Ended>) -> StartError {
-    if let Some(unreadable) = handshake.unreadable {
+fn why(error: &ClientInitializeError, unreadable: Option<String>, ended: Option<Ended>) -> StartError {
+    if let Some(unreadable) = unreadable {
         return StartError::Ended(unreadable);
     }
     match error {
@@ -247,31 +282,21 @@ fn why(error: &ClientInitializeError, handshake: Handshake, ended: Option<Ended>
             Some(Ended::NeedsLogin(reason)) => StartError::NeedsLogin(reason),
             None => StartError::Ended(error.to_string()),
         },
-        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => why(fallback, handshake, ended),
-        ClientInitializeError::JsonRpcError(data) => {
-            StartError::Refused { message: data.message.to_string(), handshake }
-        }
+        ClientInitializeError::JsonRpcError(data) => StartError::Refused(data.message.to_string()),
         ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. } => {
             let all: Vec<_> = server_supported.iter().map(ProtocolVersion::as_str).collect();
-            StartError::Refused { message: format!("it speaks revision {} only", all.join(", ")), handshake }
+            StartError::Refused(format!("it speaks revision {} only", all.join(", ")))
         }
-        other => StartError::Refused { message: other.to_string(), handshake },
+        other => StartError::Refused(other.to_string()),
     }
 }
 
-fn lifecycle(speak: &Speak) -> (ClientLifecycleMode, ClientConfig) {
+fn lifecycle(era: Era, class: &Class) -> (ClientLifecycleMode, ClientConfig) {
     let identity = Implementation::new("trunkline", env!("CARGO_PKG_VERSION"));
     let config = ClientConfig::new(ClientCapabilities::default(), identity);
-    let modern = vec![version(era::MODERN)];
-    match speak {
-        Speak::Auto => (
-            ClientLifecycleMode::Auto { preferred_versions: modern, legacy_version: Some(version(era::LEGACY)) },
-            config,
-        ),
-        Speak::Modern => (ClientLifecycleMode::Discover { preferred_versions: modern }, config),
-        Speak::Legacy(class) => {
-            (ClientLifecycleMode::Initialize, config.with_protocol_version(version(&class.version)))
-        }
+    match era {
+        Era::Modern => (ClientLifecycleMode::Discover { preferred_versions: vec![version(era::MODERN)] }, config),
+        Era::Legacy => (ClientLifecycleMode::Initialize, config.with_protocol_version(version(&class.version))),
     }
 }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::processes;
 use crate::files::{check_ours, create_private, replace};
+use crate::processes;
 
 /// The variable that every server's environment carries: which daemon started it.
 pub(super) const MARK: &str = "TRUNKLINE_DAEMON";
@@ -36,7 +36,7 @@ struct Shared {
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("another trunkline daemon keeps its state in {0}: name another folder with --state-dir")]
+    #[error("a trunkline daemon that keeps its state in {0} is already running: `trunkline status` shows it, and `trunkline shutdown` ends it")]
     InUse(PathBuf),
     #[error("cannot write to the state folder {0}: {1}; name another with --state-dir")]
     Io(PathBuf, io::Error),

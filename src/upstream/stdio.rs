@@ -13,7 +13,7 @@ use super::child::{Child, SpawnError, Streams};
 use super::instance::{Ended, Inbound, Running, StartError, Surroundings};
 use super::stderr;
 use super::tap::Tap;
-use crate::config::{Given, Share, Stdio};
+use crate::config::{Given, Stdio};
 use crate::envelope::Envelope;
 use crate::lines::Lines;
 use crate::wire::{FrameError, Frames};
@@ -26,19 +26,23 @@ const EXIT_WAIT: Duration = Duration::from_secs(1);
 /// Starts the command, and the tasks that move its bytes.
 pub(super) fn start(
     server: &Stdio,
-    share: Share,
     given: Given<'_>,
+    background: bool,
     tap: Arc<Tap>,
     around: &Surroundings,
     stop: CancellationToken,
     inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
 ) -> Result<Running, StartError> {
     let (child, streams) =
-        Child::spawn(server, share, given, around.path.as_ref(), &around.ledger).map_err(|error| match error {
+        Child::spawn(server, given, &around.ledger).map_err(|error| match error {
             SpawnError::Template(error) => StartError::Template(error.to_string()),
+            error @ SpawnError::Folder(_) => StartError::Template(error.to_string()),
             SpawnError::Spawn { .. } | SpawnError::Streams(_) => StartError::Spawn(error.to_string()),
         })?;
     let pid = child.pid;
+    if background {
+        child.step_back();
+    }
     let Streams { stdin, stdout, stderr: errors } = streams;
     // Errors quote this process only; the server's log has them all.
     let last_lines = Lines::new(QUOTED_LINES);

@@ -24,7 +24,7 @@ const TO_RMCP: usize = 16;
 pub(super) struct Tap {
     link: Link,
     /// Capabilities to promise in `initialize`, in the agent's own words.
-    capabilities: Option<String>,
+    capabilities: String,
     /// Who to say that we are, likewise.
     client_info: Option<String>,
     /// Requests of `rmcp` that wait for a reply: our id -> its id as text, and the method.
@@ -43,22 +43,26 @@ pub(super) struct TapTransport {
 }
 
 impl Tap {
-    pub(super) fn new(
-        link: Link,
-        capabilities: Option<String>,
-        client_info: Option<String>,
-    ) -> (Arc<Self>, TapTransport) {
-        let (to_rmcp, from_server) = mpsc::channel(TO_RMCP);
-        let tap = Arc::new(Self {
+    pub(super) fn new(link: Link, capabilities: String, client_info: Option<String>) -> Arc<Self> {
+        Arc::new(Self {
             link,
             capabilities,
             client_info,
             own: Mutex::default(),
             waiting: AtomicUsize::new(0),
             handshake: Mutex::default(),
-            to_rmcp: Mutex::new(Some(to_rmcp)),
-        });
-        (tap.clone(), TapTransport { tap, from_server })
+            to_rmcp: Mutex::default(),
+        })
+    }
+
+    /// A way for `rmcp` to shake hands. One that was handed out before is over: what the server still answers to it is
+    /// dropped.
+    pub(super) fn transport(self: &Arc<Self>) -> TapTransport {
+        let (to_rmcp, from_server) = mpsc::channel(TO_RMCP);
+        self.own.lock().clear();
+        self.waiting.store(0, Ordering::Relaxed);
+        *self.to_rmcp.lock() = Some(to_rmcp);
+        TapTransport { tap: self.clone(), from_server }
     }
 
     /// The queue to the server.
@@ -140,9 +144,10 @@ impl Tap {
             edits.push(envelope.edit(envelope.id, &ours));
         }
         let params = &envelope.params;
-        let own_words = [(params.capabilities, &self.capabilities), (params.client_info, &self.client_info)];
+        let own_words =
+            [(params.capabilities, Some(&self.capabilities)), (params.client_info, self.client_info.as_ref())];
         if envelope.method == "initialize" {
-            let replaced = own_words.into_iter().filter_map(|(part, with)| Some(envelope.edit(part?, with.as_ref()?)));
+            let replaced = own_words.into_iter().filter_map(|(part, with)| Some(envelope.edit(part?, with?)));
             edits.extend(replaced);
         }
         self.link.outbox.push(frame.len(), |out| splice(&frame, &mut edits, out)).map_err(|refused| match refused {

@@ -1,7 +1,7 @@
 //! Sessions over HTTP: how they begin, go on with the next daemon, and end.
 
 use crate::support::http::{begin, events, post, request, url};
-use crate::support::{Daemon, Endpoint, eventually, legacy, own_server, test_server, text_of};
+use crate::support::{Daemon, Endpoint, command, eventually, legacy, own_server, test_server, text_of};
 
 fn daemon(servers: &str) -> Daemon {
     Daemon::start(&format!("[http]\nlisten = \"127.0.0.1:0\"\n{servers}"))
@@ -123,7 +123,7 @@ fn a_stream_that_was_cut_is_taken_up_again() {
 fn what_an_agent_says_to_the_next_daemon_counts() {
     let gated = |gate: &std::path::Path| {
         let script = format!("until test -e {}; do sleep 0.02; done; exec {} --name=t", gate.display(), test_server());
-        format!("[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", {script:?}]\n")
+        format!("[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", {script:?}]\nshare = \"all\"\n")
     };
     let gates = tempfile::tempdir().expect("a folder");
     let gate = gates.path().join("open");
@@ -140,6 +140,8 @@ fn what_an_agent_says_to_the_next_daemon_counts() {
     std::fs::remove_file(&gate).expect("removed");
     // What it had at a server that does not run is remembered, too.
     let daemon = Daemon::start_in(daemon.restart());
+    let mut start = command(daemon.folder()).args(["start", "t"]).spawn().expect("it starts");
+    eventually("it is started again", || daemon.server("t")["state"] == "starting");
     let endpoint = daemon.endpoint(Some("t"));
     let unsubscribe = frame(4, "resources/unsubscribe", r#"{"uri":"test://one"}"#);
     let level = frame(5, "logging/setLevel", r#"{"level":"error"}"#);
@@ -150,6 +152,7 @@ fn what_an_agent_says_to_the_next_daemon_counts() {
     });
     std::fs::write(&gate, "").expect("written");
     waiting.into_iter().for_each(|mut stream| assert!(stream.any(|line| line.contains("result"))));
+    assert!(start.wait().expect("waited").success());
     let seen = |what: &str| -> Vec<String> {
         let seen = format!(r#"{{"name":"seen","arguments":{{"what":"{what}"}}}}"#);
         serde_json::from_str(&text_of(&post(&endpoint, &named, &frame(6, "tools/call", &seen)).body)).expect("JSON")

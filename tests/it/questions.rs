@@ -6,6 +6,11 @@ use crate::support::{Agent, Daemon, id_of, own_server, text_of};
 
 const CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitation":{}}"#;
 
+/// A server whose agents share a process whatever it asks.
+fn shared() -> String {
+    own_server("t", &[]) + "share = \"all\"\n"
+}
+
 fn agent(daemon: &Daemon, capabilities: &str) -> Agent {
     let mut agent = daemon.attach("t");
     agent.greet(capabilities);
@@ -14,7 +19,7 @@ fn agent(daemon: &Daemon, capabilities: &str) -> Agent {
 
 #[test]
 fn a_question_reaches_its_agent_and_the_answer_its_server() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&shared());
     let mut agents = [agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES)];
     for (round, method) in
         ["roots/list", "sampling/createMessage", "elicitation/create", "x/unknown"].into_iter().enumerate()
@@ -39,7 +44,7 @@ fn a_question_reaches_its_agent_and_the_answer_its_server() {
 
 #[test]
 fn with_two_callers_it_is_refused_never_guessed() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&shared());
     let (mut one, mut two) = (agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES));
     two.send_call("1", "hold", r#"{"key":"k"}"#);
     crate::support::eventually("the other call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
@@ -70,9 +75,9 @@ fn with_two_callers_it_is_refused_never_guessed() {
 
 #[test]
 fn a_question_while_nobody_calls_says_nothing_about_calls() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&shared());
     let mut agent = agent(&daemon, CAPABILITIES);
-    let asks = r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#;
+    let asks = r#"{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage"}"#;
     let frames = json!({ "frames": [r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}"#, asks] });
     agent.call("1", "raw", &frames.to_string());
     crate::support::eventually("the server is refused", || {
@@ -89,7 +94,7 @@ fn a_server_of_which_there_can_be_one_process_only_is_waited_for() {
         folder.path().join("lock").display(),
         crate::support::test_server()
     );
-    let daemon = Daemon::start(&format!("[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", {script:?}]\n"));
+    let daemon = Daemon::start(&format!("[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", {script:?}]\nshare = \"all\"\n"));
     let (mut one, mut two) = (agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES));
     two.send_call("1", "hold", r#"{"key":"k"}"#);
     crate::support::eventually("the other call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
@@ -123,7 +128,7 @@ fn a_server_of_which_there_can_be_one_process_only_is_waited_for() {
 
 #[test]
 fn calls_that_wait_for_a_free_process_are_carried_one_by_one() {
-    let daemon = Daemon::start(&format!("{}max_instances = 2\n", own_server("t", &[])));
+    let daemon = Daemon::start(&format!("{}max_instances = 2\n", shared()));
     let mut agents: Vec<_> = (0..6).map(|_| agent(&daemon, CAPABILITIES)).collect();
     agents[0].send_call("1", "hold", r#"{"key":"k"}"#);
     crate::support::eventually("the call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);
@@ -154,12 +159,27 @@ fn calls_that_wait_for_a_free_process_are_carried_one_by_one() {
     };
     let before = pids();
     agents[0].send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#);
-    crate::support::eventually("the held process is replaced", || !before.iter().all(|pid| pids().contains(pid)));
+    agents[1].send_call("8", "hold", r#"{"key":"z"}"#);
+    agents[2].call("8", "echo", "{}");
+    assert_eq!(pids(), before, "it is free again, and not replaced");
+}
+
+#[test]
+fn one_agents_roots_are_asked_for_at_any_time() {
+    let daemon = Daemon::start(&shared());
+    let mut one = agent(&daemon, CAPABILITIES);
+    let asks = r#"{"jsonrpc":"2.0","id":"r","method":"roots/list"}"#;
+    one.call("1", "raw", &json!({ "frames": [r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#, asks] }).to_string());
+    let id = id_of(&one.until(|line| line.contains("roots/list"))).expect("an id");
+    one.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"roots":[{{"uri":"file:///mine"}}]}}}}"#));
+    crate::support::eventually("the server has them", || {
+        text_of(&one.call("2", "seen", r#"{"what":"file:///mine"}"#)).contains("\\\"r\\\"")
+    });
 }
 
 #[test]
 fn an_agent_that_leaves_answers_nothing_and_the_server_learns_it() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&shared());
     let (mut leaves, mut stays) = (agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES));
     leaves.send_call("1", "ask", r#"{"id":"gone?","method":"elicitation/create","params":{}}"#);
     leaves.line();
@@ -171,7 +191,7 @@ fn an_agent_that_leaves_answers_nothing_and_the_server_learns_it() {
 
 #[test]
 fn agents_that_promise_other_things_do_not_share_a_process() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&shared());
     let (mut plain, mut sampling, mut same) = (
         agent(&daemon, "{}"),
         agent(&daemon, r#"{"sampling":{}, "x":{"n":1}}"#),
@@ -185,7 +205,7 @@ fn agents_that_promise_other_things_do_not_share_a_process() {
 
 #[test]
 fn a_second_handshake_counts_from_then_on() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&shared());
     let mut one = agent(&daemon, "{}");
     let plain = one.server_pid();
     one.greet(CAPABILITIES);
@@ -194,9 +214,9 @@ fn a_second_handshake_counts_from_then_on() {
 
 #[test]
 fn a_question_outside_of_any_call_is_refused() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&shared());
     let mut one = agent(&daemon, CAPABILITIES);
-    let late = json!({ "jsonrpc": "2.0", "id": "late", "method": "roots/list" }).to_string();
+    let late = json!({ "jsonrpc": "2.0", "id": "late", "method": "elicitation/create" }).to_string();
     one.call("1", "raw", &json!({ "frames": [r#"{"jsonrpc":"2.0","id":$ID,"result":{}}"#, late] }).to_string());
     crate::support::eventually("the server is told", || {
         text_of(&one.call("2", "seen", r#"{"what":"cannot tell which agent"}"#)).contains("late")
@@ -205,7 +225,7 @@ fn a_question_outside_of_any_call_is_refused() {
 
 #[test]
 fn a_server_that_pings_is_answered_by_the_daemon() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&shared());
     let mut one = agent(&daemon, "{}");
     let answer = text_of(&one.call("1", "ask", r#"{"id":"p","method":"ping","params":{}}"#));
     assert_eq!(answer, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);

@@ -56,10 +56,10 @@ fn of_thirty_servers_one_changed_and_twenty_nine_are_untouched() {
 fn a_call_on_a_server_that_is_replaced_is_still_answered() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agent = daemon.attach("t");
-    agent.greet(r#"{"roots":{}}"#);
+    agent.greet(r#"{"sampling":{}}"#);
     let first = agent.server_pid();
-    agent.send_call("1", "ask", r#"{"id":1,"method":"roots/list","params":{}}"#);
-    let question = agent.until(|line| line.contains("roots/list"));
+    agent.send_call("1", "ask", r#"{"id":1,"method":"sampling/createMessage","params":{}}"#);
+    let question = agent.until(|line| line.contains("sampling/createMessage"));
     daemon.configure(&own_server("t", &["--changed"]));
     eventually("the new one is there", || {
         let now = pid(&daemon, "t");

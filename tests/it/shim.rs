@@ -42,7 +42,7 @@ fn it_attaches_with_its_folder_and_name_and_exits_0_when_its_input_closes() {
 
 #[test]
 fn a_shim_whose_agent_was_killed_cancels_its_calls_at_once() {
-    let daemon = Daemon::start(&own_server("t", &[]));
+    let daemon = Daemon::start(&(own_server("t", &[]) + "share = \"all\"\n"));
     let mut watcher = daemon.agent("t");
     let mut shim = daemon.shim(&["t"]);
     shim.greet("{}");

@@ -307,7 +307,7 @@ fn one_state_folder_has_one_daemon() {
     let second = daemon.run(&["--socket", &daemon.folder().join("other/s.sock").display().to_string(), "run"]);
     assert_eq!(second.status.code(), Some(1));
     let words = String::from_utf8_lossy(&second.stderr);
-    assert!(words.contains("keeps its state in") && words.contains("--state-dir"), "{words}");
+    assert!(words.contains("keeps its state in") && words.contains("trunkline status"), "{words}");
 }
 
 #[test]

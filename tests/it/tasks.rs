@@ -8,7 +8,7 @@ const HTTP: &str = "[http]\nlisten = \"127.0.0.1:0\"\n";
 const FACES: [Face; 3] = [Face::Socket, Face::Shim, Face::Http];
 
 fn legacy_server() -> Daemon {
-    Daemon::start(&format!("{HTTP}{}", own_server("jobs", &["--tasks"])))
+    Daemon::start(&format!("{HTTP}{}share = \"all\"\n", own_server("jobs", &["--tasks"])))
 }
 
 fn modern_server() -> Daemon {

@@ -45,7 +45,7 @@ impl Line {
                         Envelope::parse(died.as_bytes()).iter().for_each(|died| self.keep_answer(&across, &rest, died));
                     }
                 }
-                Owner::Gone(_) | Owner::Listener | Owner::Nobody => {}
+                Owner::Gone(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody => {}
             }
         }
         for session in sessions {

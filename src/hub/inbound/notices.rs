@@ -80,7 +80,7 @@ impl Line {
                     splice(envelope.frame, &mut [envelope.edit(raw, id)], out)
                 });
             }
-            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Nobody => {}
+            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => {}
         }
     }
 
@@ -134,7 +134,11 @@ impl Line {
     /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
     fn log(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
         let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
-        let whose = table.whose_on(call);
+        // Only the calls that somebody waits for count: one that was cancelled may never be answered.
+        let whose = match (call, table.at_work()) {
+            (None, Some(id)) => Whose::One(id),
+            (call, _) => table.whose_on(call),
+        };
         match whose {
             Whose::One(id) if table.session(id).is_some() => self.log_to(table, id, level, envelope, call),
             // Without a call, a message of the modern era is nobody's: there, each request asks for its own.
@@ -234,7 +238,7 @@ fn cancelled(table: &mut Table, envelope: &Envelope<'_>) -> Option<u64> {
             None
         }
         Owner::Listener => Some(id),
-        Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Nobody => None,
+        Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => None,
     }
 }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::envelope::{Envelope, splice, task_id};
+use crate::era::Dialect;
 use crate::hub::line::Line;
 use crate::hub::session::{Question, Session};
+use crate::hub::sharing::ROOTS;
 use crate::hub::table::{Table, Whose};
 use crate::wire::To;
 
@@ -30,6 +32,9 @@ enum For {
 impl Line {
     /// A request of the server's. It is passed on only when it can belong to exactly one agent.
     pub(super) fn question(self: &Arc<Self>, envelope: &Envelope<'_>, call: Option<u64>) {
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.note_asks(&envelope.method);
+        }
         let mut table = self.table.lock();
         match self.asked_of(&table, envelope, call) {
             For::Agent(session) => {
@@ -44,6 +49,10 @@ impl Line {
                 });
             }
             For::Call(id) => self.rest(&mut table, id, envelope),
+            For::Nobody { why, ambiguous } if envelope.method == ROOTS => {
+                drop(table);
+                self.answer_roots(envelope.id, why, ambiguous);
+            }
             For::Nobody { why, ambiguous } => {
                 drop(table);
                 // What it asks while it has no call would not be clearer if it had one at a time.
@@ -55,6 +64,17 @@ impl Line {
         }
     }
 
+    /// Whether this process was told that it may ask this.
+    fn promised(&self, method: &str) -> bool {
+        let capability = method.split('/').next().unwrap_or_default();
+        matches!(self.dialect(), Some(Dialect::Legacy(class)) if class.has(capability))
+    }
+
+    /// Whether the agent of a call can be asked this: by what it declared, or while it is away by what was declared for it.
+    fn may_ask(&self, table: &Table, call: u64, method: &str) -> bool {
+        table.caller(call).map_or_else(|| self.promised(method), |session| session.answers(method))
+    }
+
     fn asked_of(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) -> For {
         let nobody = |why| For::Nobody { why, ambiguous: false };
         // What comes of a task names it.
@@ -63,7 +83,8 @@ impl Line {
             return For::Agent(session);
         }
         if let Some(call) = task.and_then(|id| table.followed(|task| *task.id == *id)) {
-            return if self.may_ask(&envelope.method) { For::Call(call) } else { nobody(UNDECLARED) };
+            let answers = self.may_ask(table, call, &envelope.method);
+            return if answers { For::Call(call) } else { nobody(UNDECLARED) };
         }
         let whose = table.whose_on(call);
         if let Whose::One(id) = whose
@@ -71,21 +92,33 @@ impl Line {
         {
             return match table.call_of(id, call) {
                 Some(id) if !table.may_rest(id) => nobody(NOT_HERE),
-                Some(id) if self.may_ask(&envelope.method) => For::Call(id),
+                Some(id) if self.may_ask(table, id, &envelope.method) => For::Call(id),
                 Some(_) => nobody(UNDECLARED),
                 None => For::Nobody { why: WHICH_CALL, ambiguous: true },
             };
         }
+        // Roots are the agent's, not a call's: where there is only one, there is no doubt.
+        let only = || {
+            let mut sessions = table.sessions();
+            let first = sessions.next()?;
+            Some(first).filter(|first| sessions.next().is_none() && first.answers(ROOTS))
+        };
         let session = match whose {
             Whose::One(id) => table.session(id),
+            Whose::Idle if envelope.method == ROOTS && only().is_some() => only(),
             // A process of one agent's asks nobody else, whenever it asks.
             Whose::Idle | Whose::Several | Whose::Nobody => self.owner().and_then(|owner| table.session(owner)),
         };
         // A modern agent takes no requests.
         match (session.filter(|session| session.class().is_some()).cloned(), whose) {
+            // A process that several share may have been promised more than this one answers.
+            (Some(session), _) if self.promised(&envelope.method) && !session.answers(&envelope.method) => {
+                nobody(UNDECLARED)
+            }
             (Some(session), _) => For::Agent(session),
             (None, Whose::Nobody) => nobody(NO_AGENT),
-            (None, Whose::Several) => For::Nobody { why: AMBIGUOUS, ambiguous: true },
+            // That another agent's call was cancelled a moment ago does not make the server one that cannot be shared.
+            (None, Whose::Several) => For::Nobody { why: AMBIGUOUS, ambiguous: table.at_work().is_none() },
             (None, Whose::One(_) | Whose::Idle) => nobody(AMBIGUOUS),
         }
     }

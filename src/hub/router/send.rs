@@ -36,7 +36,7 @@ impl Hub {
             session.reply(envelope.id, &failure.frame(envelope.id));
             return Routed::Done;
         }
-        let taken = is_call(envelope) && line.is_taken();
+        let taken = is_call(envelope) && line.is_taken(Some(session.id));
         if !taken && line.request(session, envelope, edits.clone(), then.clone()).is_ok() {
             return Routed::Done;
         }
@@ -64,7 +64,7 @@ impl Hub {
         let line = match session.speech(envelope) {
             // It was not sent, so that another one may have it.
             Some(speech) if line.is_closed() => self.line(session, line.name.as_str(), &speech).await,
-            Some(_) if is_call(envelope) && line.is_taken() => self.spill(session, &line).await,
+            Some(_) if is_call(envelope) && line.is_taken(Some(session.id)) => self.spill(session, &line).await,
             Some(_) | None => Ok(line),
         };
         match line {

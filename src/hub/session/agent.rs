@@ -11,6 +11,8 @@ pub struct SessionId(pub u64);
 
 impl SessionId {
     pub const DAEMON: Self = Self(0);
+    /// Owns the processes in which servers are only asked what they offer.
+    pub const STRANGERS: Self = Self(u64::MAX);
 }
 
 /// What an agent looks at.

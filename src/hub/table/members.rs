@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Table;
+use crate::era::Class;
 use crate::hub::level::Level;
 use crate::hub::session::{Session, SessionId};
 
@@ -14,6 +15,8 @@ pub(in crate::hub) type Uris = Vec<(String, String)>;
 pub(in crate::hub) struct Member {
     /// `None` once it left while calls of its may still go on.
     pub session: Option<Arc<Session>>,
+    /// What it had declared when it joined.
+    pub class: Option<Arc<Class>>,
     pub(super) in_flight: usize,
     /// It came for one call, because its own instance was taken, and leaves with the answer.
     pub visiting: bool,

@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::era::Era;
 use crate::hub::bridge::{AsTask, Asked};
 use crate::hub::level::Level;
+use crate::hub::lingering::Cancelled;
 use crate::hub::session::{Session, SessionId};
 use crate::lists::ListKind;
 
@@ -23,8 +24,8 @@ pub(in crate::hub) struct Pending {
     pub then: Then,
     /// How to ask once more, of a server that is started anew: set only where asking changes nothing.
     pub repeat: Option<Box<Repeat>>,
-    /// Since when nobody waits for it any more.
-    pub(in crate::hub) cancelled: Option<Instant>,
+    /// Nobody waits for it any more.
+    pub(in crate::hub) cancelled: Option<Cancelled>,
     /// How long the server has had for it, not counting the time in which it waited for an answer itself.
     pub(in crate::hub) spent: Option<Duration>,
     /// It waits for a person: to log in, or to answer what is asked for its task.
@@ -131,6 +132,8 @@ pub(in crate::hub) enum Owner {
     Hub(oneshot::Sender<Answer>),
     /// The hub's own subscription to what a modern server announces.
     Listener,
+    /// The hub's own, sent behind the cancellation of this call.
+    Fence(u64),
     /// The hub's own, and nobody waits for the answer.
     Nobody,
 }
@@ -162,14 +165,20 @@ impl Owner {
     pub(in crate::hub) fn agent(&self) -> Option<(&Arc<Session>, &str)> {
         match self {
             Self::Agent { session, id, .. } => Some((session, id)),
-            Self::Gone(_) | Self::Resting(_) | Self::Daemon(_) | Self::Hub(_) | Self::Listener | Self::Nobody => None,
+            Self::Gone(_)
+            | Self::Resting(_)
+            | Self::Daemon(_)
+            | Self::Hub(_)
+            | Self::Listener
+            | Self::Fence(_)
+            | Self::Nobody => None,
         }
     }
 }
 
 impl Pending {
     /// Whose call it is; nobody's if it is none.
-    pub(super) fn caller(&self) -> Option<SessionId> {
+    pub(in crate::hub) fn caller(&self) -> Option<SessionId> {
         if self.is_listen() {
             return None;
         }
@@ -177,7 +186,7 @@ impl Pending {
             Owner::Agent { session, .. } => Some(session.id),
             Owner::Gone(session) | Owner::Resting(session) => Some(*session),
             Owner::Daemon(_) => Some(SessionId::DAEMON),
-            Owner::Hub(_) | Owner::Listener | Owner::Nobody => None,
+            Owner::Hub(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody => None,
         }
     }
 

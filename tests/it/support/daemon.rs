@@ -30,6 +30,17 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
 }
 
+/// A configuration under which no server is started that the test does not ask for, unless it says so.
+pub(crate) fn undisturbed(config: &str) -> String {
+    if config.contains("discover = ") {
+        config.to_owned()
+    } else if config.contains("[daemon]\n") {
+        config.replacen("[daemon]\n", "[daemon]\ndiscover = \"never\"\n", 1)
+    } else {
+        format!("{config}\n[daemon]\ndiscover = \"never\"\n")
+    }
+}
+
 /// Runs the program to its end.
 pub(crate) fn trunkline(folder: &Path, words: &[&str]) -> Output {
     command(folder).args(words).stdin(Stdio::null()).output().expect("the program starts")
@@ -38,7 +49,7 @@ pub(crate) fn trunkline(folder: &Path, words: &[&str]) -> Output {
 impl Daemon {
     pub(crate) fn start(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("config.toml"), config).expect("written");
+        fs::write(folder.path().join("config.toml"), undisturbed(config)).expect("written");
         Self::start_in(folder)
     }
 
@@ -62,7 +73,7 @@ impl Daemon {
     /// Only a configuration: the daemon is for a shim to start.
     pub(crate) fn not_started(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("config.toml"), config).expect("written");
+        fs::write(folder.path().join("config.toml"), undisturbed(config)).expect("written");
         Self { folder, child: None }
     }
 
@@ -91,7 +102,7 @@ impl Daemon {
     /// Replaces the configuration, as an editor does that writes a new file.
     pub(crate) fn configure(&self, config: &str) {
         let new = self.folder.path().join("config.new");
-        fs::write(&new, config).expect("written");
+        fs::write(&new, undisturbed(config)).expect("written");
         fs::rename(new, self.folder.path().join("config.toml")).expect("renamed");
     }
 

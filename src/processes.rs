@@ -2,7 +2,7 @@
 //! is known.
 
 /// Which boot of the system this is.
-pub(super) fn boot() -> String {
+pub fn boot() -> String {
     let id = if cfg!(target_os = "linux") {
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
     } else {
@@ -14,7 +14,7 @@ pub(super) fn boot() -> String {
 /// When the process started, in the system's own clock: together with the pid and the boot, a name that no other process
 /// ever has.
 #[cfg(target_os = "linux")]
-pub(super) fn start_time(pid: u32) -> Option<u64> {
+pub fn start_time(pid: u32) -> Option<u64> {
     let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
     Some(process.stat().ok()?.starttime)
 }
@@ -34,7 +34,7 @@ pub fn group_memory(leaders: &[u32]) -> std::collections::HashMap<u32, u64> {
 
 /// Processes of a group whose environment has this variable.
 #[cfg(target_os = "linux")]
-pub(super) fn marked(group: u32, name: &str, value: &str) -> bool {
+pub fn marked(group: u32, name: &str, value: &str) -> bool {
     let Ok(all) = procfs::process::all_processes() else { return false };
     let of_group = |process: &procfs::process::Process| {
         process.stat().is_ok_and(|stat| u32::try_from(stat.pgrp).is_ok_and(|found| found == group))
@@ -47,7 +47,7 @@ pub(super) fn marked(group: u32, name: &str, value: &str) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn start_time(_pid: u32) -> Option<u64> {
+pub fn start_time(_pid: u32) -> Option<u64> {
     None
 }
 

@@ -1,0 +1,210 @@
+//! How far a process of a server is shared: what the configuration orders, what is known of the server, what it has shown.
+//! Pure: from these to who may use a process, and what is promised to it.
+
+use crate::config::{Known, Server, Share, Transport};
+use crate::era::Class;
+use crate::upstream::catalog::Shown;
+
+/// What a server asks of a client to learn the folders that it may work in.
+pub(super) const ROOTS: &str = "roots/list";
+
+/// Whose a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Everybody's.
+    All,
+    /// One folder's.
+    Project,
+    /// One agent's.
+    Session,
+}
+
+/// What agents must have declared alike to share a process within its scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Clients {
+    /// The same revision and capabilities: it is known to make a difference, or an order says no more.
+    Same,
+    /// The same of these capabilities: it looks at no others.
+    Only(Vec<String>),
+    /// It is not known to make a difference. Those who were offered the same share a process that was promised as much as
+    /// each can answer.
+    Alike,
+}
+
+/// How a server is shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sharing {
+    pub scope: Scope,
+    pub clients: Clients,
+    /// Why, in words for `status`.
+    pub because: String,
+}
+
+impl Sharing {
+    pub(super) fn of(server: &Server, shown: &Shown) -> Self {
+        let order = |scope, words: &str| Self { scope, clients: Clients::Same, because: format!("{words}: ordered") };
+        match server.share {
+            Share::All => order(Scope::All, "shared by all"),
+            Share::Project => order(Scope::Project, "by project"),
+            Share::Session => order(Scope::Session, "a process for each agent"),
+            Share::Auto => Self::found_out(server, shown),
+        }
+    }
+
+    fn found_out(server: &Server, shown: &Shown) -> Self {
+        let known = server.known.as_ref();
+        let (scope, why) = Self::scope(server, known, shown);
+        let mut asks = shown.asks.iter().filter(|method| *method != ROOTS);
+        let (clients, more) = match (asks.next(), shown.by_client, known.and_then(|known| known.package.clients.clone())) {
+            (Some(method), _, _) => (Clients::Same, Some(format!("it asks for {}", subject(method)))),
+            (None, true, _) => (Clients::Same, Some("it offers one client what it does not offer another".to_owned())),
+            (None, false, Some(only)) => (Clients::Only(only), None),
+            (None, false, None) => (Clients::Alike, None),
+        };
+        let by = match (scope, &more) {
+            (Scope::All, None) => "shared by all",
+            (Scope::All, Some(_)) => "by client",
+            (Scope::Project, None) => "by project",
+            (Scope::Project, Some(_)) => "by project and client",
+            (Scope::Session, _) => "a process for each agent",
+        };
+        let reasons: Vec<_> = [Some(why), more].into_iter().flatten().collect();
+        Self { scope, clients, because: format!("{by}: {}", reasons.join("; ")) }
+    }
+
+    fn scope(server: &Server, known: Option<&Known>, shown: &Shown) -> (Scope, String) {
+        if let Some(known) = known.filter(|known| known.package.share == Share::Session) {
+            return (Scope::Session, format!("{} keeps a state of each client's own", known.name));
+        }
+        if shown.asks.contains(ROOTS) {
+            return (Scope::Project, "it asks for roots".to_owned());
+        }
+        if matches!(server.transport, Transport::Http(_)) {
+            return (Scope::All, "it is not on this machine".to_owned());
+        }
+        if server.templates().any(|template| template.names_project()) {
+            return (Scope::Project, "its settings name ${project}".to_owned());
+        }
+        match known {
+            Some(known) if known.package.share == Share::All => (Scope::All, format!("{} is known not to care where it runs", known.name)),
+            Some(known) => (Scope::Project, format!("{} is known to work in its folder", known.name)),
+            None => (Scope::Project, "it is not known not to care where it runs".to_owned()),
+        }
+    }
+
+    /// What an order would save where several processes run, and what it would take for granted.
+    pub(super) fn advice(&self, server: &Server, processes: usize, projects: usize) -> Option<String> {
+        if server.share != Share::Auto || processes < 2 {
+            return None;
+        }
+        let named = server.templates().any(|template| template.names_project());
+        match self.scope {
+            Scope::Project if projects > 1 && !named => Some(format!(
+                "`share = \"all\"` would make its {processes} processes fewer; it takes for granted that it does not matter to it in which folder it runs, and that agents of all projects may see each other's"
+            )),
+            Scope::Session => Some(format!(
+                "`share = \"project\"` would make its {processes} processes fewer; it takes for granted that agents of one project do not get in each other's way"
+            )),
+            Scope::Project | Scope::All => None,
+        }
+    }
+
+    /// What is to be promised to a process that is started for an agent of this class.
+    pub(super) fn promise(&self, class: &Class, shown: &Shown) -> Class {
+        match &self.clients {
+            Clients::Same => class.clone(),
+            Clients::Only(capabilities) => class.only(capabilities),
+            Clients::Alike if shown.alike.contains(class) => {
+                shown.alike.iter().fold(class.clone(), |promise, other| promise.with(other))
+            }
+            Clients::Alike => class.clone(),
+        }
+    }
+
+    /// Whether a process that was promised one class can serve an agent of another.
+    pub(super) fn admits(&self, promised: &Class, class: &Class, shown: &Shown) -> bool {
+        promised == class
+            || match &self.clients {
+                Clients::Same => false,
+                // An agent is answered in the revision that it asked for, which an older one does not have.
+                Clients::Only(_) | Clients::Alike if promised.version < class.version => false,
+                Clients::Only(capabilities) => promised.only(capabilities) == class.only(capabilities),
+                Clients::Alike => {
+                    [promised, class].into_iter().all(|one| shown.alike.contains(one)) && promised.covers(class)
+                }
+            }
+    }
+}
+
+/// What a server wants that sends this request, in a person's words.
+fn subject(method: &str) -> &str {
+    match method {
+        "elicitation/create" => "elicitation",
+        "sampling/createMessage" => "sampling",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn server(text: &str) -> Server {
+        let config = Config::from_toml(&format!("[servers.s]\n{text}\n")).expect("valid");
+        config.servers.into_iter().next().expect("one").1
+    }
+
+    fn shown(asks: &[&str], by_client: bool) -> Shown {
+        Shown { asks: asks.iter().map(|method| (*method).to_owned()).collect(), by_client, ..Shown::default() }
+    }
+
+    #[test]
+    fn who_shares_a_process() {
+        let (npx, uvx) = ("command = \"npx\"\nargs = ", "command = \"uvx\"\nargs = ");
+        for (text, asks, by_client, scope, because) in [
+            ("command = \"x\"".to_owned(), &[][..], false, Scope::Project, "by project: it is not known not to care"),
+            (format!("{uvx}[\"mcp-server-time\"]"), &[], false, Scope::All, "shared by all: mcp-server-time is known not to care"),
+            (format!("{npx}[\"@playwright/mcp\"]"), &[], false, Scope::Session, "a process for each agent: @playwright/mcp keeps"),
+            (format!("{npx}[\"@playwright/mcp\"]"), &["roots/list"], false, Scope::Session, "a process for each agent"),
+            (format!("{npx}[\"serena\"]"), &[], false, Scope::Project, "by project: serena is known to work in its folder"),
+            (format!("{uvx}[\"mcp-server-time\"]"), &["roots/list"], false, Scope::Project, "by project: it asks for roots"),
+            ("command = \"x\"".to_owned(), &["elicitation/create"], false, Scope::Project, "by project and client: it is not known not to care where it runs; it asks for elicitation"),
+            (format!("{uvx}[\"mcp-server-time\"]"), &[], true, Scope::All, "by client: "),
+            ("url = \"https://x/mcp\"".to_owned(), &[], false, Scope::All, "shared by all: it is not on this machine"),
+            ("url = \"https://x/mcp\"".to_owned(), &["roots/list"], false, Scope::Project, "by project: it asks for roots"),
+            (format!("{uvx}[\"mcp-server-time\", \"${{project}}\"]"), &[], false, Scope::Project, "by project: its settings name"),
+            ("command = \"x\"\nshare = \"all\"".to_owned(), &["roots/list"], true, Scope::All, "shared by all: ordered"),
+            ("command = \"x\"\nshare = \"session\"".to_owned(), &[], false, Scope::Session, "a process for each agent: ordered"),
+            ("command = \"x\"\nstart = \"eager\"".to_owned(), &[], false, Scope::All, "shared by all: ordered"),
+        ] {
+            let sharing = Sharing::of(&server(&text), &shown(asks, by_client));
+            assert_eq!(sharing.scope, scope, "{text} {asks:?}");
+            assert!(sharing.because.starts_with(because), "{text} {asks:?}: {}", sharing.because);
+        }
+    }
+
+    #[test]
+    fn what_is_promised_and_who_is_admitted() {
+        let class = |text| Class::of("2025-06-18", text).expect("an object");
+        let (none, roots, form) = (class("{}"), class(r#"{"roots":{}}"#), class(r#"{"elicitation":{}}"#));
+        let alike = Shown { alike: vec![none.clone(), roots.clone(), form.clone()], ..Shown::default() };
+        let open = Sharing::of(&server("command = \"x\""), &Shown::default());
+        // Not known yet: each its own.
+        assert_eq!(open.promise(&roots, &Shown::default()), roots);
+        assert!(!open.admits(&roots, &none, &Shown::default()));
+        // Alike: what covers all of them serves each, and what was promised less does not.
+        let all = open.promise(&none, &alike);
+        assert!(all.covers(&roots) && all.covers(&form));
+        assert!(open.admits(&roots, &none, &alike) && !open.admits(&none, &roots, &alike));
+        // Told apart: exactly the same.
+        let apart = Sharing::of(&server("command = \"x\""), &Shown { by_client: true, ..alike.clone() });
+        assert!(apart.admits(&roots, &roots, &alike) && !apart.admits(&roots, &none, &alike));
+        assert_eq!(apart.promise(&none, &alike), none);
+        // Known to look at roots alone.
+        let files = server("command = \"npx\"\nargs = [\"@modelcontextprotocol/server-filesystem\"]");
+        let files = Sharing::of(&files, &Shown::default());
+        assert!(files.admits(&none, &form, &Shown::default()) && !files.admits(&none, &roots, &Shown::default()));
+        assert_eq!(files.promise(&form, &Shown::default()).capabilities, "{}");
+    }
+}

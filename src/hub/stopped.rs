@@ -1,0 +1,47 @@
+//! The servers that a person has stopped by hand, kept in the state folder: they stay stopped for the next daemon too.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use crate::files::{check_ours, replace};
+use crate::names::ServerName;
+
+#[derive(Debug)]
+pub(super) struct Stopped {
+    path: PathBuf,
+    names: Mutex<BTreeSet<String>>,
+}
+
+impl Stopped {
+    pub(super) fn open(state: &Path) -> Self {
+        let path = state.join("stopped");
+        let text = check_ours(&path).and_then(|()| std::fs::read_to_string(&path)).unwrap_or_default();
+        let names = Mutex::new(text.lines().map(str::to_owned).collect());
+        Self { path, names }
+    }
+
+    pub(super) fn has(&self, name: &ServerName) -> bool {
+        self.names.lock().contains(name.as_str())
+    }
+
+    pub(super) fn add(&self, name: &ServerName) {
+        if self.names.lock().insert(name.to_string()) {
+            self.save();
+        }
+    }
+
+    pub(super) fn remove(&self, name: &ServerName) {
+        if self.names.lock().remove(name.as_str()) {
+            self.save();
+        }
+    }
+
+    fn save(&self) {
+        let text: String = self.names.lock().iter().map(|name| format!("{name}\n")).collect();
+        if let Err(error) = replace(&self.path, text.as_bytes()) {
+            tracing::warn!(%error, path = %self.path.display(), "which servers are stopped is not kept for the next daemon");
+        }
+    }
+}
