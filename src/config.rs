@@ -166,7 +166,8 @@ impl Config {
             fields.take_node("servers").map(|node| server::decode_all(node, fields.problems)).unwrap_or_default();
         let profiles = fields.take_node("profiles").map(|node| decode_profiles(node, &servers, fields.problems));
         let http = fields.take("http");
-        let packages = fields.take_node("packages").map(|node| packages::decode_all(node, fields.problems)).unwrap_or_default();
+        let packages =
+            fields.take_node("packages").map(|node| packages::decode_all(node, fields.problems)).unwrap_or_default();
         fields.finish();
         // A server that gets another variable is another server: what changed is seen where servers are compared.
         for (_, server) in &mut servers {

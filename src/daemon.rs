@@ -6,9 +6,9 @@ mod reload;
 mod service;
 mod upgrade;
 
-pub use person::{DETACHED, adopt};
 #[cfg(unix)]
 pub use person::print as print_environment;
+pub use person::{DETACHED, adopt};
 
 use std::path::PathBuf;
 use std::sync::Arc;

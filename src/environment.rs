@@ -182,7 +182,8 @@ pub fn missed(withheld: &[String], server: &str, command: &str, words: &str) -> 
     let says = |any: &[&str]| any.iter().any(|word| lower.contains(word));
     let certificates = says(&["certificate", "self-signed", "self signed", "ssl", "tls", "unable_to_verify"]);
     let network = says(&["proxy", "econnrefused", "enotfound", "etimedout", "network", "getaddrinfo", "connect"]);
-    let rights = says(&["token", "api key", "api_key", "apikey", "credential", "unauthorized", "401", "auth", "secret"]);
+    let rights =
+        says(&["token", "api key", "api_key", "apikey", "credential", "unauthorized", "401", "auth", "secret"]);
     let subjects: Vec<String> = [server, command]
         .iter()
         .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric()))

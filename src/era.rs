@@ -195,9 +195,14 @@ mod tests {
         let class = |capabilities| Class::of("2025-06-18", capabilities).expect("an object");
         let (none, roots) = (class("{}"), class(r#"{"roots":{}}"#));
         let (changing, form) = (class(r#"{"roots":{"listChanged":true}}"#), class(r#"{"elicitation":{"form":{}}}"#));
-        for (large, small, expected) in
-            [(&none, &none, true), (&roots, &none, true), (&none, &roots, false), (&changing, &roots, true), (&roots, &changing, false), (&roots, &form, false)]
-        {
+        for (large, small, expected) in [
+            (&none, &none, true),
+            (&roots, &none, true),
+            (&none, &roots, false),
+            (&changing, &roots, true),
+            (&roots, &changing, false),
+            (&roots, &form, false),
+        ] {
             assert_eq!(large.covers(small), expected, "{large:?} {small:?}");
         }
         let both = changing.with(&form);

@@ -4,6 +4,7 @@ mod acquaint;
 mod across;
 mod bridge;
 mod clock;
+mod ending;
 mod events;
 mod failure;
 mod fetch;

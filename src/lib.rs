@@ -13,13 +13,16 @@
 //! | word | meaning |
 //! |---|---|
 //! | upstream | one configured MCP server |
-//! | instance | one live connection to an upstream: a child process, or over HTTP. Agents share it when they made the same promises |
+//! | instance | one live connection to an upstream: a child process, or over HTTP. Who shares it: `hub::sharing` |
 //! | slot | a place for one instance after another: who is served, what state it is in |
 //! | line | an instance as the hub sees it: its queue, what is in flight on it, and who uses it |
 //! | session | one attached agent |
 //! | hub | routes between sessions and lines; owns no I/O |
 //! | catalog | what an upstream offers: its handshake and its lists, as raw JSON, also while it does not run |
 //! | audience | for whom a catalog is: a dialect, and a project where that matters |
+//! | sharing | how far a process of an upstream is shared, by order or by what is known of it and what it has shown |
+//! | place | where an agent works: its folder, and its roots |
+//! | signpost | where the user's daemon says where it listens, for programs that know little of the environment |
 //! | lane | the rule of one call at a time, for servers whose questions name no call |
 //! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes or HTTP |
 //! | keeper | the one owner of a login: its tokens, their refresh, how it is begun and ended |
@@ -72,10 +75,14 @@
 //! lets it past -> `Line::inbound` takes the pending call and appends the reply, ids restored, to the session's outbox.
 //! Nothing on the way allocates a JSON value, spawns a task or waits for another agent.
 //!
-//! **First use.** The session has no line yet -> `Upstream::line` finds the slot for its key (dialect, project, owner) -> the
-//! pure `upstream::state` says what `Wanted` means there: nothing, a start, a pause, a refusal -> a task of its own starts
-//! it and all who want it wait -> `Instance::start` spawns the child and lets `rmcp` shake hands through the tap -> the
-//! session joins the line. A handshake or a list need not wait: `hub::recall` answers from the catalog.
+//! **First use.** The session has no line yet -> `Upstream::line` finds the slot for its key (dialect, project, roots, owner), as
+//! `hub::sharing` has it -> the pure `upstream::state` says what `Wanted` means there: nothing, a start, a pause, a refusal -> a task of
+//! its own starts it and all who want it wait -> `Instance::start` spawns the child and lets `rmcp` shake hands through the tap, in one
+//! era after the other on the same wire -> `Upstream::settle` learns what it offers, and whether another process serves the same -> the
+//! session joins the line. A handshake or a list need not wait: `hub::recall` answers from the catalog, of whomever it is known.
+//!
+//! **Attaching.** `cli::start` looks where the `ipc::Signpost` points, then at the default place; where nobody listens it has the
+//! service manager start a daemon, or starts one through `detach` -> `daemon::person` begins it anew with the login shell's environment.
 //!
 //! **A death.** The instance's owner task sees the process end -> `Line::inbound(Closed)` fails its calls, or repeats a list
 //! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Line::succeed` moves the agents over.

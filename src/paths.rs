@@ -112,7 +112,8 @@ pub fn runtime_folder() -> Option<PathBuf> {
         // Whoever has another home than the account has is not whom that folder is for.
         let account = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
         let at_home = account.is_none_or(|account| home().is_none_or(|home| home == account.dir));
-        Some(PathBuf::from(format!("/run/user/{uid}"))).filter(|path| at_home && owner(path).is_ok_and(|owner| owner == uid))
+        Some(PathBuf::from(format!("/run/user/{uid}")))
+            .filter(|path| at_home && owner(path).is_ok_and(|owner| owner == uid))
     })
 }
 

@@ -10,8 +10,7 @@ const DELETED: &str = " (deleted)";
 pub fn itself() -> anyhow::Result<PathBuf> {
     let name = env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let current = env::current_exe().ok();
-    let folders: Vec<PathBuf> =
-        env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+    let folders: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
     let found = candidates(&name, current.as_deref(), &folders).into_iter().find(|path| path.is_file());
     found.ok_or_else(|| {
         let was = current.unwrap_or(name);

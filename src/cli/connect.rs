@@ -121,7 +121,9 @@ fn refuse(stdin: File, mut stdout: File, error: anyhow::Error) -> anyhow::Error 
             answer.iter().for_each(|answer| drop(stdout.write_all(format!("{answer}\n").as_bytes())));
             error
         }
-        Err(_) => anyhow::anyhow!("no daemon could be reached, and the agent asked for nothing within {FIRST_REQUEST:?}"),
+        Err(_) => {
+            anyhow::anyhow!("no daemon could be reached, and the agent asked for nothing within {FIRST_REQUEST:?}")
+        }
     }
 }
 

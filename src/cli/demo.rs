@@ -116,7 +116,10 @@ fn places(folder: &Path) -> anyhow::Result<Places> {
     let config = folder.join("config.toml");
     let own = std::env::current_exe().context("cannot tell where trunkline itself is")?;
     let own = toml_string(&own.display().to_string());
-    std::fs::write(&config, format!("[servers.example]\ncommand = {own}\nargs = [\"demo-server\"]\nshare = \"all\"\n"))?;
+    std::fs::write(
+        &config,
+        format!("[servers.example]\ncommand = {own}\nargs = [\"demo-server\"]\nshare = \"all\"\n"),
+    )?;
     let socket = if cfg!(windows) {
         format!(r"\\.\pipe\trunkline-demo-{}", std::process::id()).into()
     } else {

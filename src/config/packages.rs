@@ -52,9 +52,35 @@ const LAUNCHERS: [(&str, &[&str]); 13] = [
 ];
 /// Their flags that are followed by a value.
 const WITH_VALUE: [&str; 29] = [
-    "--package", "-p", "--with", "--python", "--directory", "--project", "--index", "--index-url", "--env", "-e", "--env-file",
-    "--volume", "-v", "--mount", "--name", "--network", "--net", "--user", "-u", "--workdir", "-w", "--publish", "--label",
-    "-l", "--platform", "--pull", "--memory", "-m", "--entrypoint",
+    "--package",
+    "-p",
+    "--with",
+    "--python",
+    "--directory",
+    "--project",
+    "--index",
+    "--index-url",
+    "--env",
+    "-e",
+    "--env-file",
+    "--volume",
+    "-v",
+    "--mount",
+    "--name",
+    "--network",
+    "--net",
+    "--user",
+    "-u",
+    "--workdir",
+    "-w",
+    "--publish",
+    "--label",
+    "-l",
+    "--platform",
+    "--pull",
+    "--memory",
+    "-m",
+    "--entrypoint",
 ];
 
 impl Known {
@@ -79,9 +105,13 @@ fn names(command: &str, words: &[&str]) -> Vec<String> {
     let program = base(command);
     if program.starts_with("python") || program == "py" {
         let module = words.iter().position(|word| *word == "-m").and_then(|at| words.get(at + 1));
-        return module.map(|module| module.split('.').next().unwrap_or_default().replace('_', "-")).into_iter().collect();
+        return module
+            .map(|module| module.split('.').next().unwrap_or_default().replace('_', "-"))
+            .into_iter()
+            .collect();
     }
-    let Some((_, verbs)) = LAUNCHERS.iter().find(|(name, _)| *name == program || program == "podman" && *name == "docker")
+    let Some((_, verbs)) =
+        LAUNCHERS.iter().find(|(name, _)| *name == program || program == "podman" && *name == "docker")
     else {
         return [of_path(command), Some(program)].into_iter().flatten().collect();
     };
@@ -90,7 +120,9 @@ fn names(command: &str, words: &[&str]) -> Vec<String> {
         match word.split_once('=') {
             Some(("--from" | "--package", named)) => return vec![bare(named)],
             Some((flag, _)) if flag.starts_with('-') => {}
-            _ if word == "--from" || (word == "--package" || word == "-p") && matches!(program.as_str(), "npx" | "npm") => {
+            _ if word == "--from"
+                || (word == "--package" || word == "-p") && matches!(program.as_str(), "npx" | "npm") =>
+            {
                 return rest.next().map(bare).into_iter().collect();
             }
             _ if WITH_VALUE.contains(&word) => drop(rest.next()),
@@ -178,7 +210,10 @@ mod tests {
             ("npx --yes @modelcontextprotocol/server-memory", "@modelcontextprotocol/server-memory"),
             ("npx -p @playwright/mcp mcp-server-playwright", "@playwright/mcp"),
             ("npx --package=tavily-mcp@0.2 tavily", "tavily-mcp"),
-            ("/usr/bin/node /x/node_modules/@modelcontextprotocol/server-memory/dist/index.js", "@modelcontextprotocol/server-memory"),
+            (
+                "/usr/bin/node /x/node_modules/@modelcontextprotocol/server-memory/dist/index.js",
+                "@modelcontextprotocol/server-memory",
+            ),
             ("node C:\\x\\node_modules\\tavily-mcp\\build\\index.js", "tavily-mcp"),
             ("uvx mcp-server-time", "mcp-server-time"),
             ("uvx mcp-server-time@2026.1.2 --local-timezone=UTC", "mcp-server-time"),

@@ -44,8 +44,7 @@ pub fn print() -> std::io::Result<()> {
 pub fn adopt() {
     use std::os::unix::process::CommandExt;
     let set = |name: &str| std::env::var_os(name).is_some();
-    let managed =
-        set("NOTIFY_SOCKET") || std::env::var_os("XPC_SERVICE_NAME").is_some_and(|name| name != "0");
+    let managed = set("NOTIFY_SOCKET") || std::env::var_os("XPC_SERVICE_NAME").is_some_and(|name| name != "0");
     if set(ADOPTED) || !(managed || set(DETACHED)) {
         return;
     }
@@ -61,7 +60,9 @@ pub fn adopt() {
         }
         None => {
             let shell = Path::new(&shell).display();
-            super::log::early(&format!("the login shell {shell} did not tell its environment: servers get the one that this daemon was started with"));
+            super::log::early(&format!(
+                "the login shell {shell} did not tell its environment: servers get the one that this daemon was started with"
+            ));
         }
     }
     // Returns only if it failed: then it goes on with the environment that it has.
@@ -163,7 +164,8 @@ mod tests {
             all.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
         };
         let shell = pairs(&[("PATH", "/b:/c"), ("X", "1"), ("SHLVL", "2"), ("TRUNKLINE_LOG", "no")]);
-        let own = pairs(&[("PATH", "/a:/b"), ("X", "0"), ("GONE", "1"), ("TRUNKLINE_LOG", "debug"), ("NOTIFY_SOCKET", "@n")]);
+        let own =
+            pairs(&[("PATH", "/a:/b"), ("X", "0"), ("GONE", "1"), ("TRUNKLINE_LOG", "debug"), ("NOTIFY_SOCKET", "@n")]);
         assert_eq!(
             merged(shell, own),
             pairs(&[("X", "1"), ("TRUNKLINE_LOG", "debug"), ("NOTIFY_SOCKET", "@n"), ("PATH", "/b:/c:/a")])

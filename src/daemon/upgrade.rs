@@ -62,7 +62,8 @@ pub(super) async fn watch(hub: Arc<Hub>, notice: Notice, stop: CancellationToken
             if runs(&path).await {
                 return Some(path);
             }
-            *notice.lock() = Some(format!("{} was replaced by a program that does not run: this daemon goes on", path.display()));
+            *notice.lock() =
+                Some(format!("{} was replaced by a program that does not run: this daemon goes on", path.display()));
             // One that runs may come.
             steady = 0;
         }
@@ -74,7 +75,9 @@ fn words(path: &Path, wanted: Upgrade, busy: Option<&str>) -> String {
     match (wanted, busy) {
         (Upgrade::Never, _) => format!("{path} was replaced: `trunkline shutdown` has the new one take over"),
         (Upgrade::Idle, None) => format!("{path} was replaced: the new one is about to take over"),
-        (Upgrade::Idle, Some(busy)) => format!("{path} was replaced: the new one takes over when nothing is in flight ({busy})"),
+        (Upgrade::Idle, Some(busy)) => {
+            format!("{path} was replaced: the new one takes over when nothing is in flight ({busy})")
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! One connection on the socket, from its first message to its end.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +15,7 @@ use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::hub::{Agent, Hub, Session, Stay, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
-use crate::names::ServerName;
+use crate::names::{self, ServerName};
 use crate::wire::{FrameError, Frames, Outbox, Sink};
 
 /// How long a connection may take to send its first message.
@@ -42,13 +44,15 @@ pub enum Opened {
     Silent,
 }
 
+/// What a shim says first. One of another version may say more.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Attach {
     server: Option<String>,
     profile: Option<String>,
     cwd: Option<String>,
     client: Option<String>,
+    #[serde(flatten)]
+    other: HashMap<String, IgnoredAny>,
 }
 
 /// Reads the first message and says what it makes of the connection.
@@ -112,7 +116,13 @@ fn attach(envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
     }
     let request: Request = serde_json::from_str(envelope.frame)
         .map_err(|error| format!("daemon.attach: {error}; it takes server or profile, cwd and client, by name"))?;
-    let Attach { server, profile, cwd, client } = request.params;
+    let Attach { server, profile, cwd, client, other } = request.params;
+    for name in other.into_keys() {
+        // Of another version, or misspelt: that is said, because what was meant would be passed over.
+        if let Some(near) = names::nearest(&name, ["server", "profile", "cwd", "client"]) {
+            return Err(format!("daemon.attach: unknown field `{name}`: did you mean `{near}`?"));
+        }
+    }
     let view = match (server, profile) {
         (Some(name), None) => View::One(ServerName::parse(&name).map_err(|error| format!("daemon.attach: {error}"))?),
         (None, Some(profile)) => View::Profile(profile.into()),

@@ -27,7 +27,8 @@ impl Hub {
             if stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
                 return;
             }
-            let mut strangers = self.upstreams().iter().filter(|upstream| upstream.is_stranger()).cloned().collect::<Vec<_>>();
+            let mut strangers =
+                self.upstreams().iter().filter(|upstream| upstream.is_stranger()).cloned().collect::<Vec<_>>();
             if self.config().daemon.discover == Discover::Never {
                 strangers.clear();
             }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::Hub;
 use super::registry::Upstream;
-use crate::config::{Share, Start};
+use crate::config::Start;
 use crate::ticks::Ticks;
 
 /// The shortest and the longest time between two looks.
 const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How long a process is kept that nobody is attached to, where another one serves the same.
+const SPARE: Duration = Duration::from_secs(120);
 /// A limit is kept to this part of it.
 const PRECISION: u32 = 10;
 
@@ -53,9 +55,11 @@ impl Upstream {
             }
             let unused = line.table.lock().unused_for();
             // A process of one agent holds what that agent did: it lives as long as the agent.
-            let owned = settings.share == Share::Session && !line.session_ids().is_empty();
+            let attached = !line.session_ids().is_empty();
+            let owned = line.owner().is_some() && attached;
             let kept = settings.start == Start::Eager || owned || line.is_draining();
-            if !kept && unused.zip(idle).is_some_and(|(unused, idle)| unused >= idle) {
+            let spare = !kept && !attached && unused.is_some_and(|unused| unused >= SPARE) && self.has_twin(&line);
+            if spare || !kept && unused.zip(idle).is_some_and(|(unused, idle)| unused >= idle) {
                 tracing::info!(server = %self.name, "stopping a process that nobody uses");
                 self.drain_line(&line, Duration::ZERO);
             }

@@ -166,7 +166,13 @@ impl Line {
         match pending.map(|pending| pending.owner) {
             Some(Owner::Agent { session, .. }) => self.answered(Some(&session)),
             Some(
-                Owner::Daemon(_) | Owner::Hub(_) | Owner::Gone(_) | Owner::Resting(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody,
+                Owner::Daemon(_)
+                | Owner::Hub(_)
+                | Owner::Gone(_)
+                | Owner::Resting(_)
+                | Owner::Listener
+                | Owner::Fence(_)
+                | Owner::Nobody,
             ) => self.answered(None),
             None => {}
         }

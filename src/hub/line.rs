@@ -355,7 +355,15 @@ impl Line {
                     session.reply(&id, &reply::error(&id, code::TIMEOUT, &message));
                 }
                 Some(Owner::Daemon(sender)) => drop(sender.send(Err(message.into()))),
-                Some(Owner::Gone(_) | Owner::Resting(_) | Owner::Hub(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody) | None => {}
+                Some(
+                    Owner::Gone(_)
+                    | Owner::Resting(_)
+                    | Owner::Hub(_)
+                    | Owner::Listener
+                    | Owner::Fence(_)
+                    | Owner::Nobody,
+                )
+                | None => {}
             }
         }
     }

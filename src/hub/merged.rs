@@ -67,7 +67,12 @@ impl Hub {
     }
 
     /// Likewise, once it is known what the servers say of themselves.
-    fn discover_when_known(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, speech: Speech) -> Routed {
+    fn discover_when_known(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        speech: Speech,
+    ) -> Routed {
         if self.unheard(session).is_empty() {
             session.reply(envelope.id, &self.discover(session, envelope.id));
             return Routed::Done;
@@ -80,12 +85,7 @@ impl Hub {
     }
 
     /// Answers `initialize`, likewise.
-    pub(super) fn greet_when_known(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        id: &str,
-        class: &Class,
-    ) -> Routed {
+    pub(super) fn greet_when_known(self: &Arc<Self>, session: &Arc<Session>, id: &str, class: &Class) -> Routed {
         if self.unheard(session).is_empty() {
             session.reply(id, &self.greeting(session, id, class));
             return Routed::Done;

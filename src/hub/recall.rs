@@ -12,7 +12,8 @@ use crate::envelope::reply;
 use crate::envelope::{Envelope, quoted, splice, text};
 use crate::era::{Era, LEGACY_ALL, Speech};
 use crate::lists::ListKind;
-use crate::upstream::catalog::filtered;
+use crate::upstream::Handshake;
+use crate::upstream::catalog::{Audience, Catalog, List, filtered};
 
 impl Hub {
     /// The answer to a request of a one-server view whose server is not up, if it is known.
@@ -70,6 +71,54 @@ impl Upstream {
             return None;
         }
         Some(self.key_now(session, speech, self.era_for(speech.era())))
+    }
+
+    /// The handshake's reply that an instance would give, if that is known of this or another agent, and in which era.
+    pub(super) fn recall_handshake(&self, audience: &Audience) -> Option<(Era, String)> {
+        let catalogs = &self.state.lock().catalogs;
+        let near = catalogs.nearest(audience, |catalog| catalog.handshake().is_some())?;
+        Some((near.dialect.era(), catalogs.get(&near)?.handshake()?))
+    }
+
+    pub(super) fn recall_page(
+        &self,
+        audience: &Audience,
+        kind: ListKind,
+        cursor: Option<&str>,
+    ) -> Option<(Era, String)> {
+        let catalogs = &self.state.lock().catalogs;
+        let has = |catalog: &Catalog| catalog.page(kind, cursor).is_some();
+        let near = catalogs.nearest(audience, has).filter(|_| self.shares_lists())?;
+        Some((near.dialect.era(), catalogs.get(&near)?.page(kind, cursor)?))
+    }
+
+    pub(super) fn recall_list(&self, audience: &Audience, kind: ListKind) -> Option<List> {
+        let catalogs = &mut self.state.lock().catalogs;
+        let near = catalogs.nearest(audience, |catalog| catalog.has_list(kind)).filter(|_| self.shares_lists())?;
+        catalogs.list(&near, kind)
+    }
+
+    /// Starts the server in the background if what was recalled of it has not been confirmed for long.
+    pub(super) fn confirm_later(self: &Arc<Self>, key: &Key) {
+        let due = self.audience(key).is_some_and(|audience| self.state.lock().catalogs.is_due(&audience));
+        if due {
+            let (upstream, key) = (self.clone(), key.clone());
+            self.around.tasks.spawn(async move {
+                if let Err(failure) = upstream.line(&key).await {
+                    tracing::debug!(server = %upstream.name, %failure, "offer not confirmed");
+                }
+                upstream.drain_unowned(&key);
+            });
+        }
+    }
+
+    /// Whether it has shaken hands with anybody.
+    pub(super) fn has_said(&self) -> bool {
+        self.state.lock().catalogs.any_handshake().is_some()
+    }
+
+    pub fn instructions(&self) -> Option<String> {
+        Handshake::of_reply(self.state.lock().catalogs.any_handshake()?).instructions()
     }
 
     /// A frame that answers a list request, without what agents are not to see; `None` if that is nothing.

@@ -11,7 +11,6 @@ use tokio::sync::Notify;
 use super::Hub;
 use super::events::Event;
 use super::failure::Failure;
-use super::key::Key;
 use super::lane::Lane;
 use super::line::Line;
 use super::sharing::Sharing;
@@ -21,10 +20,10 @@ use crate::era::Era;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::oauth::Keeper;
-use crate::upstream::catalog::{self, Audience, Catalog, Catalogs, List};
+use crate::upstream::catalog::{self, Audience, Catalogs};
 use crate::upstream::mirror::{self, Annotated};
 use crate::upstream::state::{Record, State as Life};
-use crate::upstream::{Handshake, ServerLog, Surroundings};
+use crate::upstream::{ServerLog, Surroundings};
 
 #[derive(Debug)]
 pub struct Upstream {
@@ -340,45 +339,6 @@ impl Upstream {
         self.state.lock().catalogs.forget(audience, kind);
     }
 
-    /// The handshake's reply that an instance would give, if that is known of this or another agent, and in which era.
-    pub(super) fn recall_handshake(&self, audience: &Audience) -> Option<(Era, String)> {
-        let catalogs = &self.state.lock().catalogs;
-        let near = catalogs.nearest(audience, |catalog| catalog.handshake().is_some())?;
-        Some((near.dialect.era(), catalogs.get(&near)?.handshake()?))
-    }
-
-    pub(super) fn recall_page(
-        &self,
-        audience: &Audience,
-        kind: ListKind,
-        cursor: Option<&str>,
-    ) -> Option<(Era, String)> {
-        let catalogs = &self.state.lock().catalogs;
-        let has = |catalog: &Catalog| catalog.page(kind, cursor).is_some();
-        let near = catalogs.nearest(audience, has).filter(|_| self.shares_lists())?;
-        Some((near.dialect.era(), catalogs.get(&near)?.page(kind, cursor)?))
-    }
-
-    pub(super) fn recall_list(&self, audience: &Audience, kind: ListKind) -> Option<List> {
-        let catalogs = &mut self.state.lock().catalogs;
-        let near = catalogs.nearest(audience, |catalog| catalog.has_list(kind)).filter(|_| self.shares_lists())?;
-        catalogs.list(&near, kind)
-    }
-
-    /// Starts the server in the background if what was recalled of it has not been confirmed for long.
-    pub(super) fn confirm_later(self: &Arc<Self>, key: &Key) {
-        let due = self.audience(key).is_some_and(|audience| self.state.lock().catalogs.is_due(&audience));
-        if due {
-            let (upstream, key) = (self.clone(), key.clone());
-            self.around.tasks.spawn(async move {
-                if let Err(failure) = upstream.line(&key).await {
-                    tracing::debug!(server = %upstream.name, %failure, "offer not confirmed");
-                }
-                upstream.drain_unowned(&key);
-            });
-        }
-    }
-
     /// Why it is missing from a list, in a few words.
     pub(super) fn absence(&self) -> String {
         let condition = self.condition();
@@ -388,15 +348,6 @@ impl Upstream {
             (_, Some(error)) => error.to_string(),
             (condition, None) => format!("it is {condition}"),
         }
-    }
-
-    /// Whether it has shaken hands with anybody.
-    pub(super) fn has_said(&self) -> bool {
-        self.state.lock().catalogs.any_handshake().is_some()
-    }
-
-    pub fn instructions(&self) -> Option<String> {
-        Handshake::of_reply(self.state.lock().catalogs.any_handshake()?).instructions()
     }
 
     /// Takes over what is known of the server under its last settings, until it says otherwise.

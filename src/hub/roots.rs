@@ -10,9 +10,9 @@ use serde::Deserialize;
 use super::Hub;
 use super::line::Line;
 use super::registry::Upstream;
+use super::session::{Place, Question, Session};
 use super::sharing::ROOTS;
 use super::slots::Slot;
-use super::session::{Place, Question, Session};
 use crate::envelope::{Envelope, reply};
 use crate::era::Dialect;
 use crate::wire::To;
@@ -115,7 +115,8 @@ impl Upstream {
                 let members = slot.up().map(|line| line.sessions()).unwrap_or_default();
                 let others = members.iter().filter(|member| member.id != session.id);
                 let agree = others.map(|other| other.place_now().roots).all(|roots| roots.is_none() || roots == *now);
-                let started = slot.key.starter == Some(session.id) || members.iter().any(|member| member.id == session.id);
+                let started =
+                    slot.key.starter == Some(session.id) || members.iter().any(|member| member.id == session.id);
                 (agree && started).then(|| slot.key.roots.clone_from(now));
                 slot.up().cloned().map(|line| (line, agree))
             });
@@ -156,7 +157,8 @@ impl Line {
     /// Waits until a server that asks for roots when it starts has been told them, and has looked at them: a call must not be
     /// faster.
     pub(super) async fn roots_told(self: &Arc<Self>, upstream: &Upstream) {
-        let promised = self.dialect().is_some_and(|dialect| matches!(dialect, Dialect::Legacy(class) if class.has("roots")));
+        let promised =
+            self.dialect().is_some_and(|dialect| matches!(dialect, Dialect::Legacy(class) if class.has("roots")));
         if !promised || !upstream.asks_roots() {
             return;
         }

@@ -1,6 +1,7 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
 mod agent;
+mod place;
 mod questions;
 
 use std::collections::{HashMap, HashSet};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use agent::Principal;
 pub use agent::{Agent, SessionId, Stay, View};
+pub(super) use place::Place;
 pub(super) use questions::{Accepted, Question};
 
 use super::bridge::without_tasks;
@@ -22,7 +24,7 @@ use super::line::Line;
 use super::listens::{Filter, Listens};
 use super::remembered::Missing;
 use super::rounds::Round;
-use crate::envelope::{Envelope, quoted};
+use crate::envelope::Envelope;
 use crate::era::{Class, Era, LEGACY, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
@@ -51,15 +53,6 @@ pub struct Session {
     last_place: Mutex<Place>,
     /// What it had at an earlier daemon, and has not got back yet.
     pub(super) missing: Mutex<Missing>,
-}
-
-/// Where an agent works.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Its first root, or else the folder that it was started in, if that is known.
-    pub folder: Option<PathBuf>,
-    /// The roots that it has named: a raw list.
-    pub roots: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -215,54 +208,6 @@ impl Session {
         self.state.lock().client_info.clone()
     }
 
-    /// Where the agent works, waiting while it is being asked.
-    pub(super) async fn place(&self) -> Place {
-        let mut place = self.place.subscribe();
-        let known = place.wait_for(Option::is_some).await;
-        known.ok().and_then(|place| place.clone()).unwrap_or_default()
-    }
-
-    /// What is known of that now: while the agent is asked, what was known before.
-    pub(super) fn place_now(&self) -> Place {
-        self.place.borrow().clone().unwrap_or_else(|| self.last_place())
-    }
-
-    /// Waits until the agent has named its roots, if it has any, or it is known that it will not.
-    pub(super) async fn roots_settled(&self) {
-        let names_some = self.class().is_some_and(|class| class.has("roots"));
-        let mut settled = self.roots_settled.subscribe();
-        if names_some {
-            // It fails only with the session itself.
-            drop(settled.wait_for(|settled| *settled).await);
-        }
-    }
-
-    /// The folder that it works in, as far as that is known now.
-    pub fn project_now(&self) -> Option<PathBuf> {
-        self.place_now().folder
-    }
-
-    /// Sets where it works; `None` while the agent is asked.
-    pub(super) fn set_place(&self, place: Option<Place>) {
-        if let Some(place) = &place {
-            self.roots_settled.send_replace(true);
-            self.last_place.lock().clone_from(place);
-        }
-        self.place.send_replace(place);
-    }
-
-    pub(super) fn last_place(&self) -> Place {
-        self.last_place.lock().clone()
-    }
-
-    /// The roots of an agent that declares to have some: those that it has named. A modern one cannot be asked whenever a
-    /// server wants to know: it is the folder that it works in.
-    pub(super) fn roots(&self, class: &Class) -> Option<Arc<str>> {
-        let place = self.last_place();
-        let modern = self.class().is_none();
-        place.roots.or_else(|| root_of(&place.folder.filter(|_| modern)?)).filter(|_| class.has("roots"))
-    }
-
     /// Begins a legacy session; returns the lines of an earlier handshake, which may have promised something else.
     pub fn begin(&self, class: Class) -> Vec<Arc<Line>> {
         self.roots_settled.send_replace(false);
@@ -415,11 +360,4 @@ impl Session {
     pub(super) fn forget_listen(&self, id: &str) -> Option<Filter> {
         self.state.lock().listens.remove(id)
     }
-}
-
-/// A folder as a list of one root, raw.
-fn root_of(folder: &std::path::Path) -> Option<Arc<str>> {
-    let uri = url::Url::from_file_path(folder).ok()?;
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Some(format!(r#"[{{"uri":{},"name":{}}}]"#, quoted(uri.as_str()), quoted(&name)).into())
 }

@@ -146,6 +146,11 @@ impl Upstream {
         up.find(fits).cloned()
     }
 
+    /// Whether another process serves whom this one was started for.
+    pub(super) fn has_twin(&self, line: &Arc<Line>) -> bool {
+        self.key_of(line).is_some_and(|key| self.twin(line, &key).is_some())
+    }
+
     /// Brings those together who turned out to be served alike, where nobody notices: off a process that nobody has called
     /// anything of yet.
     fn merge(self: &Arc<Self>, line: &Arc<Line>) {
@@ -155,7 +160,8 @@ impl Upstream {
         for unused in lines.iter().filter(unused) {
             let Some(key) = self.key_of(unused) else { continue };
             let target = [line].into_iter().chain(&lines).find(|other| {
-                let Some(dialect) = other.dialect().filter(|_| !Arc::ptr_eq(other, unused) && !other.is_draining()) else {
+                let Some(dialect) = other.dialect().filter(|_| !Arc::ptr_eq(other, unused) && !other.is_draining())
+                else {
                     return false;
                 };
                 let sessions = unused.sessions();

@@ -55,12 +55,15 @@ impl Sharing {
         let known = server.known.as_ref();
         let (scope, why) = Self::scope(server, known, shown);
         let mut asks = shown.asks.iter().filter(|method| *method != ROOTS);
-        let (clients, more) = match (asks.next(), shown.by_client, known.and_then(|known| known.package.clients.clone())) {
-            (Some(method), _, _) => (Clients::Same, Some(format!("it asks for {}", subject(method)))),
-            (None, true, _) => (Clients::Same, Some("it offers one client what it does not offer another".to_owned())),
-            (None, false, Some(only)) => (Clients::Only(only), None),
-            (None, false, None) => (Clients::Alike, None),
-        };
+        let (clients, more) =
+            match (asks.next(), shown.by_client, known.and_then(|known| known.package.clients.clone())) {
+                (Some(method), _, _) => (Clients::Same, Some(format!("it asks for {}", subject(method)))),
+                (None, true, _) => {
+                    (Clients::Same, Some("it offers one client what it does not offer another".to_owned()))
+                }
+                (None, false, Some(only)) => (Clients::Only(only), None),
+                (None, false, None) => (Clients::Alike, None),
+            };
         let by = match (scope, &more) {
             (Scope::All, None) => "shared by all",
             (Scope::All, Some(_)) => "by client",
@@ -86,7 +89,9 @@ impl Sharing {
             return (Scope::Project, "its settings name ${project}".to_owned());
         }
         match known {
-            Some(known) if known.package.share == Share::All => (Scope::All, format!("{} is known not to care where it runs", known.name)),
+            Some(known) if known.package.share == Share::All => {
+                (Scope::All, format!("{} is known not to care where it runs", known.name))
+            }
             Some(known) => (Scope::Project, format!("{} is known to work in its folder", known.name)),
             None => (Scope::Project, "it is not known not to care where it runs".to_owned()),
         }
@@ -164,18 +169,72 @@ mod tests {
         let (npx, uvx) = ("command = \"npx\"\nargs = ", "command = \"uvx\"\nargs = ");
         for (text, asks, by_client, scope, because) in [
             ("command = \"x\"".to_owned(), &[][..], false, Scope::Project, "by project: it is not known not to care"),
-            (format!("{uvx}[\"mcp-server-time\"]"), &[], false, Scope::All, "shared by all: mcp-server-time is known not to care"),
-            (format!("{npx}[\"@playwright/mcp\"]"), &[], false, Scope::Session, "a process for each agent: @playwright/mcp keeps"),
+            (
+                format!("{uvx}[\"mcp-server-time\"]"),
+                &[],
+                false,
+                Scope::All,
+                "shared by all: mcp-server-time is known not to care",
+            ),
+            (
+                format!("{npx}[\"@playwright/mcp\"]"),
+                &[],
+                false,
+                Scope::Session,
+                "a process for each agent: @playwright/mcp keeps",
+            ),
             (format!("{npx}[\"@playwright/mcp\"]"), &["roots/list"], false, Scope::Session, "a process for each agent"),
-            (format!("{npx}[\"serena\"]"), &[], false, Scope::Project, "by project: serena is known to work in its folder"),
-            (format!("{uvx}[\"mcp-server-time\"]"), &["roots/list"], false, Scope::Project, "by project: it asks for roots"),
-            ("command = \"x\"".to_owned(), &["elicitation/create"], false, Scope::Project, "by project and client: it is not known not to care where it runs; it asks for elicitation"),
+            (
+                format!("{npx}[\"serena\"]"),
+                &[],
+                false,
+                Scope::Project,
+                "by project: serena is known to work in its folder",
+            ),
+            (
+                format!("{uvx}[\"mcp-server-time\"]"),
+                &["roots/list"],
+                false,
+                Scope::Project,
+                "by project: it asks for roots",
+            ),
+            (
+                "command = \"x\"".to_owned(),
+                &["elicitation/create"],
+                false,
+                Scope::Project,
+                "by project and client: it is not known not to care where it runs; it asks for elicitation",
+            ),
             (format!("{uvx}[\"mcp-server-time\"]"), &[], true, Scope::All, "by client: "),
             ("url = \"https://x/mcp\"".to_owned(), &[], false, Scope::All, "shared by all: it is not on this machine"),
-            ("url = \"https://x/mcp\"".to_owned(), &["roots/list"], false, Scope::Project, "by project: it asks for roots"),
-            (format!("{uvx}[\"mcp-server-time\", \"${{project}}\"]"), &[], false, Scope::Project, "by project: its settings name"),
-            ("command = \"x\"\nshare = \"all\"".to_owned(), &["roots/list"], true, Scope::All, "shared by all: ordered"),
-            ("command = \"x\"\nshare = \"session\"".to_owned(), &[], false, Scope::Session, "a process for each agent: ordered"),
+            (
+                "url = \"https://x/mcp\"".to_owned(),
+                &["roots/list"],
+                false,
+                Scope::Project,
+                "by project: it asks for roots",
+            ),
+            (
+                format!("{uvx}[\"mcp-server-time\", \"${{project}}\"]"),
+                &[],
+                false,
+                Scope::Project,
+                "by project: its settings name",
+            ),
+            (
+                "command = \"x\"\nshare = \"all\"".to_owned(),
+                &["roots/list"],
+                true,
+                Scope::All,
+                "shared by all: ordered",
+            ),
+            (
+                "command = \"x\"\nshare = \"session\"".to_owned(),
+                &[],
+                false,
+                Scope::Session,
+                "a process for each agent: ordered",
+            ),
             ("command = \"x\"\nstart = \"eager\"".to_owned(), &[], false, Scope::All, "shared by all: ordered"),
         ] {
             let sharing = Sharing::of(&server(&text), &shown(asks, by_client));

@@ -1,7 +1,6 @@
 //! The instances of one upstream: which of them serves whom, and what becomes of each.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -10,8 +9,8 @@ use super::failure::Failure;
 use super::key::{Key, Want};
 use super::level::Level;
 use super::line::Line;
-use super::registry::Upstream;
 use super::registry::State as Registered;
+use super::registry::Upstream;
 use super::session::SessionId;
 use super::settle::Settled;
 use super::sharing::{ROOTS, Sharing};
@@ -296,9 +295,9 @@ impl Upstream {
             Ok(_) => Event::Started,
             // That it does not speak an era, or a setting has no value, is no failure of the server; and one beside which
             // another one runs may just be one too many.
-            Err(Failure::OtherEra { .. } | Failure::Unavailable { .. } | Failure::NeedsLogin { .. } | Failure::Again(_)) => {
-                Event::Stopped
-            }
+            Err(
+                Failure::OtherEra { .. } | Failure::Unavailable { .. } | Failure::NeedsLogin { .. } | Failure::Again(_),
+            ) => Event::Stopped,
             Err(_) if asked_only => Event::Stopped,
             Err(_) if beside => {
                 self.lane.note_alone();
@@ -353,33 +352,6 @@ impl Upstream {
         self.event(number, Event::Stopped);
     }
 
-    /// Ends an instance: at once if it has no calls, else when they are done or the time is over.
-    pub(super) fn drain_line(self: &Arc<Self>, line: &Arc<Line>, within: Duration) {
-        line.drain();
-        let number = self.number_of(line);
-        if let Some(number) = number {
-            self.event(number, Event::Drain(within));
-            self.settled(line);
-        }
-    }
-
-    /// A call on a draining instance was answered. A subscription is none, and holds nothing up.
-    pub(super) fn settled(self: &Arc<Self>, line: &Arc<Line>) {
-        if line.in_flight() == 0
-            && let Some(number) = self.number_of(line)
-        {
-            self.event(number, Event::Settled);
-        }
-    }
-
-    /// Ends a process that was started for a session that has left meanwhile.
-    pub(super) fn drain_unowned(self: &Arc<Self>, key: &Key) {
-        let gone = |owner: &SessionId| self.hub.upgrade().is_none_or(|hub| !hub.is_attached(*owner));
-        if let Some(owner) = key.owner.filter(|owner| *owner != SessionId::DAEMON).filter(gone) {
-            self.drain_owned(owner);
-        }
-    }
-
     /// What a session asked for at each of its instances, also at one that ended and has no successor yet: its level, and
     /// its subscriptions.
     pub(super) fn asked_by(&self, session: SessionId) -> Vec<(Option<Level>, Uris)> {
@@ -400,70 +372,9 @@ impl Upstream {
         state.slots.retain(|slot| slot.life != State::Idle || slot.is_needed());
     }
 
-    fn number_of(&self, line: &Arc<Line>) -> Option<u64> {
+    pub(super) fn number_of(&self, line: &Arc<Line>) -> Option<u64> {
         let state = self.state.lock();
         let slot = state.slots.iter().find(|slot| slot.line.as_ref().is_some_and(|own| Arc::ptr_eq(own, line)));
         slot.map(|slot| slot.number)
-    }
-
-    /// An instance ended: as it was told, or by itself.
-    pub(super) fn line_closed(self: &Arc<Self>, line: &Arc<Line>, reason: &Arc<str>) {
-        let eager = self.settings().start == Start::Eager;
-        let found = {
-            let state = self.state.lock();
-            let slot = state.slots.iter().find(|slot| slot.line.as_ref().is_some_and(|own| Arc::ptr_eq(own, line)));
-            slot.map(|slot| (slot.number, matches!(slot.life, State::Draining { .. }), slot.is_needed() || eager))
-        };
-        // One that never was ready belongs to no slot yet; who tried to start it says why.
-        if let Some((number, expected, needed)) = found {
-            self.note_end(line, reason, expected);
-            let failed = Event::Failed { needed: needed && !self.around.stop.is_cancelled(), spread: fastrand::f64() };
-            self.event(number, if expected { Event::Stopped } else { failed });
-        }
-        self.lane.free();
-        self.ended.notify_waiters();
-    }
-
-    /// Has all instances end: at once, or when their calls are done or the time is over.
-    pub(super) fn drain(self: &Arc<Self>, within: Duration) {
-        self.drain_those(within, |_| true);
-    }
-
-    /// Ends the processes of a session that left.
-    pub(super) fn drain_owned(self: &Arc<Self>, session: SessionId) {
-        self.drain_owned_within(session, Duration::ZERO);
-    }
-
-    pub(super) fn drain_owned_within(self: &Arc<Self>, session: SessionId, within: Duration) {
-        self.drain_those(within, |key| key.owner == Some(session));
-    }
-
-    fn drain_those(self: &Arc<Self>, within: Duration, which: impl Fn(&Key) -> bool) {
-        let chosen: Vec<_> = {
-            let state = self.state.lock();
-            let chosen = state.slots.iter().filter(|slot| which(&slot.key));
-            chosen.map(|slot| (slot.number, slot.up().cloned())).collect()
-        };
-        for (number, line) in chosen {
-            match line {
-                Some(line) => self.drain_line(&line, within),
-                None => self.event(number, Event::Drain(Duration::ZERO)),
-            }
-        }
-    }
-
-    /// Has all instances end, and waits until their processes are gone.
-    pub(super) async fn drain_all(self: &Arc<Self>, within: Duration) {
-        let lines = self.lines();
-        self.drain(within);
-        for instance in lines.iter().filter_map(|line| line.instance()) {
-            instance.gone().await;
-        }
-    }
-
-    /// Lets no instance start any more, and says why.
-    pub(super) fn retire(&self, reason: &str) {
-        self.state.lock().held = Some(reason.into());
-        self.retired.store(true, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,6 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
+mod cancelled;
 mod members;
 mod pending;
 mod tasks;
@@ -11,18 +12,15 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+pub(super) use cancelled::{Cancelled, QUIET};
 pub(super) use members::{Member, Uris};
 pub(super) use pending::{Across, Answer, Opened, Owner, Parked, Pending, Repeat, Rest, Then, Waiting};
 use tasks::Tasks;
 
 use super::bridge::{AsTask, Task, may_ask};
 use super::level::Level;
-use super::lingering::Cancelled;
 use super::session::{Session, SessionId};
 use crate::era::Era;
-
-/// How many cancelled calls without an answer are remembered for attribution.
-const REMEMBERED: usize = 1024;
 
 /// Whose a message without an address can be.
 #[derive(Debug, PartialEq, Eq)]
@@ -245,24 +243,6 @@ impl Table {
             .map(|(id, _)| *id)
     }
 
-    /// Notes that a call was cancelled. Its entry stays, since the server may still answer, or ask, on its behalf.
-    pub(super) fn note_cancelled(&mut self, id: u64) {
-        let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.cancelled.is_none()) else { return };
-        pending.cancelled = Some(Cancelled { at: Instant::now(), heard: None });
-        if !pending.is_listen() {
-            self.waited_for -= 1;
-            if let Owner::Agent { session, .. } = &pending.owner {
-                session.ended();
-            }
-        }
-        self.cancelled.push_back(id);
-        while self.cancelled.len() > REMEMBERED {
-            if let Some(oldest) = self.cancelled.pop_front() {
-                self.remove(oldest);
-            }
-        }
-    }
-
     /// Hands the calls of an agent that leaves to nobody; returns our ids, and its own.
     pub(super) fn abandon(&mut self, leaver: SessionId) -> Vec<(u64, Box<str>)> {
         let mut abandoned = Vec::new();
@@ -339,16 +319,6 @@ impl Table {
         self.members.values().map(|member| member.in_flight).sum()
     }
 
-    /// Calls that were cancelled, and that the server may still be at.
-    pub(super) fn lingering(&self) -> impl Iterator<Item = &Pending> {
-        self.pending.values().filter(|pending| pending.cancelled.is_some() && pending.caller().is_some())
-    }
-
-    /// Calls that somebody waits for.
-    pub(super) fn calls_waited_for(&self) -> impl Iterator<Item = &Pending> {
-        self.pending.values().filter(|pending| pending.cancelled.is_none() && pending.caller().is_some())
-    }
-
     /// How long nobody has used the instance; `None` while somebody does.
     pub(super) fn unused_for(&self) -> Option<Duration> {
         let listens = |pending: &Pending| {
@@ -366,7 +336,12 @@ impl Table {
             let asked = match &pending.owner {
                 Owner::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
                 Owner::Daemon(_) => false,
-                Owner::Gone(_) | Owner::Resting(_) | Owner::Hub(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody => continue,
+                Owner::Gone(_)
+                | Owner::Resting(_)
+                | Owner::Hub(_)
+                | Owner::Listener
+                | Owner::Fence(_)
+                | Owner::Nobody => continue,
             };
             if asked || pending.parked || pending.cancelled.is_some() || pending.is_listen() {
                 continue;

@@ -59,11 +59,7 @@ fn reason(error: &io::Error) -> String {
 
 impl Child {
     /// Starts the server's command in a process group of its own.
-    pub(super) fn spawn(
-        server: &Stdio,
-        given: Given<'_>,
-        ledger: &Ledger,
-    ) -> Result<(Self, Streams), SpawnError> {
+    pub(super) fn spawn(server: &Stdio, given: Given<'_>, ledger: &Ledger) -> Result<(Self, Streams), SpawnError> {
         let program = server.command.expand(given)?;
         let mut command = Command::new(&program);
         for argument in &server.args {

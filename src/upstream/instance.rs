@@ -187,7 +187,9 @@ impl Instance {
         let stopped = stop.clone().drop_guard();
         let limit = server.startup_timeout.0;
         let Running { pid, gone, owner, last_lines } = match &server.transport {
-            Transport::Stdio(stdio) => stdio::start(stdio, given, terms.background, tap.clone(), &around, stop.clone(), inbound)?,
+            Transport::Stdio(stdio) => {
+                stdio::start(stdio, given, terms.background, tap.clone(), &around, stop.clone(), inbound)?
+            }
             Transport::Http(http) => http::start(http, limit, given, tap.clone(), &around, stop.clone(), inbound)?,
         };
         match timeout(limit, shake_hands(&tap, &terms.speak)).await {
@@ -199,7 +201,8 @@ impl Instance {
             Ok(Err(error)) => {
                 drop(stopped);
                 // Only a server that ended by itself has more to say; the others are ended in their own time.
-                let ended = if is_over(&error) { timeout(OWNER_WAIT, owner).await.ok().and_then(Result::ok) } else { None };
+                let ended =
+                    if is_over(&error) { timeout(OWNER_WAIT, owner).await.ok().and_then(Result::ok) } else { None };
                 Err(why(&error, tap.handshake().unreadable, ended))
             }
             Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&last_lines))),
@@ -246,7 +249,9 @@ async fn shake_hands(
         match outcome {
             Ok(rmcp) => return Ok((era, rmcp)),
             // A server that ends after it refused one era may speak the other in a new process.
-            Err(error) if is_over(&error) || tap.handshake().unreadable.is_some() => return Err(refused.unwrap_or(error)),
+            Err(error) if is_over(&error) || tap.handshake().unreadable.is_some() => {
+                return Err(refused.unwrap_or(error));
+            }
             Err(error) => {
                 // It was slow, and not silent: asked again, it may well know it.
                 if era == Era::Legacy && std::mem::take(&mut probed) {

@@ -36,7 +36,9 @@ struct Shared {
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("a trunkline daemon that keeps its state in {0} is already running: `trunkline status` shows it, and `trunkline shutdown` ends it")]
+    #[error(
+        "a trunkline daemon that keeps its state in {0} is already running: `trunkline status` shows it, and `trunkline shutdown` ends it"
+    )]
     InUse(PathBuf),
     #[error("cannot write to the state folder {0}: {1}; name another with --state-dir")]
     Io(PathBuf, io::Error),

@@ -33,12 +33,11 @@ pub(super) fn start(
     stop: CancellationToken,
     inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
 ) -> Result<Running, StartError> {
-    let (child, streams) =
-        Child::spawn(server, given, &around.ledger).map_err(|error| match error {
-            SpawnError::Template(error) => StartError::Template(error.to_string()),
-            error @ SpawnError::Folder(_) => StartError::Template(error.to_string()),
-            SpawnError::Spawn { .. } | SpawnError::Streams(_) => StartError::Spawn(error.to_string()),
-        })?;
+    let (child, streams) = Child::spawn(server, given, &around.ledger).map_err(|error| match error {
+        SpawnError::Template(error) => StartError::Template(error.to_string()),
+        error @ SpawnError::Folder(_) => StartError::Template(error.to_string()),
+        SpawnError::Spawn { .. } | SpawnError::Streams(_) => StartError::Spawn(error.to_string()),
+    })?;
     let pid = child.pid;
     if background {
         child.step_back();

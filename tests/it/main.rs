@@ -7,6 +7,8 @@
     reason = "a test that cannot go on says so and fails, and one prints a table"
 )]
 
+mod attach;
+mod auto;
 mod calls;
 mod catalogs;
 mod chaos;
@@ -21,6 +23,7 @@ mod frames;
 mod http;
 mod http_sessions;
 mod isolation;
+mod lists;
 mod matrix;
 mod oauth;
 mod published;
@@ -37,4 +40,5 @@ mod support;
 mod survival;
 mod tasks;
 mod tidy;
+mod upgrade;
 mod views;

@@ -94,7 +94,8 @@ fn a_server_of_which_there_can_be_one_process_only_is_waited_for() {
         folder.path().join("lock").display(),
         crate::support::test_server()
     );
-    let daemon = Daemon::start(&format!("[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", {script:?}]\nshare = \"all\"\n"));
+    let daemon =
+        Daemon::start(&format!("[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", {script:?}]\nshare = \"all\"\n"));
     let (mut one, mut two) = (agent(&daemon, CAPABILITIES), agent(&daemon, CAPABILITIES));
     two.send_call("1", "hold", r#"{"key":"k"}"#);
     crate::support::eventually("the other call is in flight", || daemon.server("t")["instances"][0]["in_flight"] == 1);

@@ -76,6 +76,9 @@ fn in_a_real_user_manager() {
 fn inside_the_user_manager() {
     let home = PathBuf::from(std::env::var_os("HOME").expect("set"));
     let units = home.join(".config/systemd/user");
+    fs::create_dir_all(home.join(".config/trunkline")).expect("created");
+    fs::write(home.join(".config/trunkline/config.toml"), own_server("t", &[])).expect("written");
+    without_units();
     // As the README says.
     fs::create_dir_all(home.join(".cargo/bin")).expect("created");
     symlink(env!("CARGO_BIN_EXE_trunkline"), home.join(".cargo/bin/trunkline")).expect("linked");
@@ -87,8 +90,6 @@ fn inside_the_user_manager() {
         "systemd-analyze",
         &["verify", "--user", "--man=no", "--recursive-errors=yes", &service.display().to_string()],
     );
-    fs::create_dir_all(home.join(".config/trunkline")).expect("created");
-    fs::write(home.join(".config/trunkline/config.toml"), own_server("t", &[])).expect("written");
     fs::write(home.join(".profile"), "echo hello\nexport PATH=$HOME/my/bin:$PATH\n").expect("written");
     systemctl(&["daemon-reload"]);
     systemctl(&["start", "trunkline.socket"]);
@@ -156,6 +157,21 @@ fn inside_the_user_manager() {
     assert_eq!(systemctl(&["is-active", "trunkline.socket"]), "active");
     assert_eq!(systemctl(&["is-enabled", "trunkline.socket"]), "enabled");
     echo(&mut shim());
+}
+
+/// A daemon that a shim has started is the service manager's, where there is one: it outlives all that is the agent's.
+fn without_units() {
+    let mut agent = shim();
+    echo(&mut agent);
+    let status = said(env!("CARGO_BIN_EXE_trunkline"), &["status", "--json"]);
+    let daemon = serde_json::from_str::<Value>(&status).expect("JSON")["pid"].clone();
+    let group = |pid: &Value| fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it runs");
+    let own = group(&daemon);
+    assert!(own.trim_end().ends_with(".service") && own.contains("/trunkline-"), "a unit of its own: {own}");
+    assert_ne!(own, group(&agent.child_id().into()), "not the agent's");
+    drop(agent);
+    said(env!("CARGO_BIN_EXE_trunkline"), &["shutdown"]);
+    eventually("nothing of the unit is left", || systemctl(&["list-units", "--all", "--plain", "--no-legend", "trunkline-*"]).is_empty());
 }
 
 #[test]

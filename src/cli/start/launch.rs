@@ -95,7 +95,12 @@ impl Launched {
 fn arguments(places: &Places) -> Vec<std::ffi::OsString> {
     let mut all = vec!["run".into()];
     if !places.is_default {
-        all.extend(["--socket".into(), places.socket.clone().into(), "--state-dir".into(), places.state.clone().into()]);
+        all.extend([
+            "--socket".into(),
+            places.socket.clone().into(),
+            "--state-dir".into(),
+            places.state.clone().into(),
+        ]);
     }
     if places.config_named {
         all.extend(["--config".into(), places.config.clone().into()]);
@@ -118,7 +123,10 @@ fn detached(places: &Places, log: &File) -> anyhow::Result<mpsc::Receiver<()>> {
     #[cfg(windows)]
     {
         command.args(arguments(places));
-        std::os::windows::process::CommandExt::creation_flags(&mut command, DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
+        std::os::windows::process::CommandExt::creation_flags(
+            &mut command,
+            DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP,
+        );
     }
     let mut child = command.spawn().context("cannot start the daemon")?;
     let up = child.stdout.take();
@@ -232,7 +240,10 @@ mod tests {
     #[test]
     fn a_launchd_job_names_the_program_and_its_words() {
         let list = super::property_list("l", &["/a b/trunkline".into(), "run & <x>".into()], "/log");
-        assert!(list.contains("<array><string>/a b/trunkline</string><string>run &amp; &lt;x></string></array>"), "{list}");
+        assert!(
+            list.contains("<array><string>/a b/trunkline</string><string>run &amp; &lt;x></string></array>"),
+            "{list}"
+        );
         assert!(list.contains("<key>RunAtLoad</key><true/>"));
     }
 }

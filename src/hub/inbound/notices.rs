@@ -80,7 +80,8 @@ impl Line {
                     splice(envelope.frame, &mut [envelope.edit(raw, id)], out)
                 });
             }
-            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => {}
+            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => {
+            }
         }
     }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::Cancelled;
 use crate::era::Era;
 use crate::hub::bridge::{AsTask, Asked};
 use crate::hub::level::Level;
-use crate::hub::lingering::Cancelled;
 use crate::hub::session::{Session, SessionId};
 use crate::lists::ListKind;
 

@@ -1,0 +1,102 @@
+//! How the instances of an upstream end: at once, when their calls are done, or by themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::key::Key;
+use super::line::Line;
+use super::registry::Upstream;
+use super::session::SessionId;
+use crate::config::Start;
+use crate::upstream::state::{Event, State};
+
+impl Upstream {
+    /// Ends an instance: at once if it has no calls, else when they are done or the time is over.
+    pub(super) fn drain_line(self: &Arc<Self>, line: &Arc<Line>, within: Duration) {
+        line.drain();
+        let number = self.number_of(line);
+        if let Some(number) = number {
+            self.event(number, Event::Drain(within));
+            self.settled(line);
+        }
+    }
+
+    /// A call on a draining instance was answered. A subscription is none, and holds nothing up.
+    pub(super) fn settled(self: &Arc<Self>, line: &Arc<Line>) {
+        if line.in_flight() == 0
+            && let Some(number) = self.number_of(line)
+        {
+            self.event(number, Event::Settled);
+        }
+    }
+
+    /// Ends a process that was started for a session that has left meanwhile.
+    pub(super) fn drain_unowned(self: &Arc<Self>, key: &Key) {
+        let gone = |owner: &SessionId| self.hub.upgrade().is_none_or(|hub| !hub.is_attached(*owner));
+        if let Some(owner) = key.owner.filter(|owner| *owner != SessionId::DAEMON).filter(gone) {
+            self.drain_owned(owner);
+        }
+    }
+
+    /// An instance ended: as it was told, or by itself.
+    pub(super) fn line_closed(self: &Arc<Self>, line: &Arc<Line>, reason: &Arc<str>) {
+        let eager = self.settings().start == Start::Eager;
+        let found = {
+            let state = self.state.lock();
+            let slot = state.slots.iter().find(|slot| slot.line.as_ref().is_some_and(|own| Arc::ptr_eq(own, line)));
+            slot.map(|slot| (slot.number, matches!(slot.life, State::Draining { .. }), slot.is_needed() || eager))
+        };
+        // One that never was ready belongs to no slot yet; who tried to start it says why.
+        if let Some((number, expected, needed)) = found {
+            self.note_end(line, reason, expected);
+            let failed = Event::Failed { needed: needed && !self.around.stop.is_cancelled(), spread: fastrand::f64() };
+            self.event(number, if expected { Event::Stopped } else { failed });
+        }
+        self.lane.free();
+        self.ended.notify_waiters();
+    }
+
+    /// Has all instances end: at once, or when their calls are done or the time is over.
+    pub(super) fn drain(self: &Arc<Self>, within: Duration) {
+        self.drain_those(within, |_| true);
+    }
+
+    /// Ends the processes of a session that left.
+    pub(super) fn drain_owned(self: &Arc<Self>, session: SessionId) {
+        self.drain_owned_within(session, Duration::ZERO);
+    }
+
+    pub(super) fn drain_owned_within(self: &Arc<Self>, session: SessionId, within: Duration) {
+        self.drain_those(within, |key| key.owner == Some(session));
+    }
+
+    fn drain_those(self: &Arc<Self>, within: Duration, which: impl Fn(&Key) -> bool) {
+        let chosen: Vec<_> = {
+            let state = self.state.lock();
+            let chosen = state.slots.iter().filter(|slot| which(&slot.key));
+            chosen.map(|slot| (slot.number, slot.up().cloned())).collect()
+        };
+        for (number, line) in chosen {
+            match line {
+                Some(line) => self.drain_line(&line, within),
+                None => self.event(number, Event::Drain(Duration::ZERO)),
+            }
+        }
+    }
+
+    /// Has all instances end, and waits until their processes are gone.
+    pub(super) async fn drain_all(self: &Arc<Self>, within: Duration) {
+        let lines = self.lines();
+        self.drain(within);
+        for instance in lines.iter().filter_map(|line| line.instance()) {
+            instance.gone().await;
+        }
+    }
+
+    /// Lets no instance start any more, and says why.
+    pub(super) fn retire(&self, reason: &str) {
+        self.state.lock().held = Some(reason.into());
+        self.retired.store(true, Ordering::Relaxed);
+    }
+}
