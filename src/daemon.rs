@@ -10,7 +10,7 @@ mod upgrade;
 pub use person::print as print_environment;
 pub use person::{DETACHED, adopt};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,17 +48,10 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     // Watched before it is read, so that no edit falls in between.
     let watch = Watch::new(&places.config);
     let config = reload::load(places)?;
-    if let Some(running) = Some(()).filter(|()| places.is_default).and_then(|()| Signpost::read())
-        && running.pid != std::process::id()
-    {
-        let (path, pid) = (running.socket, running.pid.to_string());
-        return Err(ListenError::AlreadyRunning { path, pid }.into());
-    }
+    be_the_only_one(places)?;
     let (claim, socket) = claim(places)?;
     let log = log::start();
-    if let Err(error) = hide_memory() {
-        tracing::warn!(%error, "other processes of yours may look into this one's memory, where tokens are");
-    }
+    keep_memory_to_itself();
     let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let (servers, max_frame) = (config.servers.len(), config.daemon.max_frame.0);
@@ -79,10 +72,11 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     };
     let signpost = put_up(places, listener.path());
     let (reload, requests) = mpsc::channel(RELOADS);
+    let shutdown = CancellationToken::new();
     let api = Api {
         hub: hub.clone(),
         log,
-        shutdown: CancellationToken::new(),
+        shutdown: shutdown.clone(),
         reload: reload.clone(),
         vault,
         keepers,
@@ -92,7 +86,6 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         config: places.config.clone(),
     };
     let ends = Ends { drain: CancellationToken::new(), stop: stop.clone() };
-    let shutdown = api.shutdown.clone();
     let signals = tasks.spawn(signals(shutdown.clone(), reload, stop.clone()));
     tasks.spawn(reload::keep(hub.clone(), places.clone(), watch, requests, stop.clone()));
     tasks.spawn(service::watchdog(stop.clone()));
@@ -106,16 +99,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         () = shutdown.cancelled() => None,
         Some(new) = new => Some(new),
     };
-    match &new {
-        None => {
-            tracing::info!("shutting down");
-            service::stopping();
-        }
-        Some(program) => {
-            tracing::info!(program = %program.display(), "giving way to the new program");
-            service::reloading();
-        }
-    }
+    announce_end(new.as_deref());
     // Where the service manager listens, it starts the new one with the next connection.
     let new = new.filter(|_| listener.is_own());
     // The socket goes before the servers do, so that a shim that loses its connection finds no half-dead daemon; the lock
@@ -128,17 +112,49 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     hub.settle(GRACE).await;
     stop.cancel();
     drop((hub, api));
-    tasks.close();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-        tracing::warn!(left = tasks.len(), "gave up waiting for what still runs");
-    }
+    wait_for_all(&tasks).await;
     drop(signals.await);
     drop(lock);
     Ok(new)
 }
 
+/// Fails if the user's daemon runs already, wherever it listens.
+fn be_the_only_one(places: &Places) -> Result<(), ListenError> {
+    let running = if places.is_default { Signpost::read() } else { None };
+    match running.filter(|running| running.pid != std::process::id()) {
+        Some(Signpost { socket: path, pid, .. }) => Err(ListenError::AlreadyRunning { path, pid: pid.to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn keep_memory_to_itself() {
+    if let Err(error) = hide_memory() {
+        tracing::warn!(%error, "other processes of yours may look into this one's memory, where tokens are");
+    }
+}
+
+async fn wait_for_all(tasks: &TaskTracker) {
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!(left = tasks.len(), "gave up waiting for what still runs");
+    }
+}
+
+fn announce_end(new: Option<&Path>) {
+    match new {
+        None => {
+            tracing::info!("shutting down");
+            service::stopping();
+        }
+        Some(program) => {
+            tracing::info!(program = %program.display(), "giving way to the new program");
+            service::reloading();
+        }
+    }
+}
+
 /// Says where the user's daemon is, unless this is another one beside it.
-fn put_up(places: &Places, socket: &std::path::Path) -> Option<Signpost> {
+fn put_up(places: &Places, socket: &Path) -> Option<Signpost> {
     let signpost = places.is_default.then(|| Signpost::of_this(places, socket))?;
     match signpost.put() {
         Ok(()) => Some(signpost),

@@ -110,7 +110,9 @@ fn refuse(stdin: File, mut stdout: File, error: anyhow::Error) -> anyhow::Error 
     std::thread::spawn(move || {
         let mut lines = Lines::new(stdin);
         let mut answer = None;
-        while let (None, Ok(Some(block))) = (&answer, lines.next()) {
+        while answer.is_none()
+            && let Ok(Some(block)) = lines.next()
+        {
             answer = each(block).find_map(|line| no_daemon(line, &format!("{error:#}")));
         }
         drop(sender.send((answer, error)));

@@ -120,7 +120,8 @@ impl Sharing {
             Clients::Same => class.clone(),
             Clients::Only(capabilities) => class.only(capabilities),
             Clients::Alike if shown.alike.contains(class) => {
-                shown.alike.iter().fold(class.clone(), |promise, other| promise.with(other))
+                // In the newest revision: each agent is greeted in its own.
+                shown.alike.iter().fold(class.with(&Class::plain()), |promise, other| promise.with(other))
             }
             Clients::Alike => class.clone(),
         }
@@ -164,80 +165,37 @@ mod tests {
         Shown { asks: asks.iter().map(|method| (*method).to_owned()).collect(), by_client, ..Shown::default() }
     }
 
+    /// A server's settings, what it asks, whether its offers differ; then its scope, and how the reason begins.
+    const TABLE: [(&str, &[&str], bool, Scope, &str); 14] = [
+        ("command = 'x'", &[], false, Scope::Project, "by project: it is not known not to care"),
+        (TIME, &[], false, Scope::All, "shared by all: mcp-server-time is known not to care"),
+        (BROWSER, &[], false, Scope::Session, "a process for each agent: @playwright/mcp keeps"),
+        (BROWSER, &[ROOTS], false, Scope::Session, "a process for each agent"),
+        ("command = 'uvx'\nargs = ['serena']", &[], false, Scope::Project, "by project: serena is known to work in"),
+        (TIME, &[ROOTS], false, Scope::Project, "by project: it asks for roots"),
+        (
+            "command = 'x'",
+            &[ASKS],
+            false,
+            Scope::Project,
+            "by project and client: it is not known not to care where it",
+        ),
+        (TIME, &[], true, Scope::All, "by client: "),
+        ("url = 'https://x/mcp'", &[], false, Scope::All, "shared by all: it is not on this machine"),
+        ("url = 'https://x/mcp'", &[ROOTS], false, Scope::Project, "by project: it asks for roots"),
+        ("command = 'x'\nargs = ['${project}']", &[], false, Scope::Project, "by project: its settings name"),
+        ("command = 'x'\nshare = 'all'", &[ROOTS], true, Scope::All, "shared by all: ordered"),
+        ("command = 'x'\nshare = 'session'", &[], false, Scope::Session, "a process for each agent: ordered"),
+        ("command = 'x'\nstart = 'eager'", &[], false, Scope::All, "shared by all: ordered"),
+    ];
+    const TIME: &str = "command = 'uvx'\nargs = ['mcp-server-time']";
+    const BROWSER: &str = "command = 'npx'\nargs = ['@playwright/mcp']";
+    const ASKS: &str = "elicitation/create";
+
     #[test]
     fn who_shares_a_process() {
-        let (npx, uvx) = ("command = \"npx\"\nargs = ", "command = \"uvx\"\nargs = ");
-        for (text, asks, by_client, scope, because) in [
-            ("command = \"x\"".to_owned(), &[][..], false, Scope::Project, "by project: it is not known not to care"),
-            (
-                format!("{uvx}[\"mcp-server-time\"]"),
-                &[],
-                false,
-                Scope::All,
-                "shared by all: mcp-server-time is known not to care",
-            ),
-            (
-                format!("{npx}[\"@playwright/mcp\"]"),
-                &[],
-                false,
-                Scope::Session,
-                "a process for each agent: @playwright/mcp keeps",
-            ),
-            (format!("{npx}[\"@playwright/mcp\"]"), &["roots/list"], false, Scope::Session, "a process for each agent"),
-            (
-                format!("{npx}[\"serena\"]"),
-                &[],
-                false,
-                Scope::Project,
-                "by project: serena is known to work in its folder",
-            ),
-            (
-                format!("{uvx}[\"mcp-server-time\"]"),
-                &["roots/list"],
-                false,
-                Scope::Project,
-                "by project: it asks for roots",
-            ),
-            (
-                "command = \"x\"".to_owned(),
-                &["elicitation/create"],
-                false,
-                Scope::Project,
-                "by project and client: it is not known not to care where it runs; it asks for elicitation",
-            ),
-            (format!("{uvx}[\"mcp-server-time\"]"), &[], true, Scope::All, "by client: "),
-            ("url = \"https://x/mcp\"".to_owned(), &[], false, Scope::All, "shared by all: it is not on this machine"),
-            (
-                "url = \"https://x/mcp\"".to_owned(),
-                &["roots/list"],
-                false,
-                Scope::Project,
-                "by project: it asks for roots",
-            ),
-            (
-                format!("{uvx}[\"mcp-server-time\", \"${{project}}\"]"),
-                &[],
-                false,
-                Scope::Project,
-                "by project: its settings name",
-            ),
-            (
-                "command = \"x\"\nshare = \"all\"".to_owned(),
-                &["roots/list"],
-                true,
-                Scope::All,
-                "shared by all: ordered",
-            ),
-            (
-                "command = \"x\"\nshare = \"session\"".to_owned(),
-                &[],
-                false,
-                Scope::Session,
-                "a process for each agent: ordered",
-            ),
-            ("command = \"x\"\nstart = \"eager\"".to_owned(), &[], false, Scope::All, "shared by all: ordered"),
-        ] {
-            let sharing = Sharing::of(&server(&text), &shown(asks, by_client));
+        for (text, asks, by_client, scope, because) in TABLE {
+            let sharing = Sharing::of(&server(text), &shown(asks, by_client));
             assert_eq!(sharing.scope, scope, "{text} {asks:?}");
             assert!(sharing.because.starts_with(because), "{text} {asks:?}: {}", sharing.because);
         }

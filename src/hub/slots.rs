@@ -258,21 +258,22 @@ impl Upstream {
             Ok(line) if !line.is_closed() => self.settle(&key, line).await,
             Ok(_) | Err(_) => Settled::Own,
         };
-        match (&started, settled) {
-            (Ok(line), Settled::Other(other)) => return self.give_up_slot(number, line, Ok(other)).await,
+        match (started, settled) {
+            (Ok(line), Settled::Other(other)) => self.give_up_slot(number, &line, Ok(other)).await,
             (Ok(line), Settled::Again) => {
-                return self.give_up_slot(number, line, Err(Failure::Again(self.name.clone()))).await;
+                self.give_up_slot(number, &line, Err(Failure::Again(self.name.clone()))).await;
             }
-            (_, _) => {}
-        }
-        let result = match started {
             // It may have ended between its handshake and now.
-            Ok(line) if line.is_closed() => {
-                let reason = line.closed_reason();
-                Err(Failure::Start { server: self.name.clone(), reason })
+            (Ok(line), Settled::Own) if line.is_closed() => {
+                let failure = Failure::Start { server: self.name.clone(), reason: line.closed_reason() };
+                self.started(number, &key, Err(failure));
             }
-            result => result,
-        };
+            (result, _) => self.started(number, &key, result),
+        }
+    }
+
+    /// Gives a slot its instance, or the reason why there is none.
+    fn started(self: &Arc<Self>, number: u64, key: &Key, result: Result<Arc<Line>, Failure>) {
         // One that was only asked what it offers has failed nobody.
         let asked_only = key.owner == Some(SessionId::STRANGERS);
         if !asked_only {
@@ -282,7 +283,7 @@ impl Upstream {
         let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
         let beside = self.lane.is_narrow()
-            && state.slots.iter().any(|slot| slot.number != number && state.fits(slot, &key) && slot.up().is_some());
+            && state.slots.iter().any(|slot| slot.number != number && state.fits(slot, key) && slot.up().is_some());
         let Some(slot) = state.slots.iter_mut().find(|slot| slot.number == number) else {
             drop(state);
             if let Ok(line) = result {
@@ -310,7 +311,7 @@ impl Upstream {
         drop(state);
         if let (Ok(line), Some(previous), Some(hub)) = (&result, previous, self.hub.upgrade()) {
             let dialect = line.dialect().cloned().unwrap_or(Dialect::Modern);
-            line.succeed(&previous, |session| hub.is_attached(session.id) && self.is_for(&key, &dialect, session));
+            line.succeed(&previous, |session| hub.is_attached(session.id) && self.is_for(key, &dialect, session));
         }
         self.event(number, event);
         let told = match &result {

@@ -22,7 +22,8 @@ impl Home {
         }
         fs::set_permissions(folder.path().join("run"), fs::Permissions::from_mode(0o700)).expect("changed");
         let home = Self(folder);
-        fs::write(home.path("home/.config/trunkline/config.toml"), crate::support::undisturbed(config)).expect("written");
+        fs::write(home.path("home/.config/trunkline/config.toml"), crate::support::undisturbed(config))
+            .expect("written");
         home
     }
 

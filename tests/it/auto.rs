@@ -61,9 +61,13 @@ impl At {
         match &self.modern {
             Some(capabilities) => {
                 let frame = modern(&id, method, members);
-                self.agent.send(&frame.replace(r#"clientCapabilities":{}"#, &format!(r#"clientCapabilities":{capabilities}"#)));
+                self.agent.send(
+                    &frame.replace(r#"clientCapabilities":{}"#, &format!(r#"clientCapabilities":{capabilities}"#)),
+                );
             }
-            None => self.agent.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{members}}}}}"#)),
+            None => {
+                self.agent.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{members}}}}}"#))
+            }
         }
         loop {
             let line = self.agent.line();
@@ -131,7 +135,8 @@ fn a_server_works_where_its_agent_does_unless_it_is_known_not_to_care() {
         let expected = if shared { home } else { one.display().to_string() };
         assert_eq!(here["cwd"], expected);
         let words = daemon.server("t")["sharing"].as_str().map(str::to_owned).unwrap_or_default();
-        let (starts, advised) = if shared { ("shared by all: test-server is known", false) } else { ("by project: ", true) };
+        let (starts, advised) =
+            if shared { ("shared by all: test-server is known", false) } else { ("by project: ", true) };
         assert!(words.starts_with(starts), "{words}");
         assert_eq!(daemon.server("t")["advice"].is_string(), advised);
     }
@@ -157,7 +162,8 @@ fn all_brands_and_eras_share_a_process_that_does_not_tell_them_apart() {
     let pids: BTreeSet<_> = agents.iter_mut().map(At::pid).collect();
     assert_eq!((pids.len(), processes(&daemon)), (1, 1), "{}", daemon.server("t"));
     // Each is greeted in its own revision.
-    let greeting = At::attach(&daemon, &one, "{}").ask("initialize", r#""protocolVersion":"2025-03-26","capabilities":{}"#);
+    let greeting =
+        At::attach(&daemon, &one, "{}").ask("initialize", r#""protocolVersion":"2025-03-26","capabilities":{}"#);
     assert_eq!(greeting["result"]["protocolVersion"], "2025-03-26");
 }
 
@@ -166,8 +172,10 @@ fn a_server_that_offers_one_client_more_has_a_process_for_each_kind() {
     let daemon = Daemon::start(&own_server("t", &["--varies"]));
     let [one, _] = folders(&daemon);
     for _ in 0..2 {
-        let mut agents: Vec<_> =
-            ["{}", r#"{"roots":{}}"#, r#"{"sampling":{}}"#].iter().map(|kind| At::attach(&daemon, &one, kind)).collect();
+        let mut agents: Vec<_> = ["{}", r#"{"roots":{}}"#, r#"{"sampling":{}}"#]
+            .iter()
+            .map(|kind| At::attach(&daemon, &one, kind))
+            .collect();
         let offered: Vec<_> = agents.iter_mut().map(At::tools).collect();
         let with = |kind: usize, name: &str| offered[kind].contains(&format!("with-{name}"));
         assert!(!with(0, "roots") && with(1, "roots") && with(2, "sampling") && !with(2, "roots"), "{offered:?}");
@@ -225,6 +233,7 @@ fn roots_are_each_agents_own_at_any_time_in_either_era() {
     // Other roots in the same folder: a process that is one agent's own is told.
     let mut agent = At::attach(&daemon, &one, ALL);
     let before = agent.pid();
+    fs::create_dir(one.join("below")).expect("created");
     agent.root = format!("file://{}", one.join("below").display());
     agent.agent.send(r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#);
     eventually("the new ones are known", || agent.roots() == [agent.root.clone()]);
@@ -247,7 +256,8 @@ fn a_call_that_was_cancelled_counts_while_the_server_may_be_at_it() {
             leaves.agent.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9}}"#);
         }
         // Log messages reach the one agent at work at once; its questions, when the server has been quiet for a while.
-        let log = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": "error", "data": "d" } });
+        let log =
+            json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": "error", "data": "d" } });
         let frames = json!({ "frames": [log.to_string(), r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}"#] });
         stays.agent.send_call("7", "raw", &frames.to_string());
         assert!(stays.agent.line().contains(r#""data":"d""#));
@@ -256,7 +266,8 @@ fn a_call_that_was_cancelled_counts_while_the_server_may_be_at_it() {
         eventually("its own question reaches it", || {
             stays.call("ask", r#"{"id":"q","method":"sampling/createMessage","params":{}}"#).contains("mine")
         });
-        assert_eq!(stays.pid(), pid, "nothing is replaced");
+        // Meanwhile, now that it is known to ask, a sibling may carry the calls of others.
+        eventually("nothing is replaced", || stays.pid() == pid);
         assert!(daemon.server("t")["ambiguous_request"].is_null(), "and nothing marked");
     }
 }
@@ -291,7 +302,8 @@ fn what_an_agent_sees_is_what_it_would_see_directly() {
         for _ in 0..2 {
             for (through, (folder, kind, is_modern)) in here.iter_mut().zip(&agents) {
                 let mut direct = At::direct(&words, &folders[*folder], declared[*kind]);
-                prop_assert_eq!(through.tools(), direct.tools());
+                // What was known of another agent is answered at once, and asked for again.
+                eventually("the same tools", || through.tools() == direct.tools());
                 prop_assert_eq!(&through.state()["cwd"], &direct.state()["cwd"]);
                 eventually("the same roots", || through.roots() == direct.roots());
                 if !is_modern && *kind == 3 {

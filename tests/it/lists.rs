@@ -34,7 +34,8 @@ fn the_first_list_has_what_takes_long_to_start() {
 
 #[test]
 fn a_list_waits_as_long_as_its_agent_would_and_says_what_it_lacks() {
-    let servers = own_server("fast", &[]) + &own_server("never", &["--slow=60000"]) + "[servers.fails]\ncommand = \"false\"\n";
+    let servers =
+        own_server("fast", &[]) + &own_server("never", &["--slow=60000"]) + "[servers.fails]\ncommand = \"false\"\n";
     let daemon = Daemon::start(&servers);
     let mut agent = Agent::socket(&daemon.socket());
     let began = Instant::now();
@@ -66,7 +67,7 @@ fn a_start_that_was_begun_is_finished_and_remembered() {
         drop(agent);
         eventually("its offer is kept all the same", || {
             let kept = fs::read_to_string(daemon.folder().join("state/catalogs/slow.json"));
-            kept.is_ok_and(|kept| kept.contains("\"raw\""))
+            kept.is_ok_and(|kept| kept.contains(r#"\"raw\""#))
         });
         assert_eq!(daemon.server("slow")["starts"], 1);
         let mut next = Agent::socket(&daemon.socket());
@@ -84,7 +85,7 @@ fn what_is_known_of_one_agent_answers_another_at_once() {
     first.greet("{}");
     first.ask(LIST);
     eventually("it is known", || {
-        fs::read_to_string(daemon.folder().join("state/catalogs/t.json")).is_ok_and(|kept| kept.contains("\"raw\""))
+        fs::read_to_string(daemon.folder().join("state/catalogs/t.json")).is_ok_and(|kept| kept.contains(r#"\"raw\""#))
     });
     let mut second = Agent::socket(&daemon.socket());
     let began = Instant::now();
@@ -107,7 +108,7 @@ fn servers_that_nobody_has_listed_are_asked_in_the_background() {
     let daemon = Daemon::start(&config);
     let known = |name: &str| {
         let kept = fs::read_to_string(daemon.folder().join(format!("state/catalogs/{name}.json")));
-        kept.is_ok_and(|kept| kept.contains("\"raw\""))
+        kept.is_ok_and(|kept| kept.contains(r#"\"raw\""#))
     };
     eventually("both are known", || known("one") && known("two"));
     eventually("and end", || ["one", "two"].iter().all(|name| daemon.server(name)["state"] == "idle"));

@@ -171,7 +171,9 @@ fn without_units() {
     assert_ne!(own, group(&agent.child_id().into()), "not the agent's");
     drop(agent);
     said(env!("CARGO_BIN_EXE_trunkline"), &["shutdown"]);
-    eventually("nothing of the unit is left", || systemctl(&["list-units", "--all", "--plain", "--no-legend", "trunkline-*"]).is_empty());
+    eventually("nothing of the unit is left", || {
+        systemctl(&["list-units", "--all", "--plain", "--no-legend", "trunkline-*"]).is_empty()
+    });
 }
 
 #[test]

@@ -81,13 +81,19 @@ fn a_daemon_gives_way_when_nothing_is_in_flight() {
     assert!(log().contains("giving way"), "{}", log());
     assert!(text_of(&agent.call("3", "echo", "{}")).contains("echo"), "the agent did not notice");
     let status = daemon.status();
-    assert_eq!((&status["pid"], &status["replaced"]), (&pid, &Value::Null), "whoever watches the process does not either");
+    assert_eq!(
+        (&status["pid"], &status["replaced"]),
+        (&pid, &Value::Null),
+        "whoever watches the process does not either"
+    );
 }
 
 #[test]
 fn it_does_not_where_that_is_not_wanted_or_the_new_one_does_not_run() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (upgrade, new, expected) in [("never", "", "trunkline shutdown"), ("idle", "#!/bin/sh\nexit 1\n", "does not run")] {
+    for (upgrade, new, expected) in
+        [("never", "", "trunkline shutdown"), ("idle", "#!/bin/sh\nexit 1\n", "does not run")]
+    {
         let config = format!("[daemon]\nupgrade = {upgrade:?}\n{}", own_server("t", &[]));
         let daemon = Daemon::not_started(&config);
         let program = copy(folder.path(), upgrade);
@@ -117,7 +123,8 @@ const FROZEN: [&str; 4] = ["client", "cwd", "profile", "server"];
 fn a_shim_of_before_is_understood() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agent = Agent::socket(&daemon.socket());
-    let reply = agent.ask(r#"{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{"server":"t","cwd":"/","client":"a"}}"#);
+    let reply = agent
+        .ask(r#"{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{"server":"t","cwd":"/","client":"a"}}"#);
     let reply: Value = serde_json::from_str(&reply).expect("JSON");
     assert!(reply["result"]["session"].is_u64() && reply["result"]["version"].is_string(), "{reply}");
     // One of later on may say more.
@@ -130,7 +137,8 @@ fn a_shim_of_before_is_understood() {
 fn a_daemon_of_before_is_understood() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("run")).expect("created");
-    fs::set_permissions(folder.path().join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("changed");
+    fs::set_permissions(folder.path().join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .expect("changed");
     fs::write(folder.path().join("config.toml"), undisturbed("")).expect("written");
     let listener = UnixListener::bind(folder.path().join("run/trunkline.sock")).expect("bound");
     let before = std::thread::spawn(move || {

@@ -201,7 +201,8 @@ impl Server {
         let mut tools: Vec<_> = ["echo", "raw"].into_iter().chain(extra).map(tool).collect();
         tools.extend(self.makes_tasks.then(tasks::tool));
         if self.varies {
-            tools.extend(self.promised.as_object().into_iter().flatten().map(|(name, _)| tool(&format!("with-{name}"))));
+            tools
+                .extend(self.promised.as_object().into_iter().flatten().map(|(name, _)| tool(&format!("with-{name}"))));
         }
         if self.modern {
             return result(
