@@ -29,6 +29,13 @@ pub struct Key {
     pub client_info: Option<Arc<str>>,
 }
 
+impl Key {
+    /// Whether it is for the same folder, with the same roots where that matters, and for the same agent if for one.
+    pub(super) fn is_in_place_of(&self, other: &Self, asks_roots: bool) -> bool {
+        self.project == other.project && self.owner == other.owner && (!asks_roots || self.roots == other.roots)
+    }
+}
+
 /// Which kind of instance is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Want {

@@ -159,7 +159,7 @@ impl Line {
     pub(super) async fn roots_told(self: &Arc<Self>, upstream: &Upstream) {
         let promised =
             self.dialect().is_some_and(|dialect| matches!(dialect, Dialect::Legacy(class) if class.has("roots")));
-        if !promised || !upstream.asks_roots() {
+        if !promised || !upstream.state.lock().catalogs.shown.roots_by_itself {
             return;
         }
         let told = async {

@@ -55,6 +55,8 @@ impl Upstream {
             return Settled::Own;
         }
         if !self.admits(&audience.dialect, &key.class) {
+            // What it was promised for is not so, or not so any more: each is on its own until it is shown anew.
+            self.state.lock().catalogs.shown.alike.clear();
             return Settled::Again;
         }
         match self.twin(line, key) {
@@ -93,7 +95,12 @@ impl Upstream {
                 self.forget_list(audience, kind);
                 return Ok(());
             }
-            let now = line.list(kind).await?;
+            let now = match line.list(kind).await {
+                Ok(now) => now,
+                Err(error) if kind == ListKind::Tools => return Err(error),
+                // Some declare what they do not have.
+                Err(_) => return Ok(()),
+            };
             let before = known.iter().find(|(known, _)| *known == kind).and_then(|(_, list)| list.as_ref());
             if before.is_some_and(|before| !same_items(before, &now))
                 && let Some(hub) = self.hub.upgrade()
@@ -130,11 +137,7 @@ impl Upstream {
     fn twin(&self, line: &Arc<Line>, key: &Key) -> Option<Arc<Line>> {
         let asks_roots = self.asks_roots();
         let state = self.state.lock();
-        let others = state.slots.iter().filter(|slot| {
-            slot.key.project == key.project
-                && slot.key.owner == key.owner
-                && (!asks_roots || slot.key.roots == key.roots)
-        });
+        let others = state.slots.iter().filter(|slot| slot.key.is_in_place_of(key, asks_roots));
         let mut up = others.filter_map(|slot| slot.up()).filter(|other| {
             // One that is taken is why this one was started.
             !Arc::ptr_eq(other, line) && !other.is_draining() && !other.is_taken(key.starter)
@@ -154,7 +157,7 @@ impl Upstream {
     /// Brings those together who turned out to be served alike, where nobody notices: off a process that nobody has called
     /// anything of yet.
     fn merge(self: &Arc<Self>, line: &Arc<Line>) {
-        let lines = self.lines();
+        let (lines, asks_roots) = (self.lines(), self.asks_roots());
         let (Some(hub), true) = (self.hub.upgrade(), lines.len() > 1 && !self.lane.is_narrow()) else { return };
         let unused = |line: &&Arc<Line>| !line.has_served() && !line.is_draining() && !line.session_ids().is_empty();
         for unused in lines.iter().filter(unused) {
@@ -167,7 +170,7 @@ impl Upstream {
                 let sessions = unused.sessions();
                 !other.is_closed()
                     && matches!((dialect, unused.dialect()), (Dialect::Legacy(_), Some(Dialect::Legacy(_))))
-                    && self.key_of(other).is_some_and(|own| own.project == key.project && own.owner == key.owner)
+                    && self.key_of(other).is_some_and(|own| own.is_in_place_of(&key, asks_roots))
                     && self.admits(dialect, &key.class)
                     && sessions.iter().all(|session| self.is_for(&key, dialect, session))
             });
@@ -186,8 +189,14 @@ impl Upstream {
         Some(slot.key.clone())
     }
 
-    /// Notes that the server asks its clients something.
-    pub(super) fn note_asks(self: &Arc<Self>, method: &str) {
+    /// Notes that the server asks its clients something, by itself if no call is in flight.
+    pub(super) fn note_asks(self: &Arc<Self>, method: &str, by_itself: bool) {
+        if method == ROOTS && by_itself {
+            let before = std::mem::replace(&mut self.state.lock().catalogs.shown.roots_by_itself, true);
+            if !before {
+                self.save();
+            }
+        }
         let tells = method == ROOTS || matches!(method, "sampling/createMessage" | "elicitation/create");
         if tells && self.state.lock().catalogs.note_asks(method) {
             if method != ROOTS {

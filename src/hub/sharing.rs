@@ -121,7 +121,8 @@ impl Sharing {
             Clients::Only(capabilities) => class.only(capabilities),
             Clients::Alike if shown.alike.contains(class) => {
                 // In the newest revision: each agent is greeted in its own.
-                shown.alike.iter().fold(class.with(&Class::plain()), |promise, other| promise.with(other))
+                let alike = shown.alike.iter().filter(|other| same_roots(other, class, shown));
+                alike.fold(class.with(&Class::plain()), |promise, other| promise.with(other))
             }
             Clients::Alike => class.clone(),
         }
@@ -136,10 +137,16 @@ impl Sharing {
                 Clients::Only(_) | Clients::Alike if promised.version < class.version => false,
                 Clients::Only(capabilities) => promised.only(capabilities) == class.only(capabilities),
                 Clients::Alike => {
-                    [promised, class].into_iter().all(|one| shown.alike.contains(one)) && promised.covers(class)
+                    let alike = [promised, class].into_iter().all(|one| shown.alike.contains(one));
+                    alike && promised.covers(class) && same_roots(promised, class, shown)
                 }
             }
     }
+}
+
+/// A server that asks for roots is not to ask those who have none.
+fn same_roots(one: &Class, other: &Class, shown: &Shown) -> bool {
+    !shown.asks.contains(ROOTS) || one.has("roots") == other.has("roots")
 }
 
 /// What a server wants that sends this request, in a person's words.
@@ -214,6 +221,10 @@ mod tests {
         let all = open.promise(&none, &alike);
         assert!(all.covers(&roots) && all.covers(&form));
         assert!(open.admits(&roots, &none, &alike) && !open.admits(&none, &roots, &alike));
+        // One that asks for roots is promised some by those alone who have some.
+        let rooted = Shown { asks: [ROOTS.to_owned()].into(), ..alike.clone() };
+        assert!(!open.promise(&none, &rooted).has("roots") && open.promise(&roots, &rooted).covers(&roots));
+        assert!(!open.admits(&roots, &none, &rooted));
         // Told apart: exactly the same.
         let apart = Sharing::of(&server("command = \"x\""), &Shown { by_client: true, ..alike.clone() });
         assert!(apart.admits(&roots, &roots, &alike) && !apart.admits(&roots, &none, &alike));

@@ -66,12 +66,11 @@ impl Slot {
             (Want::Dialect(wanted), Some(dialect)) => *wanted == dialect,
             (Want::Dialect(_), None) => false,
         };
-        let same_roots = !shown.asks.contains(ROOTS) || self.key.roots == key.roots;
         let takes = match self.life {
             State::Draining { .. } => false,
             State::Idle | State::Starting | State::Ready { .. } | State::Backoff { .. } | State::Broken => true,
         };
-        same_kind && takes && same_roots && self.key.project == key.project && self.key.owner == key.owner
+        same_kind && takes && self.key.is_in_place_of(key, shown.asks.contains(ROOTS))
     }
 
     /// Where its news come.

@@ -17,7 +17,7 @@ impl Upstream {
             if state.catalogs.era.is_some() || state.catalogs.modern_only {
                 return;
             }
-            let same_place = |slot: &&Slot| slot.key.project == key.project && slot.key.owner == key.owner;
+            let same_place = |slot: &&Slot| slot.key.is_in_place_of(key, false);
             let undecided = |slot: &&Slot| {
                 slot.is_live()
                     && slot.up().is_none()

@@ -32,8 +32,9 @@ enum For {
 impl Line {
     /// A request of the server's. It is passed on only when it can belong to exactly one agent.
     pub(super) fn question(self: &Arc<Self>, envelope: &Envelope<'_>, call: Option<u64>) {
+        let idle = self.table.lock().calls() == 0;
         if let Some(upstream) = self.upstream.upgrade() {
-            upstream.note_asks(&envelope.method);
+            upstream.note_asks(&envelope.method, idle);
         }
         let mut table = self.table.lock();
         match self.asked_of(&table, envelope, call) {

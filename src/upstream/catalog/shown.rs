@@ -9,6 +9,10 @@ use super::{Audience, Catalog, Catalogs, read_items};
 use crate::era::{Class, Dialect};
 use crate::lists::ListKind;
 
+/// How many kinds of clients are kept that are treated alike, and how long what one declares may be.
+const MOST_ALIKE: usize = 32;
+const LONGEST: usize = 4096;
+
 /// What a server has shown of how it tells its clients apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
@@ -16,6 +20,9 @@ pub struct Shown {
     pub asks: BTreeSet<String>,
     /// What was promised to processes that offered the same.
     pub alike: Vec<Class>,
+    /// It asks for roots by itself, and not only in a call.
+    #[serde(default)]
+    pub roots_by_itself: bool,
     /// It offered one client what it did not offer another, in the same folder.
     pub by_client: bool,
     /// It offered something else in another folder.
@@ -41,19 +48,22 @@ impl Catalogs {
         let mut compared = Compared::Unknown;
         for catalog in &self.each {
             let Dialect::Legacy(other) = &catalog.audience.dialect else { continue };
-            if catalog.confirmed.is_none() || catalog.audience == *audience {
+            if catalog.audience == *audience {
                 continue;
             }
             let Some(offer) = catalog.offer() else { continue };
             match (catalog.audience.project == audience.project, other == class, offer == own) {
                 (true, false, true) => {
                     for class in [other, class] {
-                        if !self.shown.alike.contains(class) {
+                        let room = self.shown.alike.len() < MOST_ALIKE && class.capabilities.len() <= LONGEST;
+                        if room && !self.shown.alike.contains(class) {
                             self.shown.alike.push(class.clone());
                         }
                     }
                     compared = if compared == Compared::Different { compared } else { Compared::Same };
                 }
+                // What an earlier daemon was offered may just be old.
+                (_, _, false) if catalog.confirmed.is_none() => {}
                 (true, false, false) => {
                     self.shown.by_client = true;
                     compared = Compared::Different;
@@ -71,7 +81,6 @@ impl Catalogs {
         self.each.iter().any(|catalog| {
             matches!(&catalog.audience.dialect, Dialect::Legacy(other) if other != class)
                 && catalog.audience.project == audience.project
-                && catalog.confirmed.is_some()
         })
     }
 
