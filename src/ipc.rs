@@ -16,13 +16,13 @@ pub use activation::activated;
 pub use signpost::Signpost;
 #[cfg(unix)]
 pub use unix::{
-    Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_claimed,
-    is_held, start_lock,
+    Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, holder, hung_up, is_claimed,
+    start_lock,
 };
 #[cfg(windows)]
 pub use windows::{
-    Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, hung_up, is_claimed,
-    is_held, start_lock,
+    Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, holder, hung_up, is_claimed,
+    start_lock,
 };
 
 /// Why the endpoint cannot be opened.

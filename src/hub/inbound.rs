@@ -50,10 +50,14 @@ impl Line {
             }
             pending
         };
-        let Some(Pending { owner, then, across, cancelled, .. }) = pending else {
+        let Some(Pending { owner, then, across, cancelled, rest, .. }) = pending else {
             tracing::debug!(server = %self.name, id = envelope.id, "dropped a reply to nothing, or a second one");
             return;
         };
+        if let (Owner::Agent { .. }, Some(rest)) = (&owner, rest) {
+            // It was answered before its agent could be told of the questions.
+            rest.questions.iter().for_each(|waiting| self.end_question(waiting));
+        }
         match owner {
             // Its stream is closed, and the id may be another request's by now; across the eras, it may be no answer yet.
             Owner::Agent { session, token, .. }

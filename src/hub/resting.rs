@@ -223,6 +223,12 @@ impl Line {
         session.reply(&id, &reply::result(&id, &input_required(&requests, &state)));
     }
 
+    /// Answers a question that its call did not wait for: with roots, which are the agent's and not the call's, or not at all.
+    pub(super) fn end_question(self: &Arc<Self>, waiting: &Waiting) {
+        let why = "the call that this was for is over";
+        if waiting.is_for_roots() { self.answer_roots(&waiting.id, why, false) } else { self.refuse(&waiting.id, why) }
+    }
+
     /// A modern agent is back: the server gets what it brings, and the agent's request is the one that is answered.
     fn come_back(self: &Arc<Self>, hub: &Hub, session: &Arc<Session>, id: &Arc<AtomicU64>, envelope: &Envelope<'_>) {
         let answers: HashMap<Cow<'_, str>, &RawValue> =
@@ -250,6 +256,9 @@ impl Line {
         drop(table);
         for waiting in answered {
             let answer = answers.get(&*waiting.key).map_or("{}", |raw| raw.get());
+            if waiting.is_for_roots() {
+                hub.take_modern_roots(session, answer);
+            }
             let answer = waiting.task.map_or(answer.to_owned(), |task| bridge::related(answer, &task));
             self.answer_text(&reply::result(&waiting.id, &answer));
         }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::Hub;
 use super::line::Line;
 use super::registry::Upstream;
-use super::session::{Place, Question, Session};
+use super::session::{Place, Question, Session, named_roots};
 use super::sharing::ROOTS;
 use super::slots::Slot;
 use crate::envelope::{Envelope, reply};
@@ -70,7 +71,7 @@ impl Hub {
         let place = match answer {
             Some(answer) => {
                 let folder = first_root(answer).or_else(|| session.agent().cwd.map(PathBuf::from));
-                Place { folder, roots: named_roots(answer) }
+                Place { folder, roots: answer.result.and_then(named_roots) }
             }
             None => known.clone(),
         };
@@ -80,9 +81,22 @@ impl Hub {
                 upstream.drain_owned_within(session.id, MOVE_GRACE);
             }
         }
-        let before = session.last_speech().and_then(|speech| session.roots(speech.class()));
+        self.move_to(session, place);
+    }
+
+    /// Takes the roots that a modern agent brought when it was asked in a call.
+    pub(super) fn take_modern_roots(&self, session: &Arc<Session>, result: &str) {
+        if let (None, Some(roots)) = (session.class(), named_roots(result)) {
+            self.move_to(session, Place { roots: Some(roots), ..session.last_place() });
+        }
+    }
+
+    /// Notes where an agent works. A process of its own learns of other roots; what others share, it leaves.
+    fn move_to(&self, session: &Arc<Session>, place: Place) {
+        let roots = || session.last_speech().and_then(|speech| session.roots(speech.class()));
+        let before = roots();
         session.set_place(Some(place));
-        let now = session.last_speech().and_then(|speech| session.roots(speech.class()));
+        let now = roots();
         if before != now {
             for upstream in self.visible(session).iter().filter(|upstream| upstream.depends_on_project()) {
                 upstream.take_other_roots(session, &before, &now);
@@ -174,34 +188,24 @@ impl Line {
         self.roots_read.get_or_init(|| async { drop(tokio::time::timeout(ROOTS_TOLD, told).await) }).await;
     }
 
-    /// The roots that all agents of this process have, or the one for which it was started.
+    /// The roots that all agents of this process have named, or the one for which it was started. One that names others
+    /// later gets another process then.
     async fn roots(&self, upstream: &Upstream) -> Option<Arc<str>> {
         let mut sessions = self.sessions();
         if sessions.is_empty() {
             let hub = upstream.hub.upgrade()?;
             sessions = hub.sessions().into_iter().filter(|session| Some(session.id) == self.starter).collect();
         }
-        let mut same: Option<Arc<str>> = None;
-        for session in sessions {
-            // It is asked only where that matters; what it does not name in time, it does not have.
-            if upstream.depends_on_project() {
-                drop(tokio::time::timeout(ROOTS_WAIT, session.roots_settled()).await);
-            }
-            session.place().await;
-            let classes = session.classes();
-            let roots = classes.iter().find_map(|class| session.roots(class))?;
-            if same.get_or_insert_with(|| roots.clone()) != &roots {
-                return None;
-            }
+        // They are asked only where that matters; what one does not name in time, it does not have.
+        if upstream.depends_on_project() && !sessions.is_empty() {
+            let first = select_all(sessions.iter().map(|session| Box::pin(session.roots_settled())));
+            drop(tokio::time::timeout(ROOTS_WAIT, first).await);
         }
-        same
+        let of = |session: &Arc<Session>| session.classes().iter().find_map(|class| session.roots(class));
+        let mut named = sessions.iter().filter_map(of);
+        let first = named.next()?;
+        named.all(|other| other == first).then_some(first)
     }
-}
-
-/// The roots in an answer, as a list in one spelling.
-fn named_roots(answer: &Envelope<'_>) -> Option<Arc<str>> {
-    let result: serde_json::Value = serde_json::from_str(answer.result?).ok()?;
-    Some(result.get("roots").filter(|roots| roots.is_array())?.to_string().into())
 }
 
 /// The folder of the first root in an answer to `roots/list`.

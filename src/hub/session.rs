@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use agent::Principal;
 pub use agent::{Agent, SessionId, Stay, View};
-pub(super) use place::Place;
+pub(super) use place::{Place, named_roots};
 pub(super) use questions::{Accepted, Question};
 
 use super::bridge::without_tasks;

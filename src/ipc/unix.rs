@@ -147,12 +147,17 @@ pub fn connect_blocking(path: &Path) -> io::Result<(Reader, ClientStream)> {
     Ok((stream.try_clone()?, stream))
 }
 
-/// Whether a daemon holds the lock, if only to end in order.
-pub fn is_held(socket: &Path) -> Result<bool, ListenError> {
+/// The pid of the daemon that holds the lock; without one if it is about to end, and nothing if none does.
+pub fn holder(socket: &Path) -> Result<Option<String>, ListenError> {
     let path = socket.with_extension("lock");
-    match open_lock(&path)?.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
+    let mut file = open_lock(&path)?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(io_error("read", &path))?;
+            Ok(Some(pid))
+        }
         Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
     }
 }

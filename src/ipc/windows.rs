@@ -131,8 +131,8 @@ pub fn connect_blocking(path: &Path) -> io::Result<(Reader, ClientStream)> {
 }
 
 /// A daemon that hung up has given the pipe up.
-pub fn is_held(_socket: &Path) -> Result<bool, ListenError> {
-    Ok(false)
+pub fn holder(_socket: &Path) -> Result<Option<String>, ListenError> {
+    Ok(None)
 }
 
 /// Whether a daemon runs.

@@ -66,6 +66,12 @@ impl Session {
     }
 }
 
+/// The roots in the result of `roots/list`, raw, as a list in one spelling.
+pub(in crate::hub) fn named_roots(result: &str) -> Option<Arc<str>> {
+    let result: serde_json::Value = serde_json::from_str(result).ok()?;
+    Some(result.get("roots").filter(|roots| roots.is_array())?.to_string().into())
+}
+
 /// A folder as a list of one root, raw.
 fn root_of(folder: &Path) -> Option<Arc<str>> {
     let uri = url::Url::from_file_path(folder).ok()?;

@@ -12,6 +12,7 @@ use crate::era::Era;
 use crate::hub::bridge::{AsTask, Asked};
 use crate::hub::level::Level;
 use crate::hub::session::{Session, SessionId};
+use crate::hub::sharing::ROOTS;
 use crate::lists::ListKind;
 
 /// What a reply to a hub's own request is: the reply frame, or why there is none.
@@ -87,6 +88,13 @@ pub(in crate::hub) struct Waiting {
     pub task: Option<Box<str>>,
     /// The member of `inputRequests`, raw.
     pub request: Box<str>,
+}
+
+impl Waiting {
+    pub(in crate::hub) fn is_for_roots(&self) -> bool {
+        let request: Option<serde_json::Value> = serde_json::from_str(&self.request).ok();
+        request.is_some_and(|request| request["method"] == ROOTS)
+    }
 }
 
 impl Rest {
