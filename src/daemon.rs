@@ -99,9 +99,9 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         () = shutdown.cancelled() => None,
         Some(new) = new => Some(new),
     };
-    announce_end(new.as_deref());
     // Where the service manager listens, it starts the new one with the next connection.
     let new = new.filter(|_| listener.is_own());
+    announce_end(new.as_deref());
     // The socket goes before the servers do, so that a shim that loses its connection finds no half-dead daemon; the lock
     // stays to the end, so that the next daemon meets none of this one's servers.
     let lock = listener.lock();

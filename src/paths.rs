@@ -34,21 +34,15 @@ pub enum NoPlace {
 impl Places {
     pub fn find(named: Named) -> Result<Self, NoPlace> {
         let config_named = named.config.is_some();
+        let is_default = named.socket.is_none() && named.state.is_none();
+        // The daemon that is started for them may work in another folder.
+        let settled = |named: Option<PathBuf>| named.map(|path| std::path::absolute(&path).unwrap_or(path));
         Ok(Self {
-            config: match named.config {
-                Some(path) => path,
-                None => config_dir()?.join("config.toml"),
-            },
+            config: settled(named.config).map_or_else(|| Ok(config_dir()?.join("config.toml")), Ok)?,
             config_named,
-            is_default: named.socket.is_none() && named.state.is_none(),
-            socket: match named.socket {
-                Some(path) => path,
-                None => default_socket()?,
-            },
-            state: match named.state {
-                Some(path) => path,
-                None => state_dir()?,
-            },
+            is_default,
+            socket: settled(named.socket).map_or_else(default_socket, Ok)?,
+            state: settled(named.state).map_or_else(state_dir, Ok)?,
         })
     }
 

@@ -53,6 +53,8 @@ pub fn adopt() {
     // Many set PATH where only an interactive shell looks.
     let found = ask(&shell, &["-i", "-l", "-c"], &program).or_else(|| ask(&shell, &["-l", "-c"], &program));
     let mut command = Command::new(&program);
+    // Called by the same name: that is where a new program will stand.
+    command.arg0(std::env::args_os().next().unwrap_or_else(|| program.clone().into()));
     command.args(std::env::args_os().skip(1)).env(ADOPTED, "1");
     match found {
         Some(found) => {

@@ -59,8 +59,11 @@ pub(super) async fn watch(hub: Arc<Hub>, notice: Notice, stop: CancellationToken
         quiet = if busy.is_none() { quiet + 1 } else { 0 };
         *notice.lock() = Some(words(&path, wanted, busy.as_deref()));
         if wanted == Upgrade::Idle && steady >= STEADY && quiet >= STEADY {
-            if runs(&path).await {
-                return Some(path);
+            match (runs(&path).await, hub.busy()) {
+                (true, None) => return Some(path),
+                // A call has begun meanwhile.
+                (true, Some(_)) => continue,
+                (false, _) => {}
             }
             *notice.lock() =
                 Some(format!("{} was replaced by a program that does not run: this daemon goes on", path.display()));

@@ -98,6 +98,8 @@ impl Upstream {
                     // Another call was faster, or it has just ended: which is told.
                     Ok(line) if line.is_closed() => {}
                     Ok(_) => continue,
+                    // What it showed when it started says that another one is right.
+                    Err(Failure::Again(_)) => continue,
                     Err(failure) if !self.has_line(key) => return Err(failure),
                     // There may be one process only; that one will be free.
                     Err(failure) => {

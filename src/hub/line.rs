@@ -303,11 +303,13 @@ impl Line {
             return Ok(());
         }
         let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
-        self.notify_text(&reply::notification("notifications/cancelled", &params))?;
-        if self.table.lock().get(id).is_some_and(|pending| pending.cancelled.is_some()) {
+        let sent = self.notify_text(&reply::notification("notifications/cancelled", &params));
+        // Also where the server does not read now: the call is over some time all the same.
+        if sent != Err(Refused::Closed) && self.table.lock().get(id).is_some_and(|pending| pending.cancelled.is_some())
+        {
             self.let_linger(id);
         }
-        Ok(())
+        sent
     }
 
     /// Passes on an agent's cancellation if it names a call of that agent on this line.

@@ -144,13 +144,13 @@ fn acknowledge(session: &Session, id: &str, filter: Filter) {
 impl Session {
     /// Whether the agent wants to hear of changes.
     pub(super) fn hears_news(&self) -> bool {
-        self.class().is_some() || !self.listens().is_empty()
+        self.is_greeted() || !self.listens().is_empty()
     }
 
     /// Tells the agent that a list changed: at once in the legacy era, on its subscriptions in the modern one.
     /// `frame` is what a legacy agent reads.
     pub(super) fn tell_changed(&self, kind: ListKind, frame: &str) {
-        if self.class().is_some() {
+        if self.is_greeted() {
             self.tell(To::Agent, frame);
         }
         for (id, filter) in self.listens() {

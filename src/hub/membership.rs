@@ -7,6 +7,7 @@ use super::line::Line;
 use super::session::{Session, SessionId};
 use super::table::{Member, Owner};
 use crate::era::{Class, Era};
+use crate::wire::Refused;
 
 impl Line {
     /// Lets a session use the line for what it says as one of this class.
@@ -169,7 +170,7 @@ impl Line {
         drop(table);
         abandoned.iter().for_each(|(_, raw)| session.over(raw));
         for (id, _) in abandoned {
-            if self.send_cancelled(id, "the agent left").is_err() {
+            if self.send_cancelled(id, "the agent left") == Err(Refused::Closed) {
                 return;
             }
         }

@@ -87,13 +87,13 @@ impl Hub {
     /// Answers `initialize`, likewise.
     pub(super) fn greet_when_known(self: &Arc<Self>, session: &Arc<Session>, id: &str, class: &Class) -> Routed {
         if self.unheard(session).is_empty() {
-            session.reply(id, &self.greeting(session, id, class));
+            session.greet(id, &self.greeting(session, id, class));
             return Routed::Done;
         }
         let (hub, who, id, class) = (self.clone(), session.clone(), id.to_owned(), Arc::new(class.clone()));
         Routed::Later(Box::pin(async move {
             hub.hear(&who, &Speech::Legacy(class.clone())).await;
-            who.reply(&id, &hub.greeting(&who, &id, &class));
+            who.greet(&id, &hub.greeting(&who, &id, &class));
         }))
     }
 

@@ -96,6 +96,10 @@ impl Upstream {
         };
         self.drain_all(STOP_GRACE).await;
         self.reset();
+        // Who left meanwhile needs none.
+        let hub = self.hub.upgrade();
+        let here = |key: &Key| key.owner.is_none_or(|owner| hub.as_ref().is_some_and(|hub| hub.is_attached(owner)));
+        let keys: Vec<Key> = keys.into_iter().filter(here).collect();
         // One that works for a project cannot be started for nobody.
         let keys = if keys.is_empty() && !self.depends_on_project() { vec![self.own_key(None)] } else { keys };
         futures_util::future::try_join_all(keys.iter().map(|key| self.line(key))).await?;

@@ -111,6 +111,7 @@ impl Hub {
         let Remembered { class, client_info, level, subscriptions, project, roots } = remembered;
         client_info.iter().for_each(|info| session.introduce(info));
         session.begin(class.clone());
+        session.resume_greeted();
         session.set_place(Some(Place { folder: project, roots: roots.map(Into::into) }));
         let level = level.and_then(|raw| Level::parse(&raw));
         let level = match (&session.view, level) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_all;
+use futures_util::future::join_all;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
@@ -16,6 +16,7 @@ use super::sharing::ROOTS;
 use super::slots::Slot;
 use crate::envelope::{Envelope, reply};
 use crate::era::Dialect;
+use crate::names::ServerName;
 use crate::wire::To;
 
 /// How long calls of a process that belongs to one agent may go on when that agent moves to another project.
@@ -52,6 +53,18 @@ impl Hub {
     pub(super) fn is_to_name_roots(&self, session: &Session) -> bool {
         session.class().is_some_and(|class| class.has("roots"))
             && self.visible(session).iter().any(|upstream| upstream.depends_on_project())
+    }
+
+    /// Asks the agents of a server for their roots that were not asked when they attached, because it did not matter then.
+    pub(super) fn ask_those_not_asked(self: &Arc<Self>, server: &ServerName) {
+        for session in self.sessions() {
+            let unasked = session.is_greeted() && session.last_place().roots.is_none();
+            let sees = self.visible(&session).iter().any(|upstream| upstream.name == *server);
+            if unasked && sees && self.is_to_name_roots(&session) && !session.is_being_asked() {
+                session.unsettle_roots();
+                self.ask_roots(&session);
+            }
+        }
     }
 
     /// Has requests wait that depend on where an agent works, until it has said so. A process of its own stays its own.
@@ -196,15 +209,18 @@ impl Line {
             let hub = upstream.hub.upgrade()?;
             sessions = hub.sessions().into_iter().filter(|session| Some(session.id) == self.starter).collect();
         }
-        // They are asked only where that matters; what one does not name in time, it does not have.
-        if upstream.depends_on_project() && !sessions.is_empty() {
-            let first = select_all(sessions.iter().map(|session| Box::pin(session.roots_settled())));
-            drop(tokio::time::timeout(ROOTS_WAIT, first).await);
+        sessions.retain(|session| session.answers(ROOTS));
+        let asked = upstream.depends_on_project();
+        if asked {
+            let all = sessions.iter().map(|session| session.roots_settled());
+            drop(tokio::time::timeout(ROOTS_WAIT, join_all(all)).await);
         }
         let of = |session: &Arc<Session>| session.classes().iter().find_map(|class| session.roots(class));
-        let mut named = sessions.iter().filter_map(of);
-        let first = named.next()?;
-        named.all(|other| other == first).then_some(first)
+        let named: Vec<_> = sessions.iter().filter_map(of).collect();
+        // One that was asked and does not answer has none; of one that was not, nobody knows.
+        let known = asked || named.len() == sessions.len();
+        let first = named.first().filter(|_| known)?;
+        named.iter().all(|other| other == first).then(|| first.clone())
     }
 }
 

@@ -154,7 +154,7 @@ impl Hub {
         if upstream.lines().is_empty()
             && let Some(answer) = self.recall(session, &upstream, &speech, envelope)
         {
-            session.reply(envelope.id, &answer);
+            session.greet(envelope.id, &answer);
             return Routed::Done;
         }
         let (hub, session, server, id) = (self.clone(), session.clone(), server.clone(), envelope.id.to_owned());
@@ -163,7 +163,7 @@ impl Hub {
                 Ok(line) => {
                     let frame = line.greeting(&id, class.answer_version());
                     // Joined only behind its answer, so that no notification can overtake the handshake.
-                    session.reply(
+                    session.greet(
                         &id,
                         &frame.unwrap_or_else(|| {
                             reply::error(&id, code::INTERNAL, "the server's handshake was not kept")
@@ -172,7 +172,7 @@ impl Hub {
                     line.join(&session, speech.class());
                 }
                 // It need not connect again when the login is done.
-                Err(Failure::NeedsLogin { .. }) => session.reply(&id, &hub.greeting(&session, &id, &class)),
+                Err(Failure::NeedsLogin { .. }) => session.greet(&id, &hub.greeting(&session, &id, &class)),
                 Err(failure) => session.reply(&id, &failure.frame(&id)),
             }
         }))

@@ -41,6 +41,8 @@ pub struct Session {
     sink: Sink,
     /// It did not read, and gets nothing more.
     stalled: AtomicBool,
+    /// Its `initialize` was answered: before that, it is told nothing unasked.
+    greeted: AtomicBool,
     in_flight: AtomicUsize,
     settled: Notify,
     agent: Mutex<Agent>,
@@ -94,6 +96,7 @@ impl Session {
             gone,
             sink,
             stalled: AtomicBool::new(false),
+            greeted: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             settled: Notify::new(),
             place: watch::Sender::new(Some(place.clone())),
@@ -123,6 +126,22 @@ impl Session {
     /// Answers the request `id`, raw.
     pub fn reply(&self, id: &str, frame: &str) {
         self.tell(To::Answer(id), frame);
+    }
+
+    /// Answers `initialize`.
+    pub(super) fn greet(&self, id: &str, frame: &str) {
+        self.reply(id, frame);
+        self.greeted.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that an earlier daemon has answered `initialize`.
+    pub(super) fn resume_greeted(&self) {
+        self.greeted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is a legacy agent whose handshake is over.
+    pub(super) fn is_greeted(&self) -> bool {
+        self.greeted.load(Ordering::Relaxed) && self.class().is_some()
     }
 
     /// Has the agent come back for the rest of a request's stream, if it knows how.
@@ -211,6 +230,7 @@ impl Session {
     /// Begins a legacy session; returns the lines of an earlier handshake, which may have promised something else.
     pub fn begin(&self, class: Class) -> Vec<Arc<Line>> {
         self.roots_settled.send_replace(false);
+        self.greeted.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.class = Some(Arc::new(class));
         state.promised = None;

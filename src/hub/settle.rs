@@ -204,6 +204,9 @@ impl Upstream {
             }
             tracing::info!(server = %self.name, method, "it asks its clients: who shares a process of it follows from that");
             self.shown();
+            if let Some(hub) = self.hub.upgrade().filter(|_| method == ROOTS) {
+                hub.ask_those_not_asked(&self.name);
+            }
         }
     }
 

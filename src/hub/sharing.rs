@@ -134,7 +134,7 @@ impl Sharing {
             || match &self.clients {
                 Clients::Same => false,
                 // An agent is answered in the revision that it asked for, which an older one does not have.
-                Clients::Only(_) | Clients::Alike if promised.version < class.version => false,
+                Clients::Only(_) | Clients::Alike if promised.version.as_str() < class.answer_version() => false,
                 Clients::Only(capabilities) => promised.only(capabilities) == class.only(capabilities),
                 Clients::Alike => {
                     let alike = [promised, class].into_iter().all(|one| shown.alike.contains(one));
@@ -208,6 +208,15 @@ mod tests {
         }
     }
 
+    fn files() -> Sharing {
+        let files = server("command = \"npx\"\nargs = [\"@modelcontextprotocol/server-filesystem\"]");
+        Sharing::of(&files, &Shown::default())
+    }
+
+    fn ordered() -> Sharing {
+        Sharing::of(&server("command = \"x\"\nshare = \"all\""), &Shown::default())
+    }
+
     #[test]
     fn what_is_promised_and_who_is_admitted() {
         let class = |text| Class::of("2025-06-18", text).expect("an object");
@@ -225,13 +234,21 @@ mod tests {
         let rooted = Shown { asks: [ROOTS.to_owned()].into(), ..alike.clone() };
         assert!(!open.promise(&none, &rooted).has("roots") && open.promise(&roots, &rooted).covers(&roots));
         assert!(!open.admits(&roots, &none, &rooted));
+        // Whatever is promised for an agent serves it, also one of a revision that is not known here.
+        for sharing in [&open, &files(), &ordered()] {
+            for version in ["2024-11-05", "2026-07-28", "x"] {
+                let class = Class { version: version.to_owned(), ..roots.clone() };
+                for shown in [&Shown::default(), &rooted] {
+                    assert!(sharing.admits(&sharing.promise(&class, shown), &class, shown), "{sharing:?} {class:?}");
+                }
+            }
+        }
         // Told apart: exactly the same.
         let apart = Sharing::of(&server("command = \"x\""), &Shown { by_client: true, ..alike.clone() });
         assert!(apart.admits(&roots, &roots, &alike) && !apart.admits(&roots, &none, &alike));
         assert_eq!(apart.promise(&none, &alike), none);
         // Known to look at roots alone.
-        let files = server("command = \"npx\"\nargs = [\"@modelcontextprotocol/server-filesystem\"]");
-        let files = Sharing::of(&files, &Shown::default());
+        let files = files();
         assert!(files.admits(&none, &form, &Shown::default()) && !files.admits(&none, &roots, &Shown::default()));
         assert_eq!(files.promise(&form, &Shown::default()).capabilities, "{}");
     }

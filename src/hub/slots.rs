@@ -350,6 +350,7 @@ impl Upstream {
         }
         phase.send_replace(Some(told));
         self.event(number, Event::Stopped);
+        self.lane.free();
     }
 
     /// What a session asked for at each of its instances, also at one that ended and has no successor yet: its level, and

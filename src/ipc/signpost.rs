@@ -39,8 +39,13 @@ impl Signpost {
         let path = paths::signpost()?;
         check_ours(&path).ok()?;
         let found: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        let lives = processes::start_time(found.pid);
-        (!cfg!(target_os = "linux") || lives.is_some() && lives == found.started).then_some(found)
+        let lives = if cfg!(target_os = "linux") {
+            let started = processes::start_time(found.pid);
+            started.is_some() && started == found.started
+        } else {
+            super::connect_blocking(&found.socket).is_ok()
+        };
+        lives.then_some(found)
     }
 
     pub fn put(&self) -> io::Result<()> {

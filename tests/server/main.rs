@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// How the server is started: `--name=N`, `--pages`, `--no-discover=silent|exit`, `--modern`, `--slow=MS` (before it says
 /// anything), `--tasks` (of the legacy era), `--ttl=MS` (of its modern results), `--tools-in=FILE` (names of more tools), `--asks-roots` (when it was
-/// greeted), `--varies` (a tool for each capability that it was promised), `--journal=FILE` (a line for
+/// greeted), `--announces` (that its tools changed, then), `--varies` (a tool for each capability that it was promised), `--journal=FILE` (a line for
 /// every call that is carried out).
 #[derive(Default)]
 struct Server {
@@ -33,6 +33,7 @@ struct Server {
     journal: Option<String>,
     asks_roots: bool,
     varies: bool,
+    announces: bool,
     /// The capabilities that it was promised, and the roots that it was told.
     promised: Value,
     roots: Value,
@@ -63,6 +64,7 @@ fn main() -> io::Result<()> {
             ("--slow", ms) => std::thread::sleep(std::time::Duration::from_millis(ms.parse().unwrap_or(0))),
             ("--tools-in", file) => server.tools_in = Some(file.to_owned()),
             ("--asks-roots", _) => server.asks_roots = true,
+            ("--announces", _) => server.announces = true,
             ("--varies", _) => server.varies = true,
             ("--journal", file) => server.journal = Some(file.to_owned()),
             ("--tool", name) => server.extra_tools.push(name.to_owned()),
@@ -180,6 +182,9 @@ impl Server {
     fn told(&mut self, message: &Value) -> io::Result<()> {
         let method = message["method"].as_str().unwrap_or_default();
         let news = matches!(method, "notifications/initialized" | "notifications/roots/list_changed");
+        if self.announces && method == "notifications/initialized" {
+            send(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#)?;
+        }
         if self.asks_roots && news && self.promised["roots"].is_object() {
             return send(r#"{"jsonrpc":"2.0","id":"roots","method":"roots/list"}"#);
         }

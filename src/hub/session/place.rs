@@ -57,6 +57,16 @@ impl Session {
         self.last_place.lock().clone()
     }
 
+    /// Its roots are about to be asked for.
+    pub(in crate::hub) fn unsettle_roots(&self) {
+        self.roots_settled.send_replace(false);
+    }
+
+    /// Whether it has been asked where it works, and has not answered yet.
+    pub(in crate::hub) fn is_being_asked(&self) -> bool {
+        self.place.borrow().is_none()
+    }
+
     /// The roots of an agent that declares to have some: those that it has named. A modern one cannot be asked whenever a
     /// server wants to know: it is the folder that it works in.
     pub(in crate::hub) fn roots(&self, class: &Class) -> Option<Arc<str>> {
