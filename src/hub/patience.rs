@@ -10,14 +10,20 @@ const LEAST: Duration = Duration::from_secs(2);
 /// Of the time that an agent has for attaching, its handshake may take this part, in hundredths.
 const HANDSHAKE: u32 = 45;
 
-/// How a client's name begins or goes on, and for how long it may be kept waiting: less than it waits by itself, as far as
-/// that is known.
+/// Clients that give up on a handshake sooner than on a list, and for how many milliseconds theirs may take.
+const HASTY: [(&str, u64); 1] = [
+    // Three seconds on stdio, from before it starts the program (`DEFAULT_MCP_CONNECT_TIMEOUT_MS` in its source, 3.0).
+    ("cline", 1500),
+];
+
+/// How a client's name begins or goes on, and for how many seconds it may be kept waiting: less than it waits by itself, as
+/// far as that is known.
 const KNOWN: [(&str, u64); 9] = [
     // `MCP_TIMEOUT`, 30 s by default (its documentation, and as seen in 2.1).
     ("claude", 24),
     // `startup_timeout_sec`, 10 s by default (its documentation).
     ("codex", 8),
-    // 60 s is what the TypeScript SDK waits for any answer; these set no other.
+    // 60 s is what the TypeScript SDK waits for any answer, and Cline for any but the handshake's.
     ("cline", 45),
     ("cursor", 45),
     ("mcporter", 24),
@@ -28,11 +34,12 @@ const KNOWN: [(&str, u64); 9] = [
     ("trunkline", 60),
 ];
 
-/// For how long an agent that is called so may be kept waiting.
-fn of(names: &str) -> Duration {
+/// For how long an agent that is called so may be kept waiting: with its handshake, and with all that it asks at first.
+fn of(names: &str) -> (Duration, Duration) {
     let name = names.to_ascii_lowercase();
-    let known = KNOWN.iter().find(|(part, _)| name.contains(part));
-    known.map_or(USUAL, |(_, seconds)| Duration::from_secs(*seconds))
+    let find = |table: &[(&str, u64)]| table.iter().find(|(part, _)| name.contains(part)).map(|(_, time)| *time);
+    let all = find(&KNOWN).map_or(USUAL, Duration::from_secs);
+    (find(&HASTY).map_or(all * HANDSHAKE / 100, Duration::from_millis), all)
 }
 
 /// What an agent waits for.
@@ -45,10 +52,10 @@ pub(super) enum Awaited {
 /// Until when an answer may wait for servers that are starting. While an agent attaches, its whole patience is for all that
 /// it asks then.
 pub(super) fn until(names: &str, attached: Instant, now: Instant, what: Awaited) -> Instant {
-    let patience = of(names);
+    let (handshake, patience) = of(names);
     let begun = if now.saturating_duration_since(attached) < patience { attached } else { now };
     match what {
-        Awaited::Handshake => begun + patience * HANDSHAKE / 100,
+        Awaited::Handshake => begun + handshake,
         Awaited::List => (begun + patience).max(now + LEAST),
     }
 }
@@ -74,6 +81,8 @@ mod tests {
             // Long after it attached, a list has its own time.
             ("codex-mcp-client", 60, Awaited::List, 68_000),
             ("codex-mcp-client", 7, Awaited::Handshake, 3_600),
+            ("node {\"name\":\"@cline/core\"}", 0, Awaited::Handshake, 1_500),
+            ("@cline/core", 1, Awaited::List, 45_000),
         ] {
             assert_eq!(seconds(name, after, what), expected, "{name:?} after {after} s: {what:?}");
         }
