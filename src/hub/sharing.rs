@@ -118,7 +118,11 @@ impl Sharing {
     pub(super) fn promise(&self, class: &Class, shown: &Shown) -> Class {
         match &self.clients {
             Clients::Same => class.clone(),
-            Clients::Only(capabilities) => class.only(capabilities),
+            // What an agent says of a revision that is not known here is the server's to answer.
+            Clients::Only(capabilities) => {
+                let only = class.only(capabilities);
+                Class { version: only.version.max(class.version.clone()), ..only }
+            }
             Clients::Alike if shown.alike.contains(class) => {
                 // In the newest revision: each agent is greeted in its own.
                 let alike = shown.alike.iter().filter(|other| same_roots(other, class, shown));
@@ -134,7 +138,7 @@ impl Sharing {
             || match &self.clients {
                 Clients::Same => false,
                 // An agent is answered in the revision that it asked for, which an older one does not have.
-                Clients::Only(_) | Clients::Alike if promised.version.as_str() < class.answer_version() => false,
+                Clients::Only(_) | Clients::Alike if promised.version < class.version => false,
                 Clients::Only(capabilities) => promised.only(capabilities) == class.only(capabilities),
                 Clients::Alike => {
                     let alike = [promised, class].into_iter().all(|one| shown.alike.contains(one));
