@@ -118,7 +118,7 @@ impl Sharing {
     pub(super) fn promise(&self, class: &Class, shown: &Shown) -> Class {
         match &self.clients {
             Clients::Same => class.clone(),
-            // What an agent says of a revision that is not known here is the server's to answer.
+            // In a revision that trunkline does not know, the server itself answers the agent.
             Clients::Only(capabilities) => {
                 let only = class.only(capabilities);
                 Class { version: only.version.max(class.version.clone()), ..only }

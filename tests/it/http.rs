@@ -227,12 +227,10 @@ fn headers_that_do_not_match_the_tools_any_more_are_made_anew_once() {
             return;
         }
         if request.rpc() == "tools/list" {
-            let schema = match count.load(Ordering::Relaxed) {
-                0 => json!({ "type": "object" }),
-                _ => {
-                    json!({ "type": "object", "properties": { "region": { "type": "string", "x-mcp-header": "Region" } } })
-                }
-            };
+            let mut schema = json!({ "type": "object" });
+            if count.load(Ordering::Relaxed) > 0 {
+                schema["properties"] = json!({ "region": { "type": "string", "x-mcp-header": "Region" } });
+            }
             let tools = json!([{ "name": "t", "inputSchema": schema }, { "name": "bad", "inputSchema": { "properties": { "a": { "type": "number", "x-mcp-header": "A" } } } }]);
             return reply.json(&result(
                 request,
