@@ -17,7 +17,12 @@ pub(super) struct Stopped {
 impl Stopped {
     pub(super) fn open(state: &Path) -> Self {
         let path = state.join("stopped");
-        let text = check_ours(&path).and_then(|()| std::fs::read_to_string(&path)).unwrap_or_default();
+        let text = check_ours(&path).and_then(|()| std::fs::read_to_string(&path)).unwrap_or_else(|error| {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::warn!(%error, path = %path.display(), "which servers were stopped by hand cannot be read: they start when they are needed");
+            }
+            String::new()
+        });
         let names = Mutex::new(text.lines().map(str::to_owned).collect());
         Self { path, names }
     }
