@@ -1,12 +1,16 @@
 //! The configuration: which servers there are and how the daemon behaves.
 //!
-//! TOML, or the `{"mcpServers": {…}}` JSON that other tools use; both are read strictly, with every problem at once.
+//! TOML, read strictly, or the JSON in which other tools keep their servers, read as they do; every problem is found at once.
+//! A problem takes away the entry that it is in, and nothing else: only a file that cannot be read at all is none.
 //! The keys and their meanings are documented on the fields here, which the JSON Schema is made from.
 
+mod container;
+mod daemon;
 mod decode;
 mod diff;
 mod face;
 mod filter;
+mod foreign;
 mod node;
 mod oauth;
 mod packages;
@@ -18,21 +22,22 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use schemars::JsonSchema;
 
+pub use daemon::{Daemon, Discover, Upgrade};
 pub use decode::Problem;
-use decode::{Decode, Fields, Problems, one_of};
+use decode::{Decode, Fields, Problems};
 pub use diff::{Change, Diff};
 pub use face::Face;
 pub use filter::Filter;
 use node::Node;
 pub use oauth::{Algorithm, Grant, OAuth, Secrets};
 pub use packages::{Known, Packages};
+use server::Names;
 pub use server::{EraChoice, Server, Servers, Share, Start};
-pub use transport::{Http, Stdio, Transport, check_url};
-pub use values::{BadTemplate, Given, Limit, Size, Span, Template};
+pub use transport::{Http, Stdio, Transport, check_url, find_program};
+pub use values::{BadTemplate, Given, Limit, Size, Span, Template, at_home};
 pub use watch::{CannotWatch, Watch};
 
 use crate::names::ServerName;
@@ -56,6 +61,12 @@ pub struct Config {
     /// What is known of published servers, besides what comes with trunkline, by the names of their packages.
     #[schemars(default)]
     pub packages: Packages,
+    /// What is wrong with the file; the entries that it is in cannot be used.
+    #[schemars(skip)]
+    pub problems: Vec<Problem>,
+    /// What a person should know of how it was read.
+    #[schemars(skip)]
+    pub notes: Vec<Problem>,
 }
 
 /// `[profiles.NAME]`: some of the servers, attached to together.
@@ -67,45 +78,13 @@ pub struct Profile {
     pub servers: Vec<ServerName>,
 }
 
-/// `[daemon]`
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Daemon {
-    /// A process that nobody uses stops after this long, like "30m"; "never" keeps it.
-    #[schemars(with = "Option<String>")]
-    pub idle_timeout: Limit,
-    /// The largest message taken from an agent or a server, like "32MiB".
-    #[schemars(with = "Option<String>")]
-    pub max_frame: Size,
-    /// How long a modern agent may take to come back with the answers to what a legacy server asks, like "10m".
-    #[schemars(with = "Option<String>")]
-    pub question_timeout: Span,
-    /// Environment variables to pass on to every server, besides those that each gets by default: names, or patterns with
-    /// `*` and `?`, which leave out what looks like a secret.
-    #[schemars(default)]
-    pub env_vars: Vec<String>,
-    /// When the daemon gives way to a new program that was put in its place: "idle", when nothing is in flight, or "never".
-    #[schemars(with = "Option<Upgrade>")]
-    pub upgrade: Upgrade,
-    /// Whether servers that nobody has listed yet are started in the "background" to ask what they offer, or "never".
-    #[schemars(with = "Option<Discover>")]
-    pub discover: Discover,
-}
-
-/// Whether servers are asked what they offer before an agent wants them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-pub enum Discover {
-    Background,
-    Never,
-}
-
-/// When the daemon gives way to a new program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-pub enum Upgrade {
-    Idle,
-    Never,
+/// What a look at a file has brought.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Examined {
+    /// How many servers it has.
+    pub servers: usize,
+    pub problems: Vec<Problem>,
+    pub notes: Vec<Problem>,
 }
 
 /// Why there is no configuration.
@@ -123,87 +102,87 @@ fn lines(path: &Path, problems: &[Problem]) -> String {
     lines.join("\n")
 }
 
-impl Default for Daemon {
-    fn default() -> Self {
-        Self {
-            idle_timeout: Limit(Some(Duration::from_secs(30 * 60))),
-            max_frame: Size(32 << 20),
-            question_timeout: Span(Duration::from_secs(10 * 60)),
-            env_vars: Vec::new(),
-            upgrade: Upgrade::Idle,
-            discover: Discover::Background,
-        }
-    }
+/// The lines of a file's problems or notes, each with its place.
+pub fn located(path: &Path, problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.message)).collect()
 }
 
 impl Config {
-    /// Reads `path`: JSON if its name ends in `.json` or `.jsonc`, else TOML.
+    /// Reads `path`: JSON if its name ends in `.json` or `.jsonc`, or if it begins with `{`; else TOML.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let text = std::fs::read_to_string(path).map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
-        let json = path.extension().is_some_and(|extension| extension == "json" || extension == "jsonc");
+        let read = std::fs::read(path).and_then(text_of);
+        let text = read.map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
+        let json = path.extension().is_some_and(|extension| extension == "json" || extension == "jsonc")
+            || text.trim_start().starts_with('{');
         let parsed = if json { Self::from_json(&text) } else { Self::from_toml(&text) };
-        parsed.map_err(|problems| LoadError::Problems { path: path.to_owned(), problems })
+        let mut config = parsed.map_err(|problems| LoadError::Problems { path: path.to_owned(), problems })?;
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        if let Some(folder) = path.parent() {
+            config.servers.iter_mut().for_each(|(_, server)| server.transport.set_base(folder));
+        }
+        Ok(config)
     }
 
     pub fn from_toml(text: &str) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::new(text);
         let root = node::from_toml(text, &mut problems);
+        if problems.count() > 0 {
+            // What follows a syntax error may be anything: everything else is named too, and nothing of it is used.
+            drop(Self::decode_toml(root, &mut problems));
+            return Err(problems.into_found().0);
+        }
         let config = Self::decode_toml(root, &mut problems);
-        finish(config, problems)
+        Ok(config.with(problems))
     }
 
-    /// Reads the `mcpServers` of a JSON file; what else other tools keep in theirs is not looked at.
+    /// Reads the servers of a JSON file; what else other tools keep in theirs is not looked at.
     pub fn from_json(text: &str) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::new(text);
-        let config = node::from_json(text, &mut problems).and_then(|root| Self::decode_json(root, &mut problems));
-        finish(config, problems)
+        let Some(root) = node::from_json(text, &mut problems) else { return Err(problems.into_found().0) };
+        let config = Self::decode_json(root, &mut problems);
+        Ok(config.with(problems))
     }
 
-    fn decode_toml(root: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        let mut fields = Fields::open(root, problems)?;
+    fn with(mut self, problems: Problems<'_>) -> Self {
+        (self.problems, self.notes) = problems.into_found();
+        self
+    }
+
+    fn decode_toml(root: Node, problems: &mut Problems<'_>) -> Self {
+        let Some(mut fields) = Fields::open(root, problems) else { return Self::default() };
         let daemon: Daemon = fields.take("daemon").unwrap_or_default();
-        let mut servers: Servers =
-            fields.take_node("servers").map(|node| server::decode_all(node, fields.problems)).unwrap_or_default();
-        let profiles = fields.take_node("profiles").map(|node| decode_profiles(node, &servers, fields.problems));
+        let servers = fields
+            .take_node("servers")
+            .map(|node| fields.problems.under("servers", |problems| server::decode_all(node, Names::Ours, problems)));
+        let servers = servers.unwrap_or_default();
+        let profiles = fields
+            .take_node("profiles")
+            .map(|node| fields.problems.under("profiles", |problems| decode_profiles(node, &servers, problems)));
         let http = fields.take("http");
-        let packages =
-            fields.take_node("packages").map(|node| packages::decode_all(node, fields.problems)).unwrap_or_default();
+        let packages = fields
+            .take_node("packages")
+            .map(|node| fields.problems.under("packages", |problems| packages::decode_all(node, problems)));
         fields.finish();
-        // A server that gets another variable is another server: what changed is seen where servers are compared.
-        for (_, server) in &mut servers {
-            if let Transport::Stdio(stdio) = &mut server.transport {
-                stdio.env_vars.extend_from_slice(&daemon.env_vars);
-                server.known = Known::find(stdio, &packages);
-            }
-        }
-        Some(Self { daemon, http, servers, profiles: profiles.unwrap_or_default(), packages })
+        let (profiles, packages) = (profiles.unwrap_or_default(), packages.unwrap_or_default());
+        Self { daemon, http, servers, profiles, packages, ..Self::default() }.completed()
     }
 
-    fn decode_json(root: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        let mut fields = Fields::open(root, problems)?;
-        match fields.take_node("mcpServers") {
-            Some(node) => {
-                let mut servers = server::decode_all(node, fields.problems);
-                for (_, server) in &mut servers {
-                    if let Transport::Stdio(stdio) = &server.transport {
-                        server.known = Known::find(stdio, &Packages::new());
-                    }
-                }
-                Some(Self { servers, ..Self::default() })
-            }
-            None => {
-                let at = fields.at();
-                let others = fields.rest();
-                let near = others.iter().find(|member| crate::names::nearest(&member.name, ["mcpServers"]).is_some());
-                match near {
-                    Some(member) => fields
-                        .problems
-                        .add(member.at.start, format!("unknown key `{}`: did you mean `mcpServers`?", member.name)),
-                    None => fields.problems.add(at, "no `mcpServers` in this file".to_owned()),
-                }
-                None
+    fn decode_json(root: Node, problems: &mut Problems<'_>) -> Self {
+        let Some((key, servers)) = foreign::servers(root, problems) else { return Self::default() };
+        let servers = problems.under(key, |problems| server::decode_all(servers, Names::Any, problems));
+        Self { servers, ..Self::default() }.completed()
+    }
+
+    /// With what follows for each server from the rest of the file.
+    fn completed(mut self) -> Self {
+        for (_, server) in &mut self.servers {
+            if let Transport::Stdio(stdio) = &mut server.transport {
+                // A server that gets another variable is another server: what changed is seen where servers are compared.
+                stdio.env_vars.extend_from_slice(&self.daemon.env_vars);
+                server.known = Known::find(stdio, &self.packages);
             }
         }
+        self
     }
 
     /// The names in every `${keyring:NAME}`.
@@ -211,13 +190,31 @@ impl Config {
         self.servers.iter().flat_map(|(_, server)| server.templates()).flat_map(Template::secret_names).collect()
     }
 
+    /// What is wrong with the file, and what a person should know of it, in this process's environment.
+    pub fn examined(&self, secrets: &Secrets) -> Examined {
+        let usable = || self.servers.iter().filter(|(_, server)| server.is_usable());
+        let mut problems = self.problems.clone();
+        problems.extend(self.unexpandable(secrets));
+        let mut notes = self.notes.clone();
+        for (name, server) in usable() {
+            let Transport::Stdio(stdio) = &server.transport else { continue };
+            let remarks = stdio.remarks(secrets).into_iter();
+            let line = stdio.command.line;
+            notes.extend(remarks.map(|remark| Problem { line, message: format!("server `{name}`: {remark}") }));
+        }
+        problems.sort_by_key(|problem| problem.line);
+        notes.sort_by_key(|note| note.line);
+        Examined { servers: self.servers.len(), problems, notes }
+    }
+
     /// What `${…}` in the file cannot be replaced right now; a server with such a value cannot start.
-    pub fn unexpandable(&self, secrets: &Secrets) -> Vec<Problem> {
-        let enabled = self.servers.iter().filter(|(_, server)| server.enabled);
-        let templates = enabled.flat_map(|(name, server)| server.templates().map(move |template| (name, template)));
-        let problems = templates.filter_map(|(name, template)| {
-            let error = template.expand(Given { project: Some(Path::new("/")), secrets }).err()?;
-            Some(Problem { line: template.line, message: format!("server `{name}`: {error}") })
+    fn unexpandable(&self, secrets: &Secrets) -> Vec<Problem> {
+        let usable = self.servers.iter().filter(|(_, server)| server.is_usable());
+        let templates = usable.flat_map(|(name, server)| server.templates().map(move |template| (name, template)));
+        let problems = templates.flat_map(|(name, template)| {
+            let obstacles = template.obstacles(Given { project: Some(Path::new("/")), secrets });
+            let problem = |error| Problem { line: template.line, message: format!("server `{name}`: {error}") };
+            obstacles.into_iter().map(problem).collect::<Vec<_>>()
         });
         problems.collect()
     }
@@ -229,37 +226,20 @@ impl Config {
     }
 }
 
-fn finish(config: Option<Config>, problems: Problems<'_>) -> Result<Config, Vec<Problem>> {
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        Some(_) | None => Err(problems.into_found()),
+/// What a file says, whatever way an editor saved it in.
+fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8");
+    match bytes.as_slice() {
+        [0xff, 0xfe, units @ ..] => of_utf16(units, u16::from_le_bytes),
+        [0xfe, 0xff, units @ ..] => of_utf16(units, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, text @ ..] => String::from_utf8(text.to_vec()).map_err(no_text),
+        _ => String::from_utf8(bytes).map_err(no_text),
     }
 }
 
-impl Decode for Daemon {
-    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        let mut fields = Fields::open(node, problems)?;
-        let idle_timeout = fields.take("idle_timeout").unwrap_or(Self::default().idle_timeout);
-        let max_frame = fields.take("max_frame").unwrap_or(Self::default().max_frame);
-        let question_timeout = fields.take("question_timeout").unwrap_or(Self::default().question_timeout);
-        let env_vars = fields.take("env_vars").unwrap_or_default();
-        let upgrade = fields.take("upgrade").unwrap_or(Upgrade::Idle);
-        let discover = fields.take("discover").unwrap_or(Discover::Background);
-        fields.finish();
-        Some(Self { idle_timeout, max_frame, question_timeout, env_vars, upgrade, discover })
-    }
-}
-
-impl Decode for Discover {
-    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        one_of(node, &[("background", Self::Background), ("never", Self::Never)], problems)
-    }
-}
-
-impl Decode for Upgrade {
-    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
-        one_of(node, &[("idle", Self::Idle), ("never", Self::Never)], problems)
-    }
+fn of_utf16(units: &[u8], read: fn([u8; 2]) -> u16) -> io::Result<String> {
+    let units: Vec<_> = units.chunks_exact(2).map(|pair| read([pair[0], pair[1]])).collect();
+    String::from_utf16(&units).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-16"))
 }
 
 fn decode_profiles(node: Node, servers: &Servers, problems: &mut Problems<'_>) -> BTreeMap<String, Profile> {
@@ -287,7 +267,11 @@ fn decode_profiles(node: Node, servers: &Servers, problems: &mut Problems<'_>) -
         });
         Some((member.name, Profile { servers: named.collect() }))
     };
-    members.into_iter().filter_map(|member| profile(member, problems)).collect()
+    let decoded = members.into_iter().filter_map(|member| {
+        let key = member.name.clone();
+        problems.under(&key, |problems| profile(member, problems))
+    });
+    decoded.collect()
 }
 
 #[cfg(test)]
@@ -295,7 +279,7 @@ mod tests {
     use super::*;
 
     fn problems(parsed: Result<Config, Vec<Problem>>) -> Vec<String> {
-        let problems = parsed.expect_err("the text has problems");
+        let problems = parsed.map_or_else(|problems| problems, |config| config.problems);
         problems.iter().map(|problem| format!("{}: {}", problem.line, problem.message)).collect()
     }
 
@@ -313,7 +297,7 @@ command = ""
 args = "x"
 era = "medieval"
 share = "some"
-env = { A = "${env:}", B = 1 }
+env = { A = "${env:}${x}", B = 1 }
 cwd = "${project}"
 
 [server.c]
@@ -323,18 +307,19 @@ servers = ["god"]
 "#;
         let found = problems(Config::from_toml(text));
         let expected = [
-            "3: `32 bananas` is not a size",
-            "5: server name `a__b` has `__`",
-            "5: the server has no `command` and no `url`",
-            "6: unknown key `comand`: did you mean `command`?",
-            "9: `command` is empty",
-            "10: expected a list, found a string",
-            "11: `medieval` is not one of",
-            "12: `some` is not one of \"auto\", \"all\", \"project\", \"session\"",
-            "13: `${env:}` is not known",
-            "13: expected a string, found a number",
+            "3: daemon.max_frame: `32 bananas` is not a size",
+            "5: servers: server name `a__b` has `__`",
+            "5: servers.a__b: the server has no `command` and no `url`",
+            "6: servers.a__b: unknown key `comand`: did you mean `command`?",
+            "9: servers.good.command: `command` is empty",
+            "10: servers.good.args: expected a list, found a string",
+            "11: servers.good.era: `medieval` is not one of",
+            "12: servers.good.share: `some` is not one of \"auto\", \"all\", \"project\", \"session\"",
+            "13: servers.good.env.A: `${env:}` is not known",
+            "13: servers.good.env.A: `${x}` is not known",
+            "13: servers.good.env.B: expected a string, found a number",
             "16: unknown key `server`: did you mean `servers`?",
-            "19: no server is named `god`: did you mean `good`?",
+            "19: profiles.work: no server is named `god`: did you mean `good`?",
         ];
         for (index, start) in expected.iter().enumerate() {
             assert!(found.get(index).is_some_and(|line| line.starts_with(start)), "{index}: {start} in {found:#?}");
@@ -349,7 +334,9 @@ servers = ["god"]
         assert_eq!(config.servers[0].0.as_str(), "a");
         assert!(!config.servers[0].1.enabled);
         let twice = "{\"mcpServers\": {\n\"a\": {\"command\": \"x\"},\n\"a\": {\"command\": \"y\"}}}";
-        assert_eq!(problems(Config::from_json(twice)), ["3: `a` is defined twice"]);
+        let config = Config::from_json(twice).expect("valid");
+        assert_eq!(config.servers[0].1.transport.main().text(), "y");
+        assert_eq!(config.notes[0].message, "`a` is defined twice: the last one counts");
         assert_eq!(
             problems(Config::from_json("{\"mcpServer\": {}}")),
             ["1: unknown key `mcpServer`: did you mean `mcpServers`?"]

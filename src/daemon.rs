@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Watch;
+use crate::config::{Watch, located};
 use crate::control::{self, Api, Notice, ReloadRequest};
 use crate::credentials::{Vault, hide_memory};
 use crate::downstream::{self, Connection, Ends, Opened};
@@ -65,7 +65,9 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         vault: vault.clone(),
         keepers: keepers.clone(),
     };
+    let problems = located(&places.config, &config.problems);
     let hub = Hub::new(config, around);
+    hub.note_problems(problems);
     let listener = match socket {
         Some(socket) => Listener::adopt(claim, socket)?,
         None => Listener::bind(claim)?,
@@ -219,7 +221,7 @@ async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTr
 
 async fn connection_task(mut connection: Connection, api: Api, ends: Ends) {
     let opened = tokio::select! {
-        opened = downstream::open(&mut connection) => opened,
+        opened = downstream::open(&mut connection, &api.hub) => opened,
         () = ends.drain.cancelled() => return,
     };
     match opened {

@@ -193,6 +193,22 @@ impl Hub {
         self.config.read().clone()
     }
 
+    /// The name of a server that an agent asks for, which may be written as in the configuration.
+    pub fn server_name(&self, text: &str) -> Result<ServerName, String> {
+        match (self.upstream(text), ServerName::parse(text)) {
+            (Ok(upstream), _) => Ok(upstream.name.clone()),
+            // It may be there later.
+            (Err(_), Ok(name)) => Ok(name),
+            (Err(_), Err(error)) => Err(error.to_string()),
+        }
+    }
+
+    /// Publishes what is wrong with the configuration that runs.
+    pub fn note_problems(&self, problems: Vec<String>) {
+        problems.iter().for_each(|problem| tracing::error!(problem, "configuration: this entry is left out"));
+        *self.problems.write() = problems;
+    }
+
     pub fn problems(&self) -> Vec<String> {
         self.problems.read().clone()
     }
@@ -203,14 +219,17 @@ impl Hub {
 
     pub fn upstream(&self, name: &str) -> Result<Arc<Upstream>, Failure> {
         let all = self.upstreams();
-        let found = all.iter().find(|upstream| upstream.name.as_str() == name).cloned();
+        let found = all.iter().find(|upstream| upstream.name.as_str() == name);
+        // Who wrote the file may call it as it stands there.
+        let written = || all.iter().find(|upstream| upstream.settings().written.as_deref() == Some(name));
+        let found = found.or_else(written).cloned();
         found.ok_or_else(|| Failure::unknown(name, all.iter().map(|upstream| &upstream.name)))
     }
 
     /// The servers that a session sees, disabled ones left out, in the order of the configuration.
     pub(crate) fn visible(&self, session: &Session) -> Vec<Arc<Upstream>> {
         let all = self.upstreams();
-        let enabled = all.iter().filter(|upstream| upstream.settings().enabled);
+        let enabled = all.iter().filter(|upstream| upstream.settings().is_usable());
         enabled.filter(|upstream| self.sees(session, &upstream.name)).cloned().collect()
     }
 

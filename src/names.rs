@@ -10,6 +10,8 @@ use serde::Serialize;
 const SEPARATOR: &str = "__";
 /// Longest tool or prompt name that agents commonly accept.
 pub const MAX_QUALIFIED: usize = 64;
+/// Longest name that is made for a server.
+const MADE: usize = 40;
 /// Scheme of a resource URI that says which server it belongs to.
 const SCHEME: &str = "trunkline://";
 
@@ -47,6 +49,26 @@ impl ServerName {
             return Err(BadName::Long(name.into()));
         }
         Ok(Self(name.into()))
+    }
+
+    /// A name that is made of any text, and not taken yet.
+    pub fn safe(text: &str, is_taken: impl Fn(&Self) -> bool) -> Self {
+        let mut name = String::new();
+        for letter in text.chars() {
+            match letter {
+                'a'..='z' | 'A'..='Z' | '0'..='9' | '-' => name.push(letter),
+                _ if name.ends_with('_') || name.is_empty() => {}
+                _ => name.push('_'),
+            }
+        }
+        name.truncate(MADE);
+        let name = match name.trim_matches(['_', '-']) {
+            "" => "server",
+            name => name,
+        };
+        let numbered = (2..).map(|number: u32| Self(format!("{name}_{number}").into()));
+        let mut all = std::iter::once(Self(name.into())).chain(numbered);
+        all.find(|name| !is_taken(name)).unwrap_or_else(|| Self(name.into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -104,6 +126,18 @@ mod tests {
     fn names_round_trip() {
         for bad in ["", "a b", "a.b", "a__b", "a_", "ü", &"x".repeat(62)] {
             assert!(ServerName::parse(bad).is_err(), "{bad}");
+        }
+        for (text, expected) in [
+            ("github.com/o/playwright", "github_com_o_playwright"),
+            ("EDT MCP Server", "EDT_MCP_Server"),
+            (" _x__y_ ", "x_y"),
+            ("天気", "server_2"),
+            ("a.b", "a_b_2"),
+            (&"x".repeat(70), &"x".repeat(40)),
+        ] {
+            let name = ServerName::safe(text, |name| matches!(name.as_str(), "server" | "a_b"));
+            assert_eq!(name.as_str(), expected);
+            assert_eq!(ServerName::parse(name.as_str()).as_ref(), Ok(&name));
         }
         let server = ServerName::parse("a_b").expect("valid");
         for tool in ["t", "_t", "__t", "t__u"] {

@@ -1,42 +1,63 @@
-//! `check`: every problem of a configuration file, with its line.
+//! `check`: every problem of a configuration file, with its line, and what is worth knowing of it.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use serde::Serialize;
 
 use super::{Done, Trouble, secret};
-use crate::config::{Config, LoadError, Problem};
+use crate::config::{Config, Examined, LoadError, Problem, located};
+use crate::control::{self, DaemonClient};
 use crate::paths::Places;
 
 #[derive(Serialize)]
 struct Checked<'a> {
     file: &'a Path,
-    servers: usize,
-    problems: &'a [Problem],
+    #[serde(flatten)]
+    examined: &'a Examined,
 }
 
 pub(super) fn run(file: &Path, places: &Places, json: bool) -> Done {
-    let (servers, problems) = match Config::load(file) {
-        Ok(config) => {
-            let secrets = secret::find(places, config.secret_names())?;
-            (config.servers.len(), config.unexpandable(&secrets))
-        }
-        Err(LoadError::Problems { problems, .. }) => (0, problems),
-        Err(error @ LoadError::Read { .. }) => return Err(Trouble::Other(error.into())),
+    let examined = match ask(file, places)? {
+        Some(examined) => examined,
+        None => examine(file, places)?,
     };
+    let Examined { servers, problems, notes } = &examined;
     let mut out = io::stdout().lock();
     if json {
-        let checked = Checked { file, servers, problems: &problems };
+        let checked = Checked { file, examined: &examined };
         writeln!(out, "{}", serde_json::to_string(&checked).map_err(anyhow::Error::from)?)?;
-    } else if problems.is_empty() {
-        writeln!(out, "{}: {servers} server{}, no problems", file.display(), if servers == 1 { "" } else { "s" })?;
     } else {
         let mut err = io::stderr().lock();
-        for Problem { line, message } in &problems {
-            writeln!(err, "{}:{line}: {message}", file.display())?;
+        located(file, problems).iter().try_for_each(|line| writeln!(err, "{line}"))?;
+        let notes: Vec<_> =
+            notes.iter().map(|note| Problem { message: format!("note: {}", note.message), ..*note }).collect();
+        located(file, &notes).iter().try_for_each(|line| writeln!(err, "{line}"))?;
+        if problems.is_empty() {
+            writeln!(out, "{}: {servers} server{}, no problems", file.display(), if *servers == 1 { "" } else { "s" })?;
         }
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the running daemon makes of the file: variables and programs are looked up in its environment, not in this one.
+fn ask(file: &Path, places: &Places) -> Result<Option<Examined>, Trouble> {
+    let file = std::path::absolute(file).context("cannot tell the file's full path")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
+    runtime.block_on(async {
+        let Ok(client) = control::connect(&places.socket).await else { return Ok(None) };
+        // An older daemon does not know the question.
+        Ok(client.check(file).await.ok())
+    })
+}
+
+fn examine(file: &Path, places: &Places) -> Result<Examined, Trouble> {
+    match Config::load(file) {
+        Ok(config) => Ok(config.examined(&secret::find(places, config.secret_names())?)),
+        Err(LoadError::Problems { problems, .. }) => Ok(Examined { problems, ..Examined::default() }),
+        Err(error @ LoadError::Read { .. }) => Err(Trouble::Other(error.into())),
+    }
 }

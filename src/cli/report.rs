@@ -30,7 +30,7 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
     if let Some(replaced) = &status.replaced {
         writeln!(out, "program: {replaced}")?;
     }
-    for problem in &status.problems {
+    for problem in status.problems.iter().chain(&status.notes) {
         writeln!(out, "configuration: {problem}")?;
     }
     if status.servers.is_empty() {
@@ -202,7 +202,7 @@ pub(super) fn reloaded(reloaded: &Reloaded, json: bool) -> Done {
         return print_json(reloaded);
     }
     let mut out = io::stdout().lock();
-    let Reloaded { added, removed, changed, tuned, kept, needs_restart } = reloaded;
+    let Reloaded { added, removed, changed, tuned, kept, needs_restart, problems } = reloaded;
     for (what, names) in [("added", added), ("removed", removed), ("changed", changed), ("settings changed", tuned)] {
         if !names.is_empty() {
             writeln!(out, "{what}: {}", names.join(", "))?;
@@ -219,7 +219,8 @@ pub(super) fn reloaded(reloaded: &Reloaded, json: bool) -> Done {
             "server `{server}` does not start with its new settings, and goes on with the old ones: {reason}"
         ));
     }
-    Ok(if kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    problems.iter().for_each(|problem| super::complain(problem));
+    Ok(if kept.is_empty() && problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {

@@ -8,6 +8,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::decode::Problems;
 
+/// How many syntax errors of a file are named: one that is something else altogether has an error on each line.
+const NAMED: usize = 5;
+
 /// One value and where it stands in the text, in bytes.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -50,9 +53,14 @@ impl Value {
 /// Reads TOML; every syntax error becomes a problem and what can be read is returned.
 pub(super) fn from_toml(text: &str, problems: &mut Problems<'_>) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
+    let more = errors.len().saturating_sub(NAMED);
+    for error in errors.into_iter().take(NAMED) {
         let at = error.span().unwrap_or_default();
         problems.add(at.start, format!("not valid TOML: {}", error.message()));
+    }
+    if more > 0 {
+        problems
+            .add(text.len(), format!("not valid TOML: and {more} more errors; is this a configuration of trunkline?"));
     }
     let at = table.span();
     Node { at, value: toml_table(table.into_inner()) }
@@ -85,7 +93,7 @@ fn toml_node(value: toml::Spanned<DeValue<'_>>) -> Node {
 pub(super) fn from_json(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
     match jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default()) {
         Ok(parsed) => match parsed.value {
-            Some(value) => Some(json_node(value)),
+            Some(value) => Some(json_node(value, problems)),
             None => {
                 problems.add(0, "the file is empty".to_owned());
                 None
@@ -98,20 +106,36 @@ pub(super) fn from_json(text: &str, problems: &mut Problems<'_>) -> Option<Node>
     }
 }
 
-fn json_node(value: ast::Value<'_>) -> Node {
+fn json_node(value: ast::Value<'_>, problems: &mut Problems<'_>) -> Node {
     let range = value.range();
     let value = match value {
         ast::Value::StringLit(text) => Value::String(text.value.into_owned()),
         ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
-        ast::Value::Array(array) => Value::Array(array.elements.into_iter().map(json_node).collect()),
-        ast::Value::Object(object) => Value::Table(object.properties.into_iter().map(json_member).collect()),
+        ast::Value::Array(array) => {
+            Value::Array(array.elements.into_iter().map(|element| json_node(element, problems)).collect())
+        }
+        ast::Value::Object(object) => json_table(object, problems),
         ast::Value::NumberLit(number) => Value::Number(number.value.to_owned()),
         ast::Value::NullKeyword(_) => Value::Other("null"),
     };
     Node { at: range.start..range.end, value }
 }
 
-fn json_member(property: ast::ObjectProp<'_>) -> Member {
-    let range = property.name.range();
-    Member { at: range.start..range.end, name: property.name.into_string(), node: json_node(property.value) }
+/// The last of several members of one name counts, as other tools read it.
+fn json_table(object: ast::Object<'_>, problems: &mut Problems<'_>) -> Value {
+    let mut members: Vec<Member> = Vec::with_capacity(object.properties.len());
+    for property in object.properties {
+        let range = property.name.range();
+        let name = property.name.into_string();
+        let node = json_node(property.value, problems);
+        let member = Member { at: range.start..range.end, name, node };
+        match members.iter().position(|earlier| earlier.name == member.name) {
+            Some(earlier) => {
+                problems.note(member.at.start, format!("`{}` is defined twice: the last one counts", member.name));
+                members[earlier] = member;
+            }
+            None => members.push(member),
+        }
+    }
+    Value::Table(members)
 }

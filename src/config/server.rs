@@ -1,5 +1,6 @@
 //! One server's table: its settings, their defaults, and what must hold between them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -52,6 +53,32 @@ pub struct Server {
     /// How many calls may be in flight on one process.
     #[schemars(with = "Option<usize>")]
     pub max_calls: usize,
+    /// How the file names it, where that cannot be its name here.
+    #[schemars(skip)]
+    pub written: Option<String>,
+    /// Why its entry cannot be used, in words that name the lines.
+    #[schemars(skip)]
+    pub wrong: Option<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            transport: Transport::Stdio(Stdio::default()),
+            enabled: true,
+            era: EraChoice::Auto,
+            startup_timeout: Span(Duration::from_secs(60)),
+            call_timeout: Limit(None),
+            start: Start::Lazy,
+            share: Share::Auto,
+            known: None,
+            tools: Filter::default(),
+            max_instances: 32,
+            max_calls: 1024,
+            written: None,
+            wrong: None,
+        }
+    }
 }
 
 /// Which era to speak with a server.
@@ -97,21 +124,62 @@ impl Server {
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         self.transport.templates().into_iter()
     }
+
+    /// Whether agents may have it: it is not switched off, and its entry is right.
+    pub fn is_usable(&self) -> bool {
+        self.enabled && self.wrong.is_none()
+    }
 }
 
-pub(super) fn decode_all(node: Node, problems: &mut Problems<'_>) -> Servers {
+/// Every server of a table; one whose entry has problems is there, and cannot be used.
+pub(super) fn decode_all(node: Node, names: Names, problems: &mut Problems<'_>) -> Servers {
     let Some(mut fields) = Fields::open(node, problems) else { return Vec::new() };
     let members = fields.rest();
     let problems = fields.problems;
     let mut servers = Servers::new();
+    // A name that can stay as it is goes first.
+    let taken: BTreeSet<ServerName> =
+        members.iter().filter_map(|member| ServerName::parse(&member.name).ok()).collect();
     for member in members {
-        let name = ServerName::parse(&member.name).map_err(|error| problems.add(member.at.start, error.to_string()));
-        let server = Server::decode(member.node, problems);
-        if let (Ok(name), Some(server)) = (name, server) {
-            servers.push((name, server));
-        }
+        let before = problems.count();
+        let (name, written) = match (ServerName::parse(&member.name), names) {
+            (Ok(name), _) => (name, None),
+            (Err(error), names) => {
+                let name = ServerName::safe(&member.name, |name| {
+                    taken.contains(name) || servers.iter().any(|(other, _)| other == name)
+                });
+                match names {
+                    Names::Ours => problems.add(member.at.start, error.to_string()),
+                    Names::Any => problems.note(
+                        member.at.start,
+                        format!(
+                            "the server `{}` is called `{name}` here: tools cannot have its name in theirs",
+                            member.name
+                        ),
+                    ),
+                }
+                (name, Some(member.name.clone()))
+            }
+        };
+        let server = problems.under(&member.name, |problems| Server::decode(member.node, problems));
+        let reasons: Vec<_> = problems
+            .since(before)
+            .iter()
+            .map(|problem| format!("line {}: {}", problem.line, problem.message))
+            .collect();
+        let wrong = (!reasons.is_empty() || server.is_none()).then(|| reasons.join("; "));
+        servers.push((name, Server { written, wrong, ..server.unwrap_or_default() }));
     }
     servers
+}
+
+/// What servers may be called in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Names that can stand before a tool's.
+    Ours,
+    /// Any text, of which such a name is made.
+    Any,
 }
 
 impl Decode for Server {
@@ -123,18 +191,18 @@ impl Decode for Server {
         let start = fields.take("start").unwrap_or(Start::Lazy);
         // One that is up before any agent is there can only be everybody's.
         let by_default = if start == Start::Eager { Share::All } else { Share::Auto };
+        let or = Self::default();
         let server = Self {
-            transport: Transport::Stdio(Stdio::default()),
             enabled: fields.take("enabled").unwrap_or(!disabled),
-            era: fields.take("era").unwrap_or(EraChoice::Auto),
-            startup_timeout: fields.take("startup_timeout").unwrap_or(Span(Duration::from_secs(60))),
-            call_timeout: fields.take("call_timeout").unwrap_or(Limit(None)),
+            era: fields.take("era").unwrap_or(or.era),
+            startup_timeout: fields.take("startup_timeout").unwrap_or(or.startup_timeout),
+            call_timeout: fields.take("call_timeout").unwrap_or(or.call_timeout),
             start,
             share: fields.take("share").unwrap_or(by_default),
-            known: None,
             tools: fields.take("tools").unwrap_or_default(),
-            max_instances: fields.take("max_instances").unwrap_or(32),
-            max_calls: fields.take("max_calls").unwrap_or(1024),
+            max_instances: fields.take("max_instances").unwrap_or(or.max_instances),
+            max_calls: fields.take("max_calls").unwrap_or(or.max_calls),
+            ..or
         };
         fields.finish();
         let server = Self { transport: transport?, ..server };

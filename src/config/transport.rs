@@ -1,13 +1,16 @@
 //! How a server is reached: by a command that is started, or by a URL.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 
+use super::container;
 use super::decode::{Decode, Fields, Problems};
 use super::node::{Node, Value};
-use super::oauth::OAuth;
-use super::values::Template;
+use super::oauth::{OAuth, Secrets};
+use super::values::{Given, Template, at_home};
 
 /// A server's `command` or `url`, and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
@@ -20,11 +23,12 @@ pub enum Transport {
 /// A server that is started by a command and speaks MCP on its standard input and output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 pub struct Stdio {
-    /// The program: a path, or a name to look up in PATH. `${env:NAME}`, `${file:PATH}`, `${keyring:NAME}` and `${project}`
-    /// are replaced at start.
+    /// The program: a path, or a name to look up in PATH. A relative path counts from the folder of the configuration file if the
+    /// program is there, else from the folder that the server works in. `${env:NAME}`, `${env:NAME:-DEFAULT}`, `${file:PATH}`,
+    /// `${keyring:NAME}` and `${project}` are replaced at start.
     #[schemars(with = "String")]
     pub command: Template,
-    /// Its arguments; `${…}` is replaced.
+    /// Its arguments; `${…}` is replaced. One that begins with `./`, `../` or `~/` is a path, as `command` is.
     #[schemars(default, with = "Vec<String>")]
     pub args: Vec<Template>,
     /// Environment variables to set; `${…}` in the values is replaced.
@@ -36,9 +40,12 @@ pub struct Stdio {
     pub env_vars: Vec<String>,
     /// The folder it is started in; if not set the one that the agent works in where a process belongs to one project or agent,
     /// else the home folder.
-    /// `${…}` is replaced.
+    /// `${…}` is replaced. A relative one counts from the folder of the configuration file.
     #[schemars(with = "Option<String>")]
     pub cwd: Option<Template>,
+    /// The folder of the configuration file, from where relative paths count.
+    #[schemars(skip)]
+    pub base: Option<PathBuf>,
 }
 
 /// A server that speaks MCP over HTTP (Streamable HTTP, or the deprecated HTTP+SSE).
@@ -56,6 +63,69 @@ pub struct Http {
     /// How to log in, where the server does not tell.
     #[schemars(default)]
     pub oauth: OAuth,
+}
+
+impl Stdio {
+    /// A command or an argument as the process gets it. `~` is the home folder. A relative path counts from the folder of the
+    /// configuration file if something is there, and else from the folder that the process works in.
+    pub fn placed(&self, word: &str) -> PathBuf {
+        let path = at_home(word);
+        let relative = ["./", "../", ".\\", "..\\"].iter().any(|start| word.starts_with(start));
+        let beside = self.base.as_ref().filter(|_| relative).map(|base| base.join(&path));
+        beside.filter(|beside| beside.exists()).unwrap_or(path)
+    }
+
+    /// The program: of a path with several parts, as [`Self::placed`] has it.
+    pub fn program(&self, command: &str) -> PathBuf {
+        let path = at_home(command);
+        let beside = self.base.as_ref().filter(|_| path.components().count() > 1).map(|base| base.join(&path));
+        beside.filter(|beside| beside.exists()).unwrap_or(path)
+    }
+
+    /// The folder that the configuration has it work in, once expanded.
+    pub fn folder(&self, cwd: &str) -> PathBuf {
+        let path = at_home(cwd);
+        self.base.as_ref().map(|base| base.join(&path)).unwrap_or(path)
+    }
+
+    /// What a person should know of its command before it is started.
+    pub(super) fn remarks(&self, secrets: &Secrets) -> Vec<String> {
+        let given = Given { project: None, secrets };
+        let mut remarks = Vec::new();
+        if let Ok(command) = self.command.expand(given)
+            && find_program(&self.program(&command), std::env::var_os("PATH")).is_none()
+        {
+            // The value of a reference may be a secret.
+            let (text, program) = (self.command.text(), self.program(&command));
+            let several = program.components().count() > 1;
+            let place = if several { "there is no such program" } else { "no such program in the daemon's PATH" };
+            let hint = match text.split_once(' ') {
+                Some((first, _)) => format!(": name `{first}` in `command`, and the rest in `args`"),
+                None => ": give the full path".to_owned(),
+            };
+            remarks.push(format!("`{text}`: {place}{hint}"));
+        }
+        if let Some(cwd) = self.cwd.as_ref().and_then(|cwd| cwd.expand(given).ok())
+            && !self.folder(&cwd).is_dir()
+        {
+            remarks.push(format!("the folder {} that it is to work in is not there", self.folder(&cwd).display()));
+        }
+        remarks.extend(container::remark(self));
+        remarks
+    }
+}
+
+/// Where the system finds a program, in the folders of `path` if it is a name alone.
+pub fn find_program(program: &Path, path: Option<OsString>) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return program.exists().then(|| program.to_owned());
+    }
+    let folders: Vec<_> = std::env::split_paths(&path?).collect();
+    let ends: &[&str] = if cfg!(windows) { &["", ".exe", ".cmd", ".bat"] } else { &[""] };
+    let mut places = folders
+        .iter()
+        .flat_map(|folder| ends.iter().map(move |end| folder.join(format!("{}{end}", program.display()))));
+    places.find(|place| place.is_file())
 }
 
 impl Http {
@@ -103,6 +173,25 @@ impl Transport {
         }
     }
 
+    /// Says from where relative paths count.
+    pub(super) fn set_base(&mut self, folder: &Path) {
+        match self {
+            Self::Stdio(stdio) => {
+                stdio.base = Some(folder.to_owned());
+                let words = std::iter::once(&mut stdio.command).chain(&mut stdio.args);
+                words
+                    .chain(stdio.env.values_mut())
+                    .chain(&mut stdio.cwd)
+                    .for_each(|template| template.set_base(folder));
+            }
+            Self::Http(http) => {
+                let secrets = http.oauth.client_secret.iter_mut().chain(&mut http.oauth.private_key);
+                let all = std::iter::once(&mut http.url).chain(http.headers.values_mut()).chain(secrets);
+                all.for_each(|template| template.set_base(folder));
+            }
+        }
+    }
+
     /// The setting that the server cannot be without.
     pub fn main(&self) -> &Template {
         match self {
@@ -114,12 +203,7 @@ impl Transport {
     /// Takes what belongs to the transport out of a server's table.
     pub(super) fn take(fields: &mut Fields<'_, '_>) -> Option<Self> {
         let at = fields.at();
-        let kind: Option<String> = fields.take("type");
         let (command, url) = (fields.take_node("command"), fields.take_node("url"));
-        let known = ["stdio", "http", "streamable-http", "sse"];
-        if let Some(kind) = kind.filter(|kind| !known.contains(&kind.as_str())) {
-            fields.problems.add(at, format!("`type` is `{kind}`, and can be \"stdio\", \"http\" or \"sse\""));
-        }
         match (command, url) {
             (Some(_), Some(url)) => {
                 let message =
@@ -135,19 +219,20 @@ impl Transport {
             }
             (Some(command), None) => {
                 refuse(fields, &OF_HTTP, "it belongs to servers with a `url`");
-                let command = decode_command(command, fields.problems);
+                let command = fields.problems.under("command", |problems| decode_command(command, problems));
                 let stdio = Stdio {
                     command: Template::default(),
                     args: fields.take("args").unwrap_or_default(),
                     env: fields.take("env").unwrap_or_default(),
                     env_vars: fields.take("env_vars").unwrap_or_default(),
                     cwd: fields.take("cwd"),
+                    base: None,
                 };
                 Some(Self::Stdio(Stdio { command: command?, ..stdio }))
             }
             (None, Some(url)) => {
                 refuse(fields, &OF_STDIO, "it belongs to servers with a `command`");
-                let url = decode_url(url, fields.problems);
+                let url = fields.problems.under("url", |problems| decode_url(url, problems));
                 let http = Http {
                     url: Template::default(),
                     headers: decode_headers(fields),
@@ -203,16 +288,24 @@ pub fn check_url(text: &str) -> Result<url::Url, String> {
     Ok(url)
 }
 
+/// Whether the protocol itself sets a header.
+pub(super) fn is_reserved(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    RESERVED.contains(&lower.as_str()) || lower.starts_with("mcp-param-")
+}
+
 fn decode_headers(fields: &mut Fields<'_, '_>) -> BTreeMap<String, Template> {
     let Some(node) = fields.take_node("headers") else { return BTreeMap::new() };
     let at = node.at.start;
-    let headers = BTreeMap::<String, Template>::decode(node, fields.problems).unwrap_or_default();
+    let headers = fields
+        .problems
+        .under("headers", |problems| BTreeMap::<String, Template>::decode(node, problems))
+        .unwrap_or_default();
     for name in headers.keys() {
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
             fields.problems.add(at, format!("`{name}` is no name of an HTTP header"));
         }
-        let lower = name.to_ascii_lowercase();
-        if RESERVED.contains(&lower.as_str()) || lower.starts_with("mcp-param-") {
+        if is_reserved(name) {
             fields.problems.add(at, format!("the header `{name}` is set by the protocol itself: take it out"));
         }
     }

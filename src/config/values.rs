@@ -1,7 +1,7 @@
 //! Values with a form of their own: durations, sizes, and text with `${…}` in it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -29,6 +29,8 @@ pub struct Template {
     text: String,
     /// Line in the configuration file, counted from 1.
     pub line: usize,
+    /// The folder of the configuration file.
+    base: Option<PathBuf>,
 }
 
 /// Where it stands in the file makes no difference.
@@ -46,6 +48,10 @@ pub enum BadTemplate {
     Open(String),
     #[error("`${{{0}}}` is not known: use ${{env:NAME}}, ${{file:PATH}}, ${{keyring:NAME}} or ${{project}}")]
     Unknown(String),
+    #[error(
+        "`${{input:{0}}}` asks for a value in VS Code's window: keep it with `trunkline secret set {0}`, and write `${{keyring:{0}}}`"
+    )]
+    Input(String),
     #[error("environment variable {0} is not set (or not text): set it for the daemon, or take ${{env:{0}}} out")]
     Unset(String),
     #[error("no secret is named {0}: keep one with `trunkline secret set {0}`")]
@@ -75,18 +81,53 @@ pub struct Given<'a> {
     pub secrets: &'a Secrets,
 }
 
+/// A piece of a template.
+#[derive(Debug, Clone, Copy)]
+enum Piece<'t> {
+    Text(&'t str),
+    Reference(Kind, &'t str),
+}
+
 impl Template {
-    /// The text with every `${env:NAME}`, `${file:PATH}`, `${keyring:NAME}` and `${project}` replaced; of a file, without
-    /// its last line end.
+    /// The text with every `${env:NAME}`, `${env:NAME:-DEFAULT}`, `${file:PATH}`, `${keyring:NAME}` and `${project}`
+    /// replaced; of a file, without its last line end.
     pub fn expand(&self, given: Given<'_>) -> Result<String, BadTemplate> {
-        self.replace(|kind, name| match kind {
+        let mut out = String::new();
+        for piece in self.pieces() {
+            match piece? {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Reference(kind, name) => out.push_str(&self.value(kind, name, given)?),
+            }
+        }
+        Ok(out)
+    }
+
+    /// All that stands in the way of expanding it.
+    pub fn obstacles(&self, given: Given<'_>) -> Vec<BadTemplate> {
+        let obstacle = |piece: Result<Piece<'_>, BadTemplate>| match piece {
+            Ok(Piece::Text(_)) => None,
+            Ok(Piece::Reference(kind, name)) => self.value(kind, name, given).err(),
+            Err(error) => Some(error),
+        };
+        self.pieces().filter_map(obstacle).collect()
+    }
+
+    fn value(&self, kind: Kind, name: &str, given: Given<'_>) -> Result<String, BadTemplate> {
+        match kind {
             Kind::Project => given.project.map(|folder| folder.display().to_string()).ok_or(BadTemplate::NoProject),
-            Kind::Env => std::env::var(name).map_err(|_| BadTemplate::Unset(name.to_owned())),
+            Kind::Env => {
+                let (name, default) = match name.split_once(":-") {
+                    Some((name, default)) => (name, Some(default)),
+                    None => (name, None),
+                };
+                let unset = || BadTemplate::Unset(name.to_owned());
+                std::env::var(name).ok().or_else(|| default.map(str::to_owned)).ok_or_else(unset)
+            }
             Kind::Keyring => match given.secrets.get(name) {
                 Some(secret) => Ok(secret.expose_secret().to_owned()),
                 None => Err(BadTemplate::NoSecret(name.to_owned())),
             },
-            Kind::File => match std::fs::read_to_string(name) {
+            Kind::File => match std::fs::read_to_string(self.located(name)) {
                 Ok(text) => Ok(text
                     .strip_suffix('\n')
                     .map(|text| text.strip_suffix('\r').unwrap_or(text))
@@ -94,20 +135,28 @@ impl Template {
                     .to_owned()),
                 Err(error) => Err(BadTemplate::File(name.to_owned(), error.to_string())),
             },
-        })
+        }
+    }
+
+    /// A path that the text names: `~` is the home folder, and a relative one counts from the configuration file's folder.
+    fn located(&self, path: &str) -> PathBuf {
+        let path = at_home(path);
+        match &self.base {
+            Some(base) => base.join(path),
+            None => path,
+        }
     }
 
     /// The names in its `${keyring:NAME}`.
     pub fn secret_names(&self) -> BTreeSet<String> {
-        let mut names = BTreeSet::new();
         // What is wrong with it was said when it was read.
-        drop(self.replace(|kind, name| {
-            if kind == Kind::Keyring {
-                names.insert(name.to_owned());
-            }
-            Ok(String::new())
-        }));
-        names
+        let pieces = self.pieces().filter_map(Result::ok);
+        pieces
+            .filter_map(|piece| match piece {
+                Piece::Reference(Kind::Keyring, name) => Some(name.to_owned()),
+                Piece::Reference(Kind::Project | Kind::Env | Kind::File, _) | Piece::Text(_) => None,
+            })
+            .collect()
     }
 
     /// As it stands in the file.
@@ -119,39 +168,58 @@ impl Template {
         self.text.contains("${project}")
     }
 
-    fn replace(&self, mut value: impl FnMut(Kind, &str) -> Result<String, BadTemplate>) -> Result<String, BadTemplate> {
-        let mut out = String::new();
+    /// From where the relative paths that it names count.
+    pub(super) fn set_base(&mut self, folder: &Path) {
+        self.base = Some(folder.to_owned());
+    }
+
+    /// The text in pieces; one that is wrong does not keep the others back.
+    fn pieces(&self) -> impl Iterator<Item = Result<Piece<'_>, BadTemplate>> {
         let mut rest = self.text.as_str();
-        while let Some((before, after)) = rest.split_once("${") {
-            out.push_str(before);
-            let (reference, behind) = after.split_once('}').ok_or_else(|| BadTemplate::Open(after.to_owned()))?;
-            let (kind, name) = reference.split_once(':').unwrap_or((reference, ""));
-            let kind = match (kind, name.is_empty()) {
-                (PROJECT, true) if reference == PROJECT => Kind::Project,
-                ("env", false) => Kind::Env,
-                ("file", false) => Kind::File,
-                ("keyring", false) => Kind::Keyring,
-                _ => return Err(BadTemplate::Unknown(reference.to_owned())),
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let Some(reference) = rest.strip_prefix("${") else {
+                let (text, behind) = rest.split_at(rest.find("${").unwrap_or(rest.len()));
+                rest = behind;
+                return Some(Ok(Piece::Text(text)));
             };
-            out.push_str(&value(kind, name)?);
+            let Some((reference, behind)) = reference.split_once('}') else {
+                rest = "";
+                return Some(Err(BadTemplate::Open(reference.to_owned())));
+            };
             rest = behind;
-        }
-        out.push_str(rest);
-        Ok(out)
+            let (kind, name) = reference.split_once(':').unwrap_or((reference, ""));
+            Some(match (kind, name.is_empty()) {
+                (PROJECT, true) if reference == PROJECT => Ok(Piece::Reference(Kind::Project, "")),
+                ("env", false) => Ok(Piece::Reference(Kind::Env, name)),
+                ("file", false) => Ok(Piece::Reference(Kind::File, name)),
+                ("keyring", false) => Ok(Piece::Reference(Kind::Keyring, name)),
+                ("input", false) => Err(BadTemplate::Input(name.to_owned())),
+                _ => Err(BadTemplate::Unknown(reference.to_owned())),
+            })
+        })
+    }
+}
+
+/// A path as it is written, `~` at its beginning replaced by the home folder.
+pub fn at_home(path: &str) -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default();
+    match path.strip_prefix('~') {
+        Some("") => home(),
+        Some(rest) if rest.starts_with(['/', std::path::MAIN_SEPARATOR]) => home().join(&rest[1..]),
+        Some(_) | None => PathBuf::from(path),
     }
 }
 
 impl Decode for Template {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let at = node.at.start;
-        let template = Self { line: problems.line(at), text: String::decode(node, problems)? };
-        match template.replace(|_, _| Ok(String::new())) {
-            Ok(_) => Some(template),
-            Err(error) => {
-                problems.add(at, error.to_string());
-                None
-            }
-        }
+        let template = Self { line: problems.line(at), text: String::decode(node, problems)?, base: None };
+        let wrong: Vec<_> = template.pieces().filter_map(Result::err).collect();
+        wrong.iter().for_each(|error| problems.add(at, error.to_string()));
+        wrong.is_empty().then_some(template)
     }
 }
 
@@ -214,7 +282,7 @@ mod tests {
     }
 
     fn template(text: &str) -> Template {
-        Template { text: text.to_owned(), line: 1 }
+        Template { text: text.to_owned(), line: 1, base: None }
     }
 
     #[test]
@@ -233,5 +301,13 @@ mod tests {
         assert_eq!(template("${keyring:a} ${env:b} ${keyring:c}").secret_names(), ["a", "c"].map(str::to_owned).into());
         assert_eq!(expand("${oops", None), Err(BadTemplate::Open("oops".into())));
         assert_eq!(expand("${HOME}", None), Err(BadTemplate::Unknown("HOME".into())));
+        assert_eq!(expand("${env:TRUNKLINE_NO_SUCH:-a:b}/c", None).as_deref(), Ok("a:b/c"));
+        assert_eq!(expand("${env:TRUNKLINE_NO_SUCH:-}", None).as_deref(), Ok(""));
+        assert_eq!(expand("${input:x}", None), Err(BadTemplate::Input("x".into())));
+        let secrets = Secrets::new();
+        let obstacles = template("${HOME} ${keyring:a} ${oops").obstacles(Given { project: None, secrets: &secrets });
+        assert_eq!(obstacles.len(), 3, "{obstacles:?}");
+        assert_eq!(at_home("~/x"), std::env::home_dir().unwrap_or_default().join("x"));
+        assert_eq!(at_home("~x/y"), Path::new("~x/y"));
     }
 }

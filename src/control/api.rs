@@ -7,6 +7,7 @@ use jsonrpsee::proc_macros::rpc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::config::Examined;
 use crate::era::Era;
 use crate::hub::Reloaded;
 
@@ -40,6 +41,10 @@ pub trait Daemon {
     /// Reads the configuration again and takes it over; the error's data are all problems of the file.
     #[method(name = "daemon.reload")]
     async fn reload(&self) -> RpcResult<Reloaded>;
+
+    /// What is wrong with a configuration file, and what a person should know of it, as this daemon would take it.
+    #[method(name = "daemon.check", param_kind = map)]
+    async fn check(&self, file: PathBuf) -> RpcResult<Examined>;
 
     /// The tools of one server, or of all, as the servers describe them; `cwd` says for whom, where that matters.
     #[method(name = "daemon.list_tools", param_kind = map)]
@@ -100,8 +105,11 @@ pub struct Status {
     /// That another program was put in the place of the one that runs, and what comes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,
-    /// What is wrong with the configuration file as it is now; the last good one runs.
+    /// What is wrong with the configuration file as it is now: entries that are left out, or why the last good file runs.
     pub problems: Vec<String>,
+    /// What a person should know of how it was read.
+    #[serde(default)]
+    pub notes: Vec<String>,
     pub memory: Memory,
     pub credentials: Credentials,
     pub servers: Vec<ServerStatus>,
@@ -118,7 +126,7 @@ pub struct HttpStatus {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerStatus {
     pub name: String,
-    /// `idle`, `starting`, `ready`, `draining`, `needs_login`, `backoff`, `broken`, `failed`, `stopped` or `disabled`.
+    /// `idle`, `starting`, `ready`, `draining`, `needs_login`, `backoff`, `broken`, `failed`, `stopped`, `disabled` or `misconfigured`.
     pub state: String,
     /// Set once it is known.
     pub era: Option<Era>,

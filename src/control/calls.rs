@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::{DaemonServer, LogLine, LoginBegun, Missed, ServerStatus, ServerTools, SessionStatus, Status};
 use super::status;
+use crate::config::{Config, Examined, LoadError, located};
 use crate::credentials::Vault;
 use crate::envelope::reply::code;
 use crate::envelope::{Envelope, quoted};
@@ -90,6 +91,7 @@ impl DaemonServer for Api {
             config: self.config.clone(),
             replaced: self.replaced.lock().clone(),
             problems: self.hub.problems(),
+            notes: located(&self.config, &self.hub.config().notes),
             memory: status::memory(&servers),
             credentials: status::credentials(&self.vault, &self.keepers),
             servers,
@@ -127,10 +129,21 @@ impl DaemonServer for Api {
             .map_err(|problems| ErrorObject::owned(code::INVALID_PARAMS, problems.join("\n"), Some(problems)))
     }
 
+    async fn check(&self, file: PathBuf) -> RpcResult<Examined> {
+        let invalid = |error: &dyn std::fmt::Display| refused(code::INVALID_PARAMS, error.to_string());
+        let config = match Config::load(&file) {
+            Ok(config) => config,
+            Err(LoadError::Problems { problems, .. }) => return Ok(Examined { problems, ..Examined::default() }),
+            Err(error @ LoadError::Read { .. }) => return Err(invalid(&error)),
+        };
+        let secrets = self.vault.secrets(config.secret_names()).await.map_err(|error| invalid(&error))?;
+        Ok(config.examined(&secrets))
+    }
+
     async fn list_tools(&self, server: Option<String>, cwd: Option<PathBuf>) -> RpcResult<Vec<ServerTools>> {
         let upstreams = match &server {
             Some(name) => vec![self.upstream(name)?],
-            None => self.hub.upstreams().iter().filter(|upstream| upstream.settings().enabled).cloned().collect(),
+            None => self.hub.upstreams().iter().filter(|upstream| upstream.settings().is_usable()).cloned().collect(),
         };
         let lists =
             futures_util::future::join_all(upstreams.into_iter().map(|upstream| tools_of(upstream, cwd.clone()))).await;

@@ -45,7 +45,7 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
         advice: upstream.advice(),
         instances: upstream.all_lines().iter().filter_map(instance).collect(),
         starts: known.starts,
-        last_error: known.last_error.map(|error| error.to_string()),
+        last_error: upstream.settings().wrong.clone().or(known.last_error.map(|error| error.to_string())),
         hidden: known.hidden.into_iter().collect(),
         denied: known.denied.into_iter().collect(),
         ambiguous_request: upstream.interactive(),

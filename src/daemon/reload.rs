@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::service;
-use crate::config::{CannotWatch, Config, LoadError, Watch};
+use crate::config::{CannotWatch, Config, LoadError, Watch, located};
 use crate::control::ReloadRequest;
 use crate::hub::{Hub, Reloaded};
 use crate::paths::Places;
@@ -65,7 +65,10 @@ async fn reload(hub: &Arc<Hub>, places: &Places) -> Result<Reloaded, Vec<String>
     let loaded = Config::load(&places.config);
     let outcome = match loaded {
         Ok(config) if config == *hub.config() && hub.problems().is_empty() => Ok(Reloaded::default()),
-        Ok(config) => Ok(hub.reload(config).await),
+        Ok(config) => {
+            let problems = located(&places.config, &config.problems);
+            Ok(hub.reload(config, problems).await)
+        }
         Err(error) => {
             let problems: Vec<_> = error.to_string().lines().map(str::to_owned).collect();
             hub.refuse_config(problems.clone());

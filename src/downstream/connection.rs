@@ -15,7 +15,7 @@ use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::hub::{Agent, Hub, Session, Stay, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
-use crate::names::{self, ServerName};
+use crate::names;
 use crate::wire::{FrameError, Frames, Outbox, Sink};
 
 /// How long a connection may take to send its first message.
@@ -56,7 +56,7 @@ struct Attach {
 }
 
 /// Reads the first message and says what it makes of the connection.
-pub async fn open(connection: &mut Connection) -> Opened {
+pub async fn open(connection: &mut Connection, hub: &Hub) -> Opened {
     let refused = |code, message: &str| Opened::Refused { error: reply::error("null", code, message) };
     let frame = match timeout(FIRST_MESSAGE, connection.frames.next()).await {
         Ok(Ok(Some(frame))) => frame,
@@ -80,7 +80,7 @@ pub async fn open(connection: &mut Connection) -> Opened {
         );
     }
     if envelope.method == "daemon.attach" {
-        return match attach(&envelope) {
+        return match attach(hub, &envelope) {
             Ok((view, agent)) => Opened::Agent {
                 view,
                 agent: Agent { pid, ..agent },
@@ -108,7 +108,7 @@ pub async fn open(connection: &mut Connection) -> Opened {
     Opened::Refused { error: reply::error(envelope.id, code::INVALID_REQUEST, &message) }
 }
 
-fn attach(envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
+fn attach(hub: &Hub, envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
     #[derive(Deserialize)]
     struct Request {
         #[serde(default)]
@@ -124,7 +124,7 @@ fn attach(envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
         }
     }
     let view = match (server, profile) {
-        (Some(name), None) => View::One(ServerName::parse(&name).map_err(|error| format!("daemon.attach: {error}"))?),
+        (Some(name), None) => View::One(hub.server_name(&name).map_err(|error| format!("daemon.attach: {error}"))?),
         (None, Some(profile)) => View::Profile(profile.into()),
         (None, None) => View::All,
         (Some(_), Some(_)) => return Err("daemon.attach: name a server or a profile, not both".to_owned()),

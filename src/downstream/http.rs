@@ -34,7 +34,6 @@ use sessions::Sessions;
 
 use crate::envelope::reply::code;
 use crate::hub::{Hub, View};
-use crate::names::ServerName;
 use crate::wire::EventId;
 
 /// What all requests need.
@@ -122,10 +121,9 @@ async fn all(State(face): Shared, request: Request) -> Response {
 }
 
 async fn one(State(face): Shared, extract::Path(server): extract::Path<String>, request: Request) -> Response {
-    match (ServerName::parse(&server), face.hub.upstream(&server)) {
-        (Ok(name), Ok(_)) => face.endpoint(View::One(name), request).await,
-        (Err(error), _) => refused(StatusCode::NOT_FOUND, code::INVALID_PARAMS, &error.to_string()),
-        (Ok(_), Err(failure)) => refused(StatusCode::NOT_FOUND, failure.code(), &failure.to_string()),
+    match face.hub.upstream(&server) {
+        Ok(upstream) => face.endpoint(View::One(upstream.name.clone()), request).await,
+        Err(failure) => refused(StatusCode::NOT_FOUND, failure.code(), &failure.to_string()),
     }
 }
 

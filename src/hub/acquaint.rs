@@ -56,7 +56,7 @@ impl Upstream {
     fn is_stranger(&self) -> bool {
         let settings = self.settings();
         let state = self.state.lock();
-        settings.enabled
+        settings.is_usable()
             && state.held.is_none()
             && state.slots.is_empty()
             && !state.catalogs.is_known()

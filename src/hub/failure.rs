@@ -13,6 +13,8 @@ pub enum Failure {
     Unknown { name: String, hint: String },
     #[error("server `{0}` is disabled in the configuration (enabled = false)")]
     Disabled(ServerName),
+    #[error("server `{server}` is misconfigured: {reason}; `trunkline check` names every problem of the file")]
+    Misconfigured { server: ServerName, reason: Arc<str> },
     #[error("server `{server}` did not start: {reason}")]
     Start { server: ServerName, reason: Arc<str> },
     /// It is not started now, for a reason that a person knows.
@@ -72,6 +74,7 @@ impl Failure {
             Self::Unknown { .. }
             | Self::UnknownProfile { .. }
             | Self::Disabled(_)
+            | Self::Misconfigured { .. }
             | Self::AskedForLogin { .. }
             | Self::Backoff { .. }
             | Self::Broken { .. }
@@ -87,9 +90,11 @@ impl Failure {
     /// The JSON-RPC code for it.
     pub fn code(&self) -> i32 {
         match self {
-            Self::Unknown { .. } | Self::UnknownProfile { .. } | Self::Disabled(_) | Self::Denied { .. } => {
-                code::INVALID_PARAMS
-            }
+            Self::Unknown { .. }
+            | Self::UnknownProfile { .. }
+            | Self::Disabled(_)
+            | Self::Misconfigured { .. }
+            | Self::Denied { .. } => code::INVALID_PARAMS,
             Self::NeedsLogin { .. } | Self::AskedForLogin { .. } => code::NEEDS_LOGIN,
             Self::Start { .. }
             | Self::Unavailable { .. }
@@ -110,6 +115,7 @@ impl Failure {
             Self::Unknown { .. }
             | Self::UnknownProfile { .. }
             | Self::Disabled(_)
+            | Self::Misconfigured { .. }
             | Self::Denied { .. }
             | Self::Start { .. }
             | Self::Unavailable { .. }

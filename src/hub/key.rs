@@ -123,7 +123,11 @@ impl Upstream {
     /// What is wanted, in view of what is known of the server; refused where it is known to be in vain.
     pub(super) fn settle_want(&self, key: &Key) -> Result<Key, Failure> {
         let server = self.name.clone();
-        if !self.settings().enabled {
+        let settings = self.settings();
+        if let Some(reason) = &settings.wrong {
+            return Err(Failure::Misconfigured { server, reason: reason.as_str().into() });
+        }
+        if !settings.enabled {
             return Err(Failure::Disabled(server));
         }
         let state = self.state.lock();

@@ -51,6 +51,9 @@ impl Upstream {
 
     /// Likewise, once it is known what the server asks for.
     pub async fn login_keeper(self: &Arc<Self>) -> Result<Option<Keeper>, Failure> {
+        if let Some(reason) = &self.settings().wrong {
+            return Err(Failure::Misconfigured { server: self.name.clone(), reason: reason.as_str().into() });
+        }
         let keeper = self.keeper().await?;
         if keeper.as_ref().is_some_and(|keeper| !keeper.is_challenged()) {
             // What comes of it does not matter: if it asks for a login, it says where.

@@ -194,8 +194,14 @@ impl Hub {
     /// What a list has to go without, said to the agent: a member of the result, raw, with the reasons, and in the legacy
     /// era a log message too. Empty where nothing is missing.
     fn missing(&self, session: &Session, kind: ListKind, lists: &[(Arc<Upstream>, List)]) -> String {
-        let visible = self.visible(session);
-        let absent = visible.iter().filter(|upstream| lists.iter().all(|(there, _)| there.name != upstream.name));
+        let all = self.upstreams();
+        let is_absent = |upstream: &Arc<Upstream>| {
+            let settings = upstream.settings();
+            (settings.is_usable() || settings.wrong.is_some())
+                && self.sees(session, &upstream.name)
+                && lists.iter().all(|(there, _)| there.name != upstream.name)
+        };
+        let absent = all.iter().filter(|upstream| is_absent(upstream));
         let absent: Vec<_> = absent.map(|upstream| (&upstream.name, upstream.absence())).collect();
         if absent.is_empty() {
             return String::new();

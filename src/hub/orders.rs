@@ -17,7 +17,7 @@ impl Upstream {
     /// Starts what is wanted before anybody asks: instances for the agents that were here before.
     pub(super) fn start_eagerly(self: &Arc<Self>) {
         let settings = self.settings();
-        if settings.start != Start::Eager || !settings.enabled {
+        if settings.start != Start::Eager || !settings.is_usable() {
             return;
         }
         for key in self.eager_keys() {

@@ -67,7 +67,7 @@ impl Hub {
 impl Upstream {
     /// What a session needs, if its server is not up and may be started.
     pub(super) fn recall_key(&self, session: &Session, speech: &Speech) -> Option<Key> {
-        if !self.settings().enabled || self.state.lock().held.is_some() {
+        if !self.settings().is_usable() || self.state.lock().held.is_some() {
             return None;
         }
         Some(self.key_now(session, speech, self.era_for(speech.era())))

@@ -183,14 +183,28 @@ impl Upstream {
     }
 
     /// What [`Self::condition`] can be.
-    pub const CONDITIONS: [&str; 10] =
-        ["disabled", "stopped", "needs_login", "ready", "starting", "broken", "backoff", "draining", "failed", "idle"];
+    pub const CONDITIONS: [&str; 11] = [
+        "misconfigured",
+        "disabled",
+        "stopped",
+        "needs_login",
+        "ready",
+        "starting",
+        "broken",
+        "backoff",
+        "draining",
+        "failed",
+        "idle",
+    ];
 
     /// One word for `status`.
     pub fn condition(&self) -> &'static str {
         let state = self.state.lock();
         let any = |wanted: fn(&Life) -> bool| state.slots.iter().any(|slot| wanted(&slot.life));
-        if !self.settings().enabled {
+        let settings = self.settings();
+        if settings.wrong.is_some() {
+            "misconfigured"
+        } else if !settings.enabled {
             "disabled"
         } else if state.held.is_some() {
             "stopped"
@@ -343,6 +357,10 @@ impl Upstream {
     pub(super) fn absence(&self) -> String {
         let condition = self.condition();
         match (condition, self.known().last_error) {
+            ("misconfigured", _) => format!(
+                "its entry in the configuration is wrong: {}",
+                self.settings().wrong.clone().unwrap_or_default()
+            ),
             ("starting", _) => "it is still starting".to_owned(),
             ("needs_login", _) => format!("it needs a login: `trunkline login {}`", self.name),
             (_, Some(error)) => error.to_string(),

@@ -34,6 +34,9 @@ pub struct Reloaded {
     pub kept: Vec<(String, String)>,
     /// Settings that count from the daemon's next start.
     pub needs_restart: Vec<String>,
+    /// What is wrong with the file: these entries are left out.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 impl Hub {
@@ -46,8 +49,8 @@ impl Hub {
         *self.problems.write() = problems;
     }
 
-    /// Takes a configuration over. Ends when every changed server runs, or failed to.
-    pub async fn reload(self: &Arc<Self>, mut config: Config) -> Reloaded {
+    /// Takes a configuration over, of whose file `problems` are known. Ends when every changed server runs, or failed to.
+    pub async fn reload(self: &Arc<Self>, mut config: Config, problems: Vec<String>) -> Reloaded {
         let old_config = self.config();
         let diff = Diff::new(&old_config, &config);
         let old = self.upstreams();
@@ -108,6 +111,7 @@ impl Hub {
             tuned: list(&diff.tuned),
             needs_restart: diff.restart.iter().map(ToString::to_string).collect(),
             kept,
+            problems,
         };
         self.publish_reload(&reloaded);
         reloaded
@@ -157,7 +161,7 @@ impl Hub {
     }
 
     fn publish_reload(&self, reloaded: &Reloaded) {
-        let Reloaded { added, removed, changed, tuned, kept, needs_restart } = reloaded;
+        let Reloaded { added, removed, changed, tuned, kept, needs_restart, problems } = reloaded;
         if kept.is_empty() || [added, removed, changed, tuned].iter().any(|names| !names.is_empty()) {
             tracing::info!(?added, ?removed, ?changed, ?tuned, "configuration taken");
         }
@@ -171,7 +175,8 @@ impl Hub {
             format!("server `{server}` does not start with its new settings, and goes on with the old ones: {reason}")
         });
         let restart = needs_restart.iter().map(|name| format!("`{name}` counts from the daemon's next start"));
-        *self.problems.write() = kept.chain(restart).collect();
+        self.note_problems(problems.clone());
+        self.problems.write().extend(kept.chain(restart));
         self.events.publish(Event::ConfigReloaded(reloaded.clone()));
     }
 }
@@ -197,7 +202,7 @@ impl Upstream {
             return Ok(());
         }
         if self.settings().start == Start::Eager
-            && self.settings().enabled
+            && self.settings().is_usable()
             && old.lines().iter().all(|line| line.session_ids().is_empty())
         {
             // Nobody waits for it, but it is to run.
@@ -206,7 +211,7 @@ impl Upstream {
             }
         }
         let mut moves: Vec<(Arc<Line>, Arc<Session>, Key)> = Vec::new();
-        for line in old.lines().into_iter().filter(|line| self.settings().enabled && !line.is_draining()) {
+        for line in old.lines().into_iter().filter(|line| self.settings().is_usable() && !line.is_draining()) {
             let Some(dialect) = line.dialect().cloned() else { continue };
             for session in line.sessions() {
                 let Some(speech) = session.last_speech() else { continue };

@@ -60,10 +60,11 @@ fn reason(error: &io::Error) -> String {
 impl Child {
     /// Starts the server's command in a process group of its own.
     pub(super) fn spawn(server: &Stdio, given: Given<'_>, ledger: &Ledger) -> Result<(Self, Streams), SpawnError> {
-        let program = server.command.expand(given)?;
-        let mut command = Command::new(&program);
+        // As it stands in the file: its value may hold a secret.
+        let program = server.command.text().to_owned();
+        let mut command = Command::new(server.program(&server.command.expand(given)?));
         for argument in &server.args {
-            command.arg(argument.expand(given)?);
+            command.arg(server.placed(&argument.expand(given)?));
         }
         command.env_clear();
         let given_to = |name: &str| environment::passes(name, server.env_vars.iter().map(String::as_str));
@@ -74,7 +75,7 @@ impl Child {
         }
         // As directly: where the agent is, if the process belongs to one folder.
         let folder = match (&server.cwd, given.project) {
-            (Some(template), _) => Some(PathBuf::from(template.expand(given)?)),
+            (Some(template), _) => Some(server.folder(&template.expand(given)?)),
             (None, Some(project)) => Some(project.to_owned()),
             (None, None) => std::env::home_dir().filter(|home| home.is_dir()),
         };

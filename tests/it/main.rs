@@ -17,6 +17,7 @@ mod codex;
 mod conformance;
 mod control;
 mod credentials;
+mod entries;
 mod eras;
 mod face;
 mod frames;

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Catalogs;
-use crate::config::{Given, Secrets, Server, Transport};
+use crate::config::{Given, Secrets, Server, Transport, find_program};
 use crate::files::{check_ours, replace};
 
 /// Counts changes of the file's form.
@@ -34,7 +34,9 @@ pub fn fingerprint(server: &Server) -> String {
             stdio.env.keys().for_each(|name| name.hash(&mut hasher));
             stdio.env_vars.hash(&mut hasher);
             let given = Given { project: None, secrets: &Secrets::new() };
-            stdio.command.expand(given).ok().as_deref().and_then(program)
+            let command = stdio.command.expand(given).ok();
+            let found = command.and_then(|command| find_program(&stdio.program(&command), std::env::var_os("PATH")));
+            found.and_then(|program| fs::metadata(program).ok())
         }
         Transport::Http(http) => {
             http.headers.keys().for_each(|name| name.hash(&mut hasher));
@@ -48,15 +50,6 @@ pub fn fingerprint(server: &Server) -> String {
         found.modified().ok().hash(&mut hasher);
     }
     format!("{:016x}", hasher.finish())
-}
-
-/// The program that a command names, looked up as the system would.
-fn program(command: &str) -> Option<fs::Metadata> {
-    if Path::new(command).components().count() > 1 {
-        return fs::metadata(command).ok();
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).find_map(|folder| fs::metadata(folder.join(command)).ok())
 }
 
 /// What an earlier daemon left for this fingerprint; nothing if there is none. A file that is not to be trusted is set

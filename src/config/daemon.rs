@@ -1,0 +1,89 @@
+//! `[daemon]`: how the daemon itself behaves.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+
+use super::decode::{Decode, Fields, Problems, one_of};
+use super::node::Node;
+use super::values::{Limit, Size, Span};
+
+/// `[daemon]`
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Daemon {
+    /// A process that nobody uses stops after this long, like "30m"; "never" keeps it.
+    #[schemars(with = "Option<String>")]
+    pub idle_timeout: Limit,
+    /// The largest message taken from an agent or a server, like "32MiB".
+    #[schemars(with = "Option<String>")]
+    pub max_frame: Size,
+    /// How long a modern agent may take to come back with the answers to what a legacy server asks, like "10m".
+    #[schemars(with = "Option<String>")]
+    pub question_timeout: Span,
+    /// Environment variables to pass on to every server, besides those that each gets by default: names, or patterns with
+    /// `*` and `?`, which leave out what looks like a secret.
+    #[schemars(default)]
+    pub env_vars: Vec<String>,
+    /// When the daemon gives way to a new program that was put in its place: "idle", when nothing is in flight, or "never".
+    #[schemars(with = "Option<Upgrade>")]
+    pub upgrade: Upgrade,
+    /// Whether servers that nobody has listed yet are started in the "background" to ask what they offer, or "never".
+    #[schemars(with = "Option<Discover>")]
+    pub discover: Discover,
+}
+
+/// Whether servers are asked what they offer before an agent wants them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum Discover {
+    Background,
+    Never,
+}
+
+/// When the daemon gives way to a new program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum Upgrade {
+    Idle,
+    Never,
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Limit(Some(Duration::from_secs(30 * 60))),
+            max_frame: Size(32 << 20),
+            question_timeout: Span(Duration::from_secs(10 * 60)),
+            env_vars: Vec::new(),
+            upgrade: Upgrade::Idle,
+            discover: Discover::Background,
+        }
+    }
+}
+
+impl Decode for Daemon {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        let mut fields = Fields::open(node, problems)?;
+        let idle_timeout = fields.take("idle_timeout").unwrap_or(Self::default().idle_timeout);
+        let max_frame = fields.take("max_frame").unwrap_or(Self::default().max_frame);
+        let question_timeout = fields.take("question_timeout").unwrap_or(Self::default().question_timeout);
+        let env_vars = fields.take("env_vars").unwrap_or_default();
+        let upgrade = fields.take("upgrade").unwrap_or(Upgrade::Idle);
+        let discover = fields.take("discover").unwrap_or(Discover::Background);
+        fields.finish();
+        Some(Self { idle_timeout, max_frame, question_timeout, env_vars, upgrade, discover })
+    }
+}
+
+impl Decode for Discover {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        one_of(node, &[("background", Self::Background), ("never", Self::Never)], problems)
+    }
+}
+
+impl Decode for Upgrade {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        one_of(node, &[("idle", Self::Idle), ("never", Self::Never)], problems)
+    }
+}
