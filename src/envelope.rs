@@ -73,6 +73,18 @@ impl<'a> Envelope<'a> {
         members.into_envelope(frame)
     }
 
+    /// The frame of a response under this raw id, whether it has one or not.
+    pub fn under(&self, id: &str) -> String {
+        let range = self.frame.as_bytes().as_ptr_range();
+        if range.contains(&self.id.as_ptr()) {
+            let at = self.span(self.id);
+            return format!("{}{id}{}", &self.frame[..at.start], &self.frame[at.end..]);
+        }
+        // An object: what else can be read as a message.
+        let rest = self.frame.trim_start().get(1..).unwrap_or_default();
+        format!(r#"{{"id":{id},{rest}"#)
+    }
+
     /// Where `part`, a slice of this frame, stands in it.
     pub fn span(&self, part: &str) -> Range<usize> {
         let start = (part.as_ptr() as usize).wrapping_sub(self.frame.as_ptr() as usize);

@@ -37,8 +37,10 @@ mod session;
 mod settle;
 mod sharing;
 mod slots;
+mod spelled;
 mod start;
 mod stopped;
+mod storm;
 mod table;
 mod undecided;
 
@@ -70,7 +72,7 @@ use crate::config::{Config, Server};
 use crate::credentials::Vault;
 use crate::names::ServerName;
 use crate::oauth::Keepers;
-use crate::upstream::{HttpClient, Ledger, ServerLog, Surroundings};
+use crate::upstream::{HttpClient, Ledger, Quirks, ServerLog, Surroundings};
 use crate::wire::Sink;
 
 /// How much may wait for one agent, in messages of the largest size.
@@ -144,6 +146,7 @@ impl Hub {
             tasks: self.around.tasks.clone(),
             stop: self.around.stop.clone(),
             log: ServerLog::open(self.around.state.join("logs").join(format!("{name}.log"))),
+            quirks: Quirks::default(),
             max_frame: self.config().daemon.max_frame.0,
             ledger: self.around.ledger.clone(),
             name: name.clone(),
@@ -272,7 +275,7 @@ impl Hub {
         }
         let id = SessionId(1 + self.attached.fetch_add(1, Ordering::Relaxed));
         let name = agent.name.clone();
-        let session = Arc::new(Session::new(id, view, stay, agent, sink, gone));
+        let session = Arc::new(Session::new(id, view, stay, agent, sink, gone, self.around.tasks.clone()));
         self.sessions.lock().insert(id, session.clone());
         if stay == Stay::Lasting {
             self.events.publish(Event::AgentAttached { session: id, agent: name });

@@ -9,6 +9,8 @@ mod http;
 mod instance;
 mod ledger;
 pub mod mirror;
+mod quirks;
+mod salvage;
 pub mod state;
 mod stderr;
 mod stdio;
@@ -18,5 +20,5 @@ pub use handshake::Handshake;
 pub use http::HttpClient;
 pub use instance::{Inbound, Instance, Link, Speak, StartError, Surroundings, Terms};
 pub use ledger::{Ledger, StateError};
-
+pub use quirks::{Quirk, Quirks};
 pub use stderr::ServerLog;

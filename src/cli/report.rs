@@ -165,7 +165,12 @@ fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
     if let Some(advice) = &server.advice {
         writeln!(out, "  {}: {advice}", server.name)?;
     }
+    server.notes.iter().try_for_each(|note| writeln!(out, "  {}: {note}", server.name))?;
     for instance in &server.instances {
+        for call in &instance.long_calls {
+            let (name, process, age) = (&server.name, place(instance), age(call.age));
+            writeln!(out, "  {name}: {process} has been at a call of agent {} for {age}", call.session)?;
+        }
         if let Some(project) = &instance.project {
             writeln!(out, "  {}: process {} works in {}", server.name, place(instance), project.display())?;
         }

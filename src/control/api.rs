@@ -149,6 +149,9 @@ pub struct ServerStatus {
     /// A request of the server that was refused, because it could have been for any of several agents; since then a
     /// process carries one call at a time.
     pub ambiguous_request: Option<String>,
+    /// What it does that the specification forbids, and that is put up with.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Resident bytes of all servers together.
@@ -211,10 +214,22 @@ pub struct Instance {
     pub questions: usize,
     /// It takes no new calls.
     pub draining: bool,
+    /// Calls that are older than a minute.
+    #[serde(default)]
+    pub long_calls: Vec<LongCall>,
     /// Resident bytes of its process group, where the system tells.
     pub memory: Option<u64>,
     /// The agents that share it.
     pub sessions: Vec<u64>,
+}
+
+/// A call that a server has been at for long.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LongCall {
+    /// The agent's that made it.
+    pub session: u64,
+    /// Seconds since it was made.
+    pub age: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::api::{Credentials, HttpStatus, Instance, LoginStatus, Memory, ServerStatus, SessionStatus};
+use super::api::{Credentials, HttpStatus, Instance, LoginStatus, LongCall, Memory, ServerStatus, SessionStatus};
 use crate::credentials::{Place, Vault};
 use crate::hub::{Hub, Line, Session, Upstream, View};
 use crate::names::ServerName;
 use crate::oauth::{Keepers, LoginState};
 use crate::processes::group_memory;
+
+/// From what age on a call is named.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Every server, with what its processes hold in memory.
 pub(super) async fn servers(hub: &Hub) -> Vec<ServerStatus> {
@@ -32,6 +36,11 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
             in_flight: line.in_flight(),
             questions: line.questions(),
             draining: line.is_draining(),
+            long_calls: line
+                .calls_older_than(LONG)
+                .into_iter()
+                .map(|(session, age)| LongCall { session: session.0, age: age.as_secs() })
+                .collect(),
             memory: instance.pid.and_then(|pid| memory.get(&pid).copied()),
             sessions: line.session_ids().into_iter().map(|id| id.0).collect(),
         })
@@ -49,6 +58,7 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
         hidden: known.hidden.into_iter().collect(),
         denied: known.denied.into_iter().collect(),
         ambiguous_request: upstream.interactive(),
+        notes: upstream.notes(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The lists of a running server, each fetched once for all who ask, and brought to its catalog.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::line::Line;
 use crate::envelope::Envelope;
 use crate::era::{self, Era};
 use crate::lists::ListKind;
-use crate::upstream::catalog::{List, next_cursor, read_items};
+use crate::upstream::catalog::{Item, List, next_cursor, read_items};
+use crate::upstream::{Handshake, Quirk};
 
 /// How many pages of one list are read; a server that has more repeats itself.
 const MAX_PAGES: usize = 1_000;
@@ -43,17 +44,30 @@ impl Line {
     /// The server's whole list: kept if the server announces changes, else asked for each time.
     pub async fn list(self: &Arc<Self>, kind: ListKind) -> Fetched {
         let Some(handshake) = self.handshake() else { return Err("the server is starting".into()) };
-        if !handshake.offers(kind.capability()) {
+        let declared = handshake.offers(kind.capability());
+        if !declared && !self.may_offer(kind) {
             return Ok(List::default());
         }
-        // A modern server announces changes only to those who listen, and trunkline itself does not.
-        let keep = self.era() == Era::Legacy && handshake.announces(kind.capability());
+        // A modern server announces changes only to those who listen, and trunkline itself does not. What is not declared is
+        // asked for once.
+        let keep = !declared || self.era() == Era::Legacy && handshake.announces(kind.capability());
         let mut fetched = self.start_fetch(kind, keep);
         let answer = match fetched.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone(),
             Err(_) => None,
         };
         answer.unwrap_or_else(|| Err("the list was not read to its end".into()))
+    }
+
+    /// Whether a server may have what it does not declare: some have tools all the same, or declare nothing at all.
+    pub(super) fn may_offer(&self, kind: ListKind) -> bool {
+        let nothing = || self.handshake().is_some_and(Handshake::declares_nothing);
+        kind == ListKind::Tools || nothing()
+    }
+
+    /// A list as it was read last, and not forgotten since.
+    pub(super) fn kept_list(&self, kind: ListKind) -> Option<List> {
+        self.lists.0.lock().get(&kind)?.borrow().as_ref()?.as_ref().ok().cloned()
     }
 
     fn start_fetch(self: &Arc<Self>, kind: ListKind, keep: bool) -> watch::Receiver<Option<Fetched>> {
@@ -69,7 +83,7 @@ impl Line {
         let line = self.clone();
         if let Some(upstream) = self.upstream.upgrade() {
             upstream.around.tasks.spawn(async move {
-                sender.send_replace(Some(line.fetch(kind).await));
+                sender.send_replace(Some(line.fetch_tolerantly(kind).await));
                 if let Some(upstream) = line.upstream.upgrade() {
                     upstream.arrived(&line);
                 }
@@ -78,9 +92,23 @@ impl Line {
         receiver
     }
 
+    /// Of what is not declared, a refusal is no error.
+    async fn fetch_tolerantly(self: &Arc<Self>, kind: ListKind) -> Fetched {
+        let fetched = self.fetch(kind).await;
+        if self.handshake().is_some_and(|handshake| handshake.offers(kind.capability())) {
+            return fetched;
+        }
+        let items = fetched.unwrap_or_default();
+        if !items.is_empty() {
+            self.note(&Quirk::Undeclared(kind.member()));
+        }
+        Ok(items)
+    }
+
     async fn fetch(self: &Arc<Self>, kind: ListKind) -> Fetched {
         let mut items = Vec::new();
-        let mut cursor: Option<String> = None;
+        let (mut cursor, mut cursors): (Option<String>, HashSet<String>) = (None, HashSet::new());
+        let mut keys = HashSet::new();
         for _ in 0..MAX_PAGES {
             let params = self.own_params(cursor.as_deref().map(|cursor| format!(r#""cursor":{cursor}"#)));
             let mut asked = self.ask(kind.method(), &params);
@@ -94,14 +122,21 @@ impl Line {
             let Some(result) = envelope.result else {
                 return Err(format!("{} was refused: {}", kind.method(), envelope.error.unwrap_or_default()).into());
             };
-            read_items(result, kind, &mut items)
+            let mut page = Vec::new();
+            read_items(result, kind, &mut page)
                 .map_err(|error| Arc::from(format!("{} cannot be read: {error}", kind.method())))?;
+            let length = page.len();
+            page.retain(|item: &Item| keys.insert(item.key.clone()));
+            let repeats = length > 0 && page.is_empty();
+            items.extend(page);
             self.note_page(kind, cursor.as_deref(), result);
             let next = next_cursor(result);
-            if next.is_none() || next == cursor {
+            let Some(next) = next else { return Ok(Arc::new(items)) };
+            if repeats || !cursors.insert(next.clone()) {
+                self.note(&Quirk::Circling(kind.method()));
                 return Ok(Arc::new(items));
             }
-            cursor = next;
+            cursor = Some(next);
         }
         Err(format!("{} has more than {MAX_PAGES} pages", kind.method()).into())
     }

@@ -3,6 +3,7 @@
 mod closing;
 mod notices;
 mod questions;
+mod stray;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ impl Line {
                 Kind::Request => self.question(envelope, call),
                 Kind::Notification => self.notification(envelope, call),
             },
+            Inbound::Unreadable { id, reason } => self.unreadable(id, reason),
             Inbound::Parked { id, frame, why } => self.parked(id, frame, why),
             Inbound::Over(id) => self.over(id),
             Inbound::Paused(id) => self.paused(id),
@@ -51,7 +53,10 @@ impl Line {
             pending
         };
         let Some(Pending { owner, then, across, cancelled, rest, .. }) = pending else {
-            tracing::debug!(server = %self.name, id = envelope.id, "dropped a reply to nothing, or a second one");
+            match ours.filter(|id| self.link.has_issued(*id)) {
+                Some(id) => tracing::debug!(server = %self.name, id, "dropped a reply to nothing, or a second one"),
+                None => self.stray(envelope),
+            }
             return;
         };
         if let (Owner::Agent { .. }, Some(rest)) = (&owner, rest) {

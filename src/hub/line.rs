@@ -19,6 +19,7 @@ use super::listener::Listening;
 use super::recall::greeting;
 use super::registry::Upstream;
 use super::session::{Session, SessionId};
+use super::storm::Storms;
 use super::table::{Across, Owner, Pending, Repeat, Table, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice};
@@ -40,6 +41,7 @@ pub struct Line {
     pub(super) lane: Arc<Lane>,
     pub(super) lists: Lists,
     pub(super) listening: Listening,
+    pub(super) storms: Storms,
     /// It takes no new calls.
     draining: AtomicBool,
     instance: OnceLock<Served>,
@@ -70,6 +72,7 @@ impl Line {
             lane: upstream.lane.clone(),
             lists: Lists::default(),
             listening: Listening::default(),
+            storms: Storms::default(),
             draining: AtomicBool::new(false),
             instance: OnceLock::new(),
             task_tools: TaskTools::default(),
@@ -281,6 +284,7 @@ impl Line {
 
     /// Sends a frame that needs no answer, with edits.
     pub fn notify(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
+        self.link.note_notice();
         let sent = self.link.outbox.push(envelope.frame.len(), |out| splice(envelope.frame, edits, out));
         if let Err(refused) = sent {
             tracing::debug!(server = %self.name, ?refused, method = %envelope.method, "message to the server dropped");
@@ -295,6 +299,7 @@ impl Line {
     }
 
     fn notify_text(&self, frame: &str) -> Result<(), Refused> {
+        self.link.note_notice();
         self.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
     }
 
@@ -372,6 +377,11 @@ impl Line {
 
     pub fn in_flight(&self) -> usize {
         self.table.lock().in_flight()
+    }
+
+    /// The calls of agents that were made so long ago: whose each is, and its age.
+    pub fn calls_older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
+        self.table.lock().older_than(age)
     }
 
     /// What the server has asked, and nobody has answered.

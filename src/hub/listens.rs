@@ -147,9 +147,8 @@ impl Session {
         self.is_greeted() || !self.listens().is_empty()
     }
 
-    /// Tells the agent that a list changed: at once in the legacy era, on its subscriptions in the modern one.
-    /// `frame` is what a legacy agent reads.
-    pub(super) fn tell_changed(&self, kind: ListKind, frame: &str) {
+    /// Tells the agent now that a list changed.
+    pub(super) fn announce(&self, kind: ListKind, frame: &str) {
         if self.is_greeted() {
             self.tell(To::Agent, frame);
         }

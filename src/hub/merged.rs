@@ -160,11 +160,15 @@ impl Hub {
         let mut items: Vec<String> = Vec::new();
         let mut seen: HashMap<String, ServerName> = HashMap::new();
         for (upstream, list) in &lists {
-            for item in list.iter() {
+            let shown = match kind {
+                ListKind::Tools => upstream.shown_names(list),
+                ListKind::Prompts | ListKind::Resources | ListKind::Templates => Vec::new(),
+            };
+            for (index, item) in list.iter().enumerate() {
                 match kind {
                     ListKind::Tools if !upstream.allows(&item.key) => {}
                     ListKind::Tools | ListKind::Prompts => {
-                        let qualified = upstream.name.qualify(&item.key);
+                        let qualified = upstream.name.qualify(shown.get(index).unwrap_or(&item.key));
                         if qualified.len() > MAX_QUALIFIED {
                             upstream.note_hidden(&item.key);
                         } else {
@@ -265,6 +269,9 @@ impl Hub {
             session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, &message));
             return Routed::Done;
         };
+        let upstream = self.upstream(server).ok().filter(|_| envelope.method == "tools/call");
+        let spelled = upstream.and_then(|upstream| upstream.own_name(own));
+        let own = spelled.as_deref().unwrap_or(own);
         if let Some(failure) = self.not_offered(session, server, own, &envelope.method) {
             session.reply(envelope.id, &failure.frame(envelope.id));
             return Routed::Done;

@@ -52,7 +52,7 @@ impl Hub {
 }
 
 /// One notification for each kind of list.
-fn tell(session: &Session, kinds: impl IntoIterator<Item = ListKind>) {
+fn tell(session: &Arc<Session>, kinds: impl IntoIterator<Item = ListKind>) {
     let mut told = BTreeSet::new();
     for kind in kinds {
         if told.insert(kind.changed()) {

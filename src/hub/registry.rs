@@ -15,6 +15,7 @@ use super::lane::Lane;
 use super::line::Line;
 use super::sharing::Sharing;
 use super::slots::Slot;
+use super::spelled::Spelled;
 use crate::config::{Server, Share};
 use crate::era::Era;
 use crate::lists::ListKind;
@@ -44,6 +45,7 @@ pub struct Upstream {
     /// Which arguments of its tools HTTP repeats in headers; nothing before it has listed any tools.
     annotated: Mutex<Option<Annotated>>,
     pub(super) state: Mutex<State>,
+    pub(super) spelled: Spelled,
     catalog_file: PathBuf,
     fingerprint: String,
 }
@@ -111,6 +113,7 @@ impl Upstream {
             keeper: Mutex::default(),
             annotated: Mutex::default(),
             state: Mutex::new(state),
+            spelled: Spelled::default(),
             catalog_file,
             fingerprint,
         })
@@ -149,6 +152,11 @@ impl Upstream {
         let settings = self.settings();
         let mut state = self.state.lock();
         state.sharing = Arc::new(Sharing::of(&settings, &state.catalogs.shown));
+    }
+
+    /// What it does that the specification forbids, and that is put up with.
+    pub fn notes(&self) -> Vec<String> {
+        self.around.quirks.all()
     }
 
     pub fn known(&self) -> Known {

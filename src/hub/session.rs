@@ -1,6 +1,7 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
 mod agent;
+mod announced;
 mod place;
 mod questions;
 
@@ -13,9 +14,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub(super) use agent::Principal;
 pub use agent::{Agent, SessionId, Stay, View};
+use announced::Announced;
 pub(super) use place::{Place, named_roots};
 pub(super) use questions::{Accepted, Question};
 
@@ -39,6 +42,8 @@ pub struct Session {
     /// Cancelled when the session must end: the agent left, or does not read.
     pub gone: CancellationToken,
     sink: Sink,
+    tasks: TaskTracker,
+    announced: Announced,
     /// It did not read, and gets nothing more.
     stalled: AtomicBool,
     /// Its `initialize` was answered: before that, it is told nothing unasked.
@@ -86,7 +91,15 @@ struct State {
 }
 
 impl Session {
-    pub fn new(id: SessionId, view: View, stay: Stay, agent: Agent, sink: Sink, gone: CancellationToken) -> Self {
+    pub fn new(
+        id: SessionId,
+        view: View,
+        stay: Stay,
+        agent: Agent,
+        sink: Sink,
+        gone: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
         let place = Place { folder: agent.cwd.as_ref().map(PathBuf::from), roots: None };
         Self {
             id,
@@ -95,6 +108,8 @@ impl Session {
             since: Instant::now(),
             gone,
             sink,
+            tasks,
+            announced: Announced::default(),
             stalled: AtomicBool::new(false),
             greeted: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),

@@ -91,7 +91,7 @@ impl Upstream {
     async fn learn(self: &Arc<Self>, line: &Arc<Line>, known: &Offered) {
         let Some(audience) = line.audience() else { return };
         let learn = |kind: ListKind| async move {
-            if !line.handshake().is_some_and(|handshake| handshake.offers(kind.capability())) {
+            if !line.handshake().is_some_and(|handshake| handshake.offers(kind.capability())) && !line.may_offer(kind) {
                 self.forget_list(audience, kind);
                 return Ok(());
             }

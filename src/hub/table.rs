@@ -303,6 +303,28 @@ impl Table {
         }
     }
 
+    /// What the server may still answer.
+    pub(super) fn requests(&self) -> Vec<u64> {
+        let requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen());
+        requests.map(|(id, _)| *id).collect()
+    }
+
+    /// The calls of agents that were made so long ago: whose each is, and its age.
+    pub(super) fn older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
+        let waited_for = self.pending.values().filter(|pending| !pending.is_listen() && pending.cancelled.is_none());
+        let old = waited_for.filter_map(|pending| {
+            let (session, _) = pending.owner.agent()?;
+            Some((session.id, pending.since.elapsed())).filter(|(_, since)| *since >= age)
+        });
+        old.collect()
+    }
+
+    /// The only request that the server may still answer, if there is only one.
+    pub(super) fn only(&self) -> Option<u64> {
+        let mut requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen());
+        requests.next().map(|(id, _)| *id).filter(|_| requests.next().is_none())
+    }
+
     /// Requests that somebody waits for.
     pub(super) fn in_flight(&self) -> usize {
         self.waited_for

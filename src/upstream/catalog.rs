@@ -4,7 +4,7 @@ mod disk;
 mod items;
 mod shown;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -205,9 +205,17 @@ impl Catalogs {
         for page in pages {
             read_items(&page, kind, &mut all).ok()?;
         }
+        let mut keys = HashSet::new();
+        all.retain(|item: &Item| keys.insert(item.key.clone()));
         let list: List = Arc::new(all);
         catalog.parsed.insert(kind, list.clone());
         Some(list)
+    }
+
+    /// Every list of this kind that is known whole.
+    pub fn lists(&mut self, kind: ListKind) -> Vec<List> {
+        let audiences: Vec<_> = self.each.iter().map(|catalog| catalog.audience.clone()).collect();
+        audiences.iter().filter_map(|audience| self.list(audience, kind)).collect()
     }
 
     /// Notes that the server asks its clients this; tells whether that is news.
@@ -246,9 +254,11 @@ impl Catalog {
 
     fn pages(&self, kind: ListKind) -> Option<Vec<String>> {
         let mut pages = vec![self.page(kind, None)?];
+        let mut cursors = HashSet::new();
         while let Some(cursor) = pages.last().and_then(|page| next_cursor(page)) {
-            if pages.len() > self.lists.get(&kind)?.len() {
-                return None;
+            // A page that was there before ends the list.
+            if !cursors.insert(cursor.clone()) {
+                break;
             }
             pages.push(self.page(kind, Some(&cursor))?);
         }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use crate::envelope::Envelope;
+use crate::envelope::reply::{self, code};
 use crate::era::Era;
 
 /// The server's replies to the handshake, whole frames.
@@ -18,11 +20,77 @@ pub struct Handshake {
     pub(super) unreadable: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What is used of a reply; a member of another shape counts as absent.
 struct Reply<'a> {
     instructions: Option<String>,
-    #[serde(borrow, default)]
-    capabilities: HashMap<Cow<'a, str>, &'a RawValue>,
+    capabilities: Members<'a>,
+}
+
+type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
+
+/// A reply as `rmcp` takes it, a whole frame, and what is wrong with its shape.
+pub(super) fn tolerated(envelope: &Envelope<'_>, method: &str) -> Result<(String, Vec<String>), String> {
+    let Some(result) = envelope.result else { return Ok((envelope.frame.to_owned(), Vec::new())) };
+    let Ok(reply) = serde_json::from_str::<Map<String, Value>>(result) else {
+        return Err(format!("its answer to `{method}` is no object"));
+    };
+    let mut wrong = Vec::new();
+    let mut expect = |name: &str, shape: &str, is_right: fn(&Value) -> bool| {
+        let found = reply.get(name);
+        if !found.is_some_and(is_right) {
+            let is = found.map_or("is missing".to_owned(), |found| format!("is {}", kind_of(found)));
+            wrong.push(format!("`{name}` {is} and should be {shape}"));
+        }
+    };
+    let version = match method {
+        "initialize" => {
+            expect("protocolVersion", "a string", Value::is_string);
+            expect("capabilities", "an object", Value::is_object);
+            let named = |info: &Value| info["name"].is_string() && info["version"].is_string();
+            expect("serverInfo", "an object with `name` and `version`", named);
+            reply.get("protocolVersion").filter(|version| version.is_string())
+        }
+        "server/discover" => {
+            expect("capabilities", "an object", Value::is_object);
+            reply.get("supportedVersions").filter(|versions| versions.is_array())
+        }
+        _ => return Ok((envelope.frame.to_owned(), Vec::new())),
+    };
+    if reply.get("instructions").is_some_and(|text| !text.is_string() && !text.is_null()) {
+        wrong.push("`instructions` is no string".to_owned());
+    }
+    for (name, found) in reply.get("capabilities").and_then(Value::as_object).into_iter().flatten() {
+        if !found.is_object() {
+            wrong.push(format!("`capabilities.{name}` is {} and should be an object", kind_of(found)));
+        }
+    }
+    let result = match (method, version) {
+        ("initialize", Some(version)) => {
+            json!({ "protocolVersion": version, "capabilities": {}, "serverInfo": { "name": "server", "version": "0" } })
+        }
+        (_, Some(Value::Array(versions))) => {
+            let versions: Vec<_> = versions.iter().filter(|version| version.is_string()).collect();
+            json!({ "resultType": "complete", "supportedVersions": versions, "capabilities": {}, "ttlMs": 0, "cacheScope": "private" })
+        }
+        ("initialize", _) => return Err(format!("its answer to `initialize` is wrong: {}", wrong.join("; "))),
+        // Some answer whatever they are asked.
+        (_, _) => {
+            let refusal = "its answer names no `supportedVersions`";
+            return Ok((reply::error(envelope.id, code::METHOD_NOT_FOUND, refusal), Vec::new()));
+        }
+    };
+    Ok((reply::result(envelope.id, &result.to_string()), wrong))
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object of another form",
+    }
 }
 
 impl Handshake {
@@ -54,6 +122,11 @@ impl Handshake {
     /// Whether the server declared `capability`.
     pub fn offers(&self, capability: &str) -> bool {
         self.with_reply(|reply| reply.capabilities.contains_key(capability)).unwrap_or(false)
+    }
+
+    /// Whether the server declared no capability.
+    pub fn declares_nothing(&self) -> bool {
+        self.with_reply(|reply| reply.capabilities.is_empty()).unwrap_or(true)
     }
 
     /// Whether the server said that it announces changes of its `capability` list.
@@ -106,7 +179,12 @@ impl Handshake {
     fn with_reply<T>(&self, read: impl FnOnce(&mut Reply<'_>) -> T) -> Option<T> {
         let frame = self.initialize.as_ref().or(self.discover.as_ref())?;
         let envelope = Envelope::parse(frame.as_bytes()).ok()?;
-        let mut reply = serde_json::from_str(envelope.result?).ok()?;
+        let members: Members<'_> = serde_json::from_str(envelope.result?).ok()?;
+        let of = |name: &str| members.get(name).map(|raw| raw.get());
+        let mut reply = Reply {
+            instructions: of("instructions").and_then(|raw| serde_json::from_str(raw).ok()),
+            capabilities: of("capabilities").and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default(),
+        };
         Some(read(&mut reply))
     }
 }

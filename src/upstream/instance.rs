@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::handshake::Handshake;
 use super::http::{self, HttpClient};
 use super::ledger::Ledger;
+use super::quirks::{Quirk, Quirks};
 use super::stderr::ServerLog;
 use super::stdio::{self, quoted_stderr};
 use super::tap::{Ids, Tap};
@@ -37,17 +39,48 @@ const OWNER_WAIT: Duration = Duration::from_secs(4);
 pub struct Link {
     pub outbox: Outbox,
     ids: Ids,
+    order: Arc<Order>,
+}
+
+/// What was said last that needs no answer, and what was answered last. A server takes messages in their order.
+#[derive(Debug, Default)]
+struct Order {
+    /// The id that the next request had then.
+    notice: AtomicU64,
+    /// The id behind the highest one that was answered.
+    answered: AtomicU64,
 }
 
 impl Link {
     /// A link whose queue holds at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { outbox: Outbox::new(limit), ids: Ids::default() }
+        Self { outbox: Outbox::new(limit), ids: Ids::default(), order: Arc::default() }
     }
 
     /// An id that this server was not given before.
     pub fn next_id(&self) -> u64 {
         self.ids.next()
+    }
+
+    /// Notes that something goes to the server that it need not answer.
+    pub fn note_notice(&self) {
+        self.order.notice.store(self.ids.peek(), Ordering::Relaxed);
+    }
+
+    pub(super) fn note_answer(&self, id: u64) {
+        self.order.answered.fetch_max(id + 1, Ordering::Relaxed);
+    }
+
+    /// Whether the server has answered something behind the last message that it need not answer: it will not speak of that
+    /// any more.
+    pub fn is_settled(&self) -> bool {
+        let notice = self.order.notice.load(Ordering::Relaxed);
+        notice == 0 || self.order.answered.load(Ordering::Relaxed) > notice
+    }
+
+    /// Whether something was asked under this id.
+    pub fn has_issued(&self, id: u64) -> bool {
+        id < self.ids.peek()
     }
 }
 
@@ -77,6 +110,8 @@ pub struct Terms {
 pub enum Inbound<'a> {
     /// A message; `call` is the request on whose stream it came, where the wire tells.
     Message { envelope: &'a Envelope<'a>, call: Option<u64> },
+    /// An answer came that cannot be read: to this request, or it is not known to which.
+    Unreadable { id: Option<u64>, reason: &'a str },
     /// The server was not given the request `id`, because a person must log in first: `frame` can be sent again.
     Parked { id: u64, frame: &'a str, why: &'a Arc<str> },
     /// No answer to this request will come: it was cancelled.
@@ -150,6 +185,7 @@ pub struct Surroundings {
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
     pub log: ServerLog,
+    pub quirks: Quirks,
     pub max_frame: usize,
     pub ledger: Ledger,
     pub client: HttpClient,
@@ -158,6 +194,14 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// Tells once, in the server's log and the daemon's, what the server does that it should not.
+    pub fn note(&self, quirk: &Quirk) {
+        if let Some(text) = self.quirks.note(quirk) {
+            self.log.push(&format!("trunkline: {text}"));
+            tracing::warn!(server = %self.name, "{text}");
+        }
+    }
+
     /// Does something after a pause, unless everything ends before.
     pub fn later(&self, pause: Duration, work: impl FnOnce() + Send + 'static) {
         let stop = self.stop.clone();
@@ -182,7 +226,7 @@ impl Instance {
         let names = server.templates().flat_map(Template::secret_names).collect();
         let secrets = around.vault.secrets(names).await.map_err(|error| StartError::Template(error.to_string()))?;
         let given = Given { project: terms.project.as_deref(), secrets: &secrets };
-        let tap = Tap::new(link, terms.speak.class.capabilities.clone(), terms.client_info.clone());
+        let tap = Tap::new(link, around.clone(), terms.speak.class.capabilities.clone(), terms.client_info.clone());
         let stop = around.stop.child_token();
         let stopped = stop.clone().drop_guard();
         let limit = server.startup_timeout.0;
@@ -205,7 +249,7 @@ impl Instance {
                     if is_over(&error) { timeout(OWNER_WAIT, owner).await.ok().and_then(Result::ok) } else { None };
                 Err(why(&error, tap.handshake().unreadable, ended))
             }
-            Err(_) => Err(StartError::Timeout(limit, quoted_stderr(&last_lines))),
+            Err(_) => Err(StartError::Timeout(limit, tap.quoted_noise() + &quoted_stderr(&last_lines))),
         }
     }
 
@@ -292,7 +336,11 @@ fn why(error: &ClientInitializeError, unreadable: Option<String>, ended: Option<
             let all: Vec<_> = server_supported.iter().map(ProtocolVersion::as_str).collect();
             StartError::Refused(format!("it speaks revision {} only", all.join(", ")))
         }
-        other => StartError::Refused(other.to_string()),
+        other => {
+            // Its words show types, which say nothing to a person.
+            tracing::debug!(error = %other, "handshake not understood");
+            StartError::Refused("its answer to the handshake is none that this protocol knows".to_owned())
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::child::{Child, SpawnError, Streams};
 use super::instance::{Ended, Inbound, Running, StartError, Surroundings};
+use super::salvage::lost_between;
 use super::stderr;
 use super::tap::Tap;
 use crate::config::{Given, Stdio};
@@ -84,7 +85,7 @@ impl Owner {
         let pid = child.pid;
         let mut status = None;
         let cut = {
-            let reading = read(&tap, stdout, cap, pid, &inbound);
+            let reading = read(&tap, stdout, cap, &inbound);
             tokio::pin!(reading);
             tokio::select! {
                 biased;
@@ -127,23 +128,28 @@ async fn read<O: AsyncRead + Unpin>(
     tap: &Tap,
     stdout: O,
     cap: usize,
-    pid: u32,
     inbound: &impl Fn(Inbound<'_>),
 ) -> Option<String> {
     let mut frames = Frames::new(stdout, cap);
-    let mut junk = 0u64;
     loop {
         match frames.next().await {
             Ok(Some(frame)) => match Envelope::parse(frame) {
                 Ok(envelope) => tap.sort(&envelope, None, inbound),
-                Err(error) => {
-                    junk += 1;
-                    tracing::warn!(pid, junk, bytes = frame.len(), %error, "skipped a line that is no message");
-                }
+                Err(error) => drop(tap.sort_rest(frame, &error.to_string(), None, inbound)),
             },
             Ok(None) => return None,
             Err(FrameError::Io(error)) => return Some(format!("its output cannot be read: {error}")),
-            Err(error @ FrameError::TooLong(_)) => return Some(format!("{error}; it was stopped")),
+            Err(error @ FrameError::TooLong(_)) => match frames.skip().await {
+                // Its neighbours are answered all the same.
+                Ok(Some(ends)) => {
+                    let lost = lost_between(&ends.head, &ends.tail);
+                    if lost.is_answer {
+                        tap.lose(&lost, &error.to_string(), None, inbound);
+                    }
+                }
+                Ok(None) => return None,
+                Err(_) => return Some(format!("{error}; it was stopped")),
+            },
         }
     }
 }

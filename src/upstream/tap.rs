@@ -11,8 +11,10 @@ use rmcp::service::RoleClient;
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
-use super::handshake::Handshake;
-use super::instance::{Inbound, Link};
+use super::handshake::{Handshake, tolerated};
+use super::instance::{Inbound, Link, Surroundings};
+use super::quirks::Quirk;
+use super::salvage::{Lost, Salvaged, salvage};
 use crate::envelope::{Edit, Envelope, Kind, splice};
 use crate::wire::{Outbox, Refused};
 
@@ -23,6 +25,9 @@ const TO_RMCP: usize = 16;
 #[derive(Debug)]
 pub(super) struct Tap {
     link: Link,
+    around: Surroundings,
+    /// How many lines were no messages, and the last of them.
+    noise: Mutex<(u64, String)>,
     /// Capabilities to promise in `initialize`, in the agent's own words.
     capabilities: String,
     /// Who to say that we are, likewise.
@@ -43,9 +48,16 @@ pub(super) struct TapTransport {
 }
 
 impl Tap {
-    pub(super) fn new(link: Link, capabilities: String, client_info: Option<String>) -> Arc<Self> {
+    pub(super) fn new(
+        link: Link,
+        around: Surroundings,
+        capabilities: String,
+        client_info: Option<String>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             link,
+            around,
+            noise: Mutex::default(),
             capabilities,
             client_info,
             own: Mutex::default(),
@@ -84,14 +96,120 @@ impl Tap {
     /// stream it came, where the wire tells.
     pub(super) fn sort(&self, envelope: &Envelope<'_>, call: Option<u64>, inbound: &impl Fn(Inbound<'_>)) {
         match envelope.kind {
-            Kind::Response if self.take_reply(envelope) => {}
+            Kind::Response => match self.meant(envelope, call) {
+                None if self.take_reply(envelope) => {}
+                None => inbound(Inbound::Message { envelope, call }),
+                Some(id) => self.sort_under(envelope, id, call, inbound),
+            },
             Kind::Request if envelope.method == "ping" => {
                 let pong = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, envelope.id);
                 if let Err(refused) = self.link.outbox.push(pong.len(), |out| out.extend_from_slice(pong.as_bytes())) {
                     tracing::debug!(?refused, "ping not answered");
                 }
             }
-            Kind::Request | Kind::Notification | Kind::Response => inbound(Inbound::Message { envelope, call }),
+            Kind::Request | Kind::Notification => inbound(Inbound::Message { envelope, call }),
+        }
+    }
+
+    /// Which request a response answers, if its id does not say so in our spelling: one that it says in another, the one on
+    /// whose stream it came, or the only one of the handshake.
+    pub(super) fn meant(&self, envelope: &Envelope<'_>, call: Option<u64>) -> Option<u64> {
+        match envelope.id.parse::<u64>() {
+            // What was asked under it may be over.
+            Ok(id) if self.link.has_issued(id) => {
+                self.link.note_answer(id);
+                return None;
+            }
+            Ok(_) | Err(_) => {}
+        }
+        if let Some(id) = respelled(envelope.id).filter(|id| self.link.has_issued(*id)) {
+            self.note(&Quirk::IdSpelling(envelope.id.to_owned()));
+            return Some(id);
+        }
+        let only = || {
+            let own = self.own.lock();
+            let mut all = own.keys();
+            all.next().copied().filter(|_| all.next().is_none())
+        };
+        let id = call.or_else(only);
+        if id.is_some() {
+            self.note(&Quirk::StrangeId(envelope.id.to_owned()));
+        }
+        id
+    }
+
+    /// Sorts a response as if it had come under this id.
+    fn sort_under(&self, envelope: &Envelope<'_>, id: u64, call: Option<u64>, inbound: &impl Fn(Inbound<'_>)) {
+        let frame = envelope.under(&id.to_string());
+        if let Ok(envelope) = Envelope::parse(frame.as_bytes())
+            && !self.take_reply(&envelope)
+        {
+            inbound(Inbound::Message { envelope: &envelope, call });
+        }
+    }
+
+    /// Sorts what is in bytes that are no message as they are. Returns what cannot be told from them: that an answer is lost,
+    /// and why.
+    pub(super) fn sort_rest(
+        &self,
+        bytes: &[u8],
+        error: &str,
+        call: Option<u64>,
+        inbound: &impl Fn(Inbound<'_>),
+    ) -> Vec<String> {
+        let Salvaged { messages, noise, quirks, lost } = salvage(bytes);
+        quirks.iter().for_each(|quirk| self.note(quirk));
+        if !noise.is_empty() {
+            self.note_noise(&noise, messages.is_empty() && lost.is_none());
+        }
+        for message in &messages {
+            if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
+                self.sort(&envelope, call, inbound);
+            }
+        }
+        if let Some(lost) = lost.filter(|lost| lost.is_answer) {
+            self.lose(&lost, error, call, inbound);
+        }
+        messages
+    }
+
+    /// An answer came that cannot be read: its request fails.
+    pub(super) fn lose(&self, lost: &Lost, error: &str, call: Option<u64>, inbound: &impl Fn(Inbound<'_>)) {
+        self.note(&Quirk::Unreadable(error.to_owned()));
+        let id = lost.id.as_deref().and_then(respelled).filter(|id| self.link.has_issued(*id)).or(call);
+        let own = self.own.lock();
+        let is_own = id.map_or(!own.is_empty(), |id| own.contains_key(&id));
+        drop(own);
+        if is_own {
+            self.handshake.lock().unreadable = Some(format!("its answer to the handshake cannot be read: {error}"));
+            self.close();
+        } else {
+            inbound(Inbound::Unreadable { id, reason: error });
+        }
+    }
+
+    /// Tells once what the server does that it should not.
+    pub(super) fn note(&self, quirk: &Quirk) {
+        self.around.note(quirk);
+    }
+
+    fn note_noise(&self, line: &str, alone: bool) {
+        self.around.log.push(&format!("stdout: {line}"));
+        let mut noise = self.noise.lock();
+        *noise = (noise.0 + 1, line.to_owned());
+        drop(noise);
+        if alone {
+            self.note(&Quirk::Noise(line.to_owned()));
+        }
+    }
+
+    /// What it wrote that is no message, for an error message; empty if nothing.
+    pub(super) fn quoted_noise(&self) -> String {
+        let (count, last) = &*self.noise.lock();
+        match count {
+            0 => String::new(),
+            1 => format!("; it wrote a line on standard output that is no message: {last}"),
+            _ => format!("; it wrote {count} lines on standard output that are no messages; the last: {last}"),
         }
     }
 
@@ -104,10 +222,14 @@ impl Tap {
             return false;
         };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        let mut frame = Vec::with_capacity(envelope.frame.len());
-        splice(envelope.frame, &mut [envelope.edit(envelope.id, &id)], &mut frame);
         self.handshake.lock().record(&method, envelope.frame);
-        match serde_json::from_slice::<ServerJsonRpcMessage>(&frame) {
+        let read = tolerated(envelope, &method).and_then(|(frame, wrong)| {
+            wrong.into_iter().for_each(|wrong| self.note(&Quirk::HandshakeShape(wrong)));
+            let envelope = Envelope::parse(frame.as_bytes()).map_err(|error| error.to_string())?;
+            serde_json::from_str::<ServerJsonRpcMessage>(&envelope.under(&id))
+                .map_err(|error| format!("its reply to `{method}` cannot be read: {error}"))
+        });
+        match read {
             Ok(message) => {
                 let sender = self.to_rmcp.lock().clone();
                 if sender.is_none_or(|sender| sender.try_send(message).is_err()) {
@@ -115,7 +237,7 @@ impl Tap {
                 }
             }
             Err(error) => {
-                self.handshake.lock().unreadable = Some(format!("its reply to `{method}` cannot be read: {error}"));
+                self.handshake.lock().unreadable = Some(error);
                 self.close();
             }
         }
@@ -138,7 +260,9 @@ impl Tap {
         let id = self.link.next_id();
         let ours = id.to_string();
         let mut edits: Vec<Edit<'_>> = Vec::new();
-        if !envelope.method.is_empty() && !envelope.id.is_empty() {
+        if envelope.kind == Kind::Notification {
+            self.link.note_notice();
+        } else if !envelope.method.is_empty() && !envelope.id.is_empty() {
             self.own.lock().insert(id, (envelope.id.to_owned(), envelope.method.clone().into_owned()));
             self.waiting.fetch_add(1, Ordering::Relaxed);
             edits.push(envelope.edit(envelope.id, &ours));
@@ -174,6 +298,20 @@ impl Transport<RoleClient> for TapTransport {
     }
 }
 
+/// The whole number that an id is, in whatever spelling: as text, with a fraction of nothing, with an exponent.
+fn respelled(raw: &str) -> Option<u64> {
+    let text = crate::envelope::text(raw);
+    let text = text.as_deref().unwrap_or(raw).trim();
+    if let Ok(id) = text.parse() {
+        return Some(id);
+    }
+    // Larger ones are not told apart in this form.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number: f64 =
+        text.parse().ok().filter(|number: &f64| (0.0..EXACT).contains(number) && number.fract() == 0.0)?;
+    format!("{number:.0}").parse().ok()
+}
+
 /// Ids for everything that goes to one server, `rmcp`'s requests and the agents' alike.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ids(Arc<AtomicU64>);
@@ -181,5 +319,38 @@ pub(super) struct Ids(Arc<AtomicU64>);
 impl Ids {
     pub(super) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The next one.
+    pub(super) fn peek(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::respelled;
+
+    #[test]
+    fn an_id_is_known_in_any_spelling() {
+        for (raw, id) in [
+            ("7", Some(7)),
+            ("\"7\"", Some(7)),
+            ("\" 7 \"", Some(7)),
+            ("7.0", Some(7)),
+            ("7e0", Some(7)),
+            ("70E-1", Some(7)),
+            ("\"7.0\"", Some(7)),
+            ("7.5", None),
+            ("-7", None),
+            ("null", None),
+            ("\"\"", None),
+            ("\"seven\"", None),
+            ("1e400", None),
+            ("9007199254740993.0", None),
+            ("\"inf\"", None),
+        ] {
+            assert_eq!(respelled(raw), id, "{raw}");
+        }
     }
 }

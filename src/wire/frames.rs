@@ -10,6 +10,19 @@ const SMALL: usize = 8 * 1024;
 /// How many small frames in a row give a grown buffer back.
 const QUIET: u32 = 64;
 
+/// How much of a line that is passed over is kept, at its beginning and at its end.
+const HEAD: usize = 16 * 1024;
+const TAIL: usize = 256;
+/// A line that is this many times longer than a message may be has no end.
+const MOST_CAPS: usize = 32;
+
+/// The beginning and the end of a line that was too long.
+#[derive(Debug)]
+pub struct Ends {
+    pub head: Vec<u8>,
+    pub tail: Vec<u8>,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     #[error("a message is larger than the cap of {0} bytes (max_frame)")]
@@ -70,6 +83,31 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
+    /// Passes over the line that was too long; `None` at the end of the stream.
+    pub async fn skip(&mut self) -> Result<Option<Ends>, FrameError> {
+        let mut ends = Ends { head: self.buf[..self.buf.len().min(HEAD)].to_vec(), tail: Vec::new() };
+        let mut passed = 0;
+        self.scanned = 0;
+        loop {
+            let end = memchr::memchr(b'\n', &self.buf);
+            let part = end.unwrap_or(self.buf.len());
+            ends.tail.extend_from_slice(&self.buf[part.saturating_sub(TAIL)..part]);
+            ends.tail.drain(..ends.tail.len().saturating_sub(TAIL));
+            passed += part;
+            self.buf.advance(end.map_or(part, |end| end + 1));
+            if end.is_some() {
+                return Ok(Some(ends));
+            }
+            if passed / MOST_CAPS > self.cap {
+                return Err(FrameError::TooLong(self.cap));
+            }
+            self.make_room();
+            if self.io.read_buf(&mut self.buf).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
     /// The stream that is read.
     pub fn stream(&self) -> &R {
         &self.io
@@ -115,5 +153,21 @@ mod tests {
         let (before, error) = frames(format!("ok\n{long}").as_bytes(), 99_999).await;
         assert_eq!(before, vec!["ok".to_owned()]);
         assert!(error.is_some_and(|error| error.contains("99999")));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_is_passed_over() {
+        for padding in [20, 100_000, 300_000] {
+            let input = format!("{{\"id\":7,\"x\":\"{}\",\"y\":8}}\nok\n", "x".repeat(padding));
+            let mut frames = Frames::new(input.as_bytes(), 19);
+            assert!(matches!(frames.next().await, Err(FrameError::TooLong(19))), "{padding}");
+            if padding < 19 * MOST_CAPS {
+                let ends = frames.skip().await.expect("passed over").expect("its end");
+                assert!(ends.head.starts_with(b"{\"id\":7") && ends.tail.ends_with(b"\"y\":8}"), "{ends:?}");
+                assert_eq!(frames.next().await.expect("read"), Some(&b"ok"[..]));
+            } else {
+                assert!(frames.skip().await.is_err());
+            }
+        }
     }
 }

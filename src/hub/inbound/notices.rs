@@ -85,15 +85,14 @@ impl Line {
         }
     }
 
-    /// A list changed: who was told of it hears so, in the words of `frame`.
-    pub(in crate::hub) fn changed(&self, kind: ListKind, frame: &str) {
-        self.forget_list(kind);
+    /// Tells who was told of a list that it changed, in the words of `frame`.
+    pub(in crate::hub) fn announce_changed(&self, kind: ListKind, frame: &str) {
         let sessions = self.sessions();
         sessions.iter().for_each(|session| session.tell_changed(kind, frame));
         self.tell_the_others(kind, frame, &sessions);
     }
 
-    fn forget_list(&self, kind: ListKind) {
+    pub(in crate::hub) fn forget_list(&self, kind: ListKind) {
         self.lists.forget(kind);
         if let (Some(upstream), Some(audience)) = (self.upstream.upgrade(), self.audience()) {
             upstream.forget_list(audience, kind);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -25,6 +25,7 @@ pub(in crate::hub) struct Pending {
     pub then: Then,
     /// How to ask once more, of a server that is started anew: set only where asking changes nothing.
     pub repeat: Option<Box<Repeat>>,
+    pub since: Instant,
     /// Nobody waits for it any more.
     pub(in crate::hub) cancelled: Option<Cancelled>,
     /// How long the server has had for it, not counting the time in which it waited for an answer itself.
@@ -119,7 +120,8 @@ pub(in crate::hub) struct Repeat {
 
 impl Pending {
     pub(in crate::hub) fn new(owner: Owner, then: Then, repeat: Option<Box<Repeat>>) -> Self {
-        Self { owner, then, repeat, cancelled: None, spent: None, parked: false, across: None, rest: None }
+        let since = Instant::now();
+        Self { owner, then, repeat, since, cancelled: None, spent: None, parked: false, across: None, rest: None }
     }
 }
 

@@ -64,7 +64,9 @@ pub fn read_items(result: &str, kind: ListKind, all: &mut Vec<Item>) -> Result<(
 /// The raw cursor of the page after this one.
 pub fn next_cursor(result: &str) -> Option<String> {
     let page: Members<'_> = serde_json::from_str(result).ok()?;
-    page.get("nextCursor").map(|raw| raw.get()).filter(|cursor| *cursor != "null").map(str::to_owned)
+    // Many write an empty one, or none at all, where there is no other page.
+    let cursor = page.get("nextCursor").map(|raw| raw.get())?;
+    (cursor.starts_with('"') && cursor != "\"\"").then(|| cursor.to_owned())
 }
 
 /// Where `ttlMs` stands in a result, or in the result of a whole frame.
