@@ -13,6 +13,7 @@ mod following;
 mod inbound;
 mod key;
 mod lane;
+mod largest;
 mod level;
 mod line;
 mod lingering;

@@ -1,6 +1,9 @@
 //! How long to wait before trying again: growing steps up to a cap, and a last moment.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The longest that a server may keep others waiting.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Growing pauses until a deadline.
 #[derive(Debug)]
@@ -31,9 +34,25 @@ pub fn pause_after(failures: u32, first: Duration, longest: Duration, spread: f6
     doubled.min(longest).mul_f64(1.0 - spread.clamp(0.0, 1.0) / 2.0)
 }
 
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date.
+pub fn retry_after(text: &str) -> Option<Duration> {
+    let seconds = text.trim().parse().ok().map(Duration::from_secs);
+    let until = || httpdate::parse_http_date(text.trim()).ok()?.duration_since(SystemTime::now()).ok();
+    seconds.or_else(until).map(|after| after.min(LONGEST_WAIT))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_that_are_asked_for() {
+        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("99999999"), Some(LONGEST_WAIT));
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        assert!(retry_after(&later).is_some_and(|after| after > Duration::from_secs(50)));
+    }
 
     #[test]
     fn pauses_are_spread_below_their_cap() {

@@ -18,6 +18,10 @@ pub struct Daemon {
     /// The largest message taken from an agent or a server, like "32MiB".
     #[schemars(with = "Option<String>")]
     pub max_frame: Size,
+    /// The largest result that agents are given over the shim or the socket, like "10MiB"; a larger one becomes an error. Without
+    /// it, what an agent is known to take.
+    #[schemars(with = "Option<String>")]
+    pub max_result: Option<Size>,
     /// How long a modern agent may take to come back with the answers to what a legacy server asks, like "10m".
     #[schemars(with = "Option<String>")]
     pub question_timeout: Span,
@@ -54,6 +58,7 @@ impl Default for Daemon {
         Self {
             idle_timeout: Limit(Some(Duration::from_secs(30 * 60))),
             max_frame: Size(32 << 20),
+            max_result: None,
             question_timeout: Span(Duration::from_secs(10 * 60)),
             env_vars: Vec::new(),
             upgrade: Upgrade::Idle,
@@ -67,12 +72,13 @@ impl Decode for Daemon {
         let mut fields = Fields::open(node, problems)?;
         let idle_timeout = fields.take("idle_timeout").unwrap_or(Self::default().idle_timeout);
         let max_frame = fields.take("max_frame").unwrap_or(Self::default().max_frame);
+        let max_result = fields.take("max_result");
         let question_timeout = fields.take("question_timeout").unwrap_or(Self::default().question_timeout);
         let env_vars = fields.take("env_vars").unwrap_or_default();
         let upgrade = fields.take("upgrade").unwrap_or(Upgrade::Idle);
         let discover = fields.take("discover").unwrap_or(Discover::Background);
         fields.finish();
-        Some(Self { idle_timeout, max_frame, question_timeout, env_vars, upgrade, discover })
+        Some(Self { idle_timeout, max_frame, max_result, question_timeout, env_vars, upgrade, discover })
     }
 }
 

@@ -52,6 +52,9 @@ impl Line {
             }
             pending
         };
+        let large = pending.as_ref().and_then(|pending| self.too_large(pending.owner.agent()?.0, envelope));
+        let large = large.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
+        let envelope = large.as_ref().unwrap_or(envelope);
         let Some(Pending { owner, then, across, cancelled, rest, .. }) = pending else {
             match ours.filter(|id| self.link.has_issued(*id)) {
                 Some(id) => tracing::debug!(server = %self.name, id, "dropped a reply to nothing, or a second one"),

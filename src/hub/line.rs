@@ -298,8 +298,13 @@ impl Line {
         }
     }
 
+    /// Sends a frame that needs no answer.
     fn notify_text(&self, frame: &str) -> Result<(), Refused> {
         self.link.note_notice();
+        self.push(frame)
+    }
+
+    fn push(&self, frame: &str) -> Result<(), Refused> {
         self.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
     }
 

@@ -47,6 +47,8 @@ pub enum Challenge {
     Token(String),
     /// 403 with `insufficient_scope`: one that may do more.
     Scope(String),
+    /// Another one, because this one may have run out, though the server does not say so.
+    Stale,
 }
 
 /// Why there is no token to send.
@@ -144,6 +146,16 @@ impl Keeper {
         if let Some(bearer) = bearer {
             self.0.accepted.fetch_max(bearer.generation, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a token that the server took before may have run out, for all that is known, and can be refreshed.
+    pub fn may_have_run_out(&self, sent: Option<&Bearer>) -> bool {
+        let Some(sent) = sent else { return false };
+        let state = self.0.state.borrow();
+        let was_taken = self.0.accepted.load(Ordering::Relaxed) >= sent.generation;
+        state.held.as_ref().is_some_and(|held| {
+            held.bearer.generation == sent.generation && was_taken && held.can_run_out_unnoticed(Instant::now())
+        })
     }
 
     /// What to send instead of `sent`, which the server did not take.

@@ -36,6 +36,8 @@ pub(super) struct Held {
     pub bearer: Bearer,
     pub expires: Option<Instant>,
     early: Option<Instant>,
+    /// There is a refresh token.
+    renewable: bool,
 }
 
 /// A login, for `status`. It says what there is, and never what it is.
@@ -63,11 +65,17 @@ impl Held {
             bearer: Bearer::new(tokens),
             expires: left.map(|left| now + left),
             early: left.map(|left| now + left.saturating_sub(margin(left))),
+            renewable: tokens.refresh.is_some(),
         }
     }
 
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether it may have ended, nobody having said when it does, and another one can be had.
+    pub(super) fn can_run_out_unnoticed(&self, now: Instant) -> bool {
+        self.renewable && (self.expires.is_none() || !self.is_fresh(now))
     }
 
     /// Whether it is time to have the next one made ready.

@@ -1,6 +1,6 @@
 //! The token endpoint (OAuth 2.1 section 3.2) and the revocation endpoint (RFC 7009): one request, and what its answer means.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -14,9 +14,7 @@ use super::assertion;
 use super::guard::{Answer, Guard, GuardError};
 use super::scrubbed;
 use crate::credentials::{Client, ClientAuth, Endpoints};
-
-/// The longest that an authorization server may keep others waiting.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+use crate::retry::retry_after;
 
 /// What a token endpoint gave.
 #[derive(Deserialize)]
@@ -210,13 +208,6 @@ fn is_oauth(status: StatusCode, code: &str) -> bool {
     known.contains(&code) || (looks_alike && (status.is_success() || matches!(status.as_u16(), 400 | 401)))
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds, or a date.
-fn retry_after(text: &str) -> Option<Duration> {
-    let seconds = text.trim().parse().ok().map(Duration::from_secs);
-    let until = || httpdate::parse_http_date(text.trim()).ok()?.duration_since(SystemTime::now()).ok();
-    seconds.or_else(until).map(|after| after.min(LONGEST_WAIT))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,14 +255,5 @@ mod tests {
             let found = refusal(&answer(status, body), &[]);
             assert_eq!(matches!(found, TokenError::Refused { .. }), refused, "{status} {body}");
         }
-    }
-
-    #[test]
-    fn pauses_that_are_asked_for() {
-        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("99999999"), Some(LONGEST_WAIT));
-        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
-        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
-        assert!(retry_after(&later).is_some_and(|after| after > Duration::from_secs(50)));
     }
 }

@@ -15,6 +15,7 @@ mod session;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -26,8 +27,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use client::Endpoint;
 pub use client::HttpClient;
+use client::{Endpoint, Repeat};
 use exchange::{Done, Posted, exchange};
 use listen::{Listened, listen, listen_old};
 use session::Session;
@@ -37,7 +38,7 @@ use super::instance::{Ended, Inbound, Running, StartError, Surroundings};
 use super::mirror::{self, Annotated};
 use super::tap::Tap;
 use crate::config::{Given, Http};
-use crate::envelope::reply::code;
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::era;
 use crate::lines::Lines;
@@ -53,6 +54,8 @@ const ACCEPTANCE: Duration = Duration::from_secs(30);
 const MOST_LOST: u32 = 2;
 /// How long the server may take to end a session.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// How long an answer is waited for that is to come on another stream; a call that takes longer must say so there.
+const ELSEWHERE: Duration = Duration::from_secs(300);
 /// What follows the answer to `initialize`.
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 /// How many pages of tools are read when headers do not match.
@@ -69,6 +72,10 @@ struct Shared {
     patience: Duration,
     /// Which parameters the modern era repeats in headers.
     tools: Mutex<Annotated>,
+    /// Whether the stream of what belongs to no request is open.
+    listens: AtomicBool,
+    /// Requests whose answers may come there, and what ends the wait for each.
+    elsewhere: Mutex<HashMap<u64, CancellationToken>>,
 }
 
 /// What an exchange was about.
@@ -121,6 +128,8 @@ pub(super) fn start(
         max_frame: around.max_frame,
         patience,
         tools: Mutex::default(),
+        listens: AtomicBool::new(false),
+        elsewhere: Mutex::default(),
     });
     let owner = Owner {
         shared,
@@ -283,11 +292,12 @@ impl Owner {
                     (self.shared.inbound)(Inbound::Over(id));
                 }
             }
-            Some(Done::Over | Done::Mismatch) if renews => {
+            Some(Done::Over | Done::Mismatch | Done::NotNow(_) | Done::Elsewhere(_)) if renews => {
                 return Some(Ended::Gone("it lost the session, and refused to begin another".to_owned()));
             }
             Some(Done::Over) if about == About::Initialized => self.initialized(),
-            Some(Done::Over | Done::Mismatch) => {}
+            Some(Done::Over | Done::Mismatch | Done::NotNow(_)) => {}
+            Some(Done::Elsewhere(id)) => self.wait_elsewhere(id),
             Some(Done::Began(session)) => {
                 self.session = session;
                 if renews && let Some(initialized) = Posted::new(INITIALIZED) {
@@ -306,6 +316,27 @@ impl Owner {
             Some(Done::Fatal(ended)) => return Some(ended),
         }
         None
+    }
+
+    /// Waits for an answer on the stream of what belongs to no request, and tells the one who asked when it does not come.
+    fn wait_elsewhere(&mut self, id: u64) {
+        let (shared, over) = (self.shared.clone(), CancellationToken::new());
+        shared.elsewhere.lock().insert(id, over.clone());
+        let ends = CancellationToken::new();
+        self.open.insert(id, ends.clone());
+        let wait = async move {
+            if over.run_until_cancelled(tokio::time::sleep(ELSEWHERE)).await.is_some() {
+                let reason = "it took the request and gave no answer, on any stream";
+                let error =
+                    reply::error(&id.to_string(), code::TIMEOUT, &format!("server `{}`: {reason}", shared.name));
+                if let Ok(envelope) = Envelope::parse(error.as_bytes()) {
+                    shared.tap.sort(&envelope, None, &shared.inbound);
+                }
+            }
+            shared.elsewhere.lock().remove(&id);
+            Done::Over
+        };
+        self.exchanges.push(Box::pin(async move { (About::Request(id), ends.run_until_cancelled_owned(wait).await) }));
     }
 
     /// The session can be used, as soon as the server has the stream on which it may ask something.
@@ -332,8 +363,9 @@ impl Owner {
         posted.lost += 1;
         let generation = posted.generation;
         if posted.lost > MOST_LOST {
-            let reason = "it does not know the session that it has just begun (HTTP 404)";
-            self.shared.tell(&posted, code::CONNECTION_CLOSED, reason);
+            let said = posted.refusal.as_deref().unwrap_or("HTTP 404");
+            let reason = format!("it does not know the session that it has just begun ({said})");
+            self.shared.tell(&posted, code::CONNECTION_CLOSED, &reason);
         } else if posted.id.is_some() {
             self.held.push_back(posted);
         }
@@ -380,8 +412,10 @@ impl Shared {
             let (id, meta) = (self.tap.next_id(), era::own_meta());
             let frame = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{{page}{meta}}}}}"#);
             let headers = self.mirrored(&frame);
-            let sent =
-                self.endpoint.send(|| self.endpoint.post(&self.endpoint.url, &frame).headers(headers.clone())).await;
+            let sent = self
+                .endpoint
+                .send(Repeat::Safe, || self.endpoint.post(&self.endpoint.url, &frame).headers(headers.clone()))
+                .await;
             let Ok(response) = sent else { return };
             let Some(result) = answer::result_of(response, self.max_frame).await else { return };
             mirror::read(&result, &mut self.tools.lock());

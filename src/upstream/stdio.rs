@@ -135,7 +135,7 @@ async fn read<O: AsyncRead + Unpin>(
         match frames.next().await {
             Ok(Some(frame)) => match Envelope::parse(frame) {
                 Ok(envelope) => tap.sort(&envelope, None, inbound),
-                Err(error) => drop(tap.sort_rest(frame, &error.to_string(), None, inbound)),
+                Err(error) => tap.sort_rest(frame, &error.to_string(), inbound),
             },
             Ok(None) => return None,
             Err(FrameError::Io(error)) => return Some(format!("its output cannot be read: {error}")),
@@ -144,7 +144,7 @@ async fn read<O: AsyncRead + Unpin>(
                 Ok(Some(ends)) => {
                     let lost = lost_between(&ends.head, &ends.tail);
                     if lost.is_answer {
-                        tap.lose(&lost, &error.to_string(), None, inbound);
+                        tap.lose(&lost, &error.to_string(), inbound);
                     }
                 }
                 Ok(None) => return None,

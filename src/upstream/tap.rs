@@ -148,35 +148,33 @@ impl Tap {
         }
     }
 
-    /// Sorts what is in bytes that are no message as they are. Returns what cannot be told from them: that an answer is lost,
-    /// and why.
-    pub(super) fn sort_rest(
-        &self,
-        bytes: &[u8],
-        error: &str,
-        call: Option<u64>,
-        inbound: &impl Fn(Inbound<'_>),
-    ) -> Vec<String> {
+    /// The messages in bytes that are none as they are, and what is left of one that cannot be read.
+    pub(super) fn salvaged(&self, bytes: &[u8]) -> (Vec<String>, Option<Lost>) {
         let Salvaged { messages, noise, quirks, lost } = salvage(bytes);
         quirks.iter().for_each(|quirk| self.note(quirk));
         if !noise.is_empty() {
             self.note_noise(&noise, messages.is_empty() && lost.is_none());
         }
+        (messages, lost)
+    }
+
+    /// Sorts what is in bytes that are no message as they are, for this reason.
+    pub(super) fn sort_rest(&self, bytes: &[u8], error: &str, inbound: &impl Fn(Inbound<'_>)) {
+        let (messages, lost) = self.salvaged(bytes);
         for message in &messages {
             if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
-                self.sort(&envelope, call, inbound);
+                self.sort(&envelope, None, inbound);
             }
         }
         if let Some(lost) = lost.filter(|lost| lost.is_answer) {
-            self.lose(&lost, error, call, inbound);
+            self.lose(&lost, error, inbound);
         }
-        messages
     }
 
     /// An answer came that cannot be read: its request fails.
-    pub(super) fn lose(&self, lost: &Lost, error: &str, call: Option<u64>, inbound: &impl Fn(Inbound<'_>)) {
+    pub(super) fn lose(&self, lost: &Lost, error: &str, inbound: &impl Fn(Inbound<'_>)) {
         self.note(&Quirk::Unreadable(error.to_owned()));
-        let id = lost.id.as_deref().and_then(respelled).filter(|id| self.link.has_issued(*id)).or(call);
+        let id = lost.id.as_deref().and_then(respelled).filter(|id| self.link.has_issued(*id));
         let own = self.own.lock();
         let is_own = id.map_or(!own.is_empty(), |id| own.contains_key(&id));
         drop(own);
@@ -194,7 +192,7 @@ impl Tap {
     }
 
     fn note_noise(&self, line: &str, alone: bool) {
-        self.around.log.push(&format!("stdout: {line}"));
+        self.around.log.push(&format!("[no message] {line}"));
         let mut noise = self.noise.lock();
         *noise = (noise.0 + 1, line.to_owned());
         drop(noise);

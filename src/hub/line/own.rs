@@ -28,7 +28,7 @@ impl Line {
         let then = if matches!(owner, Owner::Listener) { Then::Listen } else { Then::Nothing };
         self.table.lock().insert(id, Pending::new(owner, then, None));
         let params = if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) };
-        if self.notify_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"{params}}}"#)).is_err() {
+        if self.push(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"{params}}}"#)).is_err() {
             self.table.lock().remove(id);
         }
         id

@@ -145,7 +145,9 @@ impl Task {
         if let Some(newer) = newer.filter(|newer| newer.is_fresh(Instant::now())) {
             return drop(reply.send(Ok(newer.bearer)));
         }
+        let suspected = matches!(challenge, Challenge::Stale);
         match challenge {
+            Challenge::Stale => {}
             Challenge::Scope(words) => {
                 if let Some(answer) = self.wants_more(&words) {
                     return drop(reply.send(Err(answer)));
@@ -167,12 +169,14 @@ impl Task {
         }
         let (waiter, answer) = oneshot::channel();
         self.waiters.push(waiter);
-        // Whoever asks meanwhile waits for the next one too.
-        self.state.send_modify(|state| {
-            if let Some(held) = &mut state.held {
-                held.expires = Some(Instant::now());
-            }
-        });
+        if !suspected {
+            // Whoever asks meanwhile waits for the next one too.
+            self.state.send_modify(|state| {
+                if let Some(held) = &mut state.held {
+                    held.expires = Some(Instant::now());
+                }
+            });
+        }
         self.renew_or_need(match sent {
             Some(_) => "the server does not take the token any more",
             None => "nobody has logged in yet",

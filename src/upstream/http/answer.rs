@@ -1,6 +1,6 @@
 //! What comes back, brought to `rmcp`, to the hub, or to the one who asked.
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -16,6 +16,7 @@ use crate::era::Era;
 use crate::oauth::NoToken;
 use crate::upstream::instance::{Ended, Inbound};
 use crate::upstream::mirror;
+use crate::upstream::quirks::Quirk;
 
 /// How much of an error page a message quotes, in characters.
 const QUOTED: usize = 200;
@@ -28,6 +29,8 @@ pub(super) enum Answer {
     Missing,
     /// It did not arrive whole.
     Cut(String),
+    /// It cannot be read.
+    Unreadable(String),
 }
 
 /// A JSON-RPC error in the body of an HTTP error.
@@ -35,34 +38,56 @@ pub(super) struct ErrorBody {
     pub code: i32,
     /// The error object.
     pub raw: String,
-    /// It answers no request, and speaks of the session.
-    pub is_about_the_session: bool,
+    pub message: String,
 }
 
 impl Shared {
     /// Brings one message to where it belongs; returns the answer, if it is that.
     pub(super) fn deliver(&self, text: &str, posted: &Posted) -> Option<Answer> {
         let line = one_line(text);
-        let envelope = match Envelope::parse(line.as_bytes()) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                tracing::warn!(server = %self.name, bytes = text.len(), %error, "skipped what is no message");
-                return None;
-            }
+        let error = match Envelope::parse(line.as_bytes()) {
+            Ok(envelope) => return self.deliver_message(&envelope, posted),
+            Err(error) => error.to_string(),
         };
+        let (messages, lost) = self.tap.salvaged(line.as_bytes());
+        let mut answer = None;
+        for message in &messages {
+            if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
+                answer = self.deliver_message(&envelope, posted).or(answer);
+            }
+        }
+        let is_lost = lost.is_some_and(|lost| lost.is_answer && posted.id.is_some());
+        answer.or_else(|| is_lost.then(|| Answer::Unreadable(error)))
+    }
+
+    fn deliver_message(&self, envelope: &Envelope<'_>, posted: &Posted) -> Option<Answer> {
+        if envelope.kind == Kind::Response
+            && let Some(id) = self.tap.meant(envelope, posted.id)
+        {
+            let frame = envelope.under(&id.to_string());
+            return Envelope::parse(frame.as_bytes()).ok().and_then(|envelope| self.deliver_message(&envelope, posted));
+        }
         let answers = envelope.kind == Kind::Response && envelope.id.parse().ok() == posted.id && posted.id.is_some();
         let result = envelope.result.unwrap_or_default();
         let given = answers.then(|| Answer::Given(result.to_owned()));
         if answers
             && posted.era == Era::Modern
             && posted.method == "tools/list"
-            && let Some(screened) = self.screen_tools(&line, result)
+            && let Some(screened) = self.screen_tools(envelope.frame, result)
         {
             self.deliver_line(&screened, posted);
             return given;
         }
-        self.tap.sort(&envelope, posted.id, &self.inbound);
+        self.tap.sort(envelope, posted.id, &self.inbound);
         given
+    }
+
+    /// The text of a body, whatever is in it.
+    pub(super) fn text_of(&self, bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap_or_else(|error| {
+            self.tap.note(&Quirk::NotUtf8);
+            String::from_utf8_lossy(error.as_bytes()).into_owned()
+        })
     }
 
     fn deliver_line(&self, line: &str, posted: &Posted) {
@@ -157,8 +182,6 @@ pub(super) fn error_of(text: &str) -> Option<ErrorBody> {
     struct Body<'a> {
         #[serde(borrow)]
         error: &'a RawValue,
-        #[serde(default)]
-        id: Option<IgnoredAny>,
     }
     #[derive(Deserialize)]
     struct Error {
@@ -166,18 +189,47 @@ pub(super) fn error_of(text: &str) -> Option<ErrorBody> {
         #[serde(default)]
         message: String,
     }
-    let Body { error, id } = serde_json::from_str(text).ok()?;
+    let Body { error } = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
     let Error { code, message } = serde_json::from_str(error.get()).ok()?;
-    let is_about_the_session = id.is_none() && message.to_ascii_lowercase().contains("session");
-    Some(ErrorBody { code, raw: error.get().to_owned(), is_about_the_session })
+    Some(ErrorBody { code, raw: error.get().to_owned(), message })
+}
+
+/// An error object with words behind its message.
+pub(super) fn amended(error: &str, words: &str) -> String {
+    let amended = serde_json::from_str(error).ok().and_then(|mut error: serde_json::Value| {
+        let message = error.get("message")?.as_str()?.to_owned();
+        error["message"] = format!("{message} ({words})").into();
+        Some(error.to_string())
+    });
+    amended.unwrap_or_else(|| error.to_owned())
+}
+
+/// What a response is made of, by its media type, in whatever case and with whatever parameters (RFC 9110 section 8.3.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Media {
+    Json,
+    Events,
+    Other(String),
+}
+
+impl Media {
+    pub(super) fn of(response: &Response) -> Self {
+        let written = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = written.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "text/event-stream" => Self::Events,
+            "application/json" | "application/json-rpc" | "text/json" => Self::Json,
+            kind if kind.starts_with("application/") && kind.ends_with("+json") => Self::Json,
+            _ => Self::Other(written.to_owned()),
+        }
+    }
 }
 
 /// The raw result in a response to a request of trunkline's own, if it is one.
 pub(super) async fn result_of(response: Response, cap: usize) -> Option<String> {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let result = |text: &str| Envelope::parse(one_line(text).as_bytes()).ok()?.result.map(str::to_owned);
-    if !kind.starts_with("text/event-stream") {
-        return result(&body(response, cap).await.ok()?);
+    if Media::of(&response) != Media::Events {
+        return result(&String::from_utf8_lossy(&body(response, cap).await.ok()?));
     }
     let mut events = Events::new(response, cap);
     loop {
@@ -187,8 +239,8 @@ pub(super) async fn result_of(response: Response, cap: usize) -> Option<String> 
     }
 }
 
-/// A whole body as text, if it is not larger than `cap`.
-pub(super) async fn body(mut response: Response, cap: usize) -> Result<String, String> {
+/// A whole body, if it is not larger than `cap`. One that ends too early is whole if it is a JSON value.
+pub(super) async fn body(mut response: Response, cap: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {
@@ -196,17 +248,31 @@ pub(super) async fn body(mut response: Response, cap: usize) -> Result<String, S
                 return Err(format!("a message is larger than the cap of {cap} bytes (max_frame)"));
             }
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            Ok(None) => return String::from_utf8(bytes).map_err(|_| "its answer is not valid UTF-8".to_owned()),
+            Ok(None) => return Ok(bytes),
+            Err(_) if serde_json::from_slice::<IgnoredAny>(&bytes).is_ok() => return Ok(bytes),
             Err(error) => return Err(format!("its answer was cut: {}", reason(&error))),
         }
     }
 }
 
+/// Where a response redirects to, without what might be secret in it.
+pub(super) fn target(response: &Response) -> Option<String> {
+    if !response.status().is_redirection() {
+        return None;
+    }
+    let place = response.headers().get(LOCATION)?.to_str().ok()?;
+    let target = response.url().join(place).ok()?;
+    Some(target.origin().ascii_serialization() + target.path())
+}
+
 /// An HTTP status in words, and the beginning of what came with it.
-pub(super) fn describe(status: StatusCode, text: &str) -> String {
+pub(super) fn describe(status: StatusCode, text: &str, target: Option<&str>) -> String {
     let words: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(QUOTED).collect();
-    let place = if status.is_redirection() { "; name the URL that it redirects to" } else { "" };
-    if words.is_empty() || words.starts_with('<') {
+    let place = match target {
+        Some(target) => format!("; it redirects to {target}: if that is the server, name it as `url`"),
+        None => String::new(),
+    };
+    if words.is_empty() || words.starts_with('<') || target.is_some() {
         format!("HTTP {status}{place}")
     } else {
         format!("HTTP {status}: {words}{place}")

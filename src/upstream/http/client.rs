@@ -10,6 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 
 use super::super::instance::{StartError, Surroundings};
+use super::super::quirks::Quirk;
 use crate::config::{Given, Http, check_url};
 use crate::oauth::{Bearer, Challenge, Keeper, NoToken, scrubbed};
 
@@ -60,6 +61,14 @@ pub(super) struct Endpoint {
     headers: HeaderMap,
     /// Who has the token; nobody where the entry has an `Authorization` of its own.
     keeper: Option<Keeper>,
+    around: Surroundings,
+}
+
+/// Whether a message may be sent once more where nobody knows whether it was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    Safe,
+    Never,
 }
 
 /// Why there is no answer to use.
@@ -103,7 +112,7 @@ impl Endpoint {
                 around.keepers.keeper(&around.name, &url, server, given).map_err(|error| wrong(error.to_string()))?,
             ),
         };
-        Ok(Self { client: around.client.get()?, url, headers, keeper })
+        Ok(Self { client: around.client.get()?, url, headers, keeper, around: around.clone() })
     }
 
     pub(super) fn post(&self, to: &Url, frame: &str) -> RequestBuilder {
@@ -124,14 +133,34 @@ impl Endpoint {
         self.client.request(Method::DELETE, self.url.clone()).headers(self.headers.clone())
     }
 
-    /// Sends what `request` makes, with a token if there is one, and again with another one if the server asks for that.
-    pub(super) async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, Trouble> {
+    /// Sends what `request` makes, with a token if there is one, and again with another one if the server asks for that, or
+    /// if the token seems to have run out and nothing can have been done.
+    pub(super) async fn send(&self, repeat: Repeat, request: impl Fn() -> RequestBuilder) -> Result<Response, Trouble> {
         let Some(keeper) = &self.keeper else { return self.execute(request()).await };
         let mut bearer = keeper.token().await.map_err(Trouble::NoToken)?;
+        let mut stale = None;
         for _ in 0..TOKENS {
             let response = self.execute(authorized(request(), bearer.as_ref())).await?;
+            let status = response.status();
+            let refused = status == StatusCode::FORBIDDEN || status.is_server_error();
+            if refused && stale.is_none() && keeper.may_have_run_out(bearer.as_ref()) {
+                stale = Some(status);
+                let next = keeper.challenged(bearer.as_ref(), Challenge::Stale).await;
+                let repeats = status == StatusCode::FORBIDDEN || repeat == Repeat::Safe;
+                match next {
+                    Ok(next) if repeats => {
+                        bearer = Some(next);
+                        continue;
+                    }
+                    // The next request has it.
+                    Ok(_) | Err(_) => {}
+                }
+            }
             let Some(challenge) = challenge(&response) else {
-                keeper.accepted(bearer.as_ref());
+                if !refused {
+                    keeper.accepted(bearer.as_ref());
+                    stale.iter().for_each(|how| self.around.note(&Quirk::ExpiredToken(format!("HTTP {how}"))));
+                }
                 return Ok(response);
             };
             bearer = Some(keeper.challenged(bearer.as_ref(), challenge).await.map_err(Trouble::NoToken)?);

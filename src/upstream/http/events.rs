@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,7 +17,11 @@ pub(super) struct Events {
     events: SseByteStream<Counted>,
     /// Bytes since the last event.
     since: Arc<AtomicUsize>,
+    repaired: Arc<AtomicBool>,
 }
+
+/// What ends an event.
+const END: &[u8] = b"\n\n";
 
 /// How a stream of events came to its end before its time.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +32,47 @@ pub(super) enum Broken {
     Cut(String),
 }
 
-/// Counts the bytes of a body, and ends it when they are too many for one event.
+/// Counts the bytes of a body, and ends it when they are too many for one event. What is not UTF-8 is replaced; an event at
+/// the end needs no empty line behind it.
 struct Counted {
     body: Body,
     since: Arc<AtomicUsize>,
     cap: usize,
+    /// The beginning of a character that goes on in the next chunk.
+    begun: Vec<u8>,
+    repaired: Arc<AtomicBool>,
+    over: bool,
+}
+
+impl Counted {
+    /// The text of a chunk: of what was begun, the rest.
+    fn whole(&mut self, chunk: Bytes) -> Bytes {
+        if self.begun.is_empty() && std::str::from_utf8(&chunk).is_ok() {
+            return chunk;
+        }
+        let mut bytes = std::mem::take(&mut self.begun);
+        bytes.extend_from_slice(&chunk);
+        let mut text = String::with_capacity(bytes.len());
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            text.push_str(chunk.valid());
+            let last = chunks.peek().is_none();
+            match chunk.invalid() {
+                [] => {}
+                invalid if last && is_begun(invalid) => self.begun = invalid.to_vec(),
+                _ => {
+                    text.push('\u{fffd}');
+                    self.repaired.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        text.into()
+    }
+}
+
+/// Whether bytes can be the beginning of a character.
+fn is_begun(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
 impl Stream for Counted {
@@ -40,11 +80,13 @@ impl Stream for Counted {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.body.as_mut().poll_next(cx).map(|chunk| {
-            let chunk = chunk?;
+            let Some(chunk) = chunk else {
+                return (!std::mem::replace(&mut self.over, true)).then(|| Ok(Bytes::from_static(END)));
+            };
             Some(chunk.map_err(|error| Broken::Cut(super::client::reason(&error))).and_then(|chunk| {
                 let since = self.since.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
                 // A chunk may hold several events, each within its bound.
-                if since > self.cap + chunk.len() { Err(Broken::TooLong(self.cap)) } else { Ok(chunk) }
+                if since > self.cap + chunk.len() { Err(Broken::TooLong(self.cap)) } else { Ok(self.whole(chunk)) }
             }))
         })
     }
@@ -54,7 +96,15 @@ impl Events {
     pub(super) fn new(response: Response, cap: usize) -> Self {
         let since = Arc::new(AtomicUsize::new(0));
         let body: Body = Box::pin(response.bytes_stream());
-        Self { events: SseByteStream::new(Counted { body, since: since.clone(), cap }), since }
+        let repaired = Arc::new(AtomicBool::new(false));
+        let counted =
+            Counted { body, since: since.clone(), cap, begun: Vec::new(), repaired: repaired.clone(), over: false };
+        Self { events: SseByteStream::new(counted), since, repaired }
+    }
+
+    /// Whether something in it was no UTF-8.
+    pub(super) fn was_repaired(&self) -> bool {
+        self.repaired.load(Ordering::Relaxed)
     }
 
     /// The next event; `None` at the end. Cancel-safe.

@@ -1,22 +1,25 @@
 //! One message to the server and what comes back for it: JSON, or a stream of events that is taken up again when it is cut.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::RETRY_AFTER;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use tokio::time::timeout;
 
 use super::Shared;
-use super::answer::{Answer, body, describe, error_of, split};
-use super::client::{ERROR_BODY, Trouble};
+use super::answer::{Answer, Media, amended, body, describe, error_of, split, target};
+use super::client::{ERROR_BODY, Repeat, Trouble};
 use super::events::{Broken, Events};
 use super::resume::{Resume, last_event_id};
 use super::session::{SESSION_ID, Session};
 use crate::envelope::reply::code;
 use crate::envelope::{Envelope, Kind, splice};
 use crate::era::Era;
+use crate::retry::retry_after;
 use crate::upstream::instance::{Ended, Inbound};
+use crate::upstream::quirks::Quirk;
 
 /// How long the end of a stream is waited for once its answer is there, so that its connection can be used again.
 const END_WAIT: Duration = Duration::from_secs(2);
@@ -30,9 +33,10 @@ pub(super) struct Posted {
     /// Of a request: under which trunkline sent it.
     pub id: Option<u64>,
     pub era: Era,
-    /// How often the server has said that it does not know the session, and which one that was.
+    /// How often the server has said that it does not know the session, which one that was, and in what words.
     pub lost: u32,
     pub generation: u32,
+    pub refusal: Option<Arc<str>>,
 }
 
 /// What became of a message.
@@ -47,6 +51,10 @@ pub(super) enum Done {
     OldTransport(Posted, Box<Events>, Url),
     /// The headers do not match the tools as they are now.
     Mismatch,
+    /// The server asks to be asked later, before anything is known of it.
+    NotNow(Duration),
+    /// The answer is to come on the stream of what belongs to no request.
+    Elsewhere(u64),
     /// Nothing can come of this connection.
     Fatal(Ended),
 }
@@ -62,6 +70,7 @@ impl Posted {
             era: if envelope.is_modern() { Era::Modern } else { Era::Legacy },
             lost: 0,
             generation: 0,
+            refusal: None,
             frame: frame.into(),
         })
     }
@@ -78,23 +87,37 @@ impl Posted {
     pub(super) fn comes_first(&self) -> bool {
         matches!(&*self.method, "initialize" | "notifications/initialized")
     }
+
+    /// Whether it may be sent once more where nobody knows whether it was carried out.
+    fn repeat(&self) -> Repeat {
+        let safe = ["initialize", "server/discover", "ping", "resources/read", "prompts/get", "completion/complete"];
+        let reads = safe.contains(&&*self.method) || self.method.ends_with("/list") || self.method.ends_with("/get");
+        if reads { Repeat::Safe } else { Repeat::Never }
+    }
 }
 
 /// Sends a message, and brings what comes back to where it belongs.
 pub(super) async fn exchange(shared: Arc<Shared>, posted: Posted, session: Session) -> Done {
     let mut listed = false;
     loop {
-        let done = match shared.endpoint.send(|| shared.request(&posted, &session)).await {
+        let done = match shared.endpoint.send(posted.repeat(), || shared.request(&posted, &session)).await {
             Ok(response) => shared.read(response, &posted, &session, listed).await,
             Err(trouble) => shared.fail(&posted, trouble),
         };
-        if !matches!(done, Done::Mismatch) {
-            return done;
+        match done {
+            Done::Mismatch => {
+                listed = true;
+                shared.list_again().await;
+            }
+            // For as long as the handshake may take.
+            Done::NotNow(pause) => tokio::time::sleep(pause).await,
+            done => return done,
         }
-        listed = true;
-        shared.list_again().await;
     }
 }
+
+/// The pause after a refusal for the moment that names none.
+const NOT_NOW: Duration = Duration::from_secs(1);
 
 impl Shared {
     pub(super) fn request(&self, posted: &Posted, session: &Session) -> RequestBuilder {
@@ -116,19 +139,28 @@ impl Shared {
             return Done::Over;
         }
         let began = response.headers().get(SESSION_ID).cloned();
-        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let answer = if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
-            return self.tell(posted, code::INTERNAL, "it took the request and gave no answer");
-        } else if kind.starts_with("text/event-stream") {
-            self.stream(Events::new(response, self.max_frame), posted, session).await
-        } else if kind.starts_with("application/json") {
-            match body(response, self.max_frame).await {
-                Ok(text) => self.deliver_all(&text, posted),
-                Err(reason) => Answer::Cut(reason),
+        let answer = match Media::of(&response) {
+            Media::Events => self.stream(Events::new(response, self.max_frame), posted, session).await,
+            _ if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
+                match body(response, self.max_frame).await {
+                    Ok(bytes) if !bytes.iter().all(u8::is_ascii_whitespace) => {
+                        self.deliver_all(&self.text_of(bytes), posted)
+                    }
+                    Ok(_) | Err(_) => Answer::Missing,
+                }
             }
-        } else {
-            Answer::Cut(format!("it answered with the content type `{kind}`"))
+            Media::Json => match body(response, self.max_frame).await {
+                Ok(bytes) => self.deliver_all(&self.text_of(bytes), posted),
+                Err(reason) => Answer::Cut(reason),
+            },
+            Media::Other(kind) => Answer::Cut(format!("it answered with the content type `{kind}`")),
         };
+        if status == StatusCode::ACCEPTED {
+            match (&answer, posted.id) {
+                (Answer::Missing, Some(id)) => return self.elsewhere(posted, id),
+                _ => self.tap.note(&Quirk::AcceptedWithBody),
+            }
+        }
         match answer {
             // An error begins nothing.
             Answer::Given(result) if posted.method == "initialize" && !result.is_empty() => {
@@ -137,18 +169,35 @@ impl Shared {
             Answer::Given(_) => Done::Over,
             Answer::Missing => self.tell(posted, code::INTERNAL, "its reply does not answer the request"),
             Answer::Cut(reason) => self.cut(posted, &reason),
+            Answer::Unreadable(reason) => self.unreadable(posted, &reason),
         }
     }
 
-    /// Takes the messages of a JSON body: one, or a batch of them (2025-03-26).
-    pub(super) fn deliver_all(&self, text: &str, posted: &Posted) -> Answer {
-        let mut answer = Answer::Missing;
-        for message in split(text) {
-            if let Some(given) = self.deliver(message, posted) {
-                answer = given;
-            }
+    /// The server has taken a request, and may answer it on the stream of what belongs to none.
+    fn elsewhere(&self, posted: &Posted, id: u64) -> Done {
+        if self.listens.load(Ordering::Relaxed) {
+            return Done::Elsewhere(id);
         }
-        answer
+        self.tell(posted, code::INTERNAL, "it took the request and gave no answer")
+    }
+
+    /// The answer came, and says nothing that can be understood.
+    fn unreadable(&self, posted: &Posted, reason: &str) -> Done {
+        let reason = format!("its answer cannot be read: {reason}");
+        self.tap.note(&Quirk::Unreadable(reason.clone()));
+        if self.is_handshake(posted) {
+            return self.fail(posted, Trouble::Unreachable(format!("{}: {reason}", self.endpoint.place())));
+        }
+        self.tell(posted, code::INTERNAL, &reason)
+    }
+
+    /// Takes the messages of a JSON body: one, or a batch of them (2025-03-26).
+    fn deliver_all(&self, text: &str, posted: &Posted) -> Answer {
+        self.deliver_all_of(text, posted).unwrap_or(Answer::Missing)
+    }
+
+    fn deliver_all_of(&self, text: &str, posted: &Posted) -> Option<Answer> {
+        split(text).into_iter().fold(None, |answer, message| self.deliver(message, posted).or(answer))
     }
 
     /// Reads events until the answer is there, and what follows it for a moment.
@@ -160,7 +209,10 @@ impl Shared {
                 Some(Ok(event)) => {
                     resume.note(&event);
                     let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
-                    let Some(given) = self.deliver(&data, posted) else { continue };
+                    if events.was_repaired() {
+                        self.tap.note(&Quirk::NotUtf8);
+                    }
+                    let Some(given) = self.deliver_all_of(&data, posted) else { continue };
                     if posted.method != "initialize" {
                         self.rest(events, posted).await;
                     }
@@ -193,11 +245,11 @@ impl Shared {
         while !resume.is_hopeless() {
             tokio::time::sleep(resume.pause()).await;
             let request = || self.endpoint.get().headers(session.headers.clone()).headers(last_event_id(id));
-            match self.endpoint.send(request).await {
+            match self.endpoint.send(Repeat::Safe, request).await {
                 Ok(response) if response.status().is_success() => return Ok(Events::new(response, self.max_frame)),
-                Ok(response) if response.status().is_server_error() => last = describe(response.status(), ""),
+                Ok(response) if response.status().is_server_error() => last = describe(response.status(), "", None),
                 Ok(response) => {
-                    return Err(format!("it cannot be taken up again: {}", describe(response.status(), "")));
+                    return Err(format!("it cannot be taken up again: {}", describe(response.status(), "", None)));
                 }
                 Err(trouble) => last = trouble.to_string(),
             }
@@ -221,20 +273,25 @@ impl Shared {
     async fn refused(&self, response: Response, posted: &Posted, session: &Session, listed: bool) -> Done {
         let status = response.status();
         let has_session = posted.era == Era::Legacy && session.has_id();
-        let lost = || Done::Lost(Posted { generation: session.generation, ..posted.clone() });
-        if status == StatusCode::NOT_FOUND && has_session {
-            return lost();
-        }
+        let (target, later) = (target(&response), later(&response));
         // Some repeat what they were sent.
-        let text = self.endpoint.scrubbed(&body(response, ERROR_BODY).await.unwrap_or_default());
+        let text = String::from_utf8_lossy(&body(response, ERROR_BODY).await.unwrap_or_default()).into_owned();
+        let text = self.endpoint.scrubbed(&text);
         let error = error_of(&text);
-        // Many servers that were started anew say so in this way.
-        if status == StatusCode::BAD_REQUEST
-            && has_session
-            && error.as_ref().is_some_and(|error| error.is_about_the_session)
-        {
-            return lost();
+        let said = describe(status, error.as_ref().map_or(&text, |error| &error.message), target.as_deref());
+        if has_session && is_about_the_session(status, &said) {
+            if status != StatusCode::NOT_FOUND {
+                self.tap.note(&Quirk::SessionLoss(said.clone()));
+            }
+            let refusal = Some(said.into());
+            return Done::Lost(Posted { generation: session.generation, refusal, ..posted.clone() });
         }
+        if let Some(pause) = later
+            && (self.is_handshake(posted) || posted.comes_first())
+        {
+            return Done::NotNow(pause.unwrap_or(NOT_NOW));
+        }
+        let when = later.flatten().map(|pause| format!("it asks to be asked again in {} s", pause.as_secs()));
         let is = |wanted: i32| error.as_ref().is_some_and(|error| error.code == wanted);
         if is(code::HEADER_MISMATCH) && posted.era == Era::Modern && posted.method == "tools/call" && !listed {
             return Done::Mismatch;
@@ -244,19 +301,31 @@ impl Shared {
             && matches!(status.as_u16(), 400 | 404 | 405)
             && !modern
             && session.messages.is_none()
-            && let Some((events, messages)) = self.old_transport().await
         {
-            return Done::OldTransport(posted.clone(), Box::new(events), messages);
+            match self.old_transport().await {
+                Ok(Some((events, messages))) => {
+                    return Done::OldTransport(posted.clone(), Box::new(events), messages);
+                }
+                Ok(None) => {}
+                Err(reason) => {
+                    return self.fail(posted, Trouble::Unreachable(format!("{}: {reason}", self.endpoint.place())));
+                }
+            }
         }
+        let said = when.as_ref().map_or(said.clone(), |when| format!("{said}; {when}"));
         match error {
-            Some(error) => self.answer(posted, &error.raw),
+            Some(error) => match &when {
+                Some(when) => self.answer(posted, &amended(&error.raw, when)),
+                None => self.answer(posted, &error.raw),
+            },
             // A server that does not know the method need not say so in JSON-RPC.
             None if posted.method == "server/discover" && !is_passing(status) => {
-                self.tell(posted, code::METHOD_NOT_FOUND, &describe(status, &text))
+                self.tell(posted, code::METHOD_NOT_FOUND, &said)
             }
-            None if self.is_handshake(posted) => self
-                .fail(posted, Trouble::Unreachable(format!("{}: {}", self.endpoint.place(), describe(status, &text)))),
-            None => self.tell(posted, code::INTERNAL, &describe(status, &text)),
+            None if self.is_handshake(posted) => {
+                self.fail(posted, Trouble::Unreachable(format!("{}: {said}", self.endpoint.place())))
+            }
+            None => self.tell(posted, code::INTERNAL, &said),
         }
     }
 
@@ -273,6 +342,22 @@ impl Shared {
         }
         self.tell(posted, code::CONNECTION_CLOSED, &format!("{reason}; the request was not repeated"))
     }
+}
+
+/// Whether a refusal says that the server does not know the session: by its status, or in words.
+fn is_about_the_session(status: StatusCode, said: &str) -> bool {
+    // These have another meaning, whatever else they say.
+    let other = matches!(status.as_u16(), 401 | 402 | 403 | 407 | 408 | 413 | 415 | 425 | 429 | 431 | 451);
+    let says_so = || said.to_ascii_lowercase().contains("session");
+    status == StatusCode::NOT_FOUND || status.is_client_error() && !other && says_so()
+}
+
+/// How long a server wants to be left alone, if it does not answer for that reason: it need not say.
+fn later(response: &Response) -> Option<Option<Duration>> {
+    if !matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    Some(response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after))
 }
 
 /// Whether a status says something of the moment only.

@@ -1,21 +1,23 @@
 //! The stream on which a legacy server speaks unasked, and the transport that had nothing but such a stream.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use reqwest::header::CONTENT_TYPE;
 use reqwest::{StatusCode, Url};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use url::Host;
 
 use super::Shared;
-use super::answer::{one_line, split};
-use super::client::Trouble;
+use super::answer::{Media, one_line, split};
+use super::client::{Repeat, Trouble};
 use super::events::Events;
 use super::resume::{Resume, last_event_id};
 use super::session::Session;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Kind};
 use crate::oauth::NoToken;
+use crate::upstream::quirks::Quirk;
 
 /// How long the old transport may take to say where messages go.
 const FIRST_EVENT: Duration = Duration::from_secs(15);
@@ -44,19 +46,22 @@ pub(super) async fn listen(shared: Arc<Shared>, session: Session, told: oneshot:
             let resumed = id.as_deref().map(last_event_id).unwrap_or_default();
             shared.endpoint.get().headers(session.headers.clone()).headers(resumed)
         };
-        let opened = told_of(&mut told, shared.endpoint.send(request)).await;
+        let opened = told_of(&mut told, shared.endpoint.send(Repeat::Safe, request)).await;
         match opened {
             Ok(response) if response.status().is_success() && is_events(&response) => {
                 was_open = true;
                 let since = Instant::now();
+                shared.listens.store(true, Ordering::Relaxed);
                 shared.hear(Events::new(response, shared.max_frame), &mut resume).await;
+                shared.listens.store(false, Ordering::Relaxed);
                 resume.lasted(since.elapsed());
             }
             // At first, it means that there is no such stream.
             Ok(response) if response.status() == StatusCode::NOT_FOUND && session.has_id() && was_open => {
                 return Listened::Lost(session.generation);
             }
-            Ok(response) if response.status().is_server_error() => {}
+            // Of the moment, or of a stream that the server still holds to be open.
+            Ok(response) if is_passing(response.status()) => {}
             Err(Trouble::Unreachable(_) | Trouble::NoToken(NoToken::Unavailable(_))) => {}
             Err(Trouble::NoToken(NoToken::Login(_))) => {
                 shared.endpoint.until_token().await;
@@ -66,6 +71,12 @@ pub(super) async fn listen(shared: Arc<Shared>, session: Session, told: oneshot:
         // However long it takes: nothing else says that something was missed.
         tokio::time::sleep(resume.pause()).await;
     }
+}
+
+/// Whether a refusal of the stream may be another one the next time.
+fn is_passing(status: StatusCode) -> bool {
+    let never = matches!(status, StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+    matches!(status.as_u16(), 400 | 408 | 409 | 425 | 429) || status.is_server_error() && !never
 }
 
 /// Waits for `work`, and tells when it is done, or takes longer than others should wait for it.
@@ -87,8 +98,25 @@ pub(super) async fn listen_old(shared: Arc<Shared>, events: Box<Events>) -> List
 }
 
 fn is_events(response: &reqwest::Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+    Media::of(response) == Media::Events
+}
+
+/// Where a server of this machine wants messages, if that is what another spelling of its own address means.
+fn at_the_same_place(messages: &Url, server: &Url) -> Option<Url> {
+    let is_here = |url: &Url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+        Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+        None => false,
+    };
+    let same =
+        messages.scheme() == server.scheme() && messages.port_or_known_default() == server.port_or_known_default();
+    if messages.origin() == server.origin() {
+        return Some(messages.clone());
+    }
+    let mut here = messages.clone();
+    let moved = same && is_here(messages) && is_here(server) && here.set_host(server.host_str()).is_ok();
+    moved.then_some(here)
 }
 
 impl Shared {
@@ -111,25 +139,39 @@ impl Shared {
         let line = one_line(message);
         match Envelope::parse(line.as_bytes()) {
             Ok(envelope) => {
+                // An answer that belongs on another stream.
+                let waits = envelope.id.parse().ok().and_then(|id: u64| self.elsewhere.lock().remove(&id));
+                if let Some(over) = waits.filter(|_| envelope.kind == Kind::Response) {
+                    self.tap.note(&Quirk::AnswerElsewhere);
+                    over.cancel();
+                }
                 self.tap.sort(&envelope, None, &self.inbound);
             }
-            Err(error) => {
-                tracing::warn!(server = %self.name, bytes = message.len(), %error, "skipped what is no message");
-            }
+            Err(error) => self.tap.sort_rest(line.as_bytes(), &error.to_string(), &self.inbound),
         }
     }
 
     /// Opens the stream of the old transport (2024-11-05), if the server speaks it: its events, and where messages go.
-    pub(super) async fn old_transport(&self) -> Option<(Events, Url)> {
-        let response = self.endpoint.send(|| self.endpoint.get()).await.ok()?;
+    pub(super) async fn old_transport(&self) -> Result<Option<(Events, Url)>, String> {
+        let Ok(response) = self.endpoint.send(Repeat::Safe, || self.endpoint.get()).await else { return Ok(None) };
         if !response.status().is_success() || !is_events(&response) {
-            return None;
+            return Ok(None);
         }
         let mut events = Events::new(response, self.max_frame);
-        let first = timeout(FIRST_EVENT, events.next()).await.ok()??.ok()?;
-        let place = first.data.filter(|_| first.event.as_deref() == Some("endpoint"))?;
-        let messages = self.endpoint.url.join(place.trim()).ok()?;
+        let Ok(Some(Ok(first))) = timeout(FIRST_EVENT, events.next()).await else { return Ok(None) };
+        let place = first.data.filter(|_| first.event.as_deref() == Some("endpoint"));
+        let server = &self.endpoint.url;
+        let Some(messages) = place.and_then(|place| server.join(place.trim().trim_start_matches('\u{feff}')).ok())
+        else {
+            return Ok(None);
+        };
         // Another origin would get what is meant for this server, its token included.
-        (messages.origin() == self.endpoint.url.origin()).then_some((events, messages))
+        match at_the_same_place(&messages, server) {
+            Some(messages) => Ok(Some((events, messages))),
+            None => Err(format!(
+                "its `endpoint` event sends messages to {}, which is another origin: name a `url` there if that is the server",
+                messages.origin().ascii_serialization()
+            )),
+        }
     }
 }

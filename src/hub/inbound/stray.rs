@@ -1,0 +1,67 @@
+//! Answers that do not say, or not legibly, which request they answer. One that could be another request's is given to none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::envelope::Envelope;
+use crate::envelope::reply::{self, code};
+use crate::hub::line::Line;
+use crate::upstream::Quirk;
+
+/// How long a request may still be answered that may have been answered already.
+const DOUBT: Duration = Duration::from_secs(8);
+
+impl Line {
+    /// A response came under an id that nobody asked under: it answers the only request in flight, if there is only one.
+    pub(super) fn stray(self: &Arc<Self>, envelope: &Envelope<'_>) {
+        self.note(&Quirk::StrangeId(envelope.id.to_owned()));
+        let only = self.table.lock().only();
+        let Some(id) = only else {
+            tracing::warn!(server = %self.name, id = envelope.id, error = envelope.error, "dropped a reply under an id that nobody asked under");
+            return;
+        };
+        let frame = envelope.under(&id.to_string());
+        // An error without an id may be about what was said and needs no answer.
+        if envelope.error.is_none() || self.link.is_settled() {
+            return self.answer_for(&frame);
+        }
+        self.in_doubt(vec![id], move |_| frame.clone());
+    }
+
+    /// An answer came that cannot be read: to this request, or it is not known to which.
+    pub(super) fn unreadable(self: &Arc<Self>, id: Option<u64>, reason: &str) {
+        let reason = format!("server `{}`: its answer cannot be read: {reason}", self.name);
+        let error = move |id: u64| reply::error(&id.to_string(), code::INTERNAL, &reason);
+        let table = self.table.lock();
+        let (known, only, all) = (id.filter(|id| table.get(*id).is_some()), table.only(), table.requests());
+        drop(table);
+        match (known.or(only.filter(|_| id.is_none())), id) {
+            (Some(id), _) => self.answer_for(&error(id)),
+            // What it answers is over.
+            (None, Some(_)) => {}
+            (None, None) => self.in_doubt(all, error),
+        }
+    }
+
+    /// Answers those of these requests that are still open after a while.
+    fn in_doubt(self: &Arc<Self>, ids: Vec<u64>, answer: impl Fn(u64) -> String + Send + 'static) {
+        let (Some(upstream), line) = (self.upstream.upgrade(), self.clone()) else { return };
+        upstream.around.later(DOUBT, move || {
+            let is_open = |id: &u64| line.table.lock().is_waited_for(*id);
+            ids.into_iter().filter(is_open).for_each(|id| line.answer_for(&answer(id)));
+        });
+    }
+
+    fn answer_for(self: &Arc<Self>, frame: &str) {
+        if let Ok(envelope) = Envelope::parse(frame.as_bytes()) {
+            self.response(&envelope);
+        }
+    }
+
+    /// Tells once what the server does that it should not.
+    pub(in crate::hub) fn note(&self, quirk: &Quirk) {
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.around.note(quirk);
+        }
+    }
+}

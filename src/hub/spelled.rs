@@ -1,0 +1,69 @@
+//! Tools whose names the models of agents do not take: the all-servers view shows them under names that they do.
+
+use std::collections::{HashMap, HashSet};
+
+use parking_lot::Mutex;
+
+use super::registry::Upstream;
+use crate::lists::ListKind;
+use crate::upstream::catalog::Item;
+
+/// The shown names that are not a tool's own, with the own ones; nothing before any list was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Spelled(Mutex<Option<HashMap<String, String>>>);
+
+impl Upstream {
+    /// The names under which the tools of a list are shown, in its order.
+    pub(super) fn shown_names(&self, tools: &[Item]) -> Vec<String> {
+        let shown = spell(tools.iter().map(|tool| tool.key.as_str()));
+        let mut known = self.spelled.0.lock();
+        let known = known.get_or_insert_default();
+        for (tool, shown) in tools.iter().zip(&shown).filter(|(tool, shown)| tool.key != **shown) {
+            known.insert(shown.clone(), tool.key.clone());
+        }
+        shown
+    }
+
+    /// The own name of the tool that is shown so, if it is another one.
+    pub(super) fn own_name(&self, shown: &str) -> Option<String> {
+        if let Some(known) = &*self.spelled.0.lock() {
+            return known.get(shown).cloned();
+        }
+        // The agent was given its list by an earlier daemon.
+        let lists = self.state.lock().catalogs.lists(ListKind::Tools);
+        if lists.is_empty() {
+            return None;
+        }
+        lists.iter().for_each(|tools| drop(self.shown_names(tools)));
+        self.spelled.0.lock().as_ref()?.get(shown).cloned()
+    }
+}
+
+/// Names that every model takes, each for one tool: letters, digits, `_` and `-`.
+fn spell<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec<String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    let plain = |name: &&str| name.chars().all(is_plain);
+    let mut taken: HashSet<String> = names.clone().filter(plain).map(str::to_owned).collect();
+    let mut shown = |name: &'n str| {
+        if plain(&name) {
+            return name.to_owned();
+        }
+        let safe: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
+        let numbered = (2..).map(|number: u32| format!("{safe}_{number}"));
+        let free = std::iter::once(safe.clone()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default();
+        taken.insert(free.clone());
+        free
+    };
+    names.map(&mut shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spell;
+
+    #[test]
+    fn each_tool_has_a_name_that_models_take() {
+        let names = ["a.b", "a_b", "ns/x", "a b", "天気", "ok-1", "a_b_3"];
+        assert_eq!(spell(names.into_iter()), ["a_b_2", "a_b", "ns_x", "a_b_4", "__", "ok-1", "a_b_3"]);
+    }
+}

@@ -1,0 +1,103 @@
+//! What a server does that the specification forbids, and that is put up with: told once, in its log and in `status`.
+
+use std::fmt;
+use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// How many are kept of a server.
+const MOST: usize = 32;
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quirk {
+    NotUtf8,
+    ByteOrderMark,
+    Batch,
+    SeveralOnALine,
+    TextBeside,
+    /// Lines that are no messages; the first of them.
+    Noise(String),
+    /// Of an answer: the id as the server spells it.
+    IdSpelling(String),
+    /// Of an answer: an id that nobody asked under.
+    StrangeId(String),
+    /// An answer that cannot be read, and why.
+    Unreadable(String),
+    /// A member of its handshake that has another shape.
+    HandshakeShape(String),
+    Undeclared(&'static str),
+    /// A cursor came back; the method.
+    Circling(&'static str),
+    /// Announcements of changes that come faster than they are passed on.
+    Storm,
+    AcceptedWithBody,
+    AnswerElsewhere,
+    /// A session was lost, which was said in this way.
+    SessionLoss(String),
+    /// A token that had run out was refused in this way.
+    ExpiredToken(String),
+    /// Part of a login.
+    Login(String),
+}
+
+impl fmt::Display for Quirk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => f.write_str("it sends bytes that are not UTF-8: each becomes U+FFFD"),
+            Self::ByteOrderMark => f.write_str("it puts a byte-order mark before its messages: it is skipped"),
+            Self::Batch => f.write_str("it sends batches: each message in them is taken by itself"),
+            Self::SeveralOnALine => f.write_str("it writes several messages on one line: each is taken by itself"),
+            Self::TextBeside => f.write_str("it writes text on the lines of its messages: the text is kept in its log"),
+            Self::Noise(line) => write!(f, "it writes what is no message, which is kept in its log; the first: {line}"),
+            Self::IdSpelling(id) => {
+                write!(f, "it answers under {id}, which is another spelling of the id that it was asked under")
+            }
+            Self::StrangeId(id) => write!(f, "it answers under the id {id}, under which nobody asked"),
+            Self::Unreadable(reason) => write!(f, "an answer of it could not be read: {reason}"),
+            Self::HandshakeShape(what) => write!(f, "in its handshake, {what}"),
+            Self::Undeclared(what) => write!(f, "it does not declare that it has {what}, and has some all the same"),
+            Self::Circling(method) => {
+                write!(f, "its pages of `{method}` name a page that was there before: the list ends with it")
+            }
+            Self::Storm => {
+                f.write_str("it announces changes of its lists all the time: agents hear of one each second at most")
+            }
+            Self::AcceptedWithBody => f.write_str("it answers with the status 202, which stands for no answer"),
+            Self::AnswerElsewhere => {
+                f.write_str("it answers on the stream of what belongs to no request, which the specification forbids")
+            }
+            Self::SessionLoss(how) => write!(f, "it says that a session is lost by {how}, and not by 404"),
+            Self::ExpiredToken(how) => write!(f, "it refuses a token that has run out with {how}, and not with 401"),
+            Self::Login(what) => f.write_str(what),
+        }
+    }
+}
+
+/// All that a server has shown of them. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Quirks(Arc<Mutex<Vec<(Discriminant<Quirk>, String)>>>);
+
+impl Quirks {
+    /// Notes one; tells how to say it if it is the first of its kind.
+    pub fn note(&self, quirk: &Quirk) -> Option<String> {
+        let mut all = self.0.lock();
+        let kind = discriminant(quirk);
+        // A login or a handshake may have several.
+        let repeats = matches!(quirk, Quirk::Login(_) | Quirk::HandshakeShape(_) | Quirk::Undeclared(_));
+        let text = quirk.to_string();
+        if all.iter().any(|(known, said)| *known == kind && (!repeats || *said == text)) {
+            return None;
+        }
+        if all.len() == MOST {
+            return None;
+        }
+        all.push((kind, text.clone()));
+        Some(text)
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().iter().map(|(_, text)| text.clone()).collect()
+    }
+}

@@ -1,0 +1,295 @@
+//! Finds the messages in what a server writes that is not one message: bytes that are no UTF-8, a byte-order mark, a batch,
+//! text around a message. Pure, and linear in the length of the text.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use super::quirks::Quirk;
+use crate::envelope::{Envelope, Kind};
+
+/// How many beginnings of a message are looked at in one line.
+const TRIES: usize = 16;
+/// How much of a text that is no message is kept, in characters.
+const KEPT: usize = 300;
+/// What a server may say that is no answer. Anything else behind text may be what a server has read, written down by it.
+const OF_SERVERS: [&str; 4] = ["ping", "roots/list", "sampling/createMessage", "elicitation/create"];
+
+/// What is in a text.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Salvaged {
+    /// Messages, each of which can be read.
+    pub messages: Vec<String>,
+    /// What is none, without control characters; empty if there is nothing else.
+    pub noise: String,
+    pub quirks: Vec<Quirk>,
+    /// A message that could not be read.
+    pub lost: Option<Lost>,
+}
+
+/// What can be told of a message that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Raw.
+    pub id: Option<String>,
+    /// It looks like an answer, and not like a notification or a request.
+    pub is_answer: bool,
+}
+
+/// Looks for messages in `line`, which as a whole is none.
+pub(super) fn salvage(line: &[u8]) -> Salvaged {
+    let mut found = Salvaged::default();
+    let text = String::from_utf8_lossy(line);
+    if let Cow::Owned(_) = &text {
+        found.quirks.push(Quirk::NotUtf8);
+    }
+    let marked = text.trim_start();
+    let text = marked.trim_start_matches('\u{feff}').trim();
+    if text.len() < marked.trim_end().len() {
+        found.quirks.push(Quirk::ByteOrderMark);
+    }
+    if Envelope::parse(text.as_bytes()).is_ok() {
+        found.messages.push(text.to_owned());
+    } else if let Some(messages) = batch(text) {
+        found.quirks.push(Quirk::Batch);
+        found.messages = messages;
+    } else {
+        found.dig(text);
+    }
+    found
+}
+
+/// The messages of a batch (JSON-RPC 2.0 section 6), if a text is one.
+fn batch(text: &str) -> Option<Vec<String>> {
+    if !text.starts_with('[') {
+        return None;
+    }
+    let all: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    let whole = !all.is_empty() && all.iter().all(|message| Envelope::parse(message.get().as_bytes()).is_ok());
+    whole.then(|| all.into_iter().map(|message| message.get().to_owned()).collect())
+}
+
+impl Salvaged {
+    fn dig(&mut self, text: &str) {
+        let (mut noise, mut from, mut at) = (String::new(), 0, 0);
+        for _ in 0..TRIES {
+            // Without this word there is no message ahead.
+            if memmem::find(&text.as_bytes()[at..], br#""jsonrpc""#).is_none() {
+                break;
+            }
+            let Some(start) = memchr::memchr(b'{', &text.as_bytes()[at..]).map(|start| at + start) else { break };
+            let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<&RawValue>();
+            match values.next() {
+                Some(Ok(value)) => {
+                    let end = start + value.get().len();
+                    // As the only thing on its line it would have been read.
+                    if is_message(value.get()) {
+                        noise.push_str(&text[from..start]);
+                        self.messages.push(value.get().to_owned());
+                        from = end;
+                    }
+                    at = end;
+                }
+                Some(Err(_)) | None => at = start + 1,
+            }
+        }
+        noise.push_str(&text[from..]);
+        self.noise = printable(&noise);
+        if self.messages.is_empty() {
+            self.lost = fragment(text);
+        } else if self.noise.is_empty() {
+            self.quirks.push(Quirk::SeveralOnALine);
+        } else {
+            self.quirks.push(Quirk::TextBeside);
+        }
+    }
+}
+
+fn is_message(text: &str) -> bool {
+    Envelope::parse(text.as_bytes()).is_ok_and(|envelope| {
+        let says = |method: &str| OF_SERVERS.contains(&method) || method.starts_with("notifications/");
+        (envelope.kind == Kind::Response || says(&envelope.method)) && text.contains("\"jsonrpc\"")
+    })
+}
+
+/// A text as it may be shown: without control characters and the sequences that they begin, and not longer than needed.
+pub(super) fn printable(text: &str) -> String {
+    let mut out = String::new();
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => match letters.next() {
+                Some('[') => while letters.next().is_some_and(|letter| !('@'..='~').contains(&letter)) {},
+                // An operating system command, which ends with BEL or ESC and a backslash.
+                Some(']') => while letters.next_if(|letter| !matches!(letter, '\u{7}' | '\u{1b}')).is_some() {},
+                Some(_) | None => {}
+            },
+            letter if letter.is_control() => {}
+            letter => out.push(letter),
+        }
+        if out.len() > KEPT {
+            out.push('…');
+            break;
+        }
+    }
+    out.trim().to_owned()
+}
+
+/// What is left of a message: its beginning, or its beginning and its end. Nothing if it does not look like one.
+pub(super) fn fragment(text: &str) -> Option<Lost> {
+    let start = text.find('{')?;
+    let head = &text[start..];
+    if !head[..head.len().min(4096)].contains("\"jsonrpc\"") && last_id(head).is_none() {
+        return None;
+    }
+    let Members { id, has_method, has_answer } = members(head);
+    Some(Lost { id: id.or_else(|| last_id(head)), is_answer: has_answer || !has_method })
+}
+
+/// The same of a message of which only the beginning and the end are known.
+pub(super) fn lost_between(head: &[u8], tail: &[u8]) -> Lost {
+    let Members { id, has_method, has_answer } = members(&String::from_utf8_lossy(head));
+    let id = id.or_else(|| last_id(&String::from_utf8_lossy(tail)));
+    Lost { id, is_answer: has_answer || !has_method }
+}
+
+#[derive(Default)]
+struct Members {
+    id: Option<String>,
+    has_method: bool,
+    has_answer: bool,
+}
+
+/// The members of the outermost object, as far as they can be told.
+fn members(text: &str) -> Members {
+    let bytes = text.as_bytes();
+    let (mut found, mut depth, mut at) = (Members::default(), 0usize, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let Some(end) = end_of_string(bytes, at) else { break };
+                let rest = text[end..].trim_start();
+                if depth == 1 && rest.starts_with(':') {
+                    match &text[at..end] {
+                        r#""id""# => found.id = found.id.or_else(|| value(rest[1..].trim_start())),
+                        r#""method""# => found.has_method = true,
+                        r#""result""# | r#""error""# => found.has_answer = true,
+                        _ => {}
+                    }
+                }
+                at = end;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
+/// Behind the end of the string that begins at `at`.
+fn end_of_string(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        match bytes[at] {
+            b'"' => return Some(at + 1),
+            _ => at += 2,
+        }
+    }
+}
+
+/// A whole number or a string at the beginning of a text, raw.
+fn value(text: &str) -> Option<String> {
+    let end = match text.as_bytes().first()? {
+        b'"' => end_of_string(text.as_bytes(), 0)?,
+        _ => text.find(|letter: char| !letter.is_ascii_digit())?,
+    };
+    (end > 0).then(|| text[..end].to_owned())
+}
+
+/// The id that closes a message: the last member of the outermost object, since one brace alone follows it.
+fn last_id(text: &str) -> Option<String> {
+    let inner = text.trim_end().strip_suffix('}')?.trim_end();
+    let (before, id) = inner.rsplit_once(':')?;
+    let before = before.trim_end().strip_suffix(r#""id""#)?.trim_end();
+    let whole = |id: &str| id.parse::<u64>().is_ok();
+    let id = id.trim();
+    (before.ends_with([',', '{']) && (whole(id) || whole(id.trim_matches('"')))).then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"a":[1,{"b":"}"}]}}"#;
+
+    #[test]
+    fn messages_are_found_where_that_is_certain() {
+        let asked = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#;
+        for (line, messages, noise) in [
+            (format!("\u{feff}{ANSWER}"), 1, ""),
+            (format!("[{ANSWER}, {ANSWER}]"), 2, ""),
+            (format!("{ANSWER}{ANSWER}"), 2, ""),
+            (format!("progress 10%\r{ANSWER}"), 1, "progress 10%"),
+            (format!("\x1b]0;title\x07\x1b[31m{ANSWER} done"), 1, "done"),
+            (format!("{{\"level\":\"info\"}} {ANSWER}"), 1, "{\"level\":\"info\"}"),
+            (format!("{{not json {ANSWER}"), 1, "{not json"),
+            (format!("received {asked}"), 0, ""),
+            ("listening on 1337".to_owned(), 0, "listening on 1337"),
+            (r#"{"level":"info","msg":"x"}"#.to_owned(), 0, r#"{"level":"info","msg":"x"}"#),
+            ("Content-Length: 52".to_owned(), 0, "Content-Length: 52"),
+        ] {
+            let found = salvage(line.as_bytes());
+            assert_eq!(found.messages.len(), messages, "{line}: {found:?}");
+            assert!(found.messages.iter().all(|message| message == ANSWER), "{line}");
+            assert!(
+                found.noise.starts_with(noise) && found.noise.is_empty() == (noise.is_empty() && messages > 0),
+                "{line}: {found:?}"
+            );
+            assert!(found.messages.is_empty() || found.lost.is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_replaced_and_all_else_stays() {
+        let found = salvage(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"a\xff\xfeb\xe2\x82\"}}");
+        assert_eq!(
+            found.messages,
+            ["{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"a\u{fffd}\u{fffd}b\u{fffd}\"}}"]
+        );
+        assert_eq!(found.quirks, [Quirk::NotUtf8]);
+    }
+
+    #[test]
+    fn what_is_lost_says_whose_it_was() {
+        let lost = |text: &str| salvage(text.as_bytes()).lost.map(|lost| (lost.id, lost.is_answer));
+        let id = |id: &str| Some(id.to_owned());
+        assert_eq!(lost(r#"{"jsonrpc":"2.0","id":7,"result":{"x":NaN}}"#), Some((id("7"), true)));
+        assert_eq!(lost(r#"{"result":{"id":3,"x":NaN},"jsonrpc":"2.0","id":7}"#), Some((id("7"), true)));
+        assert_eq!(lost(r#"{"jsonrpc":"2.0","id":"7","result":{"x":"#), Some((id("\"7\""), true)));
+        assert_eq!(
+            lost(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"x":NaN}}"#),
+            Some((None, false))
+        );
+        assert_eq!(lost(r#"{"jsonrpc":"2.0","result":{"text":"\"id\":3, "#), Some((None, true)));
+        assert_eq!(lost("{oh no}"), None);
+        assert_eq!(lost("listening"), None);
+        assert_eq!(
+            fragment(&format!("{{\"result\":{{\"t\":\"{}\"}},\"jsonrpc\":\"2.0\",\"id\":12}}", "x".repeat(9000)))
+                .and_then(|lost| lost.id),
+            id("12")
+        );
+        assert_eq!(last_id(r#"{"a":{"id":3}}"#), None);
+    }
+
+    #[test]
+    fn long_lines_take_no_time_to_speak_of() {
+        for text in ["{".repeat(4 << 20), "{\"jsonrpc\"".repeat(400_000), "\"".repeat(4 << 20), "[".repeat(1 << 20)] {
+            drop(salvage(text.as_bytes()));
+        }
+    }
+}
