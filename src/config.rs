@@ -32,7 +32,7 @@ pub use diff::{Change, Diff};
 pub use face::Face;
 pub use filter::Filter;
 use node::Node;
-pub use oauth::{Algorithm, Grant, OAuth, Secrets};
+pub use oauth::{Algorithm, Grant, OAuth, Pkce, Resource, Secrets};
 pub use packages::{Known, Packages};
 use server::Names;
 pub use server::{EraChoice, Server, Servers, Share, Start};

@@ -9,6 +9,7 @@ mod foreign;
 mod guard;
 mod keeper;
 mod login;
+mod pinned;
 mod renew;
 mod state;
 mod target;

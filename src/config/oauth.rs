@@ -36,6 +36,33 @@ pub struct OAuth {
     /// How it signs.
     #[schemars(with = "Option<Algorithm>")]
     pub algorithm: Algorithm,
+    /// The issuer of the authorization server, word for word, where its metadata names another one than it should. Nothing
+    /// checks any more that the metadata is its own.
+    pub issuer: Option<String>,
+    /// "assume" logs in where the metadata does not say that PKCE with S256 is supported. If it is not, whoever sees the
+    /// redirect can take the login.
+    #[schemars(with = "Option<Pkce>")]
+    pub pkce: Pkce,
+    /// The resource to ask for a token for, instead of the one that the server names; "none" names none, and then the token may
+    /// be good for other servers too.
+    #[schemars(with = "Option<String>")]
+    pub resource: Option<Resource>,
+}
+
+/// Whether PKCE must be named (RFC 7636, RFC 8414).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub enum Pkce {
+    #[default]
+    Required,
+    Assume,
+}
+
+/// What a token is asked for (RFC 8707).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    None,
+    Named(String),
 }
 
 /// Who logs in.
@@ -86,6 +113,9 @@ impl Decode for OAuth {
             grant: fields.take("grant").unwrap_or_default(),
             private_key: fields.take("private_key"),
             algorithm: fields.take("algorithm").unwrap_or_default(),
+            issuer: fields.take("issuer"),
+            pkce: fields.take("pkce").unwrap_or_default(),
+            resource: fields.take("resource"),
         };
         let mut wrong = |message: &str| fields.problems.add(at, message.to_owned());
         if oauth.client_secret.is_some() && oauth.client_id.is_none() {
@@ -108,6 +138,9 @@ impl Decode for OAuth {
         if oauth.client_metadata_url.as_deref().is_some_and(|url| !is_document(url)) {
             wrong("`client_metadata_url` must be an `https:` URL with a path");
         }
+        if oauth.issuer.as_deref().is_some_and(|url| url::Url::parse(url).is_err()) {
+            wrong("`issuer` is not a URL");
+        }
         if oauth.callback_url.as_deref().is_some_and(|url| url::Url::parse(url).is_err()) {
             wrong("`callback_url` is not a URL");
         }
@@ -121,6 +154,27 @@ impl Decode for u16 {
         let at = node.at.start;
         let port = usize::decode(node, problems)?;
         Self::try_from(port).map_err(|_| problems.add(at, format!("{port} is no port: they end at 65535"))).ok()
+    }
+}
+
+impl Decode for Pkce {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        one_of(node, &[("required", Self::Required), ("assume", Self::Assume)], problems)
+    }
+}
+
+impl Decode for Resource {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        let at = node.at.start;
+        let text = String::decode(node, problems)?;
+        if text == "none" {
+            return Some(Self::None);
+        }
+        if url::Url::parse(&text).is_err() {
+            problems.add(at, format!("`{text}` is neither \"none\" nor a URL"));
+            return None;
+        }
+        Some(Self::Named(text))
     }
 }
 

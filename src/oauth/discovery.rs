@@ -14,7 +14,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::guard::Guard;
+use super::pinned::{Pinned, way_out};
 use super::target::Target;
+use crate::config::{Pkce, Resource};
 use crate::credentials::{Client, ClientAuth, Credential, Endpoints, Origin};
 
 /// What an authorization server is told that trunkline is called.
@@ -35,7 +37,8 @@ pub(super) struct Begun {
     pub url: Url,
     pub state: String,
     pub verifier: SecretString,
-    pub resource: String,
+    /// None if the entry has it so.
+    pub resource: Option<String>,
     pub scopes: Vec<String>,
     pub issuer: String,
     /// Whether the authorization server says that its answers name it (RFC 9207).
@@ -74,8 +77,8 @@ impl StateStore for States {
 impl Discovered {
     /// Finds the authorization server behind a server's challenge, or behind the server itself.
     pub(super) async fn find(target: &Target, guard: &Guard, challenge: Option<&str>) -> Result<Self, DiscoveryError> {
-        let failed = |error: AuthError| wrong(explain(&error));
-        let client = Arc::new(guard.clone());
+        let failed = |error: AuthError| wrong(explain(&error) + &way_out(&error));
+        let client = Arc::new(Pinned::new(guard.clone(), target.url.clone(), target.oauth.clone()));
         // The query may hold a secret, which has no place in what others are told.
         let mut url = target.url.clone();
         url.set_query(None);
@@ -83,7 +86,13 @@ impl Discovered {
         let states = States::default();
         manager.set_state_store(states.clone());
         let found = manager.resolve_metadata_from_challenge(challenge).await.map_err(failed)?;
-        let metadata = found.metadata;
+        let mut metadata = found.metadata;
+        if target.oauth.issuer.is_some() {
+            metadata.issuer.clone_from(&target.oauth.issuer);
+        }
+        if target.oauth.pkce == Pkce::Assume {
+            metadata.code_challenge_methods_supported = Some(vec!["S256".to_owned()]);
+        }
         // Servers of 2025-03-26 without metadata have fixed endpoints, and say nothing of PKCE.
         if found.source.is_discovered() {
             let methods = metadata.code_challenge_methods_supported.as_deref().unwrap_or_default();
@@ -91,7 +100,7 @@ impl Discovered {
             if needed && !methods.iter().any(|method| method == "S256") {
                 let issuer = metadata.issuer.as_deref().unwrap_or("the authorization server");
                 return Err(wrong(format!(
-                    "{issuer} does not say that it supports PKCE with S256 (code_challenge_methods_supported), without which a login can be stolen"
+                    "{issuer} does not say that it supports PKCE with S256 (code_challenge_methods_supported), without which a login can be stolen; if it does support it, say so with `oauth = {{ pkce = \"assume\" }}`: if it does not, whoever sees the redirect can take the login"
                 )));
             }
         }
@@ -115,12 +124,12 @@ impl Discovered {
         self.metadata.scopes_supported.iter().flatten().any(|scope| scope == "offline_access")
     }
 
-    /// The scopes to ask for: what the configuration says, else what was asked for before and what is asked for now.
+    /// The scopes to ask for: what the configuration says, and nothing else; else what was asked for before and what is asked for now.
     pub(super) fn scopes_for(&self, target: &Target, before: &[String], wanted: &[String]) -> Vec<String> {
-        let mut scopes = match target.oauth.scopes.is_empty() {
-            true => self.scopes.clone(),
-            false => target.oauth.scopes.clone(),
-        };
+        if !target.oauth.scopes.is_empty() {
+            return target.oauth.scopes.clone();
+        }
+        let mut scopes = self.scopes.clone();
         for scope in before.iter().chain(wanted) {
             if !scopes.contains(scope) {
                 scopes.push(scope.clone());
@@ -165,6 +174,11 @@ impl Discovered {
             Some(earlier) => Ok(earlier.client.clone()),
             None => self.register(guard, redirect_uri).await,
         }
+    }
+
+    /// What else a redirect to this machine can be called, where its address is refused.
+    pub(super) fn as_localhost(redirect_uri: &str) -> String {
+        redirect_uri.replacen("://127.0.0.1:", "://localhost:", 1)
     }
 
     /// The client that the configuration names, which shows its secret in the way that is taken here.
@@ -256,6 +270,7 @@ impl Discovered {
     /// Makes the URL that a person opens.
     pub(super) async fn begin(
         mut self,
+        target: &Target,
         client: &Client,
         redirect_uri: &str,
         scopes: Vec<String>,
@@ -265,13 +280,27 @@ impl Discovered {
         self.manager.configure_client(config).map_err(failed)?;
         let wanted: Vec<_> = scopes.iter().map(String::as_str).collect();
         let text = self.manager.get_authorization_url(&wanted).await.map_err(failed)?;
-        let url: Url = text
+        let mut url: Url = text
             .parse()
             .map_err(|_| wrong(format!("{} names no usable authorization endpoint", self.endpoints.issuer)))?;
         let parameter =
             |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let (Some(state), Some(resource)) = (parameter("state"), parameter("resource")) else {
             return Err(wrong("the authorization URL has no `state` and `resource`"));
+        };
+        let resource = match &target.oauth.resource {
+            None => Some(resource),
+            Some(settled) => {
+                let named = match settled {
+                    Resource::None => None,
+                    Resource::Named(name) => Some(name.clone()),
+                };
+                let others = url.query_pairs().into_owned().filter(|(key, _)| key != "resource");
+                let own = named.clone().map(|name| ("resource".to_owned(), name));
+                let all: Vec<_> = others.chain(own).collect();
+                url.query_pairs_mut().clear().extend_pairs(all);
+                named
+            }
         };
         let kept = self.states.0.lock().take().ok_or_else(|| wrong("the login was not begun"))?;
         Ok(Begun {
@@ -286,8 +315,8 @@ impl Discovered {
     }
 
     /// What the server is called in a request for a token, where no person opens a URL.
-    pub(super) async fn resource(self, client: &Client) -> Result<String, DiscoveryError> {
-        Ok(self.begin(client, "http://127.0.0.1/", Vec::new()).await?.resource)
+    pub(super) async fn resource(self, target: &Target, client: &Client) -> Result<Option<String>, DiscoveryError> {
+        Ok(self.begin(target, client, "http://127.0.0.1/", Vec::new()).await?.resource)
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) async fn credential(target: &Target, login: ForeignLogin) -> Result<C
         None => Client { id: login.client_id, secret: None, auth: ClientAuth::None, origin: Origin::Registered },
     };
     let endpoints = discovered.endpoints.clone();
-    let resource = discovered.resource(&client).await.map_err(|error| error.to_string())?;
+    let resource = discovered.resource(target, &client).await.map_err(|error| error.to_string())?.unwrap_or_default();
     Ok(Credential {
         id: target.id.clone(),
         resource,

@@ -136,13 +136,25 @@ pub(super) async fn prepare(
     let discovered =
         Discovered::find(&target, &guard, challenge.as_deref()).await.map_err(|error| error.to_string())?;
     let (listener, redirect_uri) = place(&target, known.as_ref()).await?;
-    let client = discovered.client(&target, &guard, &redirect_uri, known.as_ref()).await;
-    let client = client.map_err(|error| error.to_string())?;
+    let mut redirect_uri = redirect_uri;
+    let mut client = discovered.client(&target, &guard, &redirect_uri, known.as_ref()).await;
+    let otherwise = Discovered::as_localhost(&redirect_uri);
+    if client.as_ref().is_err_and(|error| error.0.contains("redirect")) && otherwise != redirect_uri {
+        // Some take a name and no address (RFC 8252 has it the other way round).
+        let again = discovered.client(&target, &guard, &otherwise, known.as_ref()).await;
+        if again.is_ok() {
+            (client, redirect_uri) = (again, otherwise);
+        }
+    }
+    let client = client.map_err(|error| match error.0.contains("redirect") {
+        true => format!("{error}; name a redirect that it takes in `oauth = {{ callback_url = \"…\" }}`"),
+        false => error.to_string(),
+    })?;
     let before = before.filter(|(issuer, _)| *issuer == discovered.endpoints.issuer);
     let before = before.map(|(_, scopes)| scopes).unwrap_or_default();
     let scopes = discovered.scopes_for(&target, &before, &wanted);
     let endpoints = discovered.endpoints.clone();
-    let begun = discovered.begin(&client, &redirect_uri, scopes).await.map_err(|error| error.to_string())?;
+    let begun = discovered.begin(&target, &client, &redirect_uri, scopes).await.map_err(|error| error.to_string())?;
     guard.check(&begun.url).map_err(|error| error.to_string())?;
     let (to_redirects, redirects) = mpsc::channel(REDIRECTS);
     let (outcome, seen) = watch::channel(None);
@@ -176,7 +188,8 @@ async fn place(
     target: &Target,
     earlier: Option<&Credential>,
 ) -> Result<(Option<(TcpListener, String)>, String), String> {
-    let port_of = |uri: &str| Url::parse(uri).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?.port();
+    let is_here = |url: &Url| matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
+    let port_of = |uri: &str| Url::parse(uri).ok().filter(is_here)?.port();
     let configured = target.oauth.callback_url.as_deref();
     let own = configured.and_then(|uri| Url::parse(uri).ok());
     let here = own.as_ref().filter(|url| matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")));
@@ -199,7 +212,10 @@ async fn place(
     let listener = listener.map_err(|error| format!("cannot listen for the browser{at}: {error}"))?;
     let address = listener.local_addr().map_err(|error| format!("cannot listen for the browser{at}: {error}"))?;
     let path = own.as_ref().map_or(PATH, Url::path).to_owned();
-    let uri = configured.map_or_else(|| format!("http://{address}{PATH}"), str::to_owned);
+    let named = earlier.and_then(|earlier| earlier.redirect_uri.as_deref()).filter(|uri| uri.contains("://localhost:"));
+    let default = || format!("http://{address}{PATH}");
+    let uri = configured.map_or_else(default, str::to_owned);
+    let uri = if named.is_some() && configured.is_none() { Discovered::as_localhost(&uri) } else { uri };
     Ok((Some((listener, path)), uri))
 }
 
@@ -272,7 +288,14 @@ impl Pending {
         match (parameter("code"), parameter("error")) {
             (_, Some(error)) => {
                 let more = parameter("error_description").map(|more| format!(" ({more})")).unwrap_or_default();
-                Read::Failed(format!("{} refused the login: {error}{more}", self.begun.issuer))
+                let hint = match error.as_str() {
+                    "invalid_scope" => format!(
+                        "; it was asked for `{}`: name what it grants in `oauth = {{ scopes = […] }}`",
+                        self.begun.scopes.join(" ")
+                    ),
+                    _ => String::new(),
+                };
+                Read::Failed(format!("{} refused the login: {error}{more}{hint}", self.begun.issuer))
             }
             (Some(code), None) => Read::Code(code.into()),
             (None, None) => Read::Failed("the redirect holds no code".to_owned()),
@@ -280,18 +303,18 @@ impl Pending {
     }
 
     async fn exchange(&self, code: &secrecy::SecretString) -> (Result<Credential, Arc<str>>, bool) {
-        let parameters = [
+        let mut parameters = vec![
             ("grant_type", "authorization_code"),
             ("code", code.expose_secret()),
             ("redirect_uri", &*self.redirect_uri),
             ("code_verifier", self.begun.verifier.expose_secret()),
-            ("resource", &*self.begun.resource),
         ];
+        parameters.extend(self.begun.resource.as_deref().map(|resource| ("resource", resource)));
         match token::request(&self.guard, &self.endpoints, &self.client, &parameters).await {
             Ok(granted) => {
                 let credential = Credential {
                     id: self.target.id.clone(),
-                    resource: self.begun.resource.clone(),
+                    resource: self.begun.resource.clone().unwrap_or_default(),
                     endpoints: self.endpoints.clone(),
                     client: self.client.clone(),
                     redirect_uri: Some(self.redirect_uri.clone()),

@@ -71,11 +71,9 @@ impl Renewal {
             let reason = "the token has ended, and there is none to refresh it with".to_owned();
             return Renewed::Refused { reason, client_gone: false };
         };
-        let parameters = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", refresh.expose_secret()),
-            ("resource", credential.resource.as_str()),
-        ];
+        let mut parameters = vec![("grant_type", "refresh_token"), ("refresh_token", refresh.expose_secret())];
+        // Empty where the entry has it so.
+        parameters.extend(Some(("resource", credential.resource.as_str())).filter(|(_, name)| !name.is_empty()));
         match token::request(guard, &credential.endpoints, &credential.client, &parameters).await {
             Ok(granted) => {
                 let tokens = next_tokens(granted, &credential.tokens, self.generation);
@@ -103,12 +101,13 @@ impl Renewal {
             return failed("`oauth` names no `client_id`".to_owned());
         };
         let endpoints = discovered.endpoints.clone();
-        let resource = match discovered.resource(&client).await {
+        let resource = match discovered.resource(&self.target, &client).await {
             Ok(resource) => resource,
             Err(error) => return failed(error.to_string()),
         };
         let joined = scopes.join(" ");
-        let mut parameters = vec![("grant_type", "client_credentials"), ("resource", resource.as_str())];
+        let mut parameters = vec![("grant_type", "client_credentials")];
+        parameters.extend(resource.as_deref().map(|resource| ("resource", resource)));
         if !scopes.is_empty() {
             parameters.push(("scope", &joined));
         }
@@ -116,6 +115,7 @@ impl Renewal {
             Ok(granted) => {
                 let tokens = next_tokens(granted, &Tokens::none(), self.generation);
                 let (id, redirect_uri) = (self.target.id.clone(), None);
+                let resource = resource.unwrap_or_default();
                 self.save(Credential { id, resource, endpoints, client, redirect_uri, scopes, tokens }).await
             }
             Err(TokenError::Unavailable { reason, after }) => Renewed::Failed { reason, after },
@@ -161,7 +161,8 @@ pub(super) async fn save(vault: &Vault, credential: Credential, ended: Cancellat
 pub(super) fn next_tokens(granted: Granted, before: &Tokens, generation: u64) -> Tokens {
     Tokens {
         access: granted.access,
-        refresh: granted.refresh.or_else(|| before.refresh.clone()),
+        // Some write an empty one where they give none.
+        refresh: granted.refresh.filter(|token| !token.expose_secret().is_empty()).or_else(|| before.refresh.clone()),
         expires_at: granted.expires_in.map(|life| wall().saturating_add(life)),
         generation,
     }

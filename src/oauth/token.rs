@@ -7,7 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde_json::Value;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::assertion;
@@ -17,16 +18,39 @@ use crate::credentials::{Client, ClientAuth, Endpoints};
 use crate::retry::retry_after;
 
 /// What a token endpoint gave.
-#[derive(Deserialize)]
 pub(super) struct Granted {
-    #[serde(rename = "access_token")]
     pub access: SecretString,
-    #[serde(rename = "refresh_token")]
     pub refresh: Option<SecretString>,
     /// Seconds.
-    #[serde(default, deserialize_with = "seconds")]
     pub expires_in: Option<u64>,
-    token_type: Option<String>,
+}
+
+impl Granted {
+    /// Reads an answer (RFC 6749 section 5.1). What is not as it should be is noted, and taken all the same.
+    fn read(body: &[u8], issuer: &str) -> Option<Self> {
+        let answer: Value = serde_json::from_slice(body).ok()?;
+        let holds = |value: &&Value| value["access_token"].as_str().is_some_and(|token| !token.is_empty());
+        // Some put it one step further down.
+        let nested = || answer.as_object()?.values().find(holds);
+        let found = Some(&answer).filter(holds).or_else(nested)?;
+        let note = |what: String| tracing::warn!(issuer, "{what}");
+        if !std::ptr::eq(found, &answer) {
+            note("the token stands in a part of the answer, and not in the answer itself".to_owned());
+        }
+        match &found["token_type"] {
+            Value::String(kind) if kind.eq_ignore_ascii_case("bearer") => {}
+            Value::Null => {}
+            kind => {
+                note(format!("the token is said to be of the type {kind}: it is used as a bearer token all the same"))
+            }
+        }
+        let text = |name: &str| found[name].as_str().filter(|text| !text.is_empty()).map(SecretString::from);
+        Some(Self {
+            access: text("access_token")?,
+            refresh: text("refresh_token"),
+            expires_in: seconds(&found["expires_in"]),
+        })
+    }
 }
 
 /// Why there is no token.
@@ -73,32 +97,22 @@ pub(super) async fn request(
     if !answer.status.is_success() {
         return Err(refusal(&answer, &sent));
     }
-    let Ok(granted) = serde_json::from_slice::<Granted>(&answer.body) else {
-        // Some refuse with a status of success. Anything else says nothing of the login.
-        return Err(match refusal(&answer, &sent) {
-            refused @ TokenError::Refused { .. } => refused,
-            TokenError::Unavailable { after, .. } => {
-                TokenError::Unavailable { reason: "its answer holds no token".to_owned(), after }
-            }
-        });
-    };
-    match granted.token_type.as_deref() {
-        Some(other) if !other.eq_ignore_ascii_case("bearer") => Err(TokenError::Refused {
-            code: format!("its token is of the type `{other}`, and only `Bearer` is known here"),
-            description: None,
-        }),
-        Some(_) | None => Ok(granted),
-    }
+    // Some refuse with a status of success. Anything else says nothing of the login.
+    Granted::read(&answer.body, &endpoints.issuer).ok_or_else(|| match refusal(&answer, &sent) {
+        refused @ TokenError::Refused { .. } => refused,
+        TokenError::Unavailable { after, .. } => {
+            TokenError::Unavailable { reason: "its answer holds no token".to_owned(), after }
+        }
+    })
 }
 
 /// A number of seconds as authorization servers write it: also as text, or with a fraction.
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
+fn seconds(value: &Value) -> Option<u64> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     // Whole seconds, and none that there is not.
-    Ok(number
+    number
         .filter(|number| *number >= 0.0)
-        .map(|number| Duration::try_from_secs_f64(number).map_or(0, |life| life.as_secs())))
+        .map(|number| Duration::try_from_secs_f64(number).map_or(0, |life| life.as_secs()))
 }
 
 /// Takes a token back.
@@ -228,13 +242,20 @@ mod tests {
             ("\"x\"", None),
         ] {
             let body = format!(r#"{{"access_token":"t","expires_in":{written}}}"#);
-            assert_eq!(
-                serde_json::from_str::<Granted>(&body).ok().map(|granted| granted.expires_in),
-                Some(life),
-                "{written}"
-            );
+            assert_eq!(Granted::read(body.as_bytes(), "").map(|granted| granted.expires_in), Some(life), "{written}");
         }
-        assert!(serde_json::from_str::<Granted>(r#"{"error":"x"}"#).is_err());
+        for (body, access, refresh) in [
+            (r#"{"error":"x"}"#, None, None),
+            (r#"{"access_token":""}"#, None, None),
+            (r#"{"access_token":"t","token_type":"bot","refresh_token":""}"#, Some("t"), None),
+            (r#"{"access_token":"t","token_type":7,"refresh_token":null}"#, Some("t"), None),
+            (r#"{"ok":true,"authed_user":{"access_token":"t","refresh_token":"r"}}"#, Some("t"), Some("r")),
+        ] {
+            let read = Granted::read(body.as_bytes(), "");
+            let text = |secret: Option<&SecretString>| secret.map(|secret| secret.expose_secret().to_owned());
+            assert_eq!(text(read.as_ref().map(|read| &read.access)).as_deref(), access, "{body}");
+            assert_eq!(text(read.as_ref().and_then(|read| read.refresh.as_ref())).as_deref(), refresh, "{body}");
+        }
     }
 
     #[test]

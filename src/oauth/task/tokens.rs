@@ -202,6 +202,13 @@ impl Task {
                 format!("the server refuses this, although the login has all the rights that it asks for (`{asked}`)");
             return Some(NoToken::Unavailable(reason.into()));
         }
+        if !target.oauth.scopes.is_empty() {
+            let missing = missing.join(" ");
+            let reason = format!(
+                "the server asks for more rights (`{missing}`), and `oauth.scopes` in the configuration names the only ones to ask for: add them there, and log in again"
+            );
+            return Some(NoToken::Unavailable(reason.into()));
+        }
         for scope in &missing {
             if !self.wanted.contains(scope) {
                 self.wanted.push(scope.clone());
