@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 
+pub use container::behind_run;
 pub use daemon::{Daemon, Discover, Upgrade};
 pub use decode::Problem;
 use decode::{Decode, Fields, Problems};

@@ -32,18 +32,35 @@ pub fn group_memory(leaders: &[u32]) -> std::collections::HashMap<u32, u64> {
     memory
 }
 
-/// Processes of a group whose environment has this variable.
+/// The processes whose environment has this variable with a value that `is` right, without this one and those that it comes
+/// from.
 #[cfg(target_os = "linux")]
-pub fn marked(group: u32, name: &str, value: &str) -> bool {
-    let Ok(all) = procfs::process::all_processes() else { return false };
-    let of_group = |process: &procfs::process::Process| {
-        process.stat().is_ok_and(|stat| u32::try_from(stat.pgrp).is_ok_and(|found| found == group))
-    };
-    let has_mark = |process: procfs::process::Process| {
+pub fn marked(name: &str, is: impl Fn(&str) -> bool) -> Vec<u32> {
+    let Ok(all) = procfs::process::all_processes() else { return Vec::new() };
+    let own = ancestry();
+    let others = all.filter_map(Result::ok).filter(|process| !own.contains(&process.pid));
+    let has_mark = |process: &procfs::process::Process| {
         let environment = process.environ().unwrap_or_default();
-        environment.get(std::ffi::OsStr::new(name)).is_some_and(|found| found == value)
+        environment.get(std::ffi::OsStr::new(name)).is_some_and(|found| found.to_str().is_some_and(&is))
     };
-    all.filter_map(Result::ok).filter(of_group).any(has_mark)
+    others.filter(has_mark).filter_map(|process| u32::try_from(process.pid).ok()).collect()
+}
+
+/// This process and those that it comes from.
+#[cfg(target_os = "linux")]
+fn ancestry() -> Vec<i32> {
+    let mut next = procfs::process::Process::myself().ok();
+    let mut all = Vec::new();
+    while let Some(stat) = next.and_then(|process| process.stat().ok()).filter(|stat| stat.pid > 1) {
+        all.push(stat.pid);
+        next = procfs::process::Process::new(stat.ppid).ok();
+    }
+    all
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn marked(_name: &str, _is: impl Fn(&str) -> bool) -> Vec<u32> {
+    Vec::new()
 }
 
 #[cfg(not(target_os = "linux"))]

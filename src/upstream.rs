@@ -4,6 +4,7 @@
 
 pub mod catalog;
 mod child;
+mod container;
 mod handshake;
 mod http;
 mod instance;

@@ -35,22 +35,21 @@ fn missing(command: &str, words: &[&str]) -> Option<Vec<&'static str>> {
     Some(missing)
 }
 
-/// The flags of `run`, if a command is one of docker, podman or nerdctl that runs a container.
+/// The flags of `run`, if a command runs a container.
 fn flags<'w>(command: &str, words: &[&'w str]) -> Option<Vec<&'w str>> {
+    let words = &words[behind_run(command, words)?..];
+    Some(words.iter().copied().take_while(|word| *word != "--").filter(|word| word.starts_with('-')).collect())
+}
+
+/// Where the flags of `run` begin among the arguments, if a command is one of docker, podman or nerdctl that runs a
+/// container.
+pub fn behind_run(command: &str, words: &[&str]) -> Option<usize> {
     let program = command.rsplit(['/', '\\']).next()?.trim_end_matches(".exe");
     if !["docker", "podman", "nerdctl"].contains(&program) {
         return None;
     }
-    let run = words.iter().position(|word| *word == "run")?;
     // Before it stand only flags of the program itself and `container`.
-    Some(
-        words[run + 1..]
-            .iter()
-            .copied()
-            .take_while(|word| *word != "--")
-            .filter(|word| word.starts_with('-'))
-            .collect(),
-    )
+    Some(1 + words.iter().position(|word| *word == "run")?)
 }
 
 #[cfg(test)]

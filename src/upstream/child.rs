@@ -9,9 +9,14 @@ use process_wrap::tokio::{ChildWrapper, CommandWrap};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use super::container;
 use super::ledger::{Ledger, MARK};
 use crate::config::{BadTemplate, Given, Stdio};
 use crate::environment;
+#[cfg(target_os = "linux")]
+use crate::processes;
+#[cfg(target_os = "linux")]
+use crate::retry::Backoff;
 
 /// How long a server has to end after its standard input closed, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -27,6 +32,10 @@ const PIPE: usize = 256 * 1024;
 pub(super) struct Child {
     inner: Box<dyn ChildWrapper>,
     pub pid: u32,
+    /// What all that comes from it has in its environment.
+    mark: String,
+    /// The program that runs the container that it is in.
+    container: Option<PathBuf>,
     ledger: Ledger,
 }
 
@@ -62,14 +71,19 @@ impl Child {
     pub(super) fn spawn(server: &Stdio, given: Given<'_>, ledger: &Ledger) -> Result<(Self, Streams), SpawnError> {
         // As it stands in the file: its value may hold a secret.
         let program = server.command.text().to_owned();
-        let mut command = Command::new(server.program(&server.command.expand(given)?));
+        let path = server.program(&server.command.expand(given)?);
+        let mut command = Command::new(&path);
+        let mark = ledger.mark();
+        let mut words = Vec::new();
         for argument in &server.args {
-            command.arg(server.placed(&argument.expand(given)?));
+            words.push(server.placed(&argument.expand(given)?).into_os_string());
         }
+        let container = container::label(&path, &mut words, &mark).then(|| path.clone());
+        command.args(words);
         command.env_clear();
         let given_to = |name: &str| environment::passes(name, server.env_vars.iter().map(String::as_str));
         command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(given_to)));
-        command.env(MARK, ledger.mark());
+        command.env(MARK, &mark);
         for (name, value) in &server.env {
             command.env(name, value.expand(given)?);
         }
@@ -99,10 +113,10 @@ impl Child {
         let (Some(stdin), Some(stdout), Some(stderr), Some(pid)) = streams else {
             return Err(SpawnError::Streams(program));
         };
-        ledger.add(pid);
+        ledger.add(pid, &mark, container.clone());
         #[cfg(target_os = "linux")]
         widen(&stdin, &stdout);
-        Ok((Self { inner, pid, ledger: ledger.clone() }, Streams { stdin, stdout, stderr }))
+        Ok((Self { inner, pid, mark, container, ledger: ledger.clone() }, Streams { stdin, stdout, stderr }))
     }
 
     /// Lets everything else on the machine go first.
@@ -135,6 +149,10 @@ impl Child {
         if status.is_none() {
             status = timeout(GRACE, self.inner.wait()).await.ok();
         }
+        if let Some(program) = &self.container {
+            container::end(program, &self.mark).await;
+        }
+        end_strays(&self.mark).await;
         self.ledger.remove(self.pid);
         status?.ok()
     }
@@ -146,6 +164,38 @@ impl Child {
         }
     }
 }
+
+/// Ends what has left the group, by its mark: SIGTERM, and SIGKILL for what does not heed it.
+#[cfg(target_os = "linux")]
+async fn end_strays(mark: &str) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let find = async || {
+        let mark = mark.to_owned();
+        // Reads a file for each process of the machine.
+        let found = tokio::task::spawn_blocking(move || processes::marked(MARK, |found| found == mark));
+        found.await.unwrap_or_default()
+    };
+    for signal in [Signal::TERM, Signal::KILL] {
+        let strays = find().await;
+        for pid in &strays {
+            let sent = i32::try_from(*pid).ok().and_then(Pid::from_raw).map(|pid| kill_process(pid, signal));
+            tracing::debug!(pid, ?signal, ?sent, "ending what left the group of its server");
+        }
+        let mut pauses = Backoff::new(Duration::from_millis(10), Duration::from_millis(200), GRACE);
+        while !strays.is_empty() && !find().await.is_empty() {
+            match pauses.pause() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => break,
+            }
+        }
+        if strays.is_empty() {
+            return;
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn end_strays(_mark: &str) {}
 
 /// Has the system end the process when the daemon does, even by SIGKILL. SIGTERM, because the command is often a launcher
 /// (npx, uvx) that passes it on to the server; what does not heed it is ended by the next daemon, from the ledger.

@@ -1,8 +1,8 @@
 //! The processes that this daemon started, on disk, so that the next one can end what a `kill -9` left behind.
 //!
-//! One line for each: pid, start time, boot, mark. A pid alone may be somebody else's by now; the start time tells, within
-//! one boot of the system. Where the leader of a group is gone, the mark in its members' environment tells that they
-//! are ours.
+//! The first line is the daemon's own: boot and mark. Then one for each process: pid, start time, boot, mark, and the program
+//! that runs its container, if it is one. A pid alone may be somebody else's by now; the start time tells, within one boot of the
+//! system. What has left its server's group carries the mark in its environment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,13 +10,15 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::container;
 use crate::files::{check_ours, create_private, replace};
 use crate::processes;
 
-/// The variable that every server's environment carries: which daemon started it.
+/// The variable that every server's environment carries: which daemon started it, and as which process.
 pub(super) const MARK: &str = "TRUNKLINE_DAEMON";
 
 /// Handle to the ledger of one daemon.
@@ -27,10 +29,19 @@ pub struct Ledger(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     mark: String,
-    /// Start times by pid.
-    running: Mutex<BTreeMap<u32, u64>>,
+    /// How many processes were started.
+    started: AtomicU64,
+    running: Mutex<BTreeMap<u32, Entry>>,
     /// Held as long as the daemon lives.
     _lock: File,
+}
+
+/// One process.
+#[derive(Debug, Clone)]
+struct Entry {
+    started: u64,
+    mark: String,
+    container: Option<PathBuf>,
 }
 
 /// Why a state folder cannot be used.
@@ -61,26 +72,28 @@ impl Ledger {
         }
         let path = state.join("ledger");
         match check_ours(&path).and_then(|()| std::fs::read_to_string(&path)) {
-            Ok(text) => text.lines().for_each(|line| reap(line, &processes::boot())),
+            Ok(text) => reap(&text, &processes::boot()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(%error, path = %path.display(), "ledger not trusted: nothing is ended by it"),
         }
         let pid = std::process::id();
         let mark = format!("{pid}-{}", processes::start_time(pid).unwrap_or_default());
-        let ledger = Self(Arc::new(Shared { path, mark, running: Mutex::default(), _lock: lock }));
+        let ledger =
+            Self(Arc::new(Shared { path, mark, started: AtomicU64::new(0), running: Mutex::default(), _lock: lock }));
         ledger.save(&BTreeMap::new());
         Ok(ledger)
     }
 
-    pub(super) fn mark(&self) -> &str {
-        &self.0.mark
+    /// A mark for a process that is about to start.
+    pub(super) fn mark(&self) -> String {
+        format!("{}.{}", self.0.mark, self.0.started.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Notes a process that was just started.
-    pub(super) fn add(&self, pid: u32) {
+    /// Notes a process that was just started under a mark, and what runs its container.
+    pub(super) fn add(&self, pid: u32, mark: &str, container: Option<PathBuf>) {
         let Some(started) = processes::start_time(pid) else { return };
         let mut running = self.0.running.lock();
-        running.insert(pid, started);
+        running.insert(pid, Entry { started, mark: mark.to_owned(), container });
         self.save(&running);
     }
 
@@ -92,11 +105,13 @@ impl Ledger {
         }
     }
 
-    fn save(&self, running: &BTreeMap<u32, u64>) {
-        let mut text = String::new();
-        for (pid, started) in running {
+    fn save(&self, running: &BTreeMap<u32, Entry>) {
+        let boot = processes::boot();
+        let mut text = format!("daemon {boot} {}\n", self.0.mark);
+        for (pid, Entry { started, mark, container }) in running {
+            let container = container.as_ref().map(|program| format!(" {}", program.display())).unwrap_or_default();
             // Writing to a String cannot fail.
-            let _infallible = writeln!(text, "{pid} {started} {} {}", processes::boot(), self.0.mark);
+            let _infallible = writeln!(text, "{pid} {started} {boot} {mark}{container}");
         }
         if let Err(error) = replace(&self.0.path, text.as_bytes()) {
             tracing::warn!(%error, path = %self.0.path.display(), "ledger not written: servers may outlive a killed daemon");
@@ -104,26 +119,38 @@ impl Ledger {
     }
 }
 
-/// Ends the group that a line names, if it is still the one that was noted. It was asked to end when its daemon did.
+/// Ends what a ledger names, and what carries its marks. All of it was asked to end when its daemon did.
 #[cfg(target_os = "linux")]
-fn reap(line: &str, boot: &str) {
-    let mut words = line.split(' ');
-    let mut number = || words.next()?.parse::<u64>().ok();
-    let (Some(pid), Some(started)) = (number().and_then(|pid| u32::try_from(pid).ok()), number()) else { return };
-    if words.next() != Some(boot) {
-        return;
-    }
-    let ours = match processes::start_time(pid) {
-        Some(found) => found == started,
-        None => words.next().is_some_and(|mark| processes::marked(pid, MARK, mark)),
-    };
-    let group = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).filter(|_| ours);
-    let Some(group) = group else { return };
-    match rustix::process::kill_process_group(group, rustix::process::Signal::KILL) {
-        Ok(()) => tracing::warn!(pid, "ended a server that the last daemon left behind"),
-        Err(error) => tracing::debug!(pid, %error, "nothing left to end"),
+fn reap(text: &str, boot: &str) {
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+    let pid_of = |pid: u32| i32::try_from(pid).ok().and_then(Pid::from_raw);
+    for line in text.lines() {
+        let words: Vec<&str> = line.splitn(5, ' ').collect();
+        match words.as_slice() {
+            ["daemon", when, mark] if *when == boot => {
+                let own = format!("{mark}.");
+                for pid in processes::marked(MARK, |found| found == *mark || found.starts_with(&own)) {
+                    if pid_of(pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok()) {
+                        tracing::warn!(pid, "ended what a server of the last daemon left behind");
+                    }
+                }
+            }
+            [pid, started, when, rest @ ..] if *when == boot => {
+                let (Ok(pid), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else { continue };
+                let ours = processes::start_time(pid) == Some(started);
+                if let Some(group) = pid_of(pid).filter(|_| ours)
+                    && kill_process_group(group, Signal::KILL).is_ok()
+                {
+                    tracing::warn!(pid, "ended a server that the last daemon left behind");
+                }
+                if let [mark, program] = rest {
+                    container::end_now(Path::new(program), mark);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn reap(_line: &str, _boot: &str) {}
+fn reap(_text: &str, _boot: &str) {}
