@@ -13,7 +13,7 @@ mod shim_args;
 mod start;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -134,16 +134,24 @@ fn run(args: &Args, own: Places) -> Done {
         }
         Command::Logout { server } => with_daemon(places, async |client| login::end(client, server).await),
         Command::Secret { command } => secret::run(command, places, args.json),
-        Command::Status { watch: false } => {
-            with_daemon(places, async |client| report::status(&client.status().await?, args.json))
-        }
+        Command::Status { watch: false } => with_daemon(places, async |client| {
+            let status = client.status().await?;
+            note_other_configuration(&own, &status.config);
+            report::status(&status, args.json)
+        }),
         Command::Status { watch: true } => {
             report::watch(|| with_daemon(places, async |client| report::status(&client.status().await?, args.json)))
         }
         Command::Start { server } => with_daemon(places, async |client| done(client.start(server.clone()).await)),
         Command::Stop { server } => with_daemon(places, async |client| done(client.stop(server.clone()).await)),
         Command::Restart { server } => with_daemon(places, async |client| done(client.restart(server.clone()).await)),
-        Command::Reload => with_daemon(places, async |client| report::reloaded(&client.reload().await?, args.json)),
+        Command::Reload => with_daemon(places, async |client| {
+            let reloaded = client.reload().await?;
+            if own.config_named {
+                note_other_configuration(&own, &client.status().await?.config);
+            }
+            report::reloaded(&reloaded, args.json)
+        }),
         Command::Tools { server } => with_daemon(places, async |client| {
             report::tools(&client.list_tools(server.clone(), here()).await?, args.json)
         }),
@@ -157,6 +165,17 @@ fn run(args: &Args, own: Places) -> Done {
             with_daemon(places, async |client| logs::run(client, server.clone(), *lines, *follow, args.json).await)
         }
         Command::Shutdown => with_daemon(places, async |client| shutdown(client, places).await),
+    }
+}
+
+/// Says that the daemon's configuration is another one than a person has named.
+fn note_other_configuration(own: &Places, running: &Path) {
+    let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if own.config_named && whole(&own.config) != whole(running) {
+        let (named, running) = (own.config.display(), running.display());
+        complain(&format!(
+            "the daemon that runs has the configuration {running}, and not {named}: name its own socket too (--socket, --state-dir) for a daemon of that one"
+        ));
     }
 }
 

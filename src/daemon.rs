@@ -180,9 +180,9 @@ fn release_starter() {
 
 /// Serves agents over HTTP too, where the configuration asks for it.
 fn serve_http(hub: &Arc<Hub>, places: &Places, tasks: &TaskTracker, ends: &Ends) {
-    let Some(face) = hub.config().http else { return };
+    let Some(face) = hub.config().http.clone() else { return };
     let (hub, state, all, ends) = (hub.clone(), places.state.clone(), tasks.clone(), ends.clone());
-    tasks.spawn(async move { downstream::serve_http(hub, face.listen, &state, all, ends).await });
+    tasks.spawn(async move { downstream::serve_http(hub, face, &state, all, ends).await });
 }
 
 /// The right to listen, and the socket to listen on if the service manager made one.

@@ -9,7 +9,7 @@ use futures_util::future::OptionFuture;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Done, complain};
+use super::{Done, Trouble, complain};
 use crate::control::{Client, DaemonClient};
 
 /// How long the end of a login may take to be heard of.
@@ -67,6 +67,7 @@ pub(super) async fn run(client: &Client, server: &str, browser: Browser) -> Done
                 if let Ok(ended) = timeout(MOMENT, &mut done).await {
                     break ended?;
                 }
+                let error = Trouble::from(error);
                 complain(&format!("{error}; paste the whole address that the browser ended at:"));
             }
         }

@@ -234,13 +234,16 @@ pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {
         name: String,
         description: Option<String>,
     }
+    let failed = servers.iter().any(|server| server.error.is_some());
+    let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     if json {
-        return print_json(&servers);
+        print_json(&servers)?;
+        return Ok(code);
     }
     let mut out = io::stdout().lock();
     for ServerTools { server, tools, error } in servers {
         if let Some(error) = error {
-            writeln!(out, "{server}: {error}")?;
+            super::complain(&format!("{server}: {error}"));
         }
         for tool in tools {
             let Ok(tool) = serde_json::from_str::<Tool>(tool.get()) else { continue };
@@ -248,7 +251,7 @@ pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {
             writeln!(out, "{server} {}  {}", tool.name, description.lines().next().unwrap_or_default())?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 fn print_json(value: &impl Serialize) -> Done {

@@ -68,11 +68,13 @@ fn check_name(name: &str) -> anyhow::Result<()> {
 }
 
 fn read_value() -> anyhow::Result<SecretString> {
-    if io::stdin().is_terminal() {
-        complain("type the secret, and end it with Ctrl-D on a line of its own:");
-    }
     let mut text = String::new();
-    io::stdin().read_to_string(&mut text).context("cannot read the secret from standard input")?;
+    if io::stdin().is_terminal() {
+        complain("type or paste the secret, which is not shown, and press Enter (several lines: pipe them in):");
+        text = rpassword::read_password().context("cannot read the secret from the terminal")?;
+    } else {
+        io::stdin().read_to_string(&mut text).context("cannot read the secret from standard input")?;
+    }
     let value = text.strip_suffix('\n').unwrap_or(&text);
     let value = value.strip_suffix('\r').unwrap_or(value);
     if value.is_empty() {

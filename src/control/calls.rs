@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::{DaemonServer, LogLine, LoginBegun, Missed, ServerStatus, ServerTools, SessionStatus, Status};
 use super::status;
-use crate::config::{Config, Examined, LoadError, located};
+use crate::config::{Config, Examined, LoadError, Problem, located};
 use crate::credentials::Vault;
 use crate::envelope::reply::code;
 use crate::envelope::{Envelope, quoted};
@@ -137,7 +137,15 @@ impl DaemonServer for Api {
             Err(error @ LoadError::Read { .. }) => return Err(invalid(&error)),
         };
         let secrets = self.vault.secrets(config.secret_names()).await.map_err(|error| invalid(&error))?;
-        Ok(config.examined(&secrets))
+        let mut examined = config.examined(&secrets);
+        // What the servers of the file that runs have shown.
+        for (name, server) in config.servers.iter().filter(|_| file == self.config) {
+            let shown = self.hub.upstream(name.as_str()).map(|upstream| upstream.notes()).unwrap_or_default();
+            let line = server.transport.main().line;
+            let note = |note: String| Problem { line, message: format!("server `{name}`: {note}") };
+            examined.notes.extend(shown.into_iter().map(note));
+        }
+        Ok(examined)
     }
 
     async fn list_tools(&self, server: Option<String>, cwd: Option<PathBuf>) -> RpcResult<Vec<ServerTools>> {
@@ -163,8 +171,8 @@ impl DaemonServer for Api {
         cwd: Option<PathBuf>,
     ) -> RpcResult<Box<RawValue>> {
         let upstream = self.upstream(&server)?;
-        if !upstream.settings().tools.allows(&tool) {
-            return Err(failed(&Failure::Denied { server: upstream.name.clone(), tool }));
+        if let Some(failure) = upstream.refuses(&tool) {
+            return Err(failed(&failure));
         }
         let line = upstream.free_line(&upstream.own_key(cwd)).await.map_err(|failure| failed(&failure))?;
         let arguments = arguments.as_deref().map_or("{}", RawValue::get);
@@ -308,7 +316,11 @@ async fn tools_of(upstream: Arc<Upstream>, cwd: Option<PathBuf>) -> ServerTools 
         // Any instance tells what the tools are; only a call needs one that was promised nothing.
         let line: Arc<Line> = match upstream.lines().into_iter().next() {
             Some(line) => line,
-            None => upstream.line(&upstream.own_key(cwd)).await.map_err(|failure| failure.to_string())?,
+            None => {
+                // One that is starting for this already is not started twice.
+                let key = upstream.introduction().unwrap_or_else(|| upstream.own_key(cwd));
+                upstream.line(&key).await.map_err(|failure| failure.to_string())?
+            }
         };
         line.list(ListKind::Tools).await.map_err(|error| error.to_string())
     };

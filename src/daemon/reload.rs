@@ -1,6 +1,7 @@
 //! Reads the configuration again: when the file changes, on SIGHUP, and when somebody asks.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,9 @@ use crate::config::{CannotWatch, Config, LoadError, Watch, located};
 use crate::control::ReloadRequest;
 use crate::hub::{Hub, Reloaded};
 use crate::paths::Places;
+
+/// How long what the watcher took counts as what somebody asks for.
+const RECENT: Duration = Duration::from_secs(10);
 
 /// The configuration; a missing file in the usual place counts as an empty one.
 pub(super) fn load(places: &Places) -> Result<Config, LoadError> {
@@ -36,6 +40,7 @@ pub(super) async fn keep(
             None
         }
     };
+    let mut taken: Option<(Instant, Reloaded)> = None;
     loop {
         let changed = async {
             match &mut watch {
@@ -52,9 +57,16 @@ pub(super) async fn keep(
             () = stop.cancelled() => return,
             outcome = reload(&hub, &places) => outcome,
         };
-        if let Some(asker) = asked {
-            // One that went away does not want to know.
-            drop(asker.send(outcome));
+        let unchanged = |outcome: &Result<Reloaded, _>| matches!(outcome, Ok(done) if *done == Reloaded::default());
+        match asked {
+            // Who asks right behind an edit is told what came of it, whoever saw it first.
+            Some(asker) => {
+                let before = taken.take().filter(|(at, _)| unchanged(&outcome) && at.elapsed() < RECENT);
+                // One that went away does not want to know.
+                drop(asker.send(before.map_or(outcome, |(_, done)| Ok(done))));
+            }
+            None if unchanged(&outcome) => {}
+            None => taken = outcome.ok().map(|done| (Instant::now(), done)),
         }
     }
 }

@@ -10,7 +10,6 @@ mod post;
 mod records;
 mod sessions;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +23,7 @@ use axum::{Router, extract};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::Ends;
 use answer::{refused, stream};
@@ -32,6 +32,7 @@ use metrics::Requests;
 use records::Records;
 use sessions::Sessions;
 
+use crate::config;
 use crate::envelope::reply::code;
 use crate::hub::{Hub, View};
 use crate::wire::EventId;
@@ -52,8 +53,9 @@ pub(super) struct Face {
 type Shared = State<Arc<Face>>;
 
 /// Serves agents over HTTP until the daemon ends. That the address is taken is told, and tried again.
-pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: TaskTracker, ends: Ends) {
-    let guard = match Guard::open(state) {
+pub async fn serve_http(hub: Arc<Hub>, place: config::Face, state: &Path, tasks: TaskTracker, ends: Ends) {
+    let config::Face { listen, origins } = place;
+    let guard = match Guard::open(state, origins.clone()) {
         Ok(guard) => guard,
         Err(error) => {
             let problem = format!(
@@ -79,11 +81,11 @@ pub async fn serve_http(hub: Arc<Hub>, listen: SocketAddr, state: &Path, tasks: 
     let noted = CancellationToken::new();
     tasks.spawn(sessions::keep(face.clone(), noted.clone()));
     tasks.spawn(face.records.clone().keep(noted));
-    listen::run(face.clone(), router(face), listen).await;
+    listen::run(face.clone(), router(face, &origins), listen).await;
 }
 
-fn router(face: Arc<Face>) -> Router {
-    Router::new()
+fn router(face: Arc<Face>, origins: &[String]) -> Router {
+    let router = Router::new()
         .route("/mcp", any(all))
         .route("/mcp/", any(all))
         .route("/mcp/{server}", any(one))
@@ -98,7 +100,18 @@ fn router(face: Arc<Face>) -> Router {
             )
         })
         .layer(middleware::from_fn_with_state(face.clone(), guarded))
-        .with_state(face)
+        .with_state(face);
+    if origins.is_empty() {
+        return router;
+    }
+    // A browser asks first whether a page may, without the token.
+    let named = origins.iter().filter_map(|origin| header::HeaderValue::from_str(origin).ok());
+    let pages = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(named))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([sessions::SESSION_ID]);
+    router.layer(pages)
 }
 
 /// Lets in who may come in, and counts.

@@ -63,6 +63,12 @@ impl Upstream {
             && !settings.templates().any(|template| template.names_project())
     }
 
+    /// What the process is started for in which it is being asked what it offers, if it is.
+    pub fn introduction(&self) -> Option<Key> {
+        let state = self.state.lock();
+        state.slots.iter().find(|slot| slot.key.owner == Some(SessionId::STRANGERS)).map(|slot| slot.key.clone())
+    }
+
     /// Asks it what it offers, in a process of its own.
     async fn introduce(self: Arc<Self>) {
         // It may have become known while others were asked.

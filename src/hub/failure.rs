@@ -46,6 +46,8 @@ pub enum Failure {
     Again(ServerName),
     #[error("tool `{tool}` of server `{server}` is not offered: `tools` in the configuration keeps it back")]
     Denied { server: ServerName, tool: String },
+    #[error("server `{server}` has no tool `{tool}`{hint}")]
+    NoTool { server: ServerName, tool: String, hint: String },
     #[error("no profile is named `{name}`{hint}")]
     UnknownProfile { name: String, hint: String },
     /// It may speak the other one.
@@ -62,6 +64,17 @@ impl Failure {
     pub fn unknown_profile<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<_> = known.into_iter().collect();
         Self::UnknownProfile { name: name.to_owned(), hint: hint(name, &known, "profiles") }
+    }
+
+    /// Of a tool that a filter does not let pass: that it is kept back, or that there is none, as far as `known` tells.
+    pub fn not_offered(server: &ServerName, tool: &str, known: &[String]) -> Self {
+        let (server, tool) = (server.clone(), tool.to_owned());
+        if known.is_empty() || known.contains(&tool) {
+            return Self::Denied { server, tool };
+        }
+        let near = names::nearest(&tool, known.iter().map(String::as_str));
+        let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+        Self::NoTool { server, tool, hint }
     }
 
     /// The reason alone, where the server is named beside it.
@@ -83,6 +96,7 @@ impl Failure {
             | Self::Busy { .. }
             | Self::Again(_)
             | Self::Denied { .. }
+            | Self::NoTool { .. }
             | Self::OtherEra { .. } => self.to_string(),
         }
     }
@@ -94,6 +108,7 @@ impl Failure {
             | Self::UnknownProfile { .. }
             | Self::Disabled(_)
             | Self::Misconfigured { .. }
+            | Self::NoTool { .. }
             | Self::Denied { .. } => code::INVALID_PARAMS,
             Self::NeedsLogin { .. } | Self::AskedForLogin { .. } => code::NEEDS_LOGIN,
             Self::Start { .. }
@@ -117,6 +132,7 @@ impl Failure {
             | Self::Disabled(_)
             | Self::Misconfigured { .. }
             | Self::Denied { .. }
+            | Self::NoTool { .. }
             | Self::Start { .. }
             | Self::Unavailable { .. }
             | Self::NeedsLogin { .. }

@@ -302,8 +302,7 @@ impl Hub {
             // A disabled server says so itself.
             return (!outside).then(|| Failure::unknown(server, visible.iter().map(|upstream| &upstream.name)));
         };
-        let denied = method == "tools/call" && !upstream.settings().tools.allows(name);
-        denied.then(|| Failure::Denied { server: upstream.name.clone(), tool: name.to_owned() })
+        if method == "tools/call" { upstream.refuses(name) } else { None }
     }
 
     /// A list of a server that is not up, if it is known.

@@ -245,6 +245,16 @@ impl Upstream {
         allowed
     }
 
+    /// Why a tool cannot be called, if the filter does not let it pass.
+    pub fn refuses(&self, tool: &str) -> Option<Failure> {
+        if self.settings().tools.allows(tool) {
+            return None;
+        }
+        let lists = self.state.lock().catalogs.lists(ListKind::Tools);
+        let known: Vec<String> = lists.iter().flat_map(|list| list.iter()).map(|tool| tool.key.clone()).collect();
+        Some(Failure::not_offered(&self.name, tool, &known))
+    }
+
     pub fn note_hidden(&self, name: &str) {
         if self.state.lock().known.hidden.insert(name.to_owned()) {
             tracing::warn!(server = %self.name, name, "left out of the all-servers view: the name would be longer than 64 characters");

@@ -22,7 +22,7 @@ use crate::names::ServerName;
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// What a reload did.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
     pub added: Vec<String>,
     pub removed: Vec<String>,
@@ -82,7 +82,7 @@ impl Hub {
             self.sessions().into_iter().map(|session| (names(&self.visible(&session)), session)).collect();
         // What counts from the next start stays as it is: the size of messages is built into every queue.
         config.daemon.max_frame = old_config.daemon.max_frame;
-        config.http = old_config.http;
+        config.http.clone_from(&old_config.http);
         let upstreams = config.servers.iter().map(|(name, server)| {
             if let Some((_, new)) = replaced.iter().find(|(old, _)| old.name == *name) {
                 return new.clone();

@@ -354,12 +354,14 @@ fn own_tasks(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
 fn denied(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
     let Some(upstream) = line.upstream.upgrade() else { return false };
     match envelope.params.name.and_then(text) {
-        Some(tool) if !upstream.settings().tools.allows(&tool) => {
-            let failure = Failure::Denied { server: line.name.clone(), tool: tool.into_owned() };
-            session.reply(envelope.id, &failure.frame(envelope.id));
-            true
-        }
-        Some(_) | None => false,
+        Some(tool) => match upstream.refuses(&tool) {
+            Some(failure) => {
+                session.reply(envelope.id, &failure.frame(envelope.id));
+                true
+            }
+            None => false,
+        },
+        None => false,
     }
 }
 

@@ -118,7 +118,7 @@ impl Owner {
             drop(writing.await);
         }
         child.stop().await;
-        tracing::info!(pid, reason = ended, "server process ended");
+        tracing::info!(server = %tap.server(), pid, reason = ended, "server process ended");
         Ended::Gone(ended)
     }
 }

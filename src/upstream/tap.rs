@@ -16,6 +16,7 @@ use super::instance::{Inbound, Link, Surroundings};
 use super::quirks::Quirk;
 use super::salvage::{Lost, Salvaged, salvage};
 use crate::envelope::{Edit, Envelope, Kind, splice};
+use crate::names::ServerName;
 use crate::wire::{Outbox, Refused};
 
 /// `rmcp` asks one thing at a time while it shakes hands.
@@ -75,6 +76,11 @@ impl Tap {
         self.waiting.store(0, Ordering::Relaxed);
         *self.to_rmcp.lock() = Some(to_rmcp);
         TapTransport { tap: self.clone(), from_server }
+    }
+
+    /// The name of the server.
+    pub(super) fn server(&self) -> &ServerName {
+        &self.around.name
     }
 
     /// The queue to the server.

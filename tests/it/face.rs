@@ -81,7 +81,6 @@ fn what_is_wrong_has_its_status() {
         (vec![("Mcp-Session-Id", "made-up")], ping, 404, "not known"),
         (vec![("Content-Type", "text/plain")], ping, 415, "application/json"),
         (vec![("Accept", "text/html")], ping, 406, "Accept"),
-        (vec![("Accept", "application/json")], &legacy("{}"), 406, "text/event-stream"),
         ([&listen_headers[..], &[("Accept", "application/json")]].concat(), &listen, 406, "text/event-stream"),
         (listen_headers.to_vec(), &listen, 200, "`notifications`"),
         (vec![("MCP-Protocol-Version", "foo")], ping, 400, "revision foo"),

@@ -25,7 +25,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) struct Accepts {
     pub json: bool,
     pub events: bool,
-    /// It names events first: then it gets a stream, also for an answer that comes alone.
+    /// It names events first, or alone: then it gets a stream, also for an answer that comes alone.
     pub rather_events: bool,
 }
 
@@ -48,8 +48,9 @@ pub(super) fn accepts(headers: &HeaderMap) -> Accepts {
                     || kind.strip_prefix(range.trim_end_matches('*')).is_some() && range.ends_with("/*")
             })
     };
-    let rather_events = values.first().is_some_and(|first| first.trim_start().starts_with("text/event-stream"));
-    Accepts { json: has("application/json"), events: has("text/event-stream"), rather_events }
+    let (json, events) = (has("application/json"), has("text/event-stream"));
+    let first = values.first().is_some_and(|first| first.trim_start().starts_with("text/event-stream"));
+    Accepts { json, events, rather_events: events && (first || !json) }
 }
 
 /// An error that answers no message in particular.
@@ -62,15 +63,23 @@ pub(super) fn refused_as(status: StatusCode, frame: &str) -> Response {
     (status, [(header::CONTENT_TYPE, JSON)], frame.to_owned()).into_response()
 }
 
+/// How a request is responded to.
+pub(super) struct Form<U> {
+    pub accepts: Accepts,
+    pub named: Named,
+    pub status: fn(&Bytes) -> StatusCode,
+    /// Told of what comes before the answer where the answer alone is taken.
+    pub unseen: U,
+}
+
 /// The response to a request: what comes first decides its form. `held` lives as long as the response does.
-pub(super) async fn respond<H: Send + 'static>(
+pub(super) async fn respond<H: Send + 'static, U: Fn(&[u8])>(
     mut reader: Reader,
     patience: Duration,
-    accepts: Accepts,
-    named: Named,
-    status: fn(&Bytes) -> StatusCode,
+    form: Form<U>,
     held: H,
 ) -> Response {
+    let Form { accepts, named, status, unseen } = form;
     let first = match timeout(patience, reader.next()).await {
         Ok(Read::Frame(frame, id)) if reader.is_answered() => {
             let status = status(&frame);
@@ -90,13 +99,17 @@ pub(super) async fn respond<H: Send + 'static>(
         return stream(reader, first, named, held);
     }
     // It takes nothing but the answer itself.
+    if let Some(Read::Frame(frame, _)) = &first {
+        unseen(frame);
+    }
     loop {
         match reader.next().await {
             Read::Frame(frame, _) if reader.is_answered() => {
                 reader.forget();
                 return (status(&frame), [(header::CONTENT_TYPE, JSON)], Body::from(frame)).into_response();
             }
-            Read::Frame(..) | Read::Pause => {}
+            Read::Frame(frame, _) => unseen(&frame),
+            Read::Pause => {}
             Read::End => return super::empty(StatusCode::NO_CONTENT),
         }
     }

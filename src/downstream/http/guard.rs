@@ -24,11 +24,13 @@ pub(super) fn file(state: &Path) -> PathBuf {
 pub(super) struct Guard {
     token: SecretString,
     file: PathBuf,
+    /// Origins that may come in besides those of this machine.
+    origins: Vec<String>,
 }
 
 impl Guard {
     /// Takes the token that is kept in the state folder, or makes one.
-    pub(super) fn open(state: &Path) -> io::Result<Self> {
+    pub(super) fn open(state: &Path, origins: Vec<String>) -> io::Result<Self> {
         let file = file(state);
         let kept = match std::fs::read_to_string(&file) {
             Ok(text) => {
@@ -51,7 +53,7 @@ impl Guard {
                 token
             }
         };
-        Ok(Self { token: token.into(), file })
+        Ok(Self { token: token.into(), file, origins })
     }
 
     /// Why a request must not come in, if it must not.
@@ -65,8 +67,12 @@ impl Guard {
         if !host.is_some_and(is_own_name) {
             return refuse(StatusCode::FORBIDDEN, "the header `Host` names another machine than this one");
         }
-        if !headers.get_all(header::ORIGIN).iter().all(is_own_origin) {
-            return refuse(StatusCode::FORBIDDEN, "requests of pages from elsewhere are refused (`Origin`)");
+        let is_named = |origin: &HeaderValue| {
+            origin.to_str().is_ok_and(|origin| self.origins.iter().any(|named| named.eq_ignore_ascii_case(origin)))
+        };
+        if !headers.get_all(header::ORIGIN).iter().all(|origin| is_own_origin(origin) || is_named(origin)) {
+            let message = "requests of pages from elsewhere are refused (`Origin`); `[http] origins` in the configuration names others that may come in";
+            return refuse(StatusCode::FORBIDDEN, message);
         }
         let given = only(header::AUTHORIZATION).map(HeaderValue::as_bytes).and_then(bearer);
         let right = given.is_some_and(|given| bool::from(given.ct_eq(self.token.expose_secret().as_bytes())));

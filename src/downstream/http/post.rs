@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::time::timeout;
 
-use super::answer::{self, Accepts, Named, accepts, refused, refused_as, respond};
+use super::answer::{self, Accepts, Form, Named, accepts, refused, refused_as, respond};
 use super::sessions::{self, Attached, SESSION_ID};
 use super::{Face, empty, ending};
 use crate::envelope::reply::{self, code};
@@ -41,8 +41,8 @@ impl Face {
             return invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
         }
         let accepts = accepts(&headers);
-        if !accepts.json {
-            return not_acceptable();
+        if !accepts.json && !accepts.events {
+            return not_acceptable("application/json or text/event-stream");
         }
         let cap = self.hub.config().daemon.max_frame.0;
         let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -97,9 +97,6 @@ impl Face {
     }
 
     async fn post_initialize(self: Arc<Self>, view: View, accepts: Accepts, envelope: &Envelope<'_>) -> Response {
-        if !accepts.events {
-            return not_acceptable();
-        }
         let attached = match Attached::new(&self, view, Stay::Lasting, Replay::Yes) {
             Ok(attached) => Arc::new(attached),
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
@@ -107,7 +104,8 @@ impl Face {
         let Some(reader) = attached.streams.open(envelope.id) else { return empty(StatusCode::BAD_REQUEST) };
         self.take(&attached.session, envelope);
         let named = attached.names_events();
-        let mut response = respond(reader, GREETING, accepts, named, answer::by_kind, attached.clone()).await;
+        let form = Form { accepts, named, status: answer::by_kind, unseen: |_: &[u8]| {} };
+        let mut response = respond(reader, GREETING, form, attached.clone()).await;
         if response.status() == answer::FAILED {
             // There is no session to a server that refuses it.
             *response.status_mut() = StatusCode::OK;
@@ -157,17 +155,17 @@ impl Face {
             self.take(&attached.session, envelope);
             return empty(StatusCode::ACCEPTED);
         }
-        if !accepts.events {
-            // A server may ask something before it answers.
-            return not_acceptable();
-        }
         let Some(reader) = attached.streams.open(envelope.id) else {
             let message = "a request with this id is under way";
             return refused_as(StatusCode::BAD_REQUEST, &reply::error(envelope.id, code::INVALID_REQUEST, message));
         };
         self.take(&attached.session, envelope);
         let named = attached.names_events();
-        let response = respond(reader, PATIENCE.0, accepts, named, answer::always_ok, attached.clone()).await;
+        let face = self.clone();
+        let asked = attached.clone();
+        let unseen = move |frame: &[u8]| face.refuse_question(&asked.session, frame);
+        let form = Form { accepts, named, status: answer::always_ok, unseen };
+        let response = respond(reader, PATIENCE.0, form, attached.clone()).await;
         if matches!(
             &*envelope.method,
             "initialize" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe"
@@ -208,7 +206,7 @@ impl Face {
         }
         if envelope.method == "subscriptions/listen" && !accepts.events {
             // It is answered by its end alone.
-            return not_acceptable();
+            return not_acceptable("text/event-stream");
         }
         let mismatch = |message: &str| {
             let frame = reply::error(envelope.id, code::HEADER_MISMATCH, message);
@@ -226,7 +224,20 @@ impl Face {
         }
         let Some(reader) = attached.streams.open(envelope.id) else { return empty(StatusCode::BAD_REQUEST) };
         self.take(&attached.session, envelope);
-        respond(reader, PATIENCE.1, accepts, Named::No, answer::by_error, attached).await
+        let form = Form { accepts, named: Named::No, status: answer::by_error, unseen: |_: &[u8]| {} };
+        respond(reader, PATIENCE.1, form, attached).await
+    }
+
+    /// Answers what a server asks an agent that takes no stream on which it could be asked.
+    fn refuse_question(self: &Arc<Self>, session: &Arc<Session>, frame: &[u8]) {
+        let Ok(question) = Envelope::parse(frame) else { return };
+        if question.kind == Kind::Request {
+            let message = "the agent cannot be asked: its `Accept` names no text/event-stream";
+            let answer = reply::error(question.id, code::METHOD_NOT_FOUND, message);
+            if let Ok(envelope) = Envelope::parse(answer.as_bytes()) {
+                self.take(session, &envelope);
+            }
+        }
     }
 
     /// Why the headers do not go with the arguments of a tool, if they do not.
@@ -275,9 +286,9 @@ impl Face {
     }
 }
 
-fn not_acceptable() -> Response {
-    let message = "the header `Accept` must name both application/json and text/event-stream";
-    refused(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message)
+fn not_acceptable(what: &str) -> Response {
+    let message = format!("the header `Accept` must name {what}");
+    refused(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, &message)
 }
 
 fn version_of(headers: &HeaderMap) -> Option<&str> {
