@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Watch, located};
+use crate::config::{Config, Watch, located};
 use crate::control::{self, Api, Notice, ReloadRequest};
 use crate::credentials::{Vault, hide_memory};
 use crate::downstream::{self, Connection, Ends, Opened};
@@ -65,9 +65,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         vault: vault.clone(),
         keepers: keepers.clone(),
     };
-    let problems = located(&places.config, &config.problems);
-    let hub = Hub::new(config, around);
-    hub.note_problems(problems);
+    let hub = hub(config, around, places);
     let listener = match socket {
         Some(socket) => Listener::adopt(claim, socket)?,
         None => Listener::bind(claim)?,
@@ -118,6 +116,14 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     drop(signals.await);
     drop(lock);
     Ok(new)
+}
+
+/// The hub for a configuration; what is wrong with the file is told.
+fn hub(config: Config, around: Around, places: &Places) -> Arc<Hub> {
+    let problems = located(&places.config, &config.problems);
+    let hub = Hub::new(config, around);
+    hub.note_problems(problems);
+    hub
 }
 
 /// Fails if the user's daemon runs already, wherever it listens.

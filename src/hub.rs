@@ -23,6 +23,7 @@ mod logins;
 mod membership;
 mod merged;
 mod news;
+mod offered;
 mod orders;
 mod patience;
 mod recall;

@@ -80,7 +80,7 @@ fn inner(node: Node, problems: &mut Problems<'_>) -> Node {
                 None => Node { at, value: Value::Table(members) },
             }
         }
-        other => {
+        other @ (Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Other(_)) => {
             problems.add(at.start, format!("expected the servers by name, found {}", other.kind()));
             Node { at, value: other }
         }
@@ -294,7 +294,8 @@ impl Entry {
             self.members.push(member("env_vars", list(std::mem::take(&mut self.passed))));
         }
         let [allow, deny] = std::mem::take(&mut self.filter);
-        if !(allow.is_empty() && deny.is_empty()) && !self.has("tools") {
+        let is_filtered = !allow.is_empty() || !deny.is_empty();
+        if is_filtered && !self.has("tools") {
             let lists = vec![member("allow", list(allow)), member("deny", list(deny))];
             self.members.push(member("tools", Node { at: at.clone(), value: Value::Table(lists) }));
         }
@@ -378,7 +379,12 @@ fn truth(node: Node) -> Node {
         Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Bool(true),
         Value::String(text) if text.eq_ignore_ascii_case("false") => Value::Bool(false),
         Value::Number(number) if number == "1" || number == "0" => Value::Bool(number == "1"),
-        value => value,
+        value @ (Value::String(_)
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Table(_)
+        | Value::Other(_)) => value,
     };
     Node { at, value }
 }

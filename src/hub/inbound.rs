@@ -56,11 +56,7 @@ impl Line {
         let large = large.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
         let envelope = large.as_ref().unwrap_or(envelope);
         let Some(Pending { owner, then, across, cancelled, rest, .. }) = pending else {
-            match ours.filter(|id| self.link.has_issued(*id)) {
-                Some(id) => tracing::debug!(server = %self.name, id, "dropped a reply to nothing, or a second one"),
-                None => self.stray(envelope),
-            }
-            return;
+            return self.answers_nothing(envelope);
         };
         if let (Owner::Agent { .. }, Some(rest)) = (&owner, rest) {
             // It was answered before its agent could be told of the questions.

@@ -1,6 +1,7 @@
 //! One instance as the hub sees it: what agents send to it, with ids of its own.
 
 mod own;
+mod shown;
 
 pub use own::Call;
 
@@ -135,11 +136,6 @@ impl Line {
             None => false,
         };
         promised && self.name.as_str() == server && !self.is_draining()
-    }
-
-    /// Whether an agent has called anything of it.
-    pub(super) fn has_served(&self) -> bool {
-        self.table.lock().served
     }
 
     pub fn is_draining(&self) -> bool {
@@ -378,26 +374,6 @@ impl Line {
                 | None => {}
             }
         }
-    }
-
-    pub fn in_flight(&self) -> usize {
-        self.table.lock().in_flight()
-    }
-
-    /// The calls of agents that were made so long ago: whose each is, and its age.
-    pub fn calls_older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
-        self.table.lock().older_than(age)
-    }
-
-    /// What the server has asked, and nobody has answered.
-    pub fn questions(&self) -> usize {
-        self.table.lock().questions()
-    }
-
-    pub fn session_ids(&self) -> Vec<SessionId> {
-        let mut ids: Vec<_> = self.table.lock().sessions().map(|session| session.id).collect();
-        ids.sort_unstable();
-        ids
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
 mod cancelled;
+mod counts;
 mod members;
 mod pending;
 mod tasks;
@@ -303,54 +304,6 @@ impl Table {
         }
     }
 
-    /// What the server may still answer.
-    pub(super) fn requests(&self) -> Vec<u64> {
-        let requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen());
-        requests.map(|(id, _)| *id).collect()
-    }
-
-    /// The calls of agents that were made so long ago: whose each is, and its age.
-    pub(super) fn older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
-        let waited_for = self.pending.values().filter(|pending| !pending.is_listen() && pending.cancelled.is_none());
-        let old = waited_for.filter_map(|pending| {
-            let (session, _) = pending.owner.agent()?;
-            Some((session.id, pending.since.elapsed())).filter(|(_, since)| *since >= age)
-        });
-        old.collect()
-    }
-
-    /// The only request that the server may still answer, if there is only one.
-    pub(super) fn only(&self) -> Option<u64> {
-        let mut requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen());
-        requests.next().map(|(id, _)| *id).filter(|_| requests.next().is_none())
-    }
-
-    /// Requests that somebody waits for.
-    pub(super) fn in_flight(&self) -> usize {
-        self.waited_for
-    }
-
-    /// What the server has asked, of agents of either era, and nobody has answered.
-    pub(super) fn questions(&self) -> usize {
-        let resting = self.pending.values().filter_map(|pending| pending.rest.as_ref());
-        self.asked.len() + resting.map(|rest| rest.questions.len()).sum::<usize>()
-    }
-
-    /// Calls that the server may still be at, of agents that are here or were.
-    pub(super) fn calls(&self) -> usize {
-        self.members.values().map(|member| member.in_flight).sum()
-    }
-
-    /// How long nobody has used the instance; `None` while somebody does.
-    pub(super) fn unused_for(&self) -> Option<Duration> {
-        let listens = |pending: &Pending| {
-            pending.is_listen() && pending.cancelled.is_none() && matches!(pending.owner, Owner::Agent { .. })
-        };
-        let subscribed =
-            self.members.values().any(|member| !member.uris.is_empty()) || self.pending.values().any(listens);
-        (self.waited_for == 0 && !subscribed).then(|| self.used.elapsed())
-    }
-
     /// Adds `elapsed` to what each call has taken; returns those that have now taken `limit` or more.
     pub(super) fn overdue(&mut self, elapsed: Duration, limit: Duration) -> Vec<u64> {
         let mut overdue = Vec::new();
@@ -376,11 +329,6 @@ impl Table {
             }
         }
         overdue
-    }
-
-    /// Whether somebody still waits for this.
-    pub(super) fn is_waited_for(&self, id: u64) -> bool {
-        self.pending.get(&id).is_some_and(|pending| pending.cancelled.is_none())
     }
 
     /// Takes a call from the one who waits for it. The server may still be at it.

@@ -40,7 +40,7 @@ impl Granted {
         match &found["token_type"] {
             Value::String(kind) if kind.eq_ignore_ascii_case("bearer") => {}
             Value::Null => {}
-            kind => {
+            kind @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
                 note(format!("the token is said to be of the type {kind}: it is used as a bearer token all the same"))
             }
         }

@@ -29,10 +29,11 @@ struct Reply<'a> {
 type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 /// A reply as `rmcp` takes it, a whole frame, and what is wrong with its shape.
-pub(super) fn tolerated(envelope: &Envelope<'_>, method: &str) -> Result<(String, Vec<String>), String> {
-    let Some(result) = envelope.result else { return Ok((envelope.frame.to_owned(), Vec::new())) };
+pub(super) fn tolerated(envelope: &Envelope<'_>, method: &str) -> (String, Vec<String>) {
+    let Some(result) = envelope.result else { return (envelope.frame.to_owned(), Vec::new()) };
     let Ok(reply) = serde_json::from_str::<Map<String, Value>>(result) else {
-        return Err(format!("its answer to `{method}` is no object"));
+        let refusal = format!("its answer to `{method}` is no object");
+        return (reply::error(envelope.id, code::INTERNAL, &refusal), Vec::new());
     };
     let mut wrong = Vec::new();
     let mut expect = |name: &str, shape: &str, is_right: fn(&Value) -> bool| {
@@ -54,7 +55,7 @@ pub(super) fn tolerated(envelope: &Envelope<'_>, method: &str) -> Result<(String
             expect("capabilities", "an object", Value::is_object);
             reply.get("supportedVersions").filter(|versions| versions.is_array())
         }
-        _ => return Ok((envelope.frame.to_owned(), Vec::new())),
+        _ => return (envelope.frame.to_owned(), Vec::new()),
     };
     if reply.get("instructions").is_some_and(|text| !text.is_string() && !text.is_null()) {
         wrong.push("`instructions` is no string".to_owned());
@@ -72,14 +73,17 @@ pub(super) fn tolerated(envelope: &Envelope<'_>, method: &str) -> Result<(String
             let versions: Vec<_> = versions.iter().filter(|version| version.is_string()).collect();
             json!({ "resultType": "complete", "supportedVersions": versions, "capabilities": {}, "ttlMs": 0, "cacheScope": "private" })
         }
-        ("initialize", _) => return Err(format!("its answer to `initialize` is wrong: {}", wrong.join("; "))),
+        ("initialize", _) => {
+            let refusal = format!("its answer to `initialize` is wrong: {}", wrong.join("; "));
+            return (reply::error(envelope.id, code::INTERNAL, &refusal), Vec::new());
+        }
         // Some answer whatever they are asked.
         (_, _) => {
             let refusal = "its answer names no `supportedVersions`";
-            return Ok((reply::error(envelope.id, code::METHOD_NOT_FOUND, refusal), Vec::new()));
+            return (reply::error(envelope.id, code::METHOD_NOT_FOUND, refusal), Vec::new());
         }
     };
-    Ok((reply::result(envelope.id, &result.to_string()), wrong))
+    (reply::result(envelope.id, &result.to_string()), wrong)
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -6,9 +6,11 @@
 
 mod answer;
 mod client;
+mod elsewhere;
 mod events;
 mod exchange;
 mod listen;
+mod mirrored;
 mod resume;
 mod session;
 
@@ -22,25 +24,22 @@ use futures_util::StreamExt;
 use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use reqwest::header::HeaderMap;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use client::Endpoint;
 pub use client::HttpClient;
-use client::{Endpoint, Repeat};
 use exchange::{Done, Posted, exchange};
 use listen::{Listened, listen, listen_old};
 use session::Session;
 
-use super::catalog::next_cursor;
 use super::instance::{Ended, Inbound, Running, StartError, Surroundings};
-use super::mirror::{self, Annotated};
+use super::mirror::Annotated;
 use super::tap::Tap;
 use crate::config::{Given, Http};
-use crate::envelope::reply::{self, code};
+use crate::envelope::reply::code;
 use crate::envelope::{Envelope, Kind};
-use crate::era;
 use crate::lines::Lines;
 use crate::names::ServerName;
 
@@ -54,12 +53,8 @@ const ACCEPTANCE: Duration = Duration::from_secs(30);
 const MOST_LOST: u32 = 2;
 /// How long the server may take to end a session.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// How long an answer is waited for that is to come on another stream; a call that takes longer must say so there.
-const ELSEWHERE: Duration = Duration::from_secs(300);
 /// What follows the answer to `initialize`.
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-/// How many pages of tools are read when headers do not match.
-const MOST_PAGES: usize = 100;
 
 /// What all exchanges of a connection need.
 struct Shared {
@@ -318,27 +313,6 @@ impl Owner {
         None
     }
 
-    /// Waits for an answer on the stream of what belongs to no request, and tells the one who asked when it does not come.
-    fn wait_elsewhere(&mut self, id: u64) {
-        let (shared, over) = (self.shared.clone(), CancellationToken::new());
-        shared.elsewhere.lock().insert(id, over.clone());
-        let ends = CancellationToken::new();
-        self.open.insert(id, ends.clone());
-        let wait = async move {
-            if over.run_until_cancelled(tokio::time::sleep(ELSEWHERE)).await.is_some() {
-                let reason = "it took the request and gave no answer, on any stream";
-                let error =
-                    reply::error(&id.to_string(), code::TIMEOUT, &format!("server `{}`: {reason}", shared.name));
-                if let Ok(envelope) = Envelope::parse(error.as_bytes()) {
-                    shared.tap.sort(&envelope, None, &shared.inbound);
-                }
-            }
-            shared.elsewhere.lock().remove(&id);
-            Done::Over
-        };
-        self.exchanges.push(Box::pin(async move { (About::Request(id), ends.run_until_cancelled_owned(wait).await) }));
-    }
-
     /// The session can be used, as soon as the server has the stream on which it may ask something.
     fn initialized(&mut self) {
         if self.session.messages.is_some() {
@@ -395,34 +369,4 @@ enum Event {
     Listened(Listened),
     /// Frames wait in the batch; false at the end of the queue.
     Queued(bool),
-}
-
-impl Shared {
-    /// The headers of the modern era.
-    fn mirrored(&self, frame: &str) -> HeaderMap {
-        let envelope = Envelope::parse(frame.as_bytes());
-        envelope.map(|envelope| mirror::headers(&envelope, &self.tools.lock())).unwrap_or_default()
-    }
-
-    /// Asks for the tools, because they seem to be others than those that were listed last.
-    async fn list_again(&self) {
-        let mut cursor: Option<String> = None;
-        for _ in 0..MOST_PAGES {
-            let page = cursor.as_ref().map(|cursor| format!(r#""cursor":{cursor},"#)).unwrap_or_default();
-            let (id, meta) = (self.tap.next_id(), era::own_meta());
-            let frame = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{{page}{meta}}}}}"#);
-            let headers = self.mirrored(&frame);
-            let sent = self
-                .endpoint
-                .send(Repeat::Safe, || self.endpoint.post(&self.endpoint.url, &frame).headers(headers.clone()))
-                .await;
-            let Ok(response) = sent else { return };
-            let Some(result) = answer::result_of(response, self.max_frame).await else { return };
-            mirror::read(&result, &mut self.tools.lock());
-            cursor = next_cursor(&result);
-            if cursor.is_none() {
-                return;
-            }
-        }
-    }
 }

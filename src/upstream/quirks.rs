@@ -77,7 +77,10 @@ impl fmt::Display for Quirk {
 
 /// All that a server has shown of them. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Quirks(Arc<Mutex<Vec<(Discriminant<Quirk>, String)>>>);
+pub struct Quirks(Arc<Mutex<Vec<Told>>>);
+
+/// Of what kind it was, and how it was said.
+type Told = (Discriminant<Quirk>, String);
 
 impl Quirks {
     /// Notes one; tells how to say it if it is the first of its kind.

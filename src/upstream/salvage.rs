@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::quirks::Quirk;
@@ -211,14 +212,21 @@ fn value(text: &str) -> Option<String> {
     (end > 0).then(|| text[..end].to_owned())
 }
 
-/// The id that closes a message: the last member of the outermost object, since one brace alone follows it.
+/// The id among the members that close a message, the last ones of the outermost object, since one brace alone follows them.
 fn last_id(text: &str) -> Option<String> {
-    let inner = text.trim_end().strip_suffix('}')?.trim_end();
-    let (before, id) = inner.rsplit_once(':')?;
-    let before = before.trim_end().strip_suffix(r#""id""#)?.trim_end();
-    let whole = |id: &str| id.parse::<u64>().is_ok();
-    let id = id.trim();
-    (before.ends_with([',', '{']) && (whole(id) || whole(id.trim_matches('"')))).then(|| id.to_owned())
+    let mut rest = text.trim_end().strip_suffix('}')?.trim_end();
+    // Behind it may stand `jsonrpc`.
+    for _ in 0..2 {
+        let at = rest.rfind([',', '{'])?;
+        let member: serde_json::Map<String, Value> = serde_json::from_str(&format!("{{{}}}", &rest[at + 1..])).ok()?;
+        match (member.get("id"), member.get("jsonrpc")) {
+            (Some(id @ Value::Number(_)), _) => return Some(id.to_string()),
+            (Some(Value::String(id)), _) => return Some(crate::envelope::quoted(id)),
+            (None, Some(Value::String(version))) if version == "2.0" => rest = rest[..at].trim_end(),
+            (_, _) => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -283,7 +291,15 @@ mod tests {
                 .and_then(|lost| lost.id),
             id("12")
         );
-        assert_eq!(last_id(r#"{"a":{"id":3}}"#), None);
+        for (text, id) in [
+            (r#"{"a":{"id":3}}"#, None),
+            (r#""x"},"id" : 3 , "jsonrpc":"2.0"}"#, Some("3")),
+            (r#""x"},"jsonrpc":"2.0","id":"3"}"#, Some("\"3\"")),
+            (r#""x","id":3,"other":1}"#, None),
+            (r#"\"id\":3}"#, None),
+        ] {
+            assert_eq!(last_id(text).as_deref(), id, "{text}");
+        }
     }
 
     #[test]

@@ -227,13 +227,10 @@ impl Tap {
         };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.handshake.lock().record(&method, envelope.frame);
-        let read = tolerated(envelope, &method).and_then(|(frame, wrong)| {
-            wrong.into_iter().for_each(|wrong| self.note(&Quirk::HandshakeShape(wrong)));
-            let envelope = Envelope::parse(frame.as_bytes()).map_err(|error| error.to_string())?;
-            serde_json::from_str::<ServerJsonRpcMessage>(&envelope.under(&id))
-                .map_err(|error| format!("its reply to `{method}` cannot be read: {error}"))
-        });
-        match read {
+        let (frame, wrong) = tolerated(envelope, &method);
+        wrong.into_iter().for_each(|wrong| self.note(&Quirk::HandshakeShape(wrong)));
+        let under = Envelope::parse(frame.as_bytes()).map(|envelope| envelope.under(&id)).unwrap_or_default();
+        match serde_json::from_str::<ServerJsonRpcMessage>(&under) {
             Ok(message) => {
                 let sender = self.to_rmcp.lock().clone();
                 if sender.is_none_or(|sender| sender.try_send(message).is_err()) {
@@ -241,7 +238,7 @@ impl Tap {
                 }
             }
             Err(error) => {
-                self.handshake.lock().unreadable = Some(error);
+                self.handshake.lock().unreadable = Some(format!("its reply to `{method}` cannot be read: {error}"));
                 self.close();
             }
         }

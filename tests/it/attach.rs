@@ -159,10 +159,10 @@ fn a_daemon_that_an_agent_started_is_nobodys_child() {
 
 #[test]
 fn a_shim_that_cannot_attach_tells_the_agent_why() {
-    let broken = Home::new("[servers.t]\ncommand = 1\n");
+    let broken = Home::new("[servers.t\ncommand = 1\n");
     let unknown = Home::new(&own_server("t", &[]));
     for (home, words, expected) in [
-        (&broken, &["connect"][..], "config.toml:2: expected a string, found a number"),
+        (&broken, &["connect"][..], "config.toml:1: not valid TOML"),
         (&unknown, &["connect", "tt"], "did you mean `t`?"),
         (&unknown, &["connect", "--profile", "x"], "no profile is named `x`"),
     ] {

@@ -79,7 +79,9 @@ fn junk_and_second_answers_are_skipped() {
         "next",
         "the second answer was dropped"
     );
-    assert!(daemon.log().contains("skipped a line that is no message"), "{}", daemon.log());
+    assert!(daemon.log().contains("it writes what is no message"), "{}", daemon.log());
+    let logs = daemon.run(&["logs", "t"]);
+    assert!(String::from_utf8_lossy(&logs.stdout).contains("[no message]"), "{logs:?}");
 }
 
 #[test]

@@ -193,11 +193,11 @@ fn check_names_every_problem_with_its_line() {
     let lines: Vec<_> =
         words.lines().map(|line| line.strip_prefix(&format!("{}:", file.display())).unwrap_or(line)).collect();
     assert!(
-        lines[0].starts_with("1: the server has no `command` and no `url`")
-            && lines[1].starts_with("2: unknown key `comand`")
-            && lines[2].starts_with("6: the server has a `command` and a `url`")
-            && lines[3].starts_with("9: `url` has the scheme `ftp`")
-            && lines[4].starts_with("10: `args` is of no use here"),
+        lines[0].starts_with("1: servers.a: the server has no `command` and no `url`")
+            && lines[1].starts_with("2: servers.a: unknown key `comand`")
+            && lines[2].starts_with("6: servers.b: the server has a `command` and a `url`")
+            && lines[3].starts_with("9: servers.c.url: `url` has the scheme `ftp`")
+            && lines[4].starts_with("10: servers.c: `args` is of no use here"),
         "{lines:#?}"
     );
     assert!(

@@ -63,12 +63,17 @@ fn malformed_messages_are_answered_and_the_session_goes_on() {
 }
 
 #[test]
-fn an_answer_over_the_cap_ends_the_server_with_a_clear_error() {
+fn an_answer_over_the_cap_fails_its_own_call_and_no_other() {
     let daemon = small();
     let mut agent = daemon.agent("t");
+    let pid = agent.server_pid();
+    agent.send_call("0", "hold", r#"{"key":"k"}"#);
     let answer = agent.call("1", "big", r#"{"bytes":70000}"#);
-    assert!(answer.contains("larger than the cap") && answer.contains("stopped"), "{answer}");
-    assert!(text_of(&agent.call("2", "big", r#"{"bytes":60000}"#)).len() == 60_000, "and it starts again");
+    assert!(answer.contains("cannot be read: a message is larger than the cap"), "{answer}");
+    assert!(text_of(&agent.call("2", "big", r#"{"bytes":60000}"#)).len() == 60_000);
+    agent.send_call("3", "release", r#"{"key":"k"}"#);
+    assert!(agent.answers(2)["0"].contains("result"), "its neighbour is answered");
+    assert_eq!(agent.server_pid(), pid, "and it goes on");
 }
 
 #[test]

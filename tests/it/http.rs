@@ -293,7 +293,7 @@ fn what_a_server_says_with_http_is_said_to_the_agent() {
         ("html", "`h`: HTTP 502"),
         ("text", "HTTP 418 I'm a teapot: I am a teapot"),
         ("repeats", "denied"),
-        ("moved", "HTTP 301 Moved Permanently; name the URL"),
+        ("moved", "HTTP 301 Moved Permanently; it redirects to http://127.0.0.1:9/other"),
         ("silent", "gave no answer"),
         ("big", "larger than the cap of 65536 bytes"),
         ("hang-up", "cannot reach http://127.0.0.1"),

@@ -56,15 +56,11 @@ fn a_shim_whose_agent_was_killed_cancels_its_calls_at_once() {
 
 #[test]
 fn what_cannot_work_is_said_in_one_line() {
-    let daemon = Daemon::not_started("[servers.x]\ncommand = 1\n");
+    let daemon = Daemon::not_started("[servers.x\ncommand = 1\n");
     let broken = daemon.run(&["connect", "x"]);
     assert_eq!(broken.status.code(), Some(1));
     let words = String::from_utf8_lossy(&broken.stderr);
-    assert!(
-        words.contains("the daemon did not start")
-            && words.contains("config.toml:2: expected a string, found a number"),
-        "{words}"
-    );
+    assert!(words.contains("the daemon did not start") && words.contains("config.toml:1: not valid TOML"), "{words}");
     let daemon = Daemon::start(&own_server("t", &[]));
     let unknown = daemon.run(&["connect", "tt"]);
     assert_eq!(unknown.status.code(), Some(1));

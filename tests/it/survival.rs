@@ -87,10 +87,10 @@ fn without_a_daemon_it_says_why() {
     let mut agent = daemon.shim(&["t"]);
     agent.greet("{}");
     let good = fs::read_to_string(daemon.folder().join("config.toml")).expect("read");
-    fs::write(daemon.folder().join("config.toml"), "[servers.t]\ncommand = 1\n").expect("written");
+    fs::write(daemon.folder().join("config.toml"), "[servers.t\ncommand = 1\n").expect("written");
     kill_daemon(&daemon);
     eventually("the reason is told", || {
-        error_of(&agent.call("2", "echo", "{}")).contains("config.toml:2: expected a string")
+        error_of(&agent.call("2", "echo", "{}")).contains("config.toml:1: not valid TOML")
     });
     fs::write(daemon.folder().join("config.toml"), good).expect("written");
     eventually("it works again", || agent.call("3", "echo", "{}").contains("content"));

@@ -10,10 +10,23 @@ use crate::upstream::Quirk;
 
 /// How long a request may still be answered that may have been answered already.
 const DOUBT: Duration = Duration::from_secs(8);
+/// The same where it certainly was, unless the server says something that nobody has asked for.
+const MOMENT: Duration = Duration::from_millis(250);
 
 impl Line {
+    /// A response to a request that is over, or that nobody made.
+    pub(super) fn answers_nothing(self: &Arc<Self>, envelope: &Envelope<'_>) {
+        match envelope.id.parse().ok().filter(|id| self.link.has_issued(*id)) {
+            Some(id) => {
+                let id: u64 = id;
+                tracing::debug!(server = %self.name, id, "dropped a reply to nothing, or a second one");
+            }
+            None => self.stray(envelope),
+        }
+    }
+
     /// A response came under an id that nobody asked under: it answers the only request in flight, if there is only one.
-    pub(super) fn stray(self: &Arc<Self>, envelope: &Envelope<'_>) {
+    fn stray(self: &Arc<Self>, envelope: &Envelope<'_>) {
         self.note(&Quirk::StrangeId(envelope.id.to_owned()));
         let only = self.table.lock().only();
         let Some(id) = only else {
@@ -22,10 +35,8 @@ impl Line {
         };
         let frame = envelope.under(&id.to_string());
         // An error without an id may be about what was said and needs no answer.
-        if envelope.error.is_none() || self.link.is_settled() {
-            return self.answer_for(&frame);
-        }
-        self.in_doubt(vec![id], move |_| frame.clone());
+        let certain = envelope.error.is_none() || self.link.is_settled();
+        self.in_doubt(if certain { MOMENT } else { DOUBT }, vec![id], move |_| frame.clone());
     }
 
     /// An answer came that cannot be read: to this request, or it is not known to which.
@@ -39,14 +50,14 @@ impl Line {
             (Some(id), _) => self.answer_for(&error(id)),
             // What it answers is over.
             (None, Some(_)) => {}
-            (None, None) => self.in_doubt(all, error),
+            (None, None) => self.in_doubt(DOUBT, all, error),
         }
     }
 
     /// Answers those of these requests that are still open after a while.
-    fn in_doubt(self: &Arc<Self>, ids: Vec<u64>, answer: impl Fn(u64) -> String + Send + 'static) {
+    fn in_doubt(self: &Arc<Self>, pause: Duration, ids: Vec<u64>, answer: impl Fn(u64) -> String + Send + 'static) {
         let (Some(upstream), line) = (self.upstream.upgrade(), self.clone()) else { return };
-        upstream.around.later(DOUBT, move || {
+        upstream.around.later(pause, move || {
             let is_open = |id: &u64| line.table.lock().is_waited_for(*id);
             ids.into_iter().filter(is_open).for_each(|id| line.answer_for(&answer(id)));
         });

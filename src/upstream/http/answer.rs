@@ -57,7 +57,7 @@ impl Shared {
             }
         }
         let is_lost = lost.is_some_and(|lost| lost.is_answer && posted.id.is_some());
-        answer.or_else(|| is_lost.then(|| Answer::Unreadable(error)))
+        answer.or_else(|| is_lost.then_some(Answer::Unreadable(error)))
     }
 
     fn deliver_message(&self, envelope: &Envelope<'_>, posted: &Posted) -> Option<Answer> {

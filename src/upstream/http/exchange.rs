@@ -111,7 +111,12 @@ pub(super) async fn exchange(shared: Arc<Shared>, posted: Posted, session: Sessi
             }
             // For as long as the handshake may take.
             Done::NotNow(pause) => tokio::time::sleep(pause).await,
-            done => return done,
+            done @ (Done::Over
+            | Done::Began(_)
+            | Done::Lost(_)
+            | Done::OldTransport(..)
+            | Done::Elsewhere(_)
+            | Done::Fatal(_)) => return done,
         }
     }
 }

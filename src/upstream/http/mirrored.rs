@@ -1,0 +1,43 @@
+//! What the modern era repeats in headers, by the tools as the server listed them last.
+
+use reqwest::header::HeaderMap;
+
+use super::client::Repeat;
+use super::{Shared, answer};
+use crate::envelope::Envelope;
+use crate::era;
+use crate::upstream::catalog::next_cursor;
+use crate::upstream::mirror;
+
+/// How many pages of tools are read when headers do not match.
+const MOST_PAGES: usize = 100;
+
+impl Shared {
+    /// The headers of the modern era.
+    pub(super) fn mirrored(&self, frame: &str) -> HeaderMap {
+        let envelope = Envelope::parse(frame.as_bytes());
+        envelope.map(|envelope| mirror::headers(&envelope, &self.tools.lock())).unwrap_or_default()
+    }
+
+    /// Asks for the tools, because they seem to be others than those that were listed last.
+    pub(super) async fn list_again(&self) {
+        let mut cursor: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let page = cursor.as_ref().map(|cursor| format!(r#""cursor":{cursor},"#)).unwrap_or_default();
+            let (id, meta) = (self.tap.next_id(), era::own_meta());
+            let frame = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{{page}{meta}}}}}"#);
+            let headers = self.mirrored(&frame);
+            let sent = self
+                .endpoint
+                .send(Repeat::Safe, || self.endpoint.post(&self.endpoint.url, &frame).headers(headers.clone()))
+                .await;
+            let Ok(response) = sent else { return };
+            let Some(result) = answer::result_of(response, self.max_frame).await else { return };
+            mirror::read(&result, &mut self.tools.lock());
+            cursor = next_cursor(&result);
+            if cursor.is_none() {
+                return;
+            }
+        }
+    }
+}
