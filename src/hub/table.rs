@@ -51,6 +51,8 @@ pub(super) struct Table {
     /// The level that the server was told last.
     pub told_level: Option<Level>,
     pub tasks: Tasks,
+    /// Answers that wait until it is known which request they are for.
+    pub strays: usize,
     /// An agent has called something, so that there may be a state of that agent's.
     pub served: bool,
 }
@@ -67,6 +69,7 @@ impl Default for Table {
             used: Instant::now(),
             told_level: None,
             tasks: Tasks::default(),
+            strays: 0,
             served: false,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
@@ -49,6 +49,8 @@ struct Order {
     notice: AtomicU64,
     /// The id behind the highest one that was answered.
     answered: AtomicU64,
+    /// The server itself asked something, and was answered.
+    asked: AtomicBool,
 }
 
 impl Link {
@@ -65,6 +67,15 @@ impl Link {
     /// Notes that something goes to the server that it need not answer.
     pub fn note_notice(&self) {
         self.order.notice.store(self.ids.peek(), Ordering::Relaxed);
+    }
+
+    /// Notes that the server is given an answer.
+    pub fn note_own_answer(&self) {
+        self.order.asked.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_answered(&self) -> bool {
+        self.order.asked.load(Ordering::Relaxed)
     }
 
     pub(super) fn note_answer(&self, id: u64) {

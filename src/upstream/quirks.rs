@@ -14,6 +14,7 @@ const MOST: usize = 32;
 pub enum Quirk {
     NotUtf8,
     ByteOrderMark,
+    NotANumber,
     Batch,
     SeveralOnALine,
     TextBeside,
@@ -47,6 +48,7 @@ impl fmt::Display for Quirk {
         match self {
             Self::NotUtf8 => f.write_str("it sends bytes that are not UTF-8: each becomes U+FFFD"),
             Self::ByteOrderMark => f.write_str("it puts a byte-order mark before its messages: it is skipped"),
+            Self::NotANumber => f.write_str("it writes NaN or Infinity, which JSON does not have: each becomes null"),
             Self::Batch => f.write_str("it sends batches: each message in them is taken by itself"),
             Self::SeveralOnALine => f.write_str("it writes several messages on one line: each is taken by itself"),
             Self::TextBeside => f.write_str("it writes text on the lines of its messages: the text is kept in its log"),

@@ -14,8 +14,25 @@ use crate::envelope::{Envelope, Kind};
 const TRIES: usize = 16;
 /// How much of a text that is no message is kept, in characters.
 const KEPT: usize = 300;
-/// What a server may say that is no answer. Anything else behind text may be what a server has read, written down by it.
-const OF_SERVERS: [&str; 4] = ["ping", "roots/list", "sampling/createMessage", "elicitation/create"];
+/// What only a server says, of what is no answer. Anything else behind text may be what the server has read, written down by it.
+const OF_SERVERS: [&str; 9] = [
+    "roots/list",
+    "sampling/createMessage",
+    "elicitation/create",
+    "notifications/message",
+    "notifications/resources/updated",
+    "notifications/resources/list_changed",
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/elicitation/complete",
+];
+
+/// Whether an answer behind text is the server's own: it may have been given answers too, and write them down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    Its,
+    Anybodys,
+}
 
 /// What is in a text.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,7 +56,7 @@ pub(super) struct Lost {
 }
 
 /// Looks for messages in `line`, which as a whole is none.
-pub(super) fn salvage(line: &[u8]) -> Salvaged {
+pub(super) fn salvage(line: &[u8], answers: Answers) -> Salvaged {
     let mut found = Salvaged::default();
     let text = String::from_utf8_lossy(line);
     if let Cow::Owned(_) = &text {
@@ -50,15 +67,47 @@ pub(super) fn salvage(line: &[u8]) -> Salvaged {
     if text.len() < marked.trim_end().len() {
         found.quirks.push(Quirk::ByteOrderMark);
     }
+    let finite = without_infinities(text);
+    if finite.is_some() {
+        found.quirks.push(Quirk::NotANumber);
+    }
+    let text = finite.as_deref().unwrap_or(text);
     if Envelope::parse(text.as_bytes()).is_ok() {
         found.messages.push(text.to_owned());
     } else if let Some(messages) = batch(text) {
         found.quirks.push(Quirk::Batch);
         found.messages = messages;
     } else {
-        found.dig(text);
+        found.dig(text, answers);
     }
     found
+}
+
+/// A text with null for what some writers of JSON write for numbers that are none; nothing if it has none of them.
+fn without_infinities(text: &str) -> Option<String> {
+    const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    if !text.starts_with(['{', '['])
+        || !WORDS[1..].iter().any(|word| memmem::find(text.as_bytes(), word.as_bytes()).is_some())
+    {
+        return None;
+    }
+    let (bytes, mut out, mut from, mut at) = (text.as_bytes(), String::new(), 0, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = end_of_string(bytes, at)?,
+            b'-' | b'I' | b'N' => match WORDS.iter().find(|word| text[at..].starts_with(**word)) {
+                Some(word) => {
+                    out.push_str(&text[from..at]);
+                    out.push_str("null");
+                    at += word.len();
+                    from = at;
+                }
+                None => at += 1,
+            },
+            _ => at += 1,
+        }
+    }
+    (from > 0).then(|| out + &text[from..])
 }
 
 /// The messages of a batch (JSON-RPC 2.0 section 6), if a text is one.
@@ -72,8 +121,9 @@ fn batch(text: &str) -> Option<Vec<String>> {
 }
 
 impl Salvaged {
-    fn dig(&mut self, text: &str) {
+    fn dig(&mut self, text: &str, answers: Answers) {
         let (mut noise, mut from, mut at) = (String::new(), 0, 0);
+        let mut declined = false;
         for _ in 0..TRIES {
             // Without this word there is no message ahead.
             if memmem::find(&text.as_bytes()[at..], br#""jsonrpc""#).is_none() {
@@ -85,10 +135,13 @@ impl Salvaged {
                 Some(Ok(value)) => {
                     let end = start + value.get().len();
                     // As the only thing on its line it would have been read.
-                    if is_message(value.get()) {
+                    let behind_text = !text[from..start].trim().is_empty();
+                    if is_message(value.get(), if behind_text { answers } else { Answers::Its }) {
                         noise.push_str(&text[from..start]);
                         self.messages.push(value.get().to_owned());
                         from = end;
+                    } else {
+                        declined |= value.get().contains("\"jsonrpc\"");
                     }
                     at = end;
                 }
@@ -97,20 +150,24 @@ impl Salvaged {
         }
         noise.push_str(&text[from..]);
         self.noise = printable(&noise);
-        if self.messages.is_empty() {
+        if declined {
+            // Whole, and not the server's.
+        } else if self.messages.is_empty() {
             self.lost = fragment(text);
-        } else if self.noise.is_empty() {
-            self.quirks.push(Quirk::SeveralOnALine);
         } else {
-            self.quirks.push(Quirk::TextBeside);
+            // What cannot be seen is text too.
+            self.quirks.push(if noise.trim().is_empty() { Quirk::SeveralOnALine } else { Quirk::TextBeside });
         }
     }
 }
 
-fn is_message(text: &str) -> bool {
+fn is_message(text: &str, answers: Answers) -> bool {
     Envelope::parse(text.as_bytes()).is_ok_and(|envelope| {
-        let says = |method: &str| OF_SERVERS.contains(&method) || method.starts_with("notifications/");
-        (envelope.kind == Kind::Response || says(&envelope.method)) && text.contains("\"jsonrpc\"")
+        let is_its = match envelope.kind {
+            Kind::Response => answers == Answers::Its,
+            Kind::Request | Kind::Notification => OF_SERVERS.contains(&&*envelope.method),
+        };
+        is_its && text.contains("\"jsonrpc\"")
     })
 }
 
@@ -247,11 +304,12 @@ mod tests {
             (format!("{{\"level\":\"info\"}} {ANSWER}"), 1, "{\"level\":\"info\"}"),
             (format!("{{not json {ANSWER}"), 1, "{not json"),
             (format!("received {asked}"), 0, ""),
+            (format!("received {}", asked.replace("tools/call", "notifications/initialized")), 0, ""),
             ("listening on 1337".to_owned(), 0, "listening on 1337"),
             (r#"{"level":"info","msg":"x"}"#.to_owned(), 0, r#"{"level":"info","msg":"x"}"#),
             ("Content-Length: 52".to_owned(), 0, "Content-Length: 52"),
         ] {
-            let found = salvage(line.as_bytes());
+            let found = salvage(line.as_bytes(), Answers::Its);
             assert_eq!(found.messages.len(), messages, "{line}: {found:?}");
             assert!(found.messages.iter().all(|message| message == ANSWER), "{line}");
             assert!(
@@ -264,7 +322,11 @@ mod tests {
 
     #[test]
     fn what_is_not_utf_8_is_replaced_and_all_else_stays() {
-        let found = salvage(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"a\xff\xfeb\xe2\x82\"}}");
+        let behind = format!("received {ANSWER}");
+        let echo = salvage(behind.as_bytes(), Answers::Anybodys);
+        assert!(echo.messages.is_empty() && echo.lost.is_none());
+        assert_eq!(salvage(format!("{ANSWER} sent").as_bytes(), Answers::Anybodys).messages.len(), 1);
+        let found = salvage(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"a\xff\xfeb\xe2\x82\"}}", Answers::Its);
         assert_eq!(
             found.messages,
             ["{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"a\u{fffd}\u{fffd}b\u{fffd}\"}}"]
@@ -274,10 +336,10 @@ mod tests {
 
     #[test]
     fn what_is_lost_says_whose_it_was() {
-        let lost = |text: &str| salvage(text.as_bytes()).lost.map(|lost| (lost.id, lost.is_answer));
+        let lost = |text: &str| salvage(text.as_bytes(), Answers::Its).lost.map(|lost| (lost.id, lost.is_answer));
         let id = |id: &str| Some(id.to_owned());
-        assert_eq!(lost(r#"{"jsonrpc":"2.0","id":7,"result":{"x":NaN}}"#), Some((id("7"), true)));
-        assert_eq!(lost(r#"{"result":{"id":3,"x":NaN},"jsonrpc":"2.0","id":7}"#), Some((id("7"), true)));
+        assert_eq!(lost(r#"{"jsonrpc":"2.0","id":7,"result":{"x":nan}}"#), Some((id("7"), true)));
+        assert_eq!(lost(r#"{"result":{"id":3,"x":nan},"jsonrpc":"2.0","id":7}"#), Some((id("7"), true)));
         assert_eq!(lost(r#"{"jsonrpc":"2.0","id":"7","result":{"x":"#), Some((id("\"7\""), true)));
         assert_eq!(
             lost(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"x":NaN}}"#),
@@ -305,7 +367,7 @@ mod tests {
     #[test]
     fn long_lines_take_no_time_to_speak_of() {
         for text in ["{".repeat(4 << 20), "{\"jsonrpc\"".repeat(400_000), "\"".repeat(4 << 20), "[".repeat(1 << 20)] {
-            drop(salvage(text.as_bytes()));
+            drop(salvage(text.as_bytes(), Answers::Its));
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::handshake::{Handshake, tolerated};
 use super::instance::{Inbound, Link, Surroundings};
 use super::quirks::Quirk;
-use super::salvage::{Lost, Salvaged, salvage};
+use super::salvage::{Answers, Lost, Salvaged, salvage};
 use crate::envelope::{Edit, Envelope, Kind, splice};
 use crate::names::ServerName;
 use crate::wire::{Outbox, Refused};
@@ -108,6 +108,7 @@ impl Tap {
                 Some(id) => self.sort_under(envelope, id, call, inbound),
             },
             Kind::Request if envelope.method == "ping" => {
+                self.link.note_own_answer();
                 let pong = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, envelope.id);
                 if let Err(refused) = self.link.outbox.push(pong.len(), |out| out.extend_from_slice(pong.as_bytes())) {
                     tracing::debug!(?refused, "ping not answered");
@@ -156,7 +157,8 @@ impl Tap {
 
     /// The messages in bytes that are none as they are, and what is left of one that cannot be read.
     pub(super) fn salvaged(&self, bytes: &[u8]) -> (Vec<String>, Option<Lost>) {
-        let Salvaged { messages, noise, quirks, lost } = salvage(bytes);
+        let answers = if self.link.was_answered() { Answers::Anybodys } else { Answers::Its };
+        let Salvaged { messages, noise, quirks, lost } = salvage(bytes, answers);
         quirks.iter().for_each(|quirk| self.note(quirk));
         if !noise.is_empty() {
             self.note_noise(&noise, messages.is_empty() && lost.is_none());

@@ -29,6 +29,7 @@ mod matrix;
 mod oauth;
 mod published;
 mod questions;
+mod quirks;
 mod refresh;
 mod reload;
 mod rounds;

@@ -89,7 +89,7 @@ def lossy(_, good):
     return text(good).replace(b"fine", b"fi\xff\xfene\xe2\x82") + b"\n"
 
 
-LOST = b'{"jsonrpc":"2.0","id":%d,"result":{"content":[],"x":NaN}}\n'
+LOST = b'{"jsonrpc":"2.0","id":%d,"result":{"content":[],"x":undefined}}\n'
 STDIO = {
     "id-text": identified(str),
     "id-float": raw_id(lambda id: "%s.0" % id if isinstance(id, int) else json.dumps(id)),
@@ -111,7 +111,8 @@ STDIO = {
     "echoes-requests": lambda message, good: b"received " + line(message) + (line(good) if good else b""),
     "batch": on("tools/call", lambda _, good: line([{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}, good])),
     "two-on-a-line": on("tools/call", lambda _, good: text({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}) + line(good)),
-    "not-a-number": on("tools/call", lambda message, _: LOST % message["id"]),
+    "infinite": on("tools/call", lambda _, good: text({**good, "result": {**good["result"], "structuredContent": {"x": float("nan")}}}) + b"\n"),
+    "not-json": on("tools/call", lambda message, _: LOST % message["id"]),
     "banner-only": on("initialize", lambda *_: b"Listening on port 1337\nReady.\n"),
     "content-length": always(lambda _, good: b"Content-Length: %d\r\n\r\n" % len(text(good)) + text(good)),
     "undeclared-tools": on("initialize", result(capabilities={})),
