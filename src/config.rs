@@ -199,7 +199,7 @@ impl Config {
         let mut notes = self.notes.clone();
         for (name, server) in usable() {
             let Transport::Stdio(stdio) = &server.transport else { continue };
-            let remarks = stdio.remarks(secrets).into_iter();
+            let remarks = stdio.remarks(secrets).into_iter().chain(server.state_remark());
             let line = stdio.command.line;
             notes.extend(remarks.map(|remark| Problem { line, message: format!("server `{name}`: {remark}") }));
         }

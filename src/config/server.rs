@@ -125,6 +125,24 @@ impl Server {
         self.transport.templates().into_iter()
     }
 
+    /// What a person should know of the state that its package keeps.
+    pub(super) fn state_remark(&self) -> Option<String> {
+        let known = self.known.as_ref().filter(|known| known.package.share == Share::Session)?;
+        let name = &known.name;
+        Some(match self.share {
+            Share::Auto | Share::Session => {
+                format!(
+                    "`{name}` keeps a state for each session: every agent gets a process of its own, as with `share = \"session\"`"
+                )
+            }
+            Share::All | Share::Project => {
+                format!(
+                    "`{name}` keeps a state for each session, and agents share it by the order of `share`: \"session\" keeps them apart"
+                )
+            }
+        })
+    }
+
     /// Whether agents may have it: it is not switched off, and its entry is right.
     pub fn is_usable(&self) -> bool {
         self.enabled && self.wrong.is_none()

@@ -78,17 +78,18 @@ impl Discovered {
     /// Finds the authorization server behind a server's challenge, or behind the server itself.
     pub(super) async fn find(target: &Target, guard: &Guard, challenge: Option<&str>) -> Result<Self, DiscoveryError> {
         let failed = |error: AuthError| wrong(explain(&error) + &way_out(&error));
-        let client = Arc::new(Pinned::new(guard.clone(), target.url.clone(), target.oauth.clone()));
+        let pinned = Arc::new(Pinned::new(guard.clone(), target.url.clone(), target.oauth.clone()));
         // The query may hold a secret, which has no place in what others are told.
         let mut url = target.url.clone();
         url.set_query(None);
-        let mut manager = AuthorizationManager::new_with_oauth_http_client(url, client).await.map_err(failed)?;
+        let mut manager =
+            AuthorizationManager::new_with_oauth_http_client(url, pinned.clone()).await.map_err(failed)?;
         let states = States::default();
         manager.set_state_store(states.clone());
         let found = manager.resolve_metadata_from_challenge(challenge).await.map_err(failed)?;
         let mut metadata = found.metadata;
-        if target.oauth.issuer.is_some() {
-            metadata.issuer.clone_from(&target.oauth.issuer);
+        if let Some(named) = metadata.issuer.as_deref().and_then(|shown| pinned.named_by(shown)) {
+            metadata.issuer = Some(named);
         }
         if target.oauth.pkce == Pkce::Assume {
             metadata.code_challenge_methods_supported = Some(vec!["S256".to_owned()]);

@@ -2,7 +2,7 @@
 //! resource = … }`. `rmcp` is shown the metadata as the entry has it; what each gives up stands in LOGINS.md.
 
 use parking_lot::Mutex;
-use reqwest::{Request, Url};
+use reqwest::{Request, StatusCode, Url};
 use rmcp::transport::auth::{AuthError, OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpRequest};
 use serde_json::Value;
 
@@ -12,6 +12,9 @@ use crate::config::{OAuth, Resource};
 /// Where authorization servers publish their metadata (RFC 8414, OpenID Connect Discovery).
 const WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
 
+/// Where servers publish theirs (RFC 9728).
+const OF_RESOURCES: &str = "/.well-known/oauth-protected-resource";
+
 /// The client that `rmcp` discovers with, for a server whose entry settles something.
 pub(super) struct Pinned {
     guard: Guard,
@@ -19,11 +22,19 @@ pub(super) struct Pinned {
     oauth: OAuth,
     /// The authorization servers that the server names, word for word.
     named: Mutex<Vec<String>>,
+    /// The issuers that `rmcp` was shown, and those that the documents name.
+    shown: Mutex<Vec<(String, String)>>,
 }
 
 impl Pinned {
     pub(super) fn new(guard: Guard, server: Url, oauth: OAuth) -> Self {
-        Self { guard, server, oauth, named: Mutex::default() }
+        Self { guard, server, oauth, named: Mutex::default(), shown: Mutex::default() }
+    }
+
+    /// The issuer that metadata names, of which `rmcp` was shown this.
+    pub(super) fn named_by(&self, shown: &str) -> Option<String> {
+        let all = self.shown.lock();
+        all.iter().find(|(known, _)| known == shown).map(|(_, named)| named.clone())
     }
 
     /// A document as the entry has it; nothing where it is as it should be.
@@ -31,10 +42,12 @@ impl Pinned {
         let mut document: Value = serde_json::from_slice(body).ok()?;
         let members = document.as_object_mut()?;
         if WELL_KNOWN.iter().any(|part| url.path().contains(part)) {
-            let pinned =
-                self.oauth.issuer.as_deref().filter(|issuer| members.get("issuer").is_some_and(|is| is == issuer))?;
-            tracing::debug!(pinned, "the issuer is the one that the entry names");
-            members.insert("issuer".to_owned(), self.expected(url).into());
+            let (issuer, expected) = (members.get("issuer")?.as_str()?.to_owned(), self.expected(url));
+            if !(self.oauth.issuer.as_ref() == Some(&issuer) || self.is_the_origins(&issuer, url, &expected)) {
+                return None;
+            }
+            members.insert("issuer".to_owned(), expected.clone().into());
+            self.shown.lock().push((expected, issuer));
         } else if members.contains_key("authorization_servers") || members.contains_key("authorization_server") {
             let all = members.get("authorization_servers").and_then(Value::as_array).into_iter().flatten();
             self.named.lock().extend(all.filter_map(Value::as_str).map(str::to_owned));
@@ -51,6 +64,13 @@ impl Pinned {
             return None;
         }
         serde_json::to_vec(&document).ok()
+    }
+
+    /// Whether metadata that was looked for by the server's own path is that of its whole origin, where the server names no
+    /// authorization server (2025-03-26 `basic/authorization`, "Authorization Base URL"): many answer so at any path.
+    fn is_the_origins(&self, issuer: &str, url: &Url, expected: &str) -> bool {
+        let bare = issuer.trim_end_matches('/');
+        self.named.lock().is_empty() && bare == url.origin().ascii_serialization() && bare != expected
     }
 
     /// The issuer that metadata at this place is to name (RFC 8414 section 3).
@@ -73,7 +93,9 @@ impl OAuthHttpClient for Pinned {
             let answer = self.guard.send(request).await?;
             let settled = if answer.status.is_success() { self.settled(&url, &answer.body) } else { None };
             let mut response = http::Response::new(settled.unwrap_or(answer.body));
-            *response.status_mut() = answer.status;
+            // A server that cannot say which authorization server is its own has its origin's, as one that says nothing.
+            let no_document = answer.status.is_server_error() && url.path().contains(OF_RESOURCES);
+            *response.status_mut() = if no_document { StatusCode::NOT_FOUND } else { answer.status };
             *response.headers_mut() = answer.headers;
             Ok(response)
         })

@@ -342,9 +342,13 @@ mod tests {
         assert_eq!(lost(r#"{"result":{"id":3,"x":nan},"jsonrpc":"2.0","id":7}"#), Some((id("7"), true)));
         assert_eq!(lost(r#"{"jsonrpc":"2.0","id":"7","result":{"x":"#), Some((id("\"7\""), true)));
         assert_eq!(
-            lost(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"x":NaN}}"#),
+            lost(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"x":nan}}"#),
             Some((None, false))
         );
+        let found =
+            salvage(br#"{"jsonrpc":"2.0","id":7,"result":{"NaN":[NaN,-Infinity,Infinity,"NaN"]}}"#, Answers::Its);
+        assert_eq!(found.messages, [r#"{"jsonrpc":"2.0","id":7,"result":{"NaN":[null,null,null,"NaN"]}}"#]);
+        assert_eq!(found.quirks, [Quirk::NotANumber]);
         assert_eq!(lost(r#"{"jsonrpc":"2.0","result":{"text":"\"id\":3, "#), Some((None, true)));
         assert_eq!(lost("{oh no}"), None);
         assert_eq!(lost("listening"), None);

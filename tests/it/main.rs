@@ -25,6 +25,7 @@ mod http;
 mod http_sessions;
 mod isolation;
 mod lists;
+mod logins;
 mod matrix;
 mod oauth;
 mod published;
