@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Daemon, command, eventually, own_server, test_server, trunkline};
+use crate::support::{Agent, Daemon, command, error_of, eventually, own_server, test_server, trunkline};
 
 fn control(daemon: &Daemon, method: &str, params: &Value) -> Value {
     let mut agent = Agent::socket(&daemon.socket());
@@ -227,4 +227,80 @@ fn the_demo_runs_and_leaves_nothing() {
     assert!(words.contains("from 1 server process;"), "{words}");
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0, "it leaves nothing");
     assert!(!test_server().is_empty());
+}
+
+#[test]
+fn an_unknown_tool_is_called_unknown() {
+    let daemon = Daemon::start(&format!("{}tools = {{ allow = [\"echo\"] }}\n", own_server("t", &[])));
+    assert!(daemon.run(&["tools", "t"]).status.success());
+    for (tool, said) in [
+        ("ecko", "has no tool `ecko`: did you mean `echo`?"),
+        ("raw", "keeps it back"),
+        ("nothing-like-it", "has no tool"),
+    ] {
+        let called = daemon.run(&["call", "t", tool]);
+        assert!(String::from_utf8_lossy(&called.stderr).contains(said), "{tool}: {called:?}");
+        let answer = daemon.agent("t").call("1", tool, "{}");
+        assert!(error_of(&answer).contains(said), "{tool}: {answer}");
+        let answer = daemon.agent_of_all().call("1", &format!("t__{tool}"), "{}");
+        assert!(error_of(&answer).contains(said), "{tool}: {answer}");
+    }
+}
+
+#[test]
+fn a_list_with_failures_is_one_that_failed() {
+    let daemon = Daemon::start(&format!("{}[servers.bad]\ncommand = \"/nowhere\"\n", own_server("t", &[])));
+    let tools = daemon.run(&["tools"]);
+    assert_eq!(tools.status.code(), Some(1));
+    let (out, err) = (String::from_utf8_lossy(&tools.stdout), String::from_utf8_lossy(&tools.stderr));
+    assert!(out.contains("t echo") && !out.contains("bad") && err.contains("bad: "), "{out} {err}");
+}
+
+#[test]
+fn the_first_list_starts_each_server_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let starts = folder.path().join("starts");
+    let script = format!("echo x >> {}; sleep 1; exec {} --name=t", starts.display(), crate::support::test_server());
+    let daemon = Daemon::start(&format!(
+        "[daemon]\ndiscover = \"background\"\n[servers.t]\ncommand = \"/bin/sh\"\nargs = [\"-c\", {script:?}]\n"
+    ));
+    assert!(daemon.run(&["tools"]).status.success());
+    assert_eq!(std::fs::read_to_string(&starts).expect("read").lines().count(), 1);
+}
+
+#[test]
+fn a_reload_right_behind_an_edit_says_what_came_of_it() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    daemon.configure(&format!("{}{}", own_server("t", &[]), own_server("u", &[])));
+    eventually("the watcher took it", || daemon.status()["servers"].as_array().map(Vec::len) == Some(2));
+    let reloaded = daemon.run(&["reload"]);
+    assert!(String::from_utf8_lossy(&reloaded.stdout).contains("added: u"), "{reloaded:?}");
+    let again = daemon.run(&["reload"]);
+    assert!(String::from_utf8_lossy(&again.stdout).contains("no server changed"), "{again:?}");
+}
+
+#[test]
+fn another_configuration_than_the_daemons_is_said_to_be_one() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let other = daemon.folder().join("other.toml");
+    std::fs::write(&other, "").expect("written");
+    let status = daemon.run(&["--config", &other.display().to_string(), "status"]);
+    let said = String::from_utf8_lossy(&status.stderr).into_owned();
+    assert!(
+        status.status.success()
+            && said.contains("config.toml")
+            && said.contains("and not")
+            && said.contains("other.toml"),
+        "{said}"
+    );
+    assert!(daemon.run(&["status"]).stderr.is_empty());
+}
+
+#[test]
+fn a_secret_in_a_command_is_in_no_error() {
+    let daemon = Daemon::start("[servers.t]\ncommand = \"/nowhere/${env:HOME}-canary\"\n");
+    let tools = daemon.run(&["tools", "t"]);
+    let said = String::from_utf8_lossy(&tools.stderr).into_owned();
+    assert!(said.contains("/nowhere/${env:HOME}-canary"), "{said}");
+    assert!(daemon.log().contains("server=t"), "{}", daemon.log());
 }

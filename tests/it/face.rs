@@ -228,3 +228,70 @@ fn a_head_that_never_ends_costs_a_connection_only() {
     let answered = json!(daemon.status()["sessions"]);
     assert_eq!(answered.as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn an_accept_of_one_type_is_served_with_that() {
+    let daemon = Daemon::start(&format!("{LISTEN}{}", own_server("t", &[])));
+    let endpoint = daemon.endpoint(Some("t"));
+    for (accept, kind) in [
+        ("text/event-stream", "text/event-stream"),
+        ("application/json", "application/json"),
+        ("application/*", "application/json"),
+        ("application/json, text/event-stream", "application/json"),
+    ] {
+        let answer = post(&endpoint, &[("Accept", accept)], &legacy("{}"));
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{accept}");
+        let session = answer.header("mcp-session-id").expect("a session").to_owned();
+        let headers = [("Accept", accept), ("Mcp-Session-Id", session.as_str())];
+        let call = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"echo","arguments":{"x":1}}}"#;
+        let answer = post(&endpoint, &headers, call);
+        assert!(answer.status == 200 && answer.body.contains("content"), "{accept}: {answer:?}");
+        let list = post(
+            &endpoint,
+            &[&[("Accept", accept)][..], &modern_headers("tools/list")].concat(),
+            &modern("3", "tools/list", ""),
+        );
+        assert_eq!((list.status, list.header("content-type")), (200, Some(kind)), "{accept}: {list:?}");
+    }
+    // What the server asks of an agent that takes no stream is refused, so that its call ends.
+    let answer = post(&endpoint, &[("Accept", "application/json")], &legacy(r#"{"sampling":{}}"#));
+    let session = answer.header("mcp-session-id").expect("a session").to_owned();
+    let headers = [("Accept", "application/json"), ("Mcp-Session-Id", session.as_str())];
+    let ask = r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"ask","arguments":{"id":1,"method":"sampling/createMessage","params":{}}}}"#;
+    let answer = post(&endpoint, &headers, ask);
+    assert!(answer.body.contains("cannot be asked"), "{answer:?}");
+}
+
+#[test]
+fn pages_of_named_origins_come_in_with_the_token() {
+    let text = format!("[http]\nlisten = \"127.0.0.1:0\"\norigins = [\"app://my-agent\"]\n{}", own_server("t", &[]));
+    let daemon = Daemon::start(&text);
+    let endpoint = daemon.endpoint(Some("t"));
+    let answer = post(&endpoint, &[("Origin", "app://my-agent")], &legacy("{}"));
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some("app://my-agent")));
+    assert!(answer.header("access-control-expose-headers").is_some_and(|names| names.contains("mcp-session-id")));
+    let preflight = [
+        ("Origin", "app://my-agent"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "authorization"),
+    ];
+    let answer = request("OPTIONS", &url(&endpoint), &preflight, "");
+    assert!(
+        answer.status < 300 && answer.header("access-control-allow-headers") == Some("authorization"),
+        "{answer:?}"
+    );
+    for origin in ["app://other", "null", "http://evil.example.com"] {
+        let answer = post(&endpoint, &[("Origin", origin)], &legacy("{}"));
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None), "{origin}");
+        assert!(error_of(&answer.body).contains("[http] origins"), "{answer:?}");
+    }
+    let without = request(
+        "POST",
+        &url(&endpoint),
+        &[("Origin", "app://my-agent"), ("Content-Type", "application/json")],
+        &legacy("{}"),
+    );
+    assert_eq!(without.status, 401);
+    let daemon = Daemon::start(&text.replace("app://my-agent", "null"));
+    assert!(daemon.status()["problems"].to_string().contains("http.origins: `null` is no origin"));
+}

@@ -38,6 +38,7 @@ mod service;
 mod sharing;
 mod shim;
 mod socket;
+mod strays;
 mod supervision;
 mod support;
 mod survival;
