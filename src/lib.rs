@@ -25,6 +25,8 @@
 //! | signpost | where the user's daemon says where it listens, for programs that know little of the environment |
 //! | lane | the rule of one call at a time, for servers whose questions name no call |
 //! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes or HTTP |
+//! | quirk | what a server does against the specification, and that is put up with: told once |
+//! | misconfigured | of a server whose entry is wrong: it is there, and cannot be used |
 //! | keeper | the one owner of a login: its tokens, their refresh, how it is begun and ended |
 //! | vault | who alone reads and writes the records: logins and secrets, encrypted |
 //! | tap | sits between a wire and the upstream's `rmcp` client and takes the agents' traffic past it |
@@ -83,6 +85,10 @@
 //!
 //! **Attaching.** `cli::start` looks where the `ipc::Signpost` points, then at the default place; where nobody listens it has the
 //! service manager start a daemon, or starts one through `detach` -> `daemon::person` begins it anew with the login shell's environment.
+//!
+//! **What cannot be read.** The reader finds no message in a line -> `upstream::salvage` finds those that are certain, and what is left of one that is lost -> the tap
+//! sorts the first, notes a `Quirk`, and tells the line of the last (`Inbound::Unreadable`) -> `inbound::stray` fails the call that it was for. An answer under a strange id goes
+//! there too, and waits until one request is left that it can be for.
 //!
 //! **A death.** The instance's owner task sees the process end -> `Line::inbound(Closed)` fails its calls, or repeats a list
 //! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Line::succeed` moves the agents over.
