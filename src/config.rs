@@ -105,7 +105,9 @@ fn lines(path: &Path, problems: &[Problem]) -> String {
 
 /// The lines of a file's problems or notes, each with its place.
 pub fn located(path: &Path, problems: &[Problem]) -> Vec<String> {
-    problems.iter().map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.message)).collect()
+    // A name in the file may hold what a terminal would obey.
+    let shown = |text: &str| text.replace(char::is_control, "\u{fffd}");
+    problems.iter().map(|problem| format!("{}:{}: {}", path.display(), problem.line, shown(&problem.message))).collect()
 }
 
 impl Config {

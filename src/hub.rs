@@ -204,7 +204,7 @@ impl Hub {
             (Ok(upstream), _) => Ok(upstream.name.clone()),
             // It may be there later.
             (Err(_), Ok(name)) => Ok(name),
-            (Err(_), Err(error)) => Err(error.to_string()),
+            (Err(failure), Err(_)) => Err(failure.to_string()),
         }
     }
 

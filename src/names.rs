@@ -51,8 +51,9 @@ impl ServerName {
         Ok(Self(name.into()))
     }
 
-    /// A name that is made of any text, and not taken yet.
-    pub fn safe(text: &str, is_taken: impl Fn(&Self) -> bool) -> Self {
+    /// A name that is made of any text, if `is_free` tells that no other text has a claim on it; otherwise with a mark of the
+    /// text, so that the same text has the same name whatever stands beside it.
+    pub fn safe(text: &str, is_free: impl Fn(&Self) -> bool) -> Self {
         let mut name = String::new();
         for letter in text.chars() {
             match letter {
@@ -61,14 +62,17 @@ impl ServerName {
                 _ => name.push('_'),
             }
         }
+        let cut = name.len() > MADE;
         name.truncate(MADE);
-        let name = match name.trim_matches(['_', '-']) {
-            "" => "server",
-            name => name,
-        };
-        let numbered = (2..).map(|number: u32| Self(format!("{name}_{number}").into()));
-        let mut all = std::iter::once(Self(name.into())).chain(numbered);
-        all.find(|name| !is_taken(name)).unwrap_or_else(|| Self(name.into()))
+        let name = name.trim_matches(['_', '-']);
+        let plain = Self(name.into());
+        if !name.is_empty() && !cut && is_free(&plain) {
+            return plain;
+        }
+        // FNV-1a: the same with every version.
+        let mark = text.bytes().fold(0x811c_9dc5_u32, |mark, byte| (mark ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let name = if name.is_empty() { "server" } else { name };
+        Self(format!("{name}_{mark:08x}").into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -131,14 +135,16 @@ mod tests {
             ("github.com/o/playwright", "github_com_o_playwright"),
             ("EDT MCP Server", "EDT_MCP_Server"),
             (" _x__y_ ", "x_y"),
-            ("天気", "server_2"),
-            ("a.b", "a_b_2"),
-            (&"x".repeat(70), &"x".repeat(40)),
+            ("天気", "server_de4aced2"),
+            ("погода", "server_3a1e4bbd"),
+            ("a.b", "a_b_108bf50c"),
         ] {
-            let name = ServerName::safe(text, |name| matches!(name.as_str(), "server" | "a_b"));
+            let name = ServerName::safe(text, |name| name.as_str() != "a_b");
             assert_eq!(name.as_str(), expected);
             assert_eq!(ServerName::parse(name.as_str()).as_ref(), Ok(&name));
         }
+        let long = ServerName::safe(&"x".repeat(70), |_| true);
+        assert!(long.as_str().len() < MAX_QUALIFIED - 4 && long != ServerName::safe(&"x".repeat(71), |_| true));
         let server = ServerName::parse("a_b").expect("valid");
         for tool in ["t", "_t", "__t", "t__u"] {
             assert_eq!(split(&server.qualify(tool)), Some(("a_b", tool)));

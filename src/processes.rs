@@ -38,12 +38,57 @@ pub fn group_memory(leaders: &[u32]) -> std::collections::HashMap<u32, u64> {
 pub fn marked(name: &str, is: impl Fn(&str) -> bool) -> Vec<u32> {
     let Ok(all) = procfs::process::all_processes() else { return Vec::new() };
     let own = ancestry();
-    let others = all.filter_map(Result::ok).filter(|process| !own.contains(&process.pid));
+    let others = all.filter_map(Result::ok).filter(|process| !own.contains(&process.pid) && !is_a_persons(process));
     let has_mark = |process: &procfs::process::Process| {
         let environment = process.environ().unwrap_or_default();
         environment.get(std::ffi::OsStr::new(name)).is_some_and(|found| found.to_str().is_some_and(&is))
     };
     others.filter(has_mark).filter_map(|process| u32::try_from(process.pid).ok()).collect()
+}
+
+/// Programs that a server may have opened for the person, and that go on for the person.
+#[cfg(target_os = "linux")]
+const OF_PERSONS: [&str; 27] = [
+    "firefox",
+    "chrome",
+    "google-chrome",
+    "chromium",
+    "chromium-browser",
+    "brave",
+    "msedge",
+    "opera",
+    "vivaldi-bin",
+    "epiphany",
+    "code",
+    "cursor",
+    "windsurf",
+    "zed",
+    "zed-editor",
+    "idea",
+    "tmux",
+    "tmux: server",
+    "screen",
+    "gpg-agent",
+    "ssh-agent",
+    "dbus-daemon",
+    "adb",
+    "dockerd",
+    "containerd",
+    "systemd",
+    "trunkline",
+];
+/// What a browser is told that a program drives.
+#[cfg(target_os = "linux")]
+const DRIVEN: [&str; 5] =
+    ["--headless", "--remote-debugging-port", "--remote-debugging-pipe", "--user-data-dir", "--enable-automation"];
+
+/// Whether a process is one of those, and no server drives it.
+#[cfg(target_os = "linux")]
+fn is_a_persons(process: &procfs::process::Process) -> bool {
+    let words = process.cmdline().unwrap_or_default();
+    let name = words.first().and_then(|word| std::path::Path::new(word).file_name()?.to_str()).unwrap_or_default();
+    let driven = words.iter().any(|word| DRIVEN.iter().any(|flag| word.starts_with(flag)));
+    OF_PERSONS.contains(&name) && !driven
 }
 
 /// This process and those that it comes from.

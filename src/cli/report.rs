@@ -30,8 +30,13 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
     if let Some(replaced) = &status.replaced {
         writeln!(out, "program: {replaced}")?;
     }
-    for problem in status.problems.iter().chain(&status.notes) {
+    for problem in &status.problems {
         writeln!(out, "configuration: {problem}")?;
+    }
+    match status.notes.len() {
+        0 => {}
+        1 => writeln!(out, "configuration: 1 note, which `trunkline check` shows")?,
+        more => writeln!(out, "configuration: {more} notes, which `trunkline check` shows")?,
     }
     if status.servers.is_empty() {
         writeln!(out, "\nNo servers are configured: name some in {}", status.config.display())?;

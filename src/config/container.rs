@@ -2,6 +2,10 @@
 
 use super::transport::Stdio;
 
+/// The programs' own flags that are followed by a value.
+const WITH_VALUE: [&str; 11] =
+    ["-H", "--host", "-c", "--context", "--config", "-l", "--log-level", "-f", "--file", "-p", "--project-name"];
+
 /// What is missing from a command that starts a container, so that the container ends with its server; nothing if it starts none.
 pub(super) fn remark(stdio: &Stdio) -> Option<String> {
     let words: Vec<&str> = stdio.args.iter().map(|word| word.text()).collect();
@@ -48,8 +52,18 @@ pub fn behind_run(command: &str, words: &[&str]) -> Option<usize> {
     if !["docker", "podman", "nerdctl"].contains(&program) {
         return None;
     }
-    // Before it stand only flags of the program itself and `container`.
-    Some(1 + words.iter().position(|word| *word == "run")?)
+    // Before it stand only flags of the program itself and `container`, or `compose`.
+    let mut rest = words.iter().enumerate();
+    while let Some((at, word)) = rest.next() {
+        match *word {
+            "run" => return Some(at + 1),
+            "container" | "compose" => {}
+            flag if WITH_VALUE.contains(&flag) => drop(rest.next()),
+            flag if flag.starts_with('-') => {}
+            _ => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -65,6 +79,9 @@ mod tests {
             ("docker container run --interactive=true --rm=true --init x", Some("")),
             ("docker run x", Some("`--rm` `--init` `-i`")),
             ("docker exec -i c server", None),
+            ("docker exec -i c uv run server.py", None),
+            ("docker compose exec app npm run x", None),
+            ("docker --context far -H tcp://h run --rm --init -i x", Some("")),
             ("npx run", None),
         ] {
             let mut words = line.split(' ');

@@ -2,6 +2,7 @@
 //!
 //! The shapes are those of Claude Code and Desktop, Cursor, VS Code, Cline, Windsurf, Gemini CLI, Copilot CLI, Zed and opencode.
 
+mod values;
 mod words;
 
 use std::ops::Range;
@@ -9,7 +10,8 @@ use std::ops::Range;
 use super::decode::Problems;
 use super::node::{Member, Node, Value};
 use super::transport::is_reserved;
-use words::{OAUTH, OWN, letters, respelled, spelled};
+use values::{items, oauth, templated, text, texts, truth};
+use words::{OWN, letters, spelled};
 
 /// Where other tools keep their servers.
 const ROOTS: [&str; 7] =
@@ -33,12 +35,21 @@ pub(super) fn servers(root: Node, problems: &mut Problems<'_>) -> Option<(&'stat
     if !members.is_empty() && members.iter().all(|member| is_entry(&member.node)) {
         return Some((ROOTS[0], Node { at, value: Value::Table(entries(ROOTS[0], members, problems)) }));
     }
+    let has_others = members.iter().any(|member| member.name == ROOTS[0]);
+    if let Some(member) = members.iter().find(|member| member.name == "projects" && has_tables(&member.node)) {
+        let message = "the servers of single projects under `projects` are not read: copy those that you want";
+        problems.note(member.at.start, message.to_owned());
+    }
     let (mut all, mut key, mut others) = (Vec::<Member>::new(), None, Vec::new());
     for member in members {
         let Some(root) = ROOTS.iter().find(|root| **root == member.name) else {
             others.push(member);
             continue;
         };
+        // Gemini CLI has settings of another kind under `mcp`.
+        if *root == "mcp" && has_others && !has_tables(&member.node) {
+            continue;
+        }
         let key = *key.get_or_insert(*root);
         let Value::Table(found) = inner(member.node, problems).value else { continue };
         for entry in entries(root, found, problems) {
@@ -59,6 +70,12 @@ pub(super) fn servers(root: Node, problems: &mut Problems<'_>) -> Option<(&'stat
         }
     }
     Some((key?, Node { at, value: Value::Table(all) }))
+}
+
+/// Whether all members of a table are tables.
+fn has_tables(node: &Node) -> bool {
+    let Value::Table(members) = &node.value else { return false };
+    members.iter().all(|member| matches!(member.node.value, Value::Table(_)))
 }
 
 /// The table of servers under a root key; VS Code's settings have it one step further down.
@@ -121,7 +138,7 @@ fn entry(node: Node, problems: &mut Problems<'_>) -> Node {
     for member in members {
         entry.take(member, problems);
     }
-    entry.finish(at)
+    entry.finish(at, problems)
 }
 
 impl Entry {
@@ -281,7 +298,7 @@ impl Entry {
         }
     }
 
-    fn finish(mut self, at: Range<usize>) -> Node {
+    fn finish(mut self, at: Range<usize>, problems: &mut Problems<'_>) -> Node {
         // Generators write both and mean the one that `type` names.
         match self.kind {
             Some(Kind::Stdio) if self.has("command") => self.members.retain(|member| member.name != "url"),
@@ -290,12 +307,22 @@ impl Entry {
         }
         let list = |items: Vec<Node>| Node { at: at.clone(), value: Value::Array(items) };
         let member = |name: &str, node: Node| Member { name: name.to_owned(), at: at.clone(), node };
-        if !self.passed.is_empty() && !self.has("env_vars") {
-            self.members.push(member("env_vars", list(std::mem::take(&mut self.passed))));
+        if !self.passed.is_empty() {
+            let passed = std::mem::take(&mut self.passed);
+            let named = self.members.iter_mut().find(|member| member.name == "env_vars");
+            match named.map(|member| &mut member.node.value) {
+                Some(Value::Array(names)) => names.extend(passed),
+                Some(_) => {}
+                None => self.members.push(member("env_vars", list(passed))),
+            }
         }
         let [allow, deny] = std::mem::take(&mut self.filter);
         let is_filtered = !allow.is_empty() || !deny.is_empty();
-        if is_filtered && !self.has("tools") {
+        if is_filtered && self.has("tools") {
+            // Which of them counts is not for us to say: a tool that was to be kept back must not come through.
+            problems
+                .add(at.start, "`tools` and another list of tools stand side by side: write one of them".to_owned());
+        } else if is_filtered {
             let lists = vec![member("allow", list(allow)), member("deny", list(deny))];
             self.members.push(member("tools", Node { at: at.clone(), value: Value::Table(lists) }));
         }
@@ -313,88 +340,4 @@ fn foreign(at: &Range<usize>, name: &str, problems: &mut Problems<'_>) {
         _ => "this setting of another tool is passed over",
     };
     problems.note(at.start, message.to_owned());
-}
-
-fn oauth(node: Node, problems: &mut Problems<'_>) -> Node {
-    let Node { at, value: Value::Table(members) } = node else { return node };
-    let mut kept: Vec<Member> = Vec::new();
-    for member in members {
-        let letters = letters(&member.name);
-        let exact = ["pkce", "resource"].into_iter().find(|name| *name == member.name);
-        let ours = OAUTH.iter().find(|(spelling, _)| *spelling == letters).map(|(_, ours)| *ours).or(exact);
-        match (ours, member.node.value) {
-            (_, Value::Other("null")) => {}
-            (Some("scopes"), Value::String(scopes)) => {
-                let word = |word: &str| Node { at: member.node.at.clone(), value: Value::String(word.to_owned()) };
-                let value = Value::Array(scopes.split_whitespace().map(word).collect());
-                kept.push(Member {
-                    name: "scopes".to_owned(),
-                    at: member.at,
-                    node: Node { at: member.node.at, value },
-                });
-            }
-            (Some(name), value) => {
-                kept.push(Member { name: name.to_owned(), at: member.at, node: Node { at: member.node.at, value } });
-            }
-            (None, _) => problems.under(&member.name, |problems| foreign(&member.at, &member.name, problems)),
-        }
-    }
-    Node { at, value: Value::Table(kept) }
-}
-
-fn items(node: Node) -> Vec<Node> {
-    match node.value {
-        Value::Array(items) => items,
-        Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Table(_) | Value::Other(_) => vec![node],
-    }
-}
-
-/// A list of texts; one text alone stands for a list of it.
-fn texts(node: Node, problems: &mut Problems<'_>) -> Node {
-    let at = node.at.clone();
-    let items = items(node).into_iter().filter(|item| !matches!(item.value, Value::Other("null")));
-    Node { at, value: Value::Array(items.map(|item| text(item, problems)).collect()) }
-}
-
-/// A number or a boolean as the text that a process or a header gets.
-fn text(node: Node, problems: &mut Problems<'_>) -> Node {
-    let Node { at, value } = node;
-    let value = match value {
-        Value::Number(number) => {
-            problems.note(at.start, format!("the number {number} is passed on as text"));
-            Value::String(number)
-        }
-        Value::Bool(value) => {
-            problems.note(at.start, format!("{value} is passed on as text"));
-            Value::String(value.to_string())
-        }
-        value @ (Value::String(_) | Value::Array(_) | Value::Table(_) | Value::Other(_)) => value,
-    };
-    templated(Node { at, value })
-}
-
-fn truth(node: Node) -> Node {
-    let Node { at, value } = node;
-    let value = match value {
-        Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Bool(true),
-        Value::String(text) if text.eq_ignore_ascii_case("false") => Value::Bool(false),
-        Value::Number(number) if number == "1" || number == "0" => Value::Bool(number == "1"),
-        value @ (Value::String(_)
-        | Value::Bool(_)
-        | Value::Number(_)
-        | Value::Array(_)
-        | Value::Table(_)
-        | Value::Other(_)) => value,
-    };
-    Node { at, value }
-}
-
-/// `${…}` in our spelling: `${VAR}` and `${VAR:-default}` of Claude Code, VS Code's and Cursor's folders.
-fn templated(node: Node) -> Node {
-    let Node { at, value } = node;
-    let value = match value {
-        Value::String(text) => Value::String(respelled(&text)),
-        value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Table(_) | Value::Other(_)) => value,
-    };
-    Node { at, value }
 }

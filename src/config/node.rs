@@ -93,7 +93,7 @@ fn toml_node(value: toml::Spanned<DeValue<'_>>) -> Node {
 pub(super) fn from_json(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
     match jsonc_parser::parse_to_ast(text, &Default::default(), &Default::default()) {
         Ok(parsed) => match parsed.value {
-            Some(value) => Some(json_node(value, problems)),
+            Some(value) => Some(json_node(value, text, problems)),
             None => {
                 problems.add(0, "the file is empty".to_owned());
                 None
@@ -106,28 +106,42 @@ pub(super) fn from_json(text: &str, problems: &mut Problems<'_>) -> Option<Node>
     }
 }
 
-fn json_node(value: ast::Value<'_>, problems: &mut Problems<'_>) -> Node {
+fn json_node(value: ast::Value<'_>, source: &str, problems: &mut Problems<'_>) -> Node {
     let range = value.range();
     let value = match value {
+        ast::Value::StringLit(_) if has_wrong_escape(source.get(range.start..range.end).unwrap_or_default()) => {
+            Value::Other("a text with a backslash that JSON does not know: write `\\\\` for each that is meant")
+        }
         ast::Value::StringLit(text) => Value::String(text.value.into_owned()),
         ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
         ast::Value::Array(array) => {
-            Value::Array(array.elements.into_iter().map(|element| json_node(element, problems)).collect())
+            Value::Array(array.elements.into_iter().map(|element| json_node(element, source, problems)).collect())
         }
-        ast::Value::Object(object) => json_table(object, problems),
+        ast::Value::Object(object) => json_table(object, source, problems),
         ast::Value::NumberLit(number) => Value::Number(number.value.to_owned()),
         ast::Value::NullKeyword(_) => Value::Other("null"),
     };
     Node { at: range.start..range.end, value }
 }
 
+/// Whether a string, as it stands in the file, has an escape that is none (RFC 8259 section 7).
+fn has_wrong_escape(raw: &str) -> bool {
+    let mut letters = raw.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '\\' && !letters.next().is_some_and(|next| "\"\\/bfnrtu'".contains(next)) {
+            return true;
+        }
+    }
+    false
+}
+
 /// The last of several members of one name counts, as other tools read it.
-fn json_table(object: ast::Object<'_>, problems: &mut Problems<'_>) -> Value {
+fn json_table(object: ast::Object<'_>, source: &str, problems: &mut Problems<'_>) -> Value {
     let mut members: Vec<Member> = Vec::with_capacity(object.properties.len());
     for property in object.properties {
         let range = property.name.range();
         let name = property.name.into_string();
-        let node = json_node(property.value, problems);
+        let node = json_node(property.value, source, problems);
         let member = Member { at: range.start..range.end, name, node };
         match members.iter().position(|earlier| earlier.name == member.name) {
             Some(earlier) => {

@@ -1,6 +1,6 @@
 //! One server's table: its settings, their defaults, and what must hold between them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -155,17 +155,21 @@ pub(super) fn decode_all(node: Node, names: Names, problems: &mut Problems<'_>) 
     let members = fields.rest();
     let problems = fields.problems;
     let mut servers = Servers::new();
-    // A name that can stay as it is goes first.
-    let taken: BTreeSet<ServerName> =
-        members.iter().filter_map(|member| ServerName::parse(&member.name).ok()).collect();
+    // How many have a claim on a name: it is the one's whose it is, and of several others nobody's.
+    let mut claims: BTreeMap<ServerName, usize> = BTreeMap::new();
+    for member in &members {
+        let (name, weight) = match ServerName::parse(&member.name) {
+            Ok(name) => (name, 2),
+            Err(_) => (ServerName::safe(&member.name, |_| true), 1),
+        };
+        *claims.entry(name).or_default() += weight;
+    }
     for member in members {
         let before = problems.count();
         let (name, written) = match (ServerName::parse(&member.name), names) {
             (Ok(name), _) => (name, None),
             (Err(error), names) => {
-                let name = ServerName::safe(&member.name, |name| {
-                    taken.contains(name) || servers.iter().any(|(other, _)| other == name)
-                });
+                let name = ServerName::safe(&member.name, |name| claims.get(name).is_none_or(|claims| *claims < 2));
                 match names {
                     Names::Ours => problems.add(member.at.start, error.to_string()),
                     Names::Any => problems.note(

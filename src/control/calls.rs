@@ -305,8 +305,11 @@ fn answer(frame: &str) -> RpcResult<Box<RawValue>> {
     let unreadable = || refused(code::INTERNAL, "the server's answer cannot be read");
     let envelope = Envelope::parse(frame.as_bytes()).map_err(|_| unreadable())?;
     match (envelope.result, envelope.error) {
-        (Some(result), _) => RawValue::from_string(result.to_owned()).map_err(|_| unreadable()),
-        (None, Some(error)) => Err(serde_json::from_str::<ErrorObjectOwned>(error).unwrap_or_else(|_| unreadable())),
+        (Some(result), None) => RawValue::from_string(result.to_owned()).map_err(|_| unreadable()),
+        // Whatever stands beside it.
+        (_, Some(error)) => {
+            Err(serde_json::from_str::<ErrorObjectOwned>(error).unwrap_or_else(|_| refused(code::INTERNAL, error)))
+        }
         (None, None) => Err(unreadable()),
     }
 }

@@ -77,6 +77,12 @@ async fn reload(hub: &Arc<Hub>, places: &Places) -> Result<Reloaded, Vec<String>
     let loaded = Config::load(&places.config);
     let outcome = match loaded {
         Ok(config) if config == *hub.config() && hub.problems().is_empty() => Ok(Reloaded::default()),
+        // Nothing that was there is taken for gone because a file says something else altogether.
+        Ok(config) if config.servers.is_empty() && !config.problems.is_empty() => {
+            let problems = located(&places.config, &config.problems);
+            hub.refuse_config(problems.clone());
+            Err(problems)
+        }
         Ok(config) => {
             let problems = located(&places.config, &config.problems);
             Ok(hub.reload(config, problems).await)

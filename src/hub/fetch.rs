@@ -120,11 +120,17 @@ impl Line {
             };
             let envelope = Envelope::parse(frame.as_bytes()).map_err(|error| Arc::from(error.to_string()))?;
             let Some(result) = envelope.result else {
-                return Err(format!("{} was refused: {}", kind.method(), envelope.error.unwrap_or_default()).into());
+                let refused = format!("{} was refused: {}", kind.method(), envelope.error.unwrap_or_default());
+                if !items.is_empty() {
+                    self.note(&Quirk::List(kind.method(), refused.clone()));
+                }
+                return kept(items, refused);
             };
             let mut page = Vec::new();
-            read_items(result, kind, &mut page)
-                .map_err(|error| Arc::from(format!("{} cannot be read: {error}", kind.method())))?;
+            if let Err(error) = read_items(result, kind, &mut page) {
+                self.note(&Quirk::List(kind.method(), error.to_string()));
+                return kept(items, format!("its answer to {} cannot be read: {error}", kind.method()));
+            }
             let length = page.len();
             page.retain(|item: &Item| keys.insert(item.key.clone()));
             let repeats = length > 0 && page.is_empty();
@@ -157,6 +163,11 @@ impl Line {
             upstream.note_page(audience, kind, cursor, result);
         }
     }
+}
+
+/// The pages that came before one that is no use, if there were any.
+fn kept(items: Vec<Item>, error: String) -> Fetched {
+    if items.is_empty() { Err(error.into()) } else { Ok(Arc::new(items)) }
 }
 
 /// Whether two lists offer the same, in whatever order.

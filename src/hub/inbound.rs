@@ -29,6 +29,7 @@ impl Line {
                 Kind::Request => self.question(envelope, call),
                 Kind::Notification => self.notification(envelope, call),
             },
+            Inbound::BehindText(envelope) => self.behind_text(envelope),
             Inbound::Unreadable { id, reason } => self.unreadable(id, reason),
             Inbound::Parked { id, frame, why } => self.parked(id, frame, why),
             Inbound::Over(id) => self.over(id),
@@ -45,7 +46,7 @@ impl Line {
         }
         let pending = {
             let mut table = self.table.lock();
-            let pending = ours.and_then(|id| table.remove(id));
+            let pending = ours.and_then(|id| table.answered(id));
             // Under the lock, so that an agent that comes back now finds it.
             if let Some(Pending { owner: Owner::Resting(_), across: Some(across), rest: Some(rest), .. }) = &pending {
                 self.keep_answer(across, rest, envelope);

@@ -289,7 +289,6 @@ impl Line {
 
     /// Gives the server an answer in trunkline's words.
     pub(super) fn answer_text(&self, frame: &str) {
-        self.link.note_own_answer();
         if let Err(refused) = self.notify_text(frame) {
             tracing::debug!(server = %self.name, ?refused, "answer to the server dropped");
         }
@@ -338,7 +337,6 @@ impl Line {
     /// Gives the server the answer of the agent that it asked, under the id that it asked with.
     pub fn answer(&self, id: &str, envelope: &Envelope<'_>) {
         self.table.lock().asked.remove(id);
-        self.link.note_own_answer();
         self.notify(envelope, &mut [envelope.edit(envelope.id, id)]);
     }
 
@@ -346,7 +344,6 @@ impl Line {
     pub fn refuse(&self, server_id: &str, message: &str) {
         self.table.lock().asked.remove(server_id);
         tracing::debug!(server = %self.name, message, "refused what the server asks");
-        self.link.note_own_answer();
         if let Err(refused) = self.notify_text(&reply::error(server_id, code::INTERNAL, message)) {
             tracing::debug!(server = %self.name, ?refused, "refusal dropped");
         }

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::key::Key;
 use super::line::Line;
 use super::registry::Upstream;
-use super::session::Session;
+use super::session::{Session, View};
 use crate::config::{Config, Diff, Start};
 use crate::lists::ListKind;
 use crate::names::ServerName;
@@ -94,6 +94,7 @@ impl Hub {
             upstream
         });
         let upstreams: Vec<_> = upstreams.collect();
+        self.part_with_others(&old, &upstreams);
         *self.upstreams.write() = Arc::new(upstreams);
         *self.config.write() = Arc::new(config);
         // Where a new process took over, it is asked what it offers, and a difference is told then.
@@ -115,6 +116,23 @@ impl Hub {
         };
         self.publish_reload(&reloaded);
         reloaded
+    }
+
+    /// Ends the sessions at a server whose name here is another's now, or whose own name is another one: the agent attaches again
+    /// by what the file calls it.
+    fn part_with_others(&self, old: &[Arc<Upstream>], new: &[Arc<Upstream>]) {
+        let written = |all: &[Arc<Upstream>], name: &ServerName| {
+            let found = all.iter().find(|upstream| upstream.name == *name)?;
+            Some(found.settings().written.clone().unwrap_or_else(|| name.to_string()))
+        };
+        for session in self.sessions() {
+            let View::One(name) = &session.view else { continue };
+            let (before, now) = (written(old, name), written(new, name));
+            let was_made = before.as_ref().is_some_and(|before| before != name.as_str());
+            if before != now && (was_made || now.is_some_and(|now| now != name.as_str())) {
+                session.gone.cancel();
+            }
+        }
     }
 
     /// Ends what is not needed any more, and starts what is eager.
@@ -196,8 +214,15 @@ impl Upstream {
         taken.map_err(|failure| failure.reason())
     }
 
+    /// Whether it is the same server as before, and can be used.
+    fn continues(&self, old: &Self) -> bool {
+        self.settings().is_usable() && self.settings().written == old.settings().written
+    }
+
     async fn try_take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), Failure> {
-        self.inherit(old);
+        if self.settings().written == old.settings().written {
+            self.inherit(old);
+        }
         if self.state.lock().held.is_some() {
             return Ok(());
         }
@@ -211,7 +236,7 @@ impl Upstream {
             }
         }
         let mut moves: Vec<(Arc<Line>, Arc<Session>, Key)> = Vec::new();
-        for line in old.lines().into_iter().filter(|line| self.settings().is_usable() && !line.is_draining()) {
+        for line in old.lines().into_iter().filter(|line| self.continues(old) && !line.is_draining()) {
             let Some(dialect) = line.dialect().cloned() else { continue };
             for session in line.sessions() {
                 let Some(speech) = session.last_speech() else { continue };

@@ -18,8 +18,12 @@ impl Upstream {
         let shown = spell(tools.iter().map(|tool| tool.key.as_str()));
         let mut known = self.spelled.0.lock();
         let known = known.get_or_insert_default();
-        for (tool, shown) in tools.iter().zip(&shown).filter(|(tool, shown)| tool.key != **shown) {
-            known.insert(shown.clone(), tool.key.clone());
+        for (tool, shown) in tools.iter().zip(&shown) {
+            // What was another one's name before may be a tool's own now.
+            match tool.key == *shown {
+                true => drop(known.remove(shown)),
+                false => drop(known.insert(shown.clone(), tool.key.clone())),
+            }
         }
         shown
     }
@@ -44,15 +48,21 @@ fn spell<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec<String> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     let plain = |name: &&str| name.chars().all(is_plain);
     let mut taken: HashSet<String> = names.clone().filter(plain).map(str::to_owned).collect();
+    // With which number to go on for each.
+    let mut next: HashMap<String, u32> = HashMap::new();
     let mut shown = |name: &'n str| {
         if plain(&name) {
             return name.to_owned();
         }
         let safe: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
-        let numbered = (2..).map(|number: u32| format!("{safe}_{number}"));
-        let free = std::iter::once(safe.clone()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or_default();
-        taken.insert(free.clone());
-        free
+        let number = next.entry(safe.clone()).or_insert(1);
+        loop {
+            let free = if *number == 1 { safe.clone() } else { format!("{safe}_{number}") };
+            *number += 1;
+            if taken.insert(free.clone()) {
+                return free;
+            }
+        }
     };
     names.map(&mut shown).collect()
 }

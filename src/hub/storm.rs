@@ -78,7 +78,8 @@ impl Line {
     /// A list changed, as the server says: who was told of it hears so, in the words of `frame`.
     pub(super) fn changed(self: &Arc<Self>, kind: ListKind, frame: &str) {
         let weather = self.storms.note(kind, Instant::now());
-        let before = self.kept_list(kind);
+        // Templates have no announcement of their own: there is nothing to compare them by.
+        let before = self.kept_list(kind).filter(|_| kind != ListKind::Resources);
         self.forget_list(kind);
         match (weather, before, self.upstream.upgrade()) {
             (Weather::Watched, _, _) => {}

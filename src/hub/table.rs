@@ -51,6 +51,9 @@ pub(super) struct Table {
     /// The level that the server was told last.
     pub told_level: Option<Level>,
     pub tasks: Tasks,
+    /// How many requests were taken out without an answer, which may still come, and when the last one was.
+    pub unanswered: u64,
+    unanswered_at: Option<Instant>,
     /// Answers that wait until it is known which request they are for.
     pub strays: usize,
     /// An agent has called something, so that there may be a state of that agent's.
@@ -69,6 +72,8 @@ impl Default for Table {
             used: Instant::now(),
             told_level: None,
             tasks: Tasks::default(),
+            unanswered: 0,
+            unanswered_at: None,
             strays: 0,
             served: false,
         }
@@ -215,8 +220,19 @@ impl Table {
         self.pending.iter().find(|(_, pending)| task(pending) == Some(true)).map(|(id, _)| *id)
     }
 
+    /// Takes a request out because it was answered.
+    pub(super) fn answered(&mut self, id: u64) -> Option<Pending> {
+        let (unanswered, last) = (self.unanswered, self.unanswered_at);
+        let pending = self.remove(id);
+        (self.unanswered, self.unanswered_at) = (unanswered, last);
+        pending
+    }
+
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
+        if !pending.is_listen() {
+            (self.unanswered, self.unanswered_at) = (self.unanswered + 1, Some(Instant::now()));
+        }
         if pending.cancelled.is_none() && !pending.is_listen() {
             self.waited_for -= 1;
             if let Owner::Agent { session, .. } = &pending.owner {

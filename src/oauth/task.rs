@@ -63,6 +63,8 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     state: watch::Sender<State>,
     accepted: Arc<AtomicU64>,
+    /// The renewal under way was begun because a token may have run out, which nobody has said.
+    suspected: bool,
     guards: Guards,
     credential: Option<Credential>,
     /// The highest number that a token of this login ever had.
@@ -98,6 +100,7 @@ impl Task {
             shared,
             state,
             accepted,
+            suspected: false,
             guards: Guards::default(),
             credential: None,
             latest: 0,

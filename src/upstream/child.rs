@@ -34,8 +34,8 @@ pub(super) struct Child {
     pub pid: u32,
     /// What all that comes from it has in its environment.
     mark: String,
-    /// The program that runs the container that it is in.
-    container: Option<PathBuf>,
+    /// What runs the container that it is in.
+    container: Option<container::Client>,
     ledger: Ledger,
 }
 
@@ -78,14 +78,16 @@ impl Child {
         for argument in &server.args {
             words.push(server.placed(&argument.expand(given)?).into_os_string());
         }
-        let container = container::label(&path, &mut words, &mark).then(|| path.clone());
+        let mut container = container::label(&path, &mut words, &mark);
         command.args(words);
         command.env_clear();
         let given_to = |name: &str| environment::passes(name, server.env_vars.iter().map(String::as_str));
         command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(given_to)));
         command.env(MARK, &mark);
         for (name, value) in &server.env {
-            command.env(name, value.expand(given)?);
+            let value = value.expand(given)?;
+            container.iter_mut().for_each(|client| client.env.push((name.clone(), value.clone())));
+            command.env(name, value);
         }
         // As directly: where the agent is, if the process belongs to one folder.
         let folder = match (&server.cwd, given.project) {
@@ -113,7 +115,7 @@ impl Child {
         let (Some(stdin), Some(stdout), Some(stderr), Some(pid)) = streams else {
             return Err(SpawnError::Streams(program));
         };
-        ledger.add(pid, &mark, container.clone());
+        ledger.add(pid, &mark, container.as_ref().map(|client| client.program.clone()));
         #[cfg(target_os = "linux")]
         widen(&stdin, &stdout);
         Ok((Self { inner, pid, mark, container, ledger: ledger.clone() }, Streams { stdin, stdout, stderr }))
@@ -149,8 +151,8 @@ impl Child {
         if status.is_none() {
             status = timeout(GRACE, self.inner.wait()).await.ok();
         }
-        if let Some(program) = &self.container {
-            container::end(program, &self.mark).await;
+        if let Some(client) = &self.container {
+            container::end(client, &self.mark).await;
         }
         end_strays(&self.mark).await;
         self.ledger.remove(self.pid);

@@ -1,7 +1,7 @@
 //! Servers in containers: a label finds the container again that its client program left behind.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,20 +15,36 @@ const LABEL: &str = "io.github.trunkline.process";
 /// How long the program that runs containers may take for each answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Adds the label to a command that runs a container; tells whether it is one.
-pub(super) fn label(program: &Path, words: &mut Vec<OsString>, mark: &str) -> bool {
+/// The program that runs a container, as its server's entry has it.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub program: PathBuf,
+    /// Its own flags.
+    flags: Vec<OsString>,
+    pub env: Vec<(String, String)>,
+}
+
+/// Adds the label to a command that runs a container; returns how its program is asked for it, if it is one.
+pub(super) fn label(program: &Path, words: &mut Vec<OsString>, mark: &str) -> Option<Client> {
     let text: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     let text: Vec<&str> = text.iter().map(|word| &**word).collect();
-    let Some(at) = behind_run(&program.to_string_lossy(), &text) else { return false };
+    let at = behind_run(&program.to_string_lossy(), &text)?;
+    let flags = words[..at - 1].iter().filter(|word| *word != "container" && *word != "compose").cloned().collect();
     words.insert(at, format!("--label={LABEL}={mark}").into());
-    true
+    Some(Client { program: program.to_owned(), flags, env: Vec::new() })
 }
 
 /// Ends the container with this mark, if it is still there: its program passes SIGTERM on, and nothing stronger.
-pub(super) async fn end(program: &Path, mark: &str) {
+pub(super) async fn end(client: &Client, mark: &str) {
     let run = async |words: Vec<String>| {
-        let mut command = Command::new(program);
-        command.args(words).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut command = Command::new(&client.program);
+        command
+            .args(&client.flags)
+            .args(words)
+            .envs(client.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
         timeout(PATIENCE, command.output()).await.ok()?.ok()
     };
     let Some(found) = run(find(mark)).await else { return };
@@ -39,8 +55,13 @@ pub(super) async fn end(program: &Path, mark: &str) {
     }
 }
 
-/// The same, where nothing else goes on.
-pub(super) fn end_now(program: &Path, mark: &str) {
+/// The same, where nothing else goes on: on a thread that nobody waits for, since the program may never answer.
+pub(super) fn end_later(program: &Path, mark: &str) {
+    let (program, mark) = (program.to_owned(), mark.to_owned());
+    std::thread::spawn(move || end_now(&program, &mark));
+}
+
+fn end_now(program: &Path, mark: &str) {
     let run = |words: Vec<String>| {
         std::process::Command::new(program).args(words).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()
     };
@@ -85,7 +106,7 @@ mod tests {
             let mut words = line.split(' ').map(OsString::from);
             let program = words.next().unwrap_or_default();
             let mut words: Vec<_> = words.collect();
-            let labelled = label(Path::new(&program), &mut words, "m").then(|| words.join(&OsString::from(" ")));
+            let labelled = label(Path::new(&program), &mut words, "m").map(|_| words.join(&OsString::from(" ")));
             assert_eq!(labelled, expected.map(OsString::from), "{line}");
         }
         assert_eq!(ids(b"0f3a\r\n\nb1\nno id\n--rm\n"), ["0f3a", "b1"]);

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use client::Endpoint;
 pub use client::HttpClient;
+use elsewhere::Elsewhere;
 use exchange::{Done, Posted, exchange};
 use listen::{Listened, listen, listen_old};
 use session::Session;
@@ -70,7 +71,7 @@ struct Shared {
     /// Whether the stream of what belongs to no request is open.
     listens: AtomicBool,
     /// Requests whose answers may come there, and what ends the wait for each.
-    elsewhere: Mutex<HashMap<u64, CancellationToken>>,
+    elsewhere: Mutex<Elsewhere>,
 }
 
 /// What an exchange was about.
@@ -269,6 +270,7 @@ impl Owner {
         if let Some(ends) = self.open.remove(&id) {
             ends.cancel();
         }
+        self.shared.not_elsewhere(id);
         if self.initialize.is_some() {
             self.send(posted);
         }

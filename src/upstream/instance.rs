@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
@@ -49,8 +49,6 @@ struct Order {
     notice: AtomicU64,
     /// The id behind the highest one that was answered.
     answered: AtomicU64,
-    /// The server itself asked something, and was answered.
-    asked: AtomicBool,
 }
 
 impl Link {
@@ -67,15 +65,6 @@ impl Link {
     /// Notes that something goes to the server that it need not answer.
     pub fn note_notice(&self) {
         self.order.notice.store(self.ids.peek(), Ordering::Relaxed);
-    }
-
-    /// Notes that the server is given an answer.
-    pub fn note_own_answer(&self) {
-        self.order.asked.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn was_answered(&self) -> bool {
-        self.order.asked.load(Ordering::Relaxed)
     }
 
     pub(super) fn note_answer(&self, id: u64) {
@@ -121,6 +110,8 @@ pub struct Terms {
 pub enum Inbound<'a> {
     /// A message; `call` is the request on whose stream it came, where the wire tells.
     Message { envelope: &'a Envelope<'a>, call: Option<u64> },
+    /// A message behind text on its line, which may be one that the server was sent, and has written down.
+    BehindText(&'a Envelope<'a>),
     /// An answer came that cannot be read: to this request, or it is not known to which.
     Unreadable { id: Option<u64>, reason: &'a str },
     /// The server was not given the request `id`, because a person must log in first: `frame` can be sent again.

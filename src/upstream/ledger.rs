@@ -144,7 +144,7 @@ fn reap(text: &str, boot: &str) {
                     tracing::warn!(pid, "ended a server that the last daemon left behind");
                 }
                 if let [mark, program] = rest {
-                    container::end_now(Path::new(program), mark);
+                    container::end_later(Path::new(program), mark);
                 }
             }
             _ => {}

@@ -31,6 +31,8 @@ pub enum Quirk {
     Undeclared(&'static str),
     /// A cursor came back; the method.
     Circling(&'static str),
+    /// A list that cannot be read, or a page of it: the method, and why.
+    List(&'static str, String),
     /// Announcements of changes that come faster than they are passed on.
     Storm,
     AcceptedWithBody,
@@ -63,6 +65,7 @@ impl fmt::Display for Quirk {
             Self::Circling(method) => {
                 write!(f, "its pages of `{method}` name a page that was there before: the list ends with it")
             }
+            Self::List(method, why) => write!(f, "its answer to `{method}` cannot be used: {why}"),
             Self::Storm => {
                 f.write_str("it announces changes of its lists all the time: agents hear of one each second at most")
             }
@@ -90,7 +93,8 @@ impl Quirks {
         let mut all = self.0.lock();
         let kind = discriminant(quirk);
         // A login or a handshake may have several.
-        let repeats = matches!(quirk, Quirk::Login(_) | Quirk::HandshakeShape(_) | Quirk::Undeclared(_));
+        let repeats =
+            matches!(quirk, Quirk::Login(_) | Quirk::HandshakeShape(_) | Quirk::Undeclared(_) | Quirk::List(..));
         let text = quirk.to_string();
         if all.iter().any(|(known, said)| *known == kind && (!repeats || *said == text)) {
             return None;

@@ -12,6 +12,8 @@ use crate::envelope::{Envelope, Kind};
 
 /// How many beginnings of a message are looked at in one line.
 const TRIES: usize = 16;
+/// How much of a message is looked at for what it is, in bytes.
+const HEAD: usize = 4096;
 /// How much of a text that is no message is kept, in characters.
 const KEPT: usize = 300;
 /// What only a server says, of what is no answer. Anything else behind text may be what the server has read, written down by it.
@@ -27,18 +29,13 @@ const OF_SERVERS: [&str; 9] = [
     "notifications/elicitation/complete",
 ];
 
-/// Whether an answer behind text is the server's own: it may have been given answers too, and write them down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answers {
-    Its,
-    Anybodys,
-}
-
 /// What is in a text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Salvaged {
     /// Messages, each of which can be read.
     pub messages: Vec<String>,
+    /// Messages behind text on their line: a server may write down so what it was sent.
+    pub behind_text: Vec<String>,
     /// What is none, without control characters; empty if there is nothing else.
     pub noise: String,
     pub quirks: Vec<Quirk>,
@@ -56,7 +53,7 @@ pub(super) struct Lost {
 }
 
 /// Looks for messages in `line`, which as a whole is none.
-pub(super) fn salvage(line: &[u8], answers: Answers) -> Salvaged {
+pub(super) fn salvage(line: &[u8]) -> Salvaged {
     let mut found = Salvaged::default();
     let text = String::from_utf8_lossy(line);
     if let Cow::Owned(_) = &text {
@@ -78,7 +75,7 @@ pub(super) fn salvage(line: &[u8], answers: Answers) -> Salvaged {
         found.quirks.push(Quirk::Batch);
         found.messages = messages;
     } else {
-        found.dig(text, answers);
+        found.dig(text);
     }
     found
 }
@@ -121,7 +118,7 @@ fn batch(text: &str) -> Option<Vec<String>> {
 }
 
 impl Salvaged {
-    fn dig(&mut self, text: &str, answers: Answers) {
+    fn dig(&mut self, text: &str) {
         let (mut noise, mut from, mut at) = (String::new(), 0, 0);
         let mut declined = false;
         for _ in 0..TRIES {
@@ -135,13 +132,14 @@ impl Salvaged {
                 Some(Ok(value)) => {
                     let end = start + value.get().len();
                     // As the only thing on its line it would have been read.
-                    let behind_text = !text[from..start].trim().is_empty();
-                    if is_message(value.get(), if behind_text { answers } else { Answers::Its }) {
+                    if is_message(value.get()) {
                         noise.push_str(&text[from..start]);
-                        self.messages.push(value.get().to_owned());
+                        let found = if noise.trim().is_empty() { &mut self.messages } else { &mut self.behind_text };
+                        found.push(value.get().to_owned());
                         from = end;
                     } else {
-                        declined |= value.get().contains("\"jsonrpc\"");
+                        declined |=
+                            Envelope::parse(value.get().as_bytes()).is_ok() && value.get().contains("\"jsonrpc\"");
                     }
                     at = end;
                 }
@@ -150,10 +148,9 @@ impl Salvaged {
         }
         noise.push_str(&text[from..]);
         self.noise = printable(&noise);
-        if declined {
-            // Whole, and not the server's.
-        } else if self.messages.is_empty() {
-            self.lost = fragment(text);
+        if self.messages.is_empty() && self.behind_text.is_empty() {
+            // What is whole, and not the server's, is no loss.
+            self.lost = if declined { None } else { fragment(text) };
         } else {
             // What cannot be seen is text too.
             self.quirks.push(if noise.trim().is_empty() { Quirk::SeveralOnALine } else { Quirk::TextBeside });
@@ -161,10 +158,10 @@ impl Salvaged {
     }
 }
 
-fn is_message(text: &str, answers: Answers) -> bool {
+fn is_message(text: &str) -> bool {
     Envelope::parse(text.as_bytes()).is_ok_and(|envelope| {
         let is_its = match envelope.kind {
-            Kind::Response => answers == Answers::Its,
+            Kind::Response => true,
             Kind::Request | Kind::Notification => OF_SERVERS.contains(&&*envelope.method),
         };
         is_its && text.contains("\"jsonrpc\"")
@@ -194,20 +191,26 @@ pub(super) fn printable(text: &str) -> String {
     out.trim().to_owned()
 }
 
-/// What is left of a message: its beginning, or its beginning and its end. Nothing if it does not look like one.
+/// What is left of a message that begins a line, and cannot be read to its end. Nothing if it does not look like one.
 pub(super) fn fragment(text: &str) -> Option<Lost> {
-    let start = text.find('{')?;
-    let head = &text[start..];
-    if !head[..head.len().min(4096)].contains("\"jsonrpc\"") && last_id(head).is_none() {
+    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    let head = &text.as_bytes()[..text.len().min(HEAD)];
+    let names_itself = || memmem::find(head, br#""jsonrpc""#).is_some() || last_id(text).is_some();
+    if !text.starts_with('{') || !names_itself() {
         return None;
     }
-    let Members { id, has_method, has_answer } = members(head);
-    Some(Lost { id: id.or_else(|| last_id(head)), is_answer: has_answer || !has_method })
+    let Members { id, has_method, has_answer, is_rpc } = members(text);
+    let whole = is_json();
+    if whole && !is_rpc {
+        return None;
+    }
+    // A whole message without a method can be nothing else.
+    Some(Lost { id: id.or_else(|| last_id(text)), is_answer: has_answer || whole && !has_method })
 }
 
 /// The same of a message of which only the beginning and the end are known.
 pub(super) fn lost_between(head: &[u8], tail: &[u8]) -> Lost {
-    let Members { id, has_method, has_answer } = members(&String::from_utf8_lossy(head));
+    let Members { id, has_method, has_answer, is_rpc: _ } = members(&String::from_utf8_lossy(head));
     let id = id.or_else(|| last_id(&String::from_utf8_lossy(tail)));
     Lost { id, is_answer: has_answer || !has_method }
 }
@@ -217,6 +220,7 @@ struct Members {
     id: Option<String>,
     has_method: bool,
     has_answer: bool,
+    is_rpc: bool,
 }
 
 /// The members of the outermost object, as far as they can be told.
@@ -234,6 +238,7 @@ fn members(text: &str) -> Members {
                     match &text[at..end] {
                         r#""id""# => found.id = found.id.or_else(|| value(rest[1..].trim_start())),
                         r#""method""# => found.has_method = true,
+                        r#""jsonrpc""# => found.is_rpc = true,
                         r#""result""# | r#""error""# => found.has_answer = true,
                         _ => {}
                     }
@@ -309,24 +314,24 @@ mod tests {
             (r#"{"level":"info","msg":"x"}"#.to_owned(), 0, r#"{"level":"info","msg":"x"}"#),
             ("Content-Length: 52".to_owned(), 0, "Content-Length: 52"),
         ] {
-            let found = salvage(line.as_bytes(), Answers::Its);
-            assert_eq!(found.messages.len(), messages, "{line}: {found:?}");
-            assert!(found.messages.iter().all(|message| message == ANSWER), "{line}");
+            let found = salvage(line.as_bytes());
+            let all: Vec<_> = found.messages.iter().chain(&found.behind_text).collect();
+            assert_eq!(all.len(), messages, "{line}: {found:?}");
+            assert!(all.iter().all(|message| *message == ANSWER), "{line}");
             assert!(
                 found.noise.starts_with(noise) && found.noise.is_empty() == (noise.is_empty() && messages > 0),
                 "{line}: {found:?}"
             );
-            assert!(found.messages.is_empty() || found.lost.is_none());
+            assert!(all.is_empty() || found.lost.is_none());
         }
     }
 
     #[test]
     fn what_is_not_utf_8_is_replaced_and_all_else_stays() {
-        let behind = format!("received {ANSWER}");
-        let echo = salvage(behind.as_bytes(), Answers::Anybodys);
-        assert!(echo.messages.is_empty() && echo.lost.is_none());
-        assert_eq!(salvage(format!("{ANSWER} sent").as_bytes(), Answers::Anybodys).messages.len(), 1);
-        let found = salvage(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"a\xff\xfeb\xe2\x82\"}}", Answers::Its);
+        let behind = salvage(format!("received {ANSWER}").as_bytes());
+        assert!(behind.messages.is_empty() && behind.behind_text == [ANSWER] && behind.lost.is_none());
+        assert_eq!(salvage(format!("{ANSWER} sent").as_bytes()).messages, [ANSWER]);
+        let found = salvage(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"a\xff\xfeb\xe2\x82\"}}");
         assert_eq!(
             found.messages,
             ["{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"a\u{fffd}\u{fffd}b\u{fffd}\"}}"]
@@ -336,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_is_lost_says_whose_it_was() {
-        let lost = |text: &str| salvage(text.as_bytes(), Answers::Its).lost.map(|lost| (lost.id, lost.is_answer));
+        let lost = |text: &str| salvage(text.as_bytes()).lost.map(|lost| (lost.id, lost.is_answer));
         let id = |id: &str| Some(id.to_owned());
         assert_eq!(lost(r#"{"jsonrpc":"2.0","id":7,"result":{"x":nan}}"#), Some((id("7"), true)));
         assert_eq!(lost(r#"{"result":{"id":3,"x":nan},"jsonrpc":"2.0","id":7}"#), Some((id("7"), true)));
@@ -345,18 +350,20 @@ mod tests {
             lost(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"x":nan}}"#),
             Some((None, false))
         );
-        let found =
-            salvage(br#"{"jsonrpc":"2.0","id":7,"result":{"NaN":[NaN,-Infinity,Infinity,"NaN"]}}"#, Answers::Its);
+        let found = salvage(br#"{"jsonrpc":"2.0","id":7,"result":{"NaN":[NaN,-Infinity,Infinity,"NaN"]}}"#);
         assert_eq!(found.messages, [r#"{"jsonrpc":"2.0","id":7,"result":{"NaN":[null,null,null,"NaN"]}}"#]);
         assert_eq!(found.quirks, [Quirk::NotANumber]);
         assert_eq!(lost(r#"{"jsonrpc":"2.0","result":{"text":"\"id\":3, "#), Some((None, true)));
+        assert_eq!(lost(r#"{"jsonrpc":"2.0","id":3}"#), Some((id("3"), true)));
+        assert_eq!(lost(r#"{"jsonrpc":"2.0","id":[3],"result":{}}"#), Some((None, true)));
         assert_eq!(lost("{oh no}"), None);
+        assert_eq!(lost(r#"{"level":"info","msg":"connected","id":"abc"}"#), None, "a log");
+        assert_eq!(lost(r#"{"level":30,"msg":"x","id":7}"#), None);
+        assert_eq!(lost(r#"-> {"jsonrpc":"2.0","id":7,"result":{"con…"#), None, "somebody wrote it down");
+        assert_eq!(lost(&format!("{{\"level\":\"info\",\"msg\":\"{}\"", "é".repeat(3000))), None);
         assert_eq!(lost("listening"), None);
-        assert_eq!(
-            fragment(&format!("{{\"result\":{{\"t\":\"{}\"}},\"jsonrpc\":\"2.0\",\"id\":12}}", "x".repeat(9000)))
-                .and_then(|lost| lost.id),
-            id("12")
-        );
+        let large = format!("{{\"result\":{{\"t\":\"{}\"}},\"jsonrpc\":\"2.0\",\"id\":12}}", "x".repeat(9000));
+        assert_eq!(lost_between(&large.as_bytes()[..4000], &large.as_bytes()[8000..]).id, id("12"));
         for (text, id) in [
             (r#"{"a":{"id":3}}"#, None),
             (r#""x"},"id" : 3 , "jsonrpc":"2.0"}"#, Some("3")),
@@ -371,7 +378,7 @@ mod tests {
     #[test]
     fn long_lines_take_no_time_to_speak_of() {
         for text in ["{".repeat(4 << 20), "{\"jsonrpc\"".repeat(400_000), "\"".repeat(4 << 20), "[".repeat(1 << 20)] {
-            drop(salvage(text.as_bytes(), Answers::Its));
+            drop(salvage(text.as_bytes()));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::handshake::{Handshake, tolerated};
 use super::instance::{Inbound, Link, Surroundings};
 use super::quirks::Quirk;
-use super::salvage::{Answers, Lost, Salvaged, salvage};
+use super::salvage::{Lost, Salvaged, printable, salvage};
 use crate::envelope::{Edit, Envelope, Kind, splice};
 use crate::names::ServerName;
 use crate::wire::{Outbox, Refused};
@@ -35,6 +35,8 @@ pub(super) struct Tap {
     client_info: Option<String>,
     /// Requests of `rmcp` that wait for a reply: our id -> its id as text, and the method.
     own: Mutex<HashMap<u64, (String, String)>>,
+    /// Something was asked before, whose answer nobody waits for any more.
+    abandoned: AtomicBool,
     /// How many wait, so that the agents' replies need not take the lock.
     waiting: AtomicUsize,
     handshake: Mutex<Handshake>,
@@ -62,6 +64,7 @@ impl Tap {
             capabilities,
             client_info,
             own: Mutex::default(),
+            abandoned: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             handshake: Mutex::default(),
             to_rmcp: Mutex::default(),
@@ -72,7 +75,10 @@ impl Tap {
     /// dropped.
     pub(super) fn transport(self: &Arc<Self>) -> TapTransport {
         let (to_rmcp, from_server) = mpsc::channel(TO_RMCP);
-        self.own.lock().clear();
+        let mut own = self.own.lock();
+        self.abandoned.fetch_or(!own.is_empty(), Ordering::Relaxed);
+        own.clear();
+        drop(own);
         self.waiting.store(0, Ordering::Relaxed);
         *self.to_rmcp.lock() = Some(to_rmcp);
         TapTransport { tap: self.clone(), from_server }
@@ -108,7 +114,6 @@ impl Tap {
                 Some(id) => self.sort_under(envelope, id, call, inbound),
             },
             Kind::Request if envelope.method == "ping" => {
-                self.link.note_own_answer();
                 let pong = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, envelope.id);
                 if let Err(refused) = self.link.outbox.push(pong.len(), |out| out.extend_from_slice(pong.as_bytes())) {
                     tracing::debug!(?refused, "ping not answered");
@@ -130,17 +135,19 @@ impl Tap {
             Ok(_) | Err(_) => {}
         }
         if let Some(id) = respelled(envelope.id).filter(|id| self.link.has_issued(*id)) {
-            self.note(&Quirk::IdSpelling(envelope.id.to_owned()));
+            self.note(&Quirk::IdSpelling(printable(envelope.id)));
             return Some(id);
         }
         let only = || {
             let own = self.own.lock();
             let mut all = own.keys();
-            all.next().copied().filter(|_| all.next().is_none())
+            let only = all.next().copied().filter(|_| all.next().is_none());
+            // It may be the late refusal of what was asked first.
+            only.filter(|_| envelope.error.is_none() || !self.abandoned.load(Ordering::Relaxed))
         };
         let id = call.or_else(only);
         if id.is_some() {
-            self.note(&Quirk::StrangeId(envelope.id.to_owned()));
+            self.note(&Quirk::StrangeId(printable(envelope.id)));
         }
         id
     }
@@ -156,25 +163,35 @@ impl Tap {
     }
 
     /// The messages in bytes that are none as they are, and what is left of one that cannot be read.
-    pub(super) fn salvaged(&self, bytes: &[u8]) -> (Vec<String>, Option<Lost>) {
-        let answers = if self.link.was_answered() { Answers::Anybodys } else { Answers::Its };
-        let Salvaged { messages, noise, quirks, lost } = salvage(bytes, answers);
-        quirks.iter().for_each(|quirk| self.note(quirk));
-        if !noise.is_empty() {
-            self.note_noise(&noise, messages.is_empty() && lost.is_none());
+    pub(super) fn salvaged(&self, bytes: &[u8]) -> Salvaged {
+        let mut found = salvage(bytes);
+        found.quirks.iter().for_each(|quirk| self.note(quirk));
+        if !found.noise.is_empty() {
+            let alone = found.messages.is_empty() && found.behind_text.is_empty();
+            self.note_noise(&found.noise, alone && found.lost.is_none());
         }
-        (messages, lost)
+        found.lost = found.lost.filter(|lost| lost.is_answer);
+        found
     }
 
     /// Sorts what is in bytes that are no message as they are, for this reason.
     pub(super) fn sort_rest(&self, bytes: &[u8], error: &str, inbound: &impl Fn(Inbound<'_>)) {
-        let (messages, lost) = self.salvaged(bytes);
+        let Salvaged { messages, behind_text, lost, .. } = self.salvaged(bytes);
         for message in &messages {
             if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
                 self.sort(&envelope, None, inbound);
             }
         }
-        if let Some(lost) = lost.filter(|lost| lost.is_answer) {
+        for message in &behind_text {
+            let Ok(envelope) = Envelope::parse(message.as_bytes()) else { continue };
+            // Before the handshake is over, nobody else can have said anything that the server writes down.
+            if envelope.kind == Kind::Response && self.waiting.load(Ordering::Relaxed) > 0 {
+                self.sort(&envelope, None, inbound);
+            } else {
+                inbound(Inbound::BehindText(&envelope));
+            }
+        }
+        if let Some(lost) = lost {
             self.lose(&lost, error, inbound);
         }
     }

@@ -267,3 +267,86 @@ fn check_looks_where_the_daemon_looks() {
     assert!(!checked.status.success(), "{checked:?}");
     assert!(String::from_utf8_lossy(&checked.stderr).contains("ONLY_THE_SHELLS is not set"), "{checked:?}");
 }
+
+#[test]
+fn an_agent_stays_with_the_entry_that_it_named() {
+    let named = |name: &str, entry: &str| {
+        format!("{name:?}: {}", json!({ "command": test_server(), "args": [format!("--name={entry}")] }))
+    };
+    let file = |entries: &[String]| format!("{{\"mcpServers\": {{{}}}}}", entries.join(","));
+    let who = |agent: &mut crate::support::Agent| {
+        let list = agent.ask(r#"{"jsonrpc":"2.0","id":5,"method":"resources/list"}"#);
+        ["tenki", "pogoda", "ab", "other"]
+            .into_iter()
+            .find(|name| list.contains(&format!("test://{name}/")))
+            .map(str::to_owned)
+            .ok_or(list)
+    };
+    let daemon =
+        serve("x.json", file(&[named("天気", "tenki"), named("погода", "pogoda"), named("a.b", "ab")]).as_bytes(), &[]);
+    let mut agents: Vec<_> = ["天気", "погода", "a.b"].into_iter().map(|name| daemon.shim(&[name])).collect();
+    for agent in &mut agents {
+        agent.greet("{}");
+    }
+    assert_eq!(
+        agents.iter_mut().map(|agent| who(agent).expect("a list")).collect::<Vec<_>>(),
+        ["tenki", "pogoda", "ab"]
+    );
+    fs::write(
+        daemon.folder().join("config.toml"),
+        file(&[named("погода", "pogoda"), named("a_b", "other"), named("a.b", "ab")]),
+    )
+    .expect("written");
+    eventually("it is taken", || state(&daemon, "a_b_108bf50c").0 != "absent");
+    assert_eq!(who(&mut agents[1]).as_deref(), Ok("pogoda"));
+    assert_eq!(who(&mut agents[2]).as_deref(), Ok("ab"));
+    assert!(who(&mut agents[0]).is_err_and(|error| !error.contains("resources\":[")), "its entry is gone");
+}
+
+#[test]
+fn a_file_that_names_no_servers_any_more_is_not_taken() {
+    let good = json!({ "mcpServers": { "a": entry(json!({})) } }).to_string();
+    let daemon = serve("x.json", good.as_bytes(), &[]);
+    let mut agent = daemon.agent("a");
+    let pid = agent.server_pid();
+    for bad in ["{}", r#"{"mcpServers": []}"#, r#"{"mcpServer": {}}"#, r#"{"mcpServers": null}"#] {
+        fs::write(daemon.folder().join("config.toml"), bad).expect("written");
+        assert_eq!(daemon.run(&["reload"]).status.code(), Some(1), "{bad}");
+        assert_eq!(agent.server_pid(), pid, "{bad}");
+    }
+}
+
+#[test]
+fn what_other_tools_write_and_mean_otherwise() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (text, code, said) in [
+        (
+            r#"{"mcpServers": {"a": {"command": "sh", "args": ["C:\Program\x"]}, "b": {"command": "sh"}}}"#,
+            1,
+            "not valid JSON",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"command": "sh", "args": ["C:\Program"]}, "b": {"command": "sh"}}}"#,
+            1,
+            "a backslash that JSON does not know",
+        ),
+        (
+            r#"{"mcp": {"allowed": ["a"], "serverCommand": "x"}, "mcpServers": {"a": {"command": "sh"}}}"#,
+            0,
+            "1 server, no problems",
+        ),
+        (
+            r#"{"mcpServers": {}, "projects": {"/p": {"mcpServers": {"a": {"command": "sh"}}}}}"#,
+            0,
+            "servers of single projects",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"command": "sh", "tools": {"allow": ["x"]}, "excludeTools": ["y"]}}}"#,
+            1,
+            "stand side by side",
+        ),
+    ] {
+        let (found, words) = check(folder.path(), "c.json", text);
+        assert_eq!((found, words.contains(said)), (Some(code), true), "{text}: {words}");
+    }
+}

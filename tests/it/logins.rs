@@ -40,7 +40,9 @@ fn with(mut good: Value, other: &Value) -> Value {
     for (name, value) in other.as_object().into_iter().flatten() {
         match value {
             Value::Null => drop(good.as_object_mut().expect("an object").remove(name)),
-            value => good[name] = value.clone(),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+                good[name] = value.clone();
+            }
         }
     }
     good

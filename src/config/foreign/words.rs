@@ -63,9 +63,21 @@ pub(super) fn spelled(key: &str) -> Option<&'static str> {
     SPELLINGS.iter().find(|(spelling, _)| *spelling == letters).map(|(_, ours)| *ours)
 }
 
+/// Whether a text is a variable's name, in capitals.
+fn is_shouted(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
 /// A text with every `${…}` in our spelling.
 pub(super) fn respelled(text: &str) -> String {
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    // Gemini CLI; one that is not set may be meant as it stands.
+    if let Some(name) = text.strip_prefix('$').filter(|name| is_shouted(name)) {
+        return format!("${{env:{name}:-{text}}}");
+    }
+    // opencode.
+    let text = &text.replace("{env:", "${env:").replace("{file:", "${file:").replace("$${", "${");
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text.as_str());
     while let Some((before, after)) = rest.split_once("${") {
         out.push_str(before);
         let Some((reference, behind)) = after.split_once('}') else {
@@ -101,6 +113,9 @@ mod tests {
             ("${workspaceFolder}${/}x", "${project}/x"),
             ("${userHome}/x ${input:pat}", "${env:HOME}/x ${input:pat}"),
             ("$5 {} ${", "$5 {} ${"),
+            ("$API_KEY", "${env:API_KEY:-$API_KEY}"),
+            ("Bearer {env:KEY}", "Bearer ${env:KEY}"),
+            ("$ecret", "$ecret"),
             ("a ${1} b", "a ${1} b"),
         ] {
             assert_eq!(respelled(theirs), ours);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
+use crate::envelope::{Envelope, Kind};
 use crate::hub::line::Line;
 use crate::upstream::Quirk;
 
@@ -37,17 +37,26 @@ impl Line {
         let looks = if certain { LOOKS } else { &LOOKS[LOOKS.len() - 1..] };
         let requests = {
             let mut table = self.table.lock();
-            if table.strays == MOST {
-                return tracing::debug!(server = %self.name, "dropped one of too many replies under strange ids");
+            // It may be the late answer to a request that is over, or an error about what others have said.
+            let foreign = table.expects_late_answers() || envelope.error.is_some() && !table.is_one_sessions();
+            if table.strays == MOST || foreign {
+                return tracing::warn!(server = %self.name, "dropped a reply under an id that nobody asked under");
             }
             table.strays += 1;
-            table.requests()
+            (table.requests(), table.unanswered)
         };
-        self.look_for_request(requests, envelope.under("null"), looks);
+        let (requests, unanswered) = requests;
+        self.look_for_request(requests, unanswered, envelope.under("null"), looks);
     }
 
     /// Gives an answer to the request that is left of those that it can be for, once the others were answered by their own.
-    fn look_for_request(self: &Arc<Self>, mut ids: Vec<u64>, frame: String, looks: &'static [Duration]) {
+    fn look_for_request(
+        self: &Arc<Self>,
+        mut ids: Vec<u64>,
+        unanswered: u64,
+        frame: String,
+        looks: &'static [Duration],
+    ) {
         let (Some(upstream), Some((pause, rest))) = (self.upstream.upgrade(), looks.split_first()) else {
             self.table.lock().strays -= 1;
             tracing::warn!(server = %self.name, requests = ids.len(), "dropped a reply that could have been to any of several requests");
@@ -55,11 +64,17 @@ impl Line {
         };
         let line = self.clone();
         upstream.around.clone().later(*pause, move || {
-            ids.retain(|id| line.table.lock().get(*id).is_some());
-            if ids.len() > 1 {
-                return line.look_for_request(ids, frame, rest);
+            let mut table = line.table.lock();
+            ids.retain(|id| table.get(*id).is_some());
+            // One that is over without an answer may be the one that this answers.
+            let is_open = table.unanswered == unanswered;
+            if ids.len() > 1 && is_open {
+                drop(table);
+                return line.look_for_request(ids, unanswered, frame, rest);
             }
-            line.table.lock().strays -= 1;
+            table.strays -= 1;
+            drop(table);
+            ids.retain(|_| is_open);
             for id in ids {
                 let answer = Envelope::parse(frame.as_bytes()).map(|envelope| envelope.under(&id.to_string()));
                 answer.iter().for_each(|answer| line.answer_for(answer));
@@ -67,25 +82,54 @@ impl Line {
         });
     }
 
-    /// An answer came that cannot be read: to this request, or it is not known to which.
+    /// A message stands behind text on its line. It is taken where it can concern one session only: a server may write down
+    /// what one agent sends, and that must not count for another.
+    pub(super) fn behind_text(self: &Arc<Self>, envelope: &Envelope<'_>) {
+        if self.table.lock().is_one_sessions() {
+            return match envelope.kind {
+                Kind::Response => self.response(envelope),
+                Kind::Request => self.question(envelope, None),
+                Kind::Notification => self.notification(envelope, None),
+            };
+        }
+        tracing::debug!(server = %self.name, "passed over a message behind text: several agents are here");
+        let id = envelope.id.parse().ok().filter(|_| envelope.kind == Kind::Response);
+        if let Some(id) = id.filter(|id| self.table.lock().get(*id).is_some()) {
+            self.in_doubt(
+                vec![id],
+                self.cannot_be_read("it stands behind text on its line, and several agents are here"),
+            );
+        }
+    }
+
+    /// An answer came that cannot be read: to this request, or it is not known to which. Its request may be answered yet.
     pub(super) fn unreadable(self: &Arc<Self>, id: Option<u64>, reason: &str) {
-        let reason = format!("server `{}`: its answer cannot be read: {reason}", self.name);
-        let error = move |id: u64| reply::error(&id.to_string(), code::INTERNAL, &reason);
+        let error = self.cannot_be_read(reason);
         let table = self.table.lock();
-        let (known, only, all) = (id.filter(|id| table.get(*id).is_some()), table.only(), table.requests());
+        let open = id.filter(|id| table.get(*id).is_some());
+        let (only, all) = (table.only().filter(|_| id.is_none()), table.requests());
         drop(table);
-        match (known.or(only.filter(|_| id.is_none())), id) {
-            (Some(id), _) => self.answer_for(&error(id)),
+        match (open.or(only), id) {
+            (Some(id), _) => self.answer_after(LOOKS[0], vec![id], error),
             // What it answers is over.
             (None, Some(_)) => {}
             (None, None) => self.in_doubt(all, error),
         }
     }
 
+    fn cannot_be_read(&self, reason: &str) -> impl Fn(u64) -> String + Send + use<> {
+        let reason = format!("server `{}`: its answer cannot be read: {reason}", self.name);
+        move |id: u64| reply::error(&id.to_string(), code::INTERNAL, &reason)
+    }
+
     /// Answers those of these requests that are still open after a while.
     fn in_doubt(self: &Arc<Self>, ids: Vec<u64>, answer: impl Fn(u64) -> String + Send + 'static) {
+        self.answer_after(DOUBT, ids, answer);
+    }
+
+    fn answer_after(self: &Arc<Self>, pause: Duration, ids: Vec<u64>, answer: impl Fn(u64) -> String + Send + 'static) {
         let (Some(upstream), line) = (self.upstream.upgrade(), self.clone()) else { return };
-        upstream.around.later(DOUBT, move || {
+        upstream.around.later(pause, move || {
             let is_open = |id: &u64| line.table.lock().is_waited_for(*id);
             ids.into_iter().filter(is_open).for_each(|id| line.answer_for(&answer(id)));
         });

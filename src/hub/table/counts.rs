@@ -5,7 +5,22 @@ use std::time::Duration;
 use super::{Owner, Pending, Table};
 use crate::hub::session::SessionId;
 
+/// For how long the answer may come to a request that nobody waits for any more.
+const LATE: Duration = Duration::from_secs(300);
+
 impl Table {
+    /// Whether an answer may come to a request that was taken out.
+    pub(in crate::hub) fn expects_late_answers(&self) -> bool {
+        self.unanswered_at.is_some_and(|at| at.elapsed() < LATE)
+    }
+
+    /// Whether whatever the server says can concern one session only.
+    pub(in crate::hub) fn is_one_sessions(&self) -> bool {
+        let mut callers = self.pending.values().filter_map(Pending::caller).chain(self.members.keys().copied());
+        let first = callers.next();
+        callers.all(|caller| Some(caller) == first)
+    }
+
     /// What the server may still answer.
     pub(in crate::hub) fn requests(&self) -> Vec<u64> {
         let requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen());

@@ -81,6 +81,7 @@ impl Task {
     pub(super) fn renewed(&mut self, renewed: Renewed) {
         match renewed {
             Renewed::New { credential, unsaved } => {
+                self.suspected = false;
                 if let Some(reason) = &unsaved {
                     tracing::error!(server = %self.target().server, reason, "the new token is not saved: if trunkline ends now, a login is needed");
                 }
@@ -94,6 +95,10 @@ impl Task {
             // A logout that could not be carried out; the old token may be spent.
             Renewed::Ended(Some(credential)) => self.adopt(credential, Some("the token is not saved yet".to_owned())),
             Renewed::Ended(None) => self.answer(&Err(NoToken::Unavailable("the login was ended".into()))),
+            // The server did not say that the token has ended: it may still do.
+            Renewed::Refused { reason, .. } if std::mem::take(&mut self.suspected) => {
+                self.answer(&Err(NoToken::Unavailable(reason.into())));
+            }
             Renewed::Refused { reason, client_gone } => {
                 self.client_gone |= client_gone;
                 self.need(&reason);
@@ -169,7 +174,10 @@ impl Task {
         }
         let (waiter, answer) = oneshot::channel();
         self.waiters.push(waiter);
-        if !suspected {
+        if suspected {
+            self.suspected |= self.renewing.is_none();
+        } else {
+            self.suspected = false;
             // Whoever asks meanwhile waits for the next one too.
             self.state.send_modify(|state| {
                 if let Some(held) = &mut state.held {

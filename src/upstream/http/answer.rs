@@ -17,6 +17,7 @@ use crate::oauth::NoToken;
 use crate::upstream::instance::{Ended, Inbound};
 use crate::upstream::mirror;
 use crate::upstream::quirks::Quirk;
+use crate::upstream::salvage::Salvaged;
 
 /// How much of an error page a message quotes, in characters.
 const QUOTED: usize = 200;
@@ -39,6 +40,16 @@ pub(super) struct ErrorBody {
     /// The error object.
     pub raw: String,
     pub message: String,
+    /// Raw.
+    id: Option<String>,
+}
+
+impl ErrorBody {
+    /// Whether it names this request.
+    pub(super) fn answers(&self, request: Option<u64>) -> bool {
+        let named = self.id.as_deref().map(|id| id.trim_matches('"'));
+        request.is_some() && named.and_then(|id| id.parse().ok()) == request
+    }
 }
 
 impl Shared {
@@ -49,14 +60,14 @@ impl Shared {
             Ok(envelope) => return self.deliver_message(&envelope, posted),
             Err(error) => error.to_string(),
         };
-        let (messages, lost) = self.tap.salvaged(line.as_bytes());
+        let Salvaged { messages, lost, .. } = self.tap.salvaged(line.as_bytes());
         let mut answer = None;
         for message in &messages {
             if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
                 answer = self.deliver_message(&envelope, posted).or(answer);
             }
         }
-        let is_lost = lost.is_some_and(|lost| lost.is_answer && posted.id.is_some());
+        let is_lost = lost.is_some() && posted.id.is_some();
         answer.or_else(|| is_lost.then_some(Answer::Unreadable(error)))
     }
 
@@ -182,6 +193,8 @@ pub(super) fn error_of(text: &str) -> Option<ErrorBody> {
     struct Body<'a> {
         #[serde(borrow)]
         error: &'a RawValue,
+        #[serde(borrow, default)]
+        id: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     struct Error {
@@ -189,9 +202,9 @@ pub(super) fn error_of(text: &str) -> Option<ErrorBody> {
         #[serde(default)]
         message: String,
     }
-    let Body { error } = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
+    let Body { error, id } = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
     let Error { code, message } = serde_json::from_str(error.get()).ok()?;
-    Some(ErrorBody { code, raw: error.get().to_owned(), message })
+    Some(ErrorBody { code, raw: error.get().to_owned(), message, id: id.map(|id| id.get().to_owned()) })
 }
 
 /// An error object with words behind its message.

@@ -284,7 +284,11 @@ impl Shared {
         let text = self.endpoint.scrubbed(&text);
         let error = error_of(&text);
         let said = describe(status, error.as_ref().map_or(&text, |error| &error.message), target.as_deref());
-        if has_session && is_about_the_session(status, &said) {
+        // One under the request's own id has looked at it, unless its code says that it has not.
+        let looked = error
+            .as_ref()
+            .is_some_and(|error| error.answers(posted.id) && !matches!(error.code, -32000 | -32001 | -32600));
+        if has_session && !looked && is_about_the_session(status, &said) {
             if status != StatusCode::NOT_FOUND {
                 self.tap.note(&Quirk::SessionLoss(said.clone()));
             }
@@ -353,7 +357,23 @@ impl Shared {
 fn is_about_the_session(status: StatusCode, said: &str) -> bool {
     // These have another meaning, whatever else they say.
     let other = matches!(status.as_u16(), 401 | 402 | 403 | 407 | 408 | 413 | 415 | 425 | 429 | 431 | 451);
-    let says_so = || said.to_ascii_lowercase().contains("session");
+    let says_so = || {
+        let said = said.to_ascii_lowercase();
+        let lost = [
+            "not found",
+            "no valid",
+            "invalid",
+            "expired",
+            "unknown",
+            "missing",
+            "terminated",
+            "closed",
+            "not exist",
+            "no session",
+            "required",
+        ];
+        said.contains("session") && lost.iter().any(|word| said.contains(word))
+    };
     status == StatusCode::NOT_FOUND || status.is_client_error() && !other && says_so()
 }
 

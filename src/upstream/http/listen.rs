@@ -17,7 +17,6 @@ use super::resume::{Resume, last_event_id};
 use super::session::Session;
 use crate::envelope::{Envelope, Kind};
 use crate::oauth::NoToken;
-use crate::upstream::quirks::Quirk;
 
 /// How long the old transport may take to say where messages go.
 const FIRST_EVENT: Duration = Duration::from_secs(15);
@@ -139,11 +138,8 @@ impl Shared {
         let line = one_line(message);
         match Envelope::parse(line.as_bytes()) {
             Ok(envelope) => {
-                // An answer that belongs on another stream.
-                let waits = envelope.id.parse().ok().and_then(|id: u64| self.elsewhere.lock().remove(&id));
-                if let Some(over) = waits.filter(|_| envelope.kind == Kind::Response) {
-                    self.tap.note(&Quirk::AnswerElsewhere);
-                    over.cancel();
+                if envelope.kind == Kind::Response {
+                    self.answered_elsewhere(&envelope);
                 }
                 self.tap.sort(&envelope, None, &self.inbound);
             }

@@ -1,0 +1,90 @@
+//! The values of other tools, as ours. Pure.
+
+use super::foreign;
+use super::words::{OAUTH, letters, respelled};
+use crate::config::decode::Problems;
+use crate::config::node::{Member, Node, Value};
+
+pub(super) fn oauth(node: Node, problems: &mut Problems<'_>) -> Node {
+    let Node { at, value: Value::Table(members) } = node else { return node };
+    let mut kept: Vec<Member> = Vec::new();
+    for member in members {
+        let letters = letters(&member.name);
+        let exact = ["pkce", "resource"].into_iter().find(|name| *name == member.name);
+        let ours = OAUTH.iter().find(|(spelling, _)| *spelling == letters).map(|(_, ours)| *ours).or(exact);
+        match (ours, member.node.value) {
+            (_, Value::Other("null")) => {}
+            (Some("scopes"), Value::String(scopes)) => {
+                let word = |word: &str| Node { at: member.node.at.clone(), value: Value::String(word.to_owned()) };
+                let value = Value::Array(scopes.split_whitespace().map(word).collect());
+                kept.push(Member {
+                    name: "scopes".to_owned(),
+                    at: member.at,
+                    node: Node { at: member.node.at, value },
+                });
+            }
+            (Some(name), value) => {
+                kept.push(Member { name: name.to_owned(), at: member.at, node: Node { at: member.node.at, value } });
+            }
+            (None, _) => problems.under(&member.name, |problems| foreign(&member.at, &member.name, problems)),
+        }
+    }
+    Node { at, value: Value::Table(kept) }
+}
+
+pub(super) fn items(node: Node) -> Vec<Node> {
+    match node.value {
+        Value::Array(items) => items,
+        Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Table(_) | Value::Other(_) => vec![node],
+    }
+}
+
+/// A list of texts; one text alone stands for a list of it.
+pub(super) fn texts(node: Node, problems: &mut Problems<'_>) -> Node {
+    let at = node.at.clone();
+    let items = items(node).into_iter().filter(|item| !matches!(item.value, Value::Other("null")));
+    Node { at, value: Value::Array(items.map(|item| text(item, problems)).collect()) }
+}
+
+/// A number or a boolean as the text that a process or a header gets.
+pub(super) fn text(node: Node, problems: &mut Problems<'_>) -> Node {
+    let Node { at, value } = node;
+    let value = match value {
+        Value::Number(number) => {
+            problems.note(at.start, format!("the number {number} is passed on as text"));
+            Value::String(number)
+        }
+        Value::Bool(value) => {
+            problems.note(at.start, format!("{value} is passed on as text"));
+            Value::String(value.to_string())
+        }
+        value @ (Value::String(_) | Value::Array(_) | Value::Table(_) | Value::Other(_)) => value,
+    };
+    templated(Node { at, value })
+}
+
+pub(super) fn truth(node: Node) -> Node {
+    let Node { at, value } = node;
+    let value = match value {
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Bool(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Value::Bool(false),
+        Value::Number(number) if number == "1" || number == "0" => Value::Bool(number == "1"),
+        value @ (Value::String(_)
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Table(_)
+        | Value::Other(_)) => value,
+    };
+    Node { at, value }
+}
+
+/// `${…}` in our spelling: `${VAR}` and `${VAR:-default}` of Claude Code, VS Code's and Cursor's folders.
+pub(super) fn templated(node: Node) -> Node {
+    let Node { at, value } = node;
+    let value = match value {
+        Value::String(text) => Value::String(respelled(&text)),
+        value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Table(_) | Value::Other(_)) => value,
+    };
+    Node { at, value }
+}
