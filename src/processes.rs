@@ -38,12 +38,13 @@ pub fn group_memory(leaders: &[u32]) -> std::collections::HashMap<u32, u64> {
 pub fn marked(name: &str, is: impl Fn(&str) -> bool) -> Vec<u32> {
     let Ok(all) = procfs::process::all_processes() else { return Vec::new() };
     let own = ancestry();
-    let others = all.filter_map(Result::ok).filter(|process| !own.contains(&process.pid) && !is_a_persons(process));
+    let others = all.filter_map(Result::ok).filter(|process| !own.contains(&process.pid));
     let has_mark = |process: &procfs::process::Process| {
         let environment = process.environ().unwrap_or_default();
         environment.get(std::ffi::OsStr::new(name)).is_some_and(|found| found.to_str().is_some_and(&is))
     };
-    others.filter(has_mark).filter_map(|process| u32::try_from(process.pid).ok()).collect()
+    let ended = others.filter(has_mark).filter(|process| !is_a_persons(process));
+    ended.filter_map(|process| u32::try_from(process.pid).ok()).collect()
 }
 
 /// Programs that a server may have opened for the person, and that go on for the person.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::salvage::printable;
+
 /// How many are kept of a server.
 const MOST: usize = 32;
 
@@ -41,8 +43,6 @@ pub enum Quirk {
     SessionLoss(String),
     /// A token that had run out was refused in this way.
     ExpiredToken(String),
-    /// Part of a login.
-    Login(String),
 }
 
 impl fmt::Display for Quirk {
@@ -75,7 +75,6 @@ impl fmt::Display for Quirk {
             }
             Self::SessionLoss(how) => write!(f, "it says that a session is lost by {how}, and not by 404"),
             Self::ExpiredToken(how) => write!(f, "it refuses a token that has run out with {how}, and not with 401"),
-            Self::Login(what) => f.write_str(what),
         }
     }
 }
@@ -92,10 +91,9 @@ impl Quirks {
     pub fn note(&self, quirk: &Quirk) -> Option<String> {
         let mut all = self.0.lock();
         let kind = discriminant(quirk);
-        // A login or a handshake may have several.
-        let repeats =
-            matches!(quirk, Quirk::Login(_) | Quirk::HandshakeShape(_) | Quirk::Undeclared(_) | Quirk::List(..));
-        let text = quirk.to_string();
+        // A handshake may have several, and so may lists.
+        let repeats = matches!(quirk, Quirk::HandshakeShape(_) | Quirk::Undeclared(_) | Quirk::List(..));
+        let text = printable(&quirk.to_string());
         if all.iter().any(|(known, said)| *known == kind && (!repeats || *said == text)) {
             return None;
         }

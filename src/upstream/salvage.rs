@@ -12,8 +12,6 @@ use crate::envelope::{Envelope, Kind};
 
 /// How many beginnings of a message are looked at in one line.
 const TRIES: usize = 16;
-/// How much of a message is looked at for what it is, in bytes.
-const HEAD: usize = 4096;
 /// How much of a text that is no message is kept, in characters.
 const KEPT: usize = 300;
 /// What only a server says, of what is no answer. Anything else behind text may be what the server has read, written down by it.
@@ -192,20 +190,18 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// What is left of a message that begins a line, and cannot be read to its end. Nothing if it does not look like one.
-pub(super) fn fragment(text: &str) -> Option<Lost> {
-    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    let head = &text.as_bytes()[..text.len().min(HEAD)];
-    let names_itself = || memmem::find(head, br#""jsonrpc""#).is_some() || last_id(text).is_some();
-    if !text.starts_with('{') || !names_itself() {
+fn fragment(text: &str) -> Option<Lost> {
+    if !text.starts_with('{') {
         return None;
     }
-    let Members { id, has_method, has_answer, is_rpc } = members(text);
-    let whole = is_json();
-    if whole && !is_rpc {
+    let (Members { id, has_method, has_answer, is_rpc }, last) = (members(text), last_id(text));
+    let whole = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    // A log in JSON may have an id too.
+    if !is_rpc && (whole || last.is_none()) {
         return None;
     }
     // A whole message without a method can be nothing else.
-    Some(Lost { id: id.or_else(|| last_id(text)), is_answer: has_answer || whole && !has_method })
+    Some(Lost { id: id.or(last), is_answer: has_answer || whole && !has_method })
 }
 
 /// The same of a message of which only the beginning and the end are known.

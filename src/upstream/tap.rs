@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::handshake::{Handshake, tolerated};
 use super::instance::{Inbound, Link, Surroundings};
 use super::quirks::Quirk;
-use super::salvage::{Lost, Salvaged, printable, salvage};
+use super::salvage::{Lost, Salvaged, salvage};
 use crate::envelope::{Edit, Envelope, Kind, splice};
 use crate::names::ServerName;
 use crate::wire::{Outbox, Refused};
@@ -135,7 +135,7 @@ impl Tap {
             Ok(_) | Err(_) => {}
         }
         if let Some(id) = respelled(envelope.id).filter(|id| self.link.has_issued(*id)) {
-            self.note(&Quirk::IdSpelling(printable(envelope.id)));
+            self.note(&Quirk::IdSpelling(envelope.id.to_owned()));
             return Some(id);
         }
         let only = || {
@@ -147,7 +147,7 @@ impl Tap {
         };
         let id = call.or_else(only);
         if id.is_some() {
-            self.note(&Quirk::StrangeId(printable(envelope.id)));
+            self.note(&Quirk::StrangeId(envelope.id.to_owned()));
         }
         id
     }

@@ -20,12 +20,10 @@ const LOOKS: &[Duration] =
 impl Line {
     /// A response to a request that is over, or that nobody made.
     pub(super) fn answers_nothing(self: &Arc<Self>, envelope: &Envelope<'_>) {
-        match envelope.id.parse().ok().filter(|id| self.link.has_issued(*id)) {
-            Some(id) => {
-                let id: u64 = id;
-                tracing::debug!(server = %self.name, id, "dropped a reply to nothing, or a second one");
-            }
-            None => self.stray(envelope),
+        if envelope.id.parse().is_ok_and(|id| self.link.has_issued(id)) {
+            tracing::debug!(server = %self.name, id = envelope.id, "dropped a reply to nothing, or a second one");
+        } else {
+            self.stray(envelope);
         }
     }
 
@@ -35,7 +33,7 @@ impl Line {
         // An error without an id may be about what was said and needs no answer.
         let certain = envelope.error.is_none() || self.link.is_settled();
         let looks = if certain { LOOKS } else { &LOOKS[LOOKS.len() - 1..] };
-        let requests = {
+        let (requests, unanswered) = {
             let mut table = self.table.lock();
             // It may be the late answer to a request that is over, or an error about what others have said.
             let foreign = table.expects_late_answers() || envelope.error.is_some() && !table.is_one_sessions();
@@ -45,7 +43,6 @@ impl Line {
             table.strays += 1;
             (table.requests(), table.unanswered)
         };
-        let (requests, unanswered) = requests;
         self.look_for_request(requests, unanswered, envelope.under("null"), looks);
     }
 
