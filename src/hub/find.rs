@@ -21,9 +21,10 @@ impl Hub {
             return Ok(line);
         }
         let mut line = self.find_line(session, server, speech).await?;
-        line.roots_told(&*self.upstream(server)?).await;
-        if line.is_draining() || line.is_closed() {
-            // It had nobody meanwhile.
+        let upstream = self.upstream(server)?;
+        line.roots_told(&upstream).await;
+        if line.is_draining() || !upstream.is_still_for(&line, session) {
+            // It had nobody meanwhile, or has shown that it is right for others only.
             line = self.find_line(session, server, speech).await?;
         }
         line.join(session, speech.class());

@@ -49,7 +49,7 @@ pub struct Line {
     pub(super) task_tools: TaskTools,
     /// The roots that the server was told last, where trunkline told it.
     pub(super) told_roots: watch::Sender<Option<Arc<str>>>,
-    /// Set when it has had the time to look at them.
+    /// Set when it has had the time to look at them, or will not ask for any. No call is faster.
     pub(super) roots_read: OnceCell<()>,
     /// The agent that it was started for, if it was for one.
     pub(super) starter: Option<SessionId>,
@@ -87,6 +87,10 @@ impl Line {
     pub fn set_instance(&self, instance: Instance, audience: Audience, owner: Option<SessionId>) {
         if let Err(Served { instance, .. }) = self.instance.set(Served { instance, audience, owner }) {
             instance.stop();
+        }
+        if !self.may_ask_roots_first() {
+            // It is set once, here or by who waits.
+            drop(self.roots_read.set(()));
         }
     }
 
@@ -135,7 +139,7 @@ impl Line {
             Some(Dialect::Modern) => true,
             None => false,
         };
-        promised && self.name.as_str() == server && !self.is_draining()
+        promised && self.name.as_str() == server && !self.is_draining() && self.roots_read.initialized()
     }
 
     pub fn is_draining(&self) -> bool {

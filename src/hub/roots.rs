@@ -21,7 +21,7 @@ use crate::wire::To;
 
 /// How long calls of a process that belongs to one agent may go on when that agent moves to another project.
 const MOVE_GRACE: Duration = Duration::from_secs(60);
-/// How long a call waits for a server that was just started to ask for roots, and be told.
+/// How long a call waits for a server that was just started to ask for roots, and be told; or to show that it does not ask.
 const ROOTS_TOLD: Duration = Duration::from_millis(600);
 /// How long a server may take to look at the folders that it was told.
 const ROOTS_READ: Duration = Duration::from_millis(20);
@@ -131,6 +131,11 @@ impl Hub {
 }
 
 impl Upstream {
+    /// Whether its server is known to ask for roots when it is greeted, and not only in a call.
+    fn asks_roots_first(&self) -> bool {
+        self.state.lock().catalogs.shown.roots_by_itself
+    }
+
     /// An agent has other roots now. A process that it has for itself, or with agents that have named none yet, is told; from
     /// one whose other agents have others, it goes.
     fn take_other_roots(&self, session: &Arc<Session>, before: &Option<Arc<str>>, now: &Option<Arc<str>>) {
@@ -181,16 +186,23 @@ impl Line {
         });
     }
 
-    /// Waits until a server that asks for roots when it starts has been told them, and has looked at them: a call must not be
-    /// faster.
+    /// Whether its server may ask for roots when it is greeted. Over HTTP nothing tells when it would have asked.
+    pub(super) fn may_ask_roots_first(&self) -> bool {
+        let promised = matches!(self.dialect(), Some(Dialect::Legacy(class)) if class.has("roots"));
+        let is_process = self.instance().is_some_and(|instance| instance.pid.is_some());
+        promised && (is_process || self.upstream.upgrade().is_some_and(|upstream| upstream.asks_roots_first()))
+    }
+
+    /// Waits until a server that asks for roots when it is greeted has been told them, and has looked at them: a call must
+    /// not be faster.
     pub(super) async fn roots_told(self: &Arc<Self>, upstream: &Upstream) {
-        let promised =
-            self.dialect().is_some_and(|dialect| matches!(dialect, Dialect::Legacy(class) if class.has("roots")));
-        if !promised || !upstream.state.lock().catalogs.shown.roots_by_itself {
-            return;
-        }
         let told = async {
             let mut told = self.told_roots.subscribe();
+            // A server that asks has asked before it answers what comes behind the greeting.
+            drop((&mut self.ask("ping", "").answer).await);
+            if !upstream.asks_roots_first() {
+                return;
+            }
             // It fails only with the line itself.
             drop(told.wait_for(Option::is_some).await);
             // It has read them when it answers what comes behind.

@@ -8,6 +8,7 @@ use super::fetch::same_items;
 use super::key::Key;
 use super::line::Line;
 use super::registry::Upstream;
+use super::session::Session;
 use super::sharing::{Clients, ROOTS, Scope};
 use crate::era::Dialect;
 use crate::lists::ListKind;
@@ -183,6 +184,12 @@ impl Upstream {
         }
     }
 
+    /// Whether a process is up, and right for a session by all that is known now.
+    pub(super) fn is_still_for(&self, line: &Arc<Line>, session: &Session) -> bool {
+        let key = self.key_of(line).filter(|_| !line.is_closed());
+        key.zip(line.dialect()).is_some_and(|(key, dialect)| self.is_for(&key, dialect, session))
+    }
+
     fn key_of(&self, line: &Arc<Line>) -> Option<Key> {
         let state = self.state.lock();
         let slot = state.slots.iter().find(|slot| slot.line.as_ref().is_some_and(|own| Arc::ptr_eq(own, line)))?;
@@ -216,11 +223,8 @@ impl Upstream {
         self.reconsider_sharing();
         self.save();
         for line in self.lines() {
-            let (Some(key), Some(dialect)) = (self.key_of(&line), line.dialect().cloned()) else { continue };
-            for session in line.sessions() {
-                if !self.is_for(&key, &dialect, &session) {
-                    line.part(&session);
-                }
+            for session in line.sessions().iter().filter(|session| !self.is_still_for(&line, session)) {
+                line.part(session);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Daemon, eventually, id_of, modern, own_server, test_server, text_of};
+use crate::support::{Agent, Daemon, eventually, id_of, kill, modern, own_server, test_server, text_of};
 
 const ALL: &str = r#"{"elicitation":{},"roots":{"listChanged":true},"sampling":{}}"#;
 
@@ -239,6 +239,24 @@ fn roots_are_each_agents_own_at_any_time_in_either_era() {
     eventually("the new ones are known", || agent.roots() == [agent.root.clone()]);
     let folder = agent.state()["cwd"].as_str().map(str::to_owned);
     assert!(before != agent.pid() || folder.as_deref() == one.to_str(), "its first root is where it works now");
+}
+
+#[test]
+fn the_first_call_at_a_process_finds_the_roots_that_its_server_asks_for() {
+    let daemon = Daemon::start(&own_server("t", &["--asks-roots"]));
+    let [one, two] = folders(&daemon);
+    assert!(!At::attach(&daemon, &two, "{}").tools().is_empty(), "so that agents are greeted from what is known");
+    // Nobody has seen it asking yet.
+    let mut agent = At::attach(&daemon, &one, ALL);
+    let expected = [format!("file://{}", one.display())];
+    assert_eq!(agent.roots(), expected);
+    let first = agent.pid();
+    kill(first);
+    eventually("another one takes over", || {
+        let all = daemon.server("t")["instances"].as_array().cloned().unwrap_or_default();
+        all.iter().any(|one| one["pid"] != first && one["sessions"].as_array().is_some_and(|all| all.len() == 1))
+    });
+    assert_eq!(agent.roots(), expected);
 }
 
 #[test]

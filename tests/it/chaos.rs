@@ -8,9 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::support::{Agent, Daemon, eventually, id_of, own_server};
+use crate::support::{Agent, Daemon, eventually, id_of, kill, own_server};
 
 const AGENTS: usize = 50;
 const SERVERS: [&str; 4] = ["s0", "s1", "s2", "s3"];
@@ -33,13 +31,6 @@ fn config(folder: &Path, round: usize) -> String {
         own_server(name, &[&journal, &changing])
     };
     SERVERS.iter().map(server).collect::<String>() + &extra
-}
-
-fn kill(pid: u64) {
-    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
-    if let Err(error) = kill_process(pid, Signal::KILL) {
-        assert_eq!(error, rustix::io::Errno::SRCH, "it may have ended by itself");
-    }
 }
 
 fn work(agent: &mut Agent, number: usize, over: &AtomicBool) -> Tally {

@@ -6,14 +6,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::json;
 
-use crate::support::{Agent, Daemon, PATIENCE, error_of, eventually, own_server, peers, text_of};
+use crate::support::{Agent, Daemon, PATIENCE, error_of, eventually, kill, own_server, peers, text_of};
 
 fn pid_of(number: u64) -> Pid {
     Pid::from_raw(i32::try_from(number).expect("a pid")).expect("a pid")
-}
-
-fn kill(pid: u64) {
-    kill_process(pid_of(pid), Signal::KILL).expect("killed");
 }
 
 /// Whether the process is there and not just waiting to be reaped by somebody else.

@@ -13,6 +13,8 @@ mod speaker;
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 pub(crate) use agent::{Agent, error_of, id_of, legacy, modern, params_of, strip_id, text_of};
 pub(crate) use auth_server::{AuthServer, browse, redirect_of};
 pub(crate) use daemon::{Daemon, command, trunkline, undisturbed};
@@ -52,5 +54,13 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(std::time::Instant::now() < end, "never came true: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Kills a process, if it has not ended by itself.
+pub(crate) fn kill(pid: u64) {
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    if let Err(error) = kill_process(pid, Signal::KILL) {
+        assert_eq!(error, rustix::io::Errno::SRCH, "it may have ended by itself");
     }
 }
