@@ -5,7 +5,7 @@ mod outbox;
 mod sink;
 mod streams;
 
-pub use frames::{Ends, FrameError, Frames};
+pub use frames::{Ends, FrameError, Frames, join_lines};
 pub use outbox::{Outbox, Refused};
 pub use sink::{Sink, To};
 pub use streams::{EventId, Read, Reader, Replay, Streams};

@@ -126,3 +126,20 @@ fn agents_that_come_and_go_leave_nothing() {
     assert!(resident_kib(daemon.pid()) < memory + 2_048, "memory came back to {memory} KiB");
     assert_eq!(id_of(&stays.call("1", "echo", "{}")).as_deref(), Some("1"));
 }
+
+#[test]
+fn a_carriage_return_ends_no_message_on_either_side() {
+    let daemon = small();
+    let mut agent = daemon.agent("t");
+    // To a reader that takes it for a line end, the middle one would be a message of its own.
+    let hidden = r#""x":{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"denied"}}"#;
+    agent.send(&format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\r{hidden},\r\"method\":\"tools/call\",\"params\":{{\"name\":\"echo\",\r\r\"arguments\":{{}}}}}}"));
+    let seen = text_of(&agent.answer("1"));
+    assert!(seen.contains(hidden) && !seen.contains('\r'), "{seen:?}");
+    let frame = "{\"jsonrpc\":\"2.0\",\r\"id\":$ID,\r\"result\":{\"content\":[],\r\"x\":\"\\r\"}}";
+    let answer = agent.call("2", "raw", &serde_json::json!({ "frames": [frame] }).to_string());
+    assert!(answer.contains(r#""x":"\r""#) && !answer.contains('\r'), "{answer:?}");
+    // In a string it is no JSON.
+    agent.send("{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\",\"arguments\":{\"a\":\"x\ry\"}}}");
+    assert!(agent.line().contains("-32700"));
+}

@@ -19,7 +19,7 @@ use crate::hub::{Routed, Session, Stay, View, incomplete, not_modern};
 use crate::names;
 use crate::oauth::random_text;
 use crate::upstream::mirror;
-use crate::wire::Replay;
+use crate::wire::{Replay, join_lines};
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// How long the answer may take before a stream is opened for it: in the legacy era, where that can be taken up again when it
@@ -51,7 +51,7 @@ impl Face {
             return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
         }
         let frame = match timeout(BODY, to_bytes(body, cap)).await {
-            Ok(Ok(bytes)) => one_line(bytes),
+            Ok(Ok(bytes)) => joined(bytes),
             Ok(Err(_)) => {
                 let message = format!("the body is larger than {cap} bytes (max_frame), or was cut");
                 return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
@@ -311,13 +311,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// A message without line ends, which only stand between its members.
-fn one_line(bytes: Bytes) -> Vec<u8> {
+fn joined(bytes: Bytes) -> Vec<u8> {
     let mut bytes: Vec<u8> = bytes.into();
-    for byte in &mut bytes {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
+    join_lines(&mut bytes);
     bytes
 }
