@@ -38,7 +38,7 @@ pub use packages::{Known, Packages};
 use server::Names;
 pub use server::{EraChoice, Server, Servers, Share, Start};
 pub use transport::{Http, Stdio, Transport, check_url, find_program};
-pub use values::{BadTemplate, Given, Limit, Size, Span, Template, at_home};
+pub use values::{BadTemplate, Given, Limit, Size, Span, Template};
 pub use watch::{CannotWatch, Watch};
 
 use crate::names::ServerName;

@@ -204,7 +204,7 @@ impl Template {
 }
 
 /// A path as it is written, `~` at its beginning replaced by the home folder.
-pub fn at_home(path: &str) -> PathBuf {
+pub(super) fn at_home(path: &str) -> PathBuf {
     let home = || std::env::home_dir().unwrap_or_default();
     match path.strip_prefix('~') {
         Some("") => home(),

@@ -134,7 +134,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 /// Puts spaces in place of the line ends between the members of a message. JSON allows them there, and some readers take a
 /// carriage return for the end of the message (Python's text mode): what comes behind it would be another one to them.
 pub fn join_lines(message: &mut [u8]) {
-    let is_message = message.trim_ascii_start().starts_with(b"{") || message.trim_ascii_start().starts_with(b"[");
+    let is_message = matches!(message.trim_ascii_start().first(), Some(b'{' | b'['));
     if !is_message || memchr::memchr2(b'\r', b'\n', message).is_none() {
         return;
     }
