@@ -54,7 +54,7 @@ struct Order {
 impl Link {
     /// A link whose queue holds at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { outbox: Outbox::new(limit), ids: Ids::default(), order: Arc::default() }
+        Self { outbox: Outbox::new(limit), ids: Ids::new(), order: Arc::default() }
     }
 
     /// An id that this server was not given before.
@@ -80,7 +80,7 @@ impl Link {
 
     /// Whether something was asked under this id.
     pub fn has_issued(&self, id: u64) -> bool {
-        id < self.ids.peek()
+        self.ids.holds(id)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sits between a wire and the upstream's `rmcp` client: the handshake goes to `rmcp`, the agents' traffic goes past it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -332,18 +333,37 @@ fn respelled(raw: &str) -> Option<u64> {
     format!("{number:.0}").parse().ok()
 }
 
-/// Ids for everything that goes to one server, `rmcp`'s requests and the agents' alike.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ids(Arc<AtomicU64>);
+/// Ids for everything that goes to one server, `rmcp`'s requests and the agents' alike. Nobody can tell where they begin, so
+/// that an agent knows no id of another's call; they fit into 32 bits, which is all that some servers keep of one.
+#[derive(Debug, Clone)]
+pub(super) struct Ids(Arc<Issued>);
+
+#[derive(Debug)]
+struct Issued {
+    first: u64,
+    next: AtomicU64,
+}
 
 impl Ids {
-    pub(super) fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
+    pub(super) fn new() -> Self {
+        // Seeded by the system; `fastrand` shows its numbers elsewhere.
+        let random = RandomState::new().build_hasher().finish();
+        let first = (random >> 34).max(1);
+        Self(Arc::new(Issued { first, next: AtomicU64::new(first) }))
     }
 
-    /// The next one.
+    pub(super) fn next(&self) -> u64 {
+        self.0.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The next one, which is never 0.
     pub(super) fn peek(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.next.load(Ordering::Relaxed)
+    }
+
+    /// Whether this one was issued.
+    pub(super) fn holds(&self, id: u64) -> bool {
+        (self.0.first..self.peek()).contains(&id)
     }
 }
 

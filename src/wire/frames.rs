@@ -69,9 +69,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                     }
                     self.taken = end + 1;
                     self.note_size(length);
-                    let frame = &mut self.buf[..length];
-                    join_lines(frame);
-                    return Ok(Some(frame));
+                    return Ok(Some(&self.buf[..length]));
                 }
                 None => self.scanned = self.buf.len(),
             }
@@ -131,44 +129,9 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     }
 }
 
-/// Puts spaces in place of the line ends between the members of a message. JSON allows them there, and some readers take a
-/// carriage return for the end of the message (Python's text mode): what comes behind it would be another one to them.
-pub fn join_lines(message: &mut [u8]) {
-    let is_message = matches!(message.trim_ascii_start().first(), Some(b'{' | b'['));
-    if !is_message || memchr::memchr2(b'\r', b'\n', message).is_none() {
-        return;
-    }
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in message {
-        match *byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            // In a string it is no JSON, and the message is refused as a whole.
-            b'\r' | b'\n' if !in_string => *byte = b' ',
-            _ => {}
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_line_end_is_left_between_members() {
-        for (message, joined) in [
-            ("{\"a\":1,\r\"b\":2}", "{\"a\":1, \"b\":2}"),
-            ("{\r\n\t\"a\\\"\":\"x\"\n}", "{  \t\"a\\\"\":\"x\" }"),
-            ("{\"a\":\"x\ry\"}", "{\"a\":\"x\ry\"}"),
-            ("progress 10%\r{\"a\":1}", "progress 10%\r{\"a\":1}"),
-            (" [1,\r2]", " [1, 2]"),
-        ] {
-            let mut bytes = message.as_bytes().to_vec();
-            join_lines(&mut bytes);
-            assert_eq!(String::from_utf8_lossy(&bytes), joined);
-        }
-    }
 
     async fn frames(input: &[u8], cap: usize) -> (Vec<String>, Option<String>) {
         let mut frames = Frames::new(input, cap);

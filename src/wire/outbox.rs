@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
+use super::line;
+
 /// A buffer that grew past this is given back once it is written.
 const KEEP: usize = 256 * 1024;
 
@@ -59,7 +61,9 @@ impl Outbox {
         }
         let idle = queue.bytes.is_empty();
         queue.bytes.reserve(size + 32);
+        let from = queue.bytes.len();
         fill(&mut queue.bytes);
+        line::join(&mut queue.bytes, from);
         queue.bytes.push(b'\n');
         drop(queue);
         if idle {

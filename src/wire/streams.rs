@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 pub use reader::{EventId, Read, Reader};
 
+use super::line;
 use super::outbox::Refused;
 use super::sink::To;
 
@@ -146,6 +147,7 @@ impl Streams {
         let stream = state.streams.entry(number).or_default();
         let mut frame = Vec::with_capacity(size + 32);
         fill(&mut frame);
+        line::join(&mut frame, 0);
         if !stream.make_room(frame.len(), limit, number == LISTENING) {
             return Err(Refused::Full);
         }

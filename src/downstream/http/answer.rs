@@ -147,12 +147,7 @@ pub(super) fn stream<H: Send + 'static>(reader: Reader, first: Option<Read>, nam
                     event.extend_from_slice(format!("id: {id}\n").as_bytes());
                 }
                 event.extend_from_slice(b"event: message\ndata: ");
-                let start = event.len();
                 event.extend_from_slice(&frame);
-                // Between the members of a message it may stand, but to a reader of events it is the end of a line.
-                while let Some(at) = memchr::memchr(b'\r', &event[start..]) {
-                    event[start + at] = b' ';
-                }
                 event.extend_from_slice(b"\n\n");
                 Some((Ok(Bytes::from(event)), state))
             }

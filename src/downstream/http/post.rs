@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Bytes, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -19,7 +19,7 @@ use crate::hub::{Routed, Session, Stay, View, incomplete, not_modern};
 use crate::names;
 use crate::oauth::random_text;
 use crate::upstream::mirror;
-use crate::wire::{Replay, join_lines};
+use crate::wire::Replay;
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// How long the answer may take before a stream is opened for it: in the legacy era, where that can be taken up again when it
@@ -51,7 +51,7 @@ impl Face {
             return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
         }
         let frame = match timeout(BODY, to_bytes(body, cap)).await {
-            Ok(Ok(bytes)) => joined(bytes),
+            Ok(Ok(bytes)) => bytes,
             Ok(Err(_)) => {
                 let message = format!("the body is larger than {cap} bytes (max_frame), or was cut");
                 return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
@@ -309,10 +309,4 @@ fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next());
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
-fn joined(bytes: Bytes) -> Vec<u8> {
-    let mut bytes: Vec<u8> = bytes.into();
-    join_lines(&mut bytes);
-    bytes
 }

@@ -55,12 +55,11 @@ impl ErrorBody {
 impl Shared {
     /// Brings one message to where it belongs; returns the answer, if it is that.
     pub(super) fn deliver(&self, text: &str, posted: &Posted) -> Option<Answer> {
-        let line = one_line(text);
-        let error = match Envelope::parse(line.as_bytes()) {
+        let error = match Envelope::parse(text.as_bytes()) {
             Ok(envelope) => return self.deliver_message(&envelope, posted),
             Err(error) => error.to_string(),
         };
-        let Salvaged { messages, lost, .. } = self.tap.salvaged(line.as_bytes());
+        let Salvaged { messages, lost, .. } = self.tap.salvaged(text.as_bytes());
         let mut answer = None;
         for message in &messages {
             if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
@@ -130,7 +129,7 @@ impl Shared {
     /// Gives the request this error object, raw, for an answer.
     pub(super) fn answer(&self, posted: &Posted, error: &str) -> Done {
         match posted.id {
-            Some(id) => self.deliver_line(&one_line(&reply::raw_error(&id.to_string(), error)), posted),
+            Some(id) => self.deliver_line(&reply::raw_error(&id.to_string(), error), posted),
             None => tracing::debug!(server = %self.name, method = posted.method, error, "not taken by the server"),
         }
         Done::Over
@@ -177,14 +176,6 @@ pub(super) fn split(text: &str) -> Vec<&str> {
         return batch.into_iter().map(RawValue::get).collect();
     }
     vec![text]
-}
-
-/// A message without line ends, which can only be white space in it.
-pub(super) fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
-    match memchr::memchr2(b'\n', b'\r', text.as_bytes()) {
-        Some(_) => text.replace(['\n', '\r'], " ").into(),
-        None => text.into(),
-    }
 }
 
 /// The JSON-RPC error that a body is, if it is one.
@@ -240,7 +231,7 @@ impl Media {
 
 /// The raw result in a response to a request of trunkline's own, if it is one.
 pub(super) async fn result_of(response: Response, cap: usize) -> Option<String> {
-    let result = |text: &str| Envelope::parse(one_line(text).as_bytes()).ok()?.result.map(str::to_owned);
+    let result = |text: &str| Envelope::parse(text.as_bytes()).ok()?.result.map(str::to_owned);
     if Media::of(&response) != Media::Events {
         return result(&String::from_utf8_lossy(&body(response, cap).await.ok()?));
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use url::Host;
 
 use super::Shared;
-use super::answer::{Media, one_line, split};
+use super::answer::{Media, split};
 use super::client::{Repeat, Trouble};
 use super::events::Events;
 use super::resume::{Resume, last_event_id};
@@ -135,15 +135,14 @@ impl Shared {
     }
 
     fn hear_one(&self, message: &str) {
-        let line = one_line(message);
-        match Envelope::parse(line.as_bytes()) {
+        match Envelope::parse(message.as_bytes()) {
             Ok(envelope) => {
                 if envelope.kind == Kind::Response {
                     self.answered_elsewhere(&envelope);
                 }
                 self.tap.sort(&envelope, None, &self.inbound);
             }
-            Err(error) => self.tap.sort_rest(line.as_bytes(), &error.to_string(), &self.inbound),
+            Err(error) => self.tap.sort_rest(message.as_bytes(), &error.to_string(), &self.inbound),
         }
     }
 
