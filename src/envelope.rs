@@ -10,8 +10,10 @@ pub mod reply;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use members::{Members, Wanted, nested, once, skip};
+pub use members::Lookalike;
+use members::{Members, Wanted, nested, once, wanted};
 pub use params::{Meta, Params, Reference, result_meta, task_id};
+use reply::code;
 use serde::de::MapAccess;
 
 /// Deepest nesting of arrays and objects that an agent may send; deeper JSON overflows the stacks of common parsers.
@@ -30,6 +32,36 @@ pub enum Malformed {
     Batch,
     #[error("the message is not JSON-RPC 2.0: it has {0}")]
     NotRpc(&'static str),
+    #[error("the member `{}` is `{}` to some readers and nothing to others: spell it so, or leave it out", .lookalike.found.escape_debug(), .lookalike.name)]
+    Ambiguous {
+        lookalike: Lookalike,
+        /// Raw, of a request whose id is certain.
+        id: Option<String>,
+    },
+}
+
+impl Malformed {
+    /// The code of the answer to a request that is this.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Utf8 | Self::Json(_) => code::PARSE,
+            Self::Depth | Self::Batch | Self::NotRpc(_) | Self::Ambiguous { .. } => code::INVALID_REQUEST,
+        }
+    }
+
+    /// The answer to it.
+    pub fn refusal(&self) -> String {
+        let id = match self {
+            Self::Ambiguous { id: Some(id), .. } => id,
+            Self::Ambiguous { id: None, .. }
+            | Self::Utf8
+            | Self::Json(_)
+            | Self::Depth
+            | Self::Batch
+            | Self::NotRpc(_) => "null",
+        };
+        reply::error(id, self.code(), &self.to_string())
+    }
 }
 
 /// What kind of message a frame is.
@@ -180,10 +212,11 @@ struct Raw<'a> {
     result: Option<&'a str>,
     error: Option<&'a str>,
     params_seen: bool,
+    lookalike: Option<Lookalike>,
 }
 
 impl<'a> Raw<'a> {
-    fn into_envelope(self, frame: &'a str) -> Result<Envelope<'a>, Malformed> {
+    fn into_envelope(mut self, frame: &'a str) -> Result<Envelope<'a>, Malformed> {
         let method = match self.method {
             Some(raw) => Some(text(raw).ok_or(Malformed::NotRpc("a method that is not a string"))?),
             None => None,
@@ -199,6 +232,10 @@ impl<'a> Raw<'a> {
         if self.id.is_some_and(|id| !id.starts_with(['"', '-', 'n']) && !id.starts_with(|c: char| c.is_ascii_digit())) {
             return Err(Malformed::NotRpc("an id that is neither a string nor a number"));
         }
+        if let Some(lookalike) = self.lookalike.take().or_else(|| self.params.lookalike.take()) {
+            let id = self.id.filter(|_| kind == Kind::Request && lookalike.name != "id");
+            return Err(Malformed::Ambiguous { lookalike, id: id.map(str::to_owned) });
+        }
         let absent = if kind == Kind::Response { "null" } else { "" };
         Ok(Envelope {
             frame,
@@ -212,18 +249,13 @@ impl<'a> Raw<'a> {
     }
 }
 
-impl<'de> Wanted<'de> for Raw<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "id" => once(&mut self.id, map),
-            "method" => once(&mut self.method, map),
-            "result" => once(&mut self.result, map),
-            "error" => once(&mut self.error, map),
-            "params" => nested(&mut self.params_seen, map).map(|params| self.params = params),
-            _ => skip(map),
-        }
-    }
-}
+wanted!(Raw, |this, map| {
+    "id" => once(&mut this.id, map),
+    "method" => once(&mut this.method, map),
+    "result" => once(&mut this.result, map),
+    "error" => once(&mut this.error, map),
+    "params" => nested(&mut this.params_seen, map).map(|params| this.params = params),
+});
 
 #[cfg(test)]
 mod tests {

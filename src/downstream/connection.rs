@@ -70,7 +70,7 @@ pub async fn open(connection: &mut Connection, hub: &Hub) -> Opened {
     };
     let envelope = match Envelope::from_agent(frame) {
         Ok(envelope) => envelope,
-        Err(error) => return refused(code::PARSE, &error.to_string()),
+        Err(error) => return Opened::Refused { error: error.refusal() },
     };
     let pid = connection.peer.pid;
     if envelope.kind != Kind::Request {

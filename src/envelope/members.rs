@@ -4,13 +4,76 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A set of wanted members of a JSON object, the rest passed over.
 pub(super) trait Wanted<'de>: Default {
-    /// Reads the value of `key`, or passes over it.
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
+    /// How the wanted ones are spelled.
+    const NAMES: &'static [&'static str];
+
+    /// Reads the value of `key`; false, and nothing read, if it is none of the wanted.
+    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
+
+    /// Where the first member is noted that some readers would take for one of the wanted.
+    fn lookalike(&mut self) -> &mut Option<Lookalike>;
+}
+
+/// Implements [`Wanted`]: each name, and how its value is read.
+macro_rules! wanted {
+    ($type:ident, |$this:ident, $map:ident| { $($name:literal => $read:expr,)+ }) => {
+        impl<'de> Wanted<'de> for $type<'de> {
+            const NAMES: &'static [&'static str] = &[$($name),+];
+
+            fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+                let ($this, $map) = (self, map);
+                match key {
+                    $($name => $read?,)+
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+
+            fn lookalike(&mut self) -> &mut Option<Lookalike> {
+                &mut self.lookalike
+            }
+        }
+    };
+}
+pub(super) use wanted;
+
+/// A member that some readers take for one of another name, and others do not: Go's `encoding/json` and C#'s web defaults do not
+/// tell case, and pydantic's models, with which the Python SDK reads, take `request_id` for `requestId`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookalike {
+    pub found: String,
+    pub name: &'static str,
+}
+
+impl Lookalike {
+    /// What `key`, which is none of `names`, can be taken for.
+    pub(super) fn of(key: &str, names: &'static [&'static str]) -> Option<Self> {
+        // All that can be taken for a name is at most three times as long, and a separator between any two letters.
+        if key.len() > 6 * LONGEST {
+            return None;
+        }
+        let name = names.iter().find(|name| folded(key).eq(folded(name)))?;
+        Some(Self { found: key.to_owned(), name })
+    }
+}
+
+/// The longest name that anything here reads, in bytes.
+const LONGEST: usize = 48;
+
+/// The letters of a name, without regard to case and separators.
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|letter| !matches!(letter, '_' | '-')).map(|letter| match letter {
+        // The only letters outside of ASCII that are one inside of it in another case.
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        letter => letter.to_ascii_lowercase(),
+    })
 }
 
 /// Reads wanted members from an object; a value of another type counts as an object without members.
@@ -36,7 +99,12 @@ impl<'de, T: Wanted<'de>> Visitor<'de> for MembersVisitor<T> {
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
         let mut wanted = T::default();
         while let Some(Key(key)) = map.next_key()? {
-            wanted.member(&key, &mut map)?;
+            if !wanted.member(&key, &mut map)? {
+                map.next_value::<IgnoredAny>()?;
+                let found = Lookalike::of(&key, T::NAMES);
+                let first = wanted.lookalike();
+                *first = first.take().or(found);
+            }
         }
         Ok(wanted)
     }
@@ -76,18 +144,46 @@ pub(super) fn once<'de, A: MapAccess<'de>>(slot: &mut Option<&'de str>, map: &mu
     let raw: &'de RawValue = map.next_value()?;
     match slot.replace(raw.get()) {
         None => Ok(()),
-        Some(_) => Err(A::Error::custom("a member stands twice in one object")),
+        Some(_) => Err(twice()),
     }
+}
+
+pub(super) fn twice<E: serde::de::Error>() -> E {
+    E::custom("a member stands twice in one object")
 }
 
 /// Reads a nested object of wanted members, once.
 pub(super) fn nested<'de, T: Wanted<'de>, A: MapAccess<'de>>(seen: &mut bool, map: &mut A) -> Result<T, A::Error> {
     if std::mem::replace(seen, true) {
-        return Err(A::Error::custom("a member stands twice in one object"));
+        return Err(twice());
     }
     map.next_value().map(|Members(wanted)| wanted)
 }
 
-pub(super) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
-    map.next_value::<IgnoredAny>().map(drop)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_taken_for_a_name() {
+        const NAMES: &[&str] = &["id", "requestId", "task", "_meta", "io.modelcontextprotocol/related-task"];
+        let of = |key| Lookalike::of(key, NAMES).map(|lookalike| lookalike.name);
+        for (key, name) in [
+            ("ID", "id"),
+            ("\u{131}d", "id"),
+            ("request_id", "requestId"),
+            ("RequestID", "requestId"),
+            ("request-id", "requestId"),
+            ("ta\u{17f}\u{212a}", "task"),
+            ("meta", "_meta"),
+            ("Meta", "_meta"),
+            ("io.modelcontextprotocol/relatedTask", "io.modelcontextprotocol/related-task"),
+        ] {
+            assert_eq!(of(key), Some(name), "{key}");
+        }
+        for key in ["ids", "d", "request", "tasks", "requestId2", "metadata", "related-task", "", "_"] {
+            assert_eq!(of(key), None, "{key}");
+        }
+        assert!(NAMES.iter().all(|name| name.len() < LONGEST));
+    }
 }

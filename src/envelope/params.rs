@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Error as _, MapAccess};
+use serde::de::{Error as _, IgnoredAny, MapAccess};
 
-use super::members::{Members, Wanted, nested, once, skip};
+use super::members::{Lookalike, Members, Wanted, nested, once, twice, wanted};
 
 /// The members of `params` that routing needs. Anything else in `params` is passed over.
 #[derive(Debug, Default)]
 pub struct Params<'a> {
     reference_seen: bool,
+    pub(super) lookalike: Option<Lookalike>,
     pub meta: Meta<'a>,
     /// The whole of `_meta`.
     pub meta_raw: Option<&'a str>,
@@ -39,6 +40,7 @@ pub struct Params<'a> {
 /// The members of `params._meta` that routing needs.
 #[derive(Debug, Default)]
 pub struct Meta<'a> {
+    lookalike: Option<Lookalike>,
     pub progress_token: Option<&'a str>,
     pub subscription_id: Option<&'a str>,
     /// Present on every request of a modern agent.
@@ -54,6 +56,7 @@ pub struct Meta<'a> {
 /// `params.ref` of `completion/complete`.
 #[derive(Debug, Default)]
 pub struct Reference<'a> {
+    lookalike: Option<Lookalike>,
     pub name: Option<&'a str>,
     pub uri: Option<&'a str>,
 }
@@ -72,73 +75,110 @@ impl Meta<'_> {
     }
 }
 
-impl<'de> Wanted<'de> for Params<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "_meta" => {
-                once(&mut self.meta_raw, map)?;
-                let raw = self.meta_raw.unwrap_or_default();
-                self.meta = serde_json::from_str(raw).map(|Members(meta)| meta).map_err(A::Error::custom)?;
+/// What an object is looked at for that is read elsewhere: whether it says one thing to every reader.
+macro_rules! looked_at {
+    ($type:ident, [$($name:literal),+]) => {
+        #[derive(Default)]
+        struct $type {
+            seen: Vec<&'static str>,
+            lookalike: Option<Lookalike>,
+        }
+
+        impl $type {
+            fn look(object: Option<&str>, lookalike: &mut Option<Lookalike>) -> Result<(), serde_json::Error> {
+                let Members(found) = serde_json::from_str::<Members<Self>>(object.unwrap_or("{}"))?;
+                *lookalike = lookalike.take().or(found.lookalike);
                 Ok(())
             }
-            "progressToken" => once(&mut self.progress_token, map),
-            "requestId" => once(&mut self.request_id, map),
-            "name" => once(&mut self.name, map),
-            "uri" => once(&mut self.uri, map),
-            "level" => once(&mut self.level, map),
-            "ref" => nested(&mut self.reference_seen, map).map(|reference| self.reference = reference),
-            "protocolVersion" => once(&mut self.protocol_version, map),
-            "capabilities" => once(&mut self.capabilities, map),
-            "clientInfo" => once(&mut self.client_info, map),
-            "cursor" => once(&mut self.cursor, map),
-            "taskId" => once(&mut self.task_id, map),
-            "arguments" => once(&mut self.arguments, map),
-            "inputResponses" => once(&mut self.input_responses, map),
-            "requestState" => once(&mut self.request_state, map),
-            "notifications" => once(&mut self.notifications, map),
-            _ => skip(map),
         }
+
+        impl<'de> Wanted<'de> for $type {
+            const NAMES: &'static [&'static str] = &[$($name),+];
+
+            fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+                let Some(name) = Self::NAMES.iter().find(|name| **name == key) else { return Ok(false) };
+                if self.seen.contains(name) {
+                    return Err(twice());
+                }
+                self.seen.push(name);
+                map.next_value::<IgnoredAny>().map(|_| true)
+            }
+
+            fn lookalike(&mut self) -> &mut Option<Lookalike> {
+                &mut self.lookalike
+            }
+        }
+    };
+}
+
+looked_at!(Capabilities, ["roots", "sampling", "elicitation", "tasks", "extensions"]);
+looked_at!(
+    Filter,
+    ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"]
+);
+
+impl<'a> Params<'a> {
+    fn read_meta(&mut self, raw: Option<&'a str>) -> Result<(), serde_json::Error> {
+        let Members(mut meta) = serde_json::from_str::<Members<Meta<'a>>>(raw.unwrap_or_default())?;
+        self.lookalike = self.lookalike.take().or(meta.lookalike.take());
+        self.meta = meta;
+        Ok(())
+    }
+
+    fn read_reference(&mut self, mut reference: Reference<'a>) {
+        self.lookalike = self.lookalike.take().or(reference.lookalike.take());
+        self.reference = reference;
     }
 }
 
-impl<'de> Wanted<'de> for Meta<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "progressToken" => once(&mut self.progress_token, map),
-            "io.modelcontextprotocol/subscriptionId" => once(&mut self.subscription_id, map),
-            "io.modelcontextprotocol/protocolVersion" => once(&mut self.protocol_version, map),
-            "io.modelcontextprotocol/clientInfo" => once(&mut self.client_info, map),
-            "io.modelcontextprotocol/clientCapabilities" => once(&mut self.client_capabilities, map),
-            "io.modelcontextprotocol/related-task" => once(&mut self.related_task, map),
-            "io.modelcontextprotocol/logLevel" => once(&mut self.log_level, map),
-            _ => skip(map),
-        }
-    }
-}
+wanted!(Params, |this, map| {
+    "_meta" => once(&mut this.meta_raw, map).and_then(|()| this.read_meta(this.meta_raw).map_err(A::Error::custom)),
+    "progressToken" => once(&mut this.progress_token, map),
+    "requestId" => once(&mut this.request_id, map),
+    "name" => once(&mut this.name, map),
+    "uri" => once(&mut this.uri, map),
+    "level" => once(&mut this.level, map),
+    "ref" => nested(&mut this.reference_seen, map).map(|reference| this.read_reference(reference)),
+    "protocolVersion" => once(&mut this.protocol_version, map),
+    "capabilities" => once(&mut this.capabilities, map)
+        .and_then(|()| Capabilities::look(this.capabilities, &mut this.lookalike).map_err(A::Error::custom)),
+    "clientInfo" => once(&mut this.client_info, map),
+    "cursor" => once(&mut this.cursor, map),
+    "taskId" => once(&mut this.task_id, map),
+    "arguments" => once(&mut this.arguments, map),
+    "inputResponses" => once(&mut this.input_responses, map),
+    "requestState" => once(&mut this.request_state, map),
+    "notifications" => once(&mut this.notifications, map)
+        .and_then(|()| Filter::look(this.notifications, &mut this.lookalike).map_err(A::Error::custom)),
+});
 
-impl<'de> Wanted<'de> for Reference<'de> {
-    fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "name" => once(&mut self.name, map),
-            "uri" => once(&mut self.uri, map),
-            _ => skip(map),
-        }
-    }
-}
+wanted!(Meta, |this, map| {
+    "progressToken" => once(&mut this.progress_token, map),
+    "io.modelcontextprotocol/subscriptionId" => once(&mut this.subscription_id, map),
+    "io.modelcontextprotocol/protocolVersion" => once(&mut this.protocol_version, map),
+    "io.modelcontextprotocol/clientInfo" => once(&mut this.client_info, map),
+    "io.modelcontextprotocol/clientCapabilities" => once(&mut this.client_capabilities, map)
+        .and_then(|()| Capabilities::look(this.client_capabilities, &mut this.lookalike).map_err(A::Error::custom)),
+    "io.modelcontextprotocol/related-task" => once(&mut this.related_task, map),
+    "io.modelcontextprotocol/logLevel" => once(&mut this.log_level, map),
+});
+
+wanted!(Reference, |this, map| {
+    "name" => once(&mut this.name, map),
+    "uri" => once(&mut this.uri, map),
+});
 
 /// The `_meta` of a response's result, read only where it has to be rewritten.
 pub fn result_meta(result: &str) -> Meta<'_> {
     #[derive(Default)]
-    struct ResultMeta<'a>(Meta<'a>);
-    impl<'de> Wanted<'de> for ResultMeta<'de> {
-        fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-            match key {
-                "_meta" => map.next_value().map(|Members(meta)| self.0 = meta),
-                _ => skip(map),
-            }
-        }
+    struct ResultMeta<'a> {
+        meta: Meta<'a>,
+        lookalike: Option<Lookalike>,
     }
-    serde_json::from_str(result).map(|Members(ResultMeta(meta))| meta).unwrap_or_default()
+    wanted!(ResultMeta, |this, map| {
+        "_meta" => map.next_value().map(|Members(meta)| this.meta = meta),
+    });
+    serde_json::from_str(result).map(|Members(ResultMeta { meta, .. })| meta).unwrap_or_default()
 }
 
 /// The id in what names a task.

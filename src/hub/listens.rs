@@ -94,7 +94,6 @@ impl Hub {
                 return Routed::Done;
             }
         };
-        envelope.params.meta.client_info.iter().for_each(|info| session.introduce(info));
         let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
         Routed::Later(cancellable(session, envelope.id, async move {
             let mut honoured = Vec::new();

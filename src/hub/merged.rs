@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::level::Level;
 use super::patience::{self, Awaited};
 use super::registry::Upstream;
-use super::router::{Routed, cancellable, introduce};
+use super::router::{Routed, cancellable};
 use super::session::{Session, View};
 use super::table::Then;
 use crate::envelope::reply::{self, code};
@@ -117,9 +117,6 @@ impl Hub {
     /// Takes a request of the all-servers view.
     pub(super) fn merged(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, speech: Speech) -> Routed {
         let era = speech.era();
-        if envelope.is_modern() && session.client_info().is_none() {
-            introduce(session, envelope.params.meta.client_info);
-        }
         if let Some(refusal) = unsupported(envelope) {
             session.reply(envelope.id, &refusal);
             return Routed::Done;

@@ -25,6 +25,11 @@ impl Upstream {
         Some(Failure::not_offered(&self.name, tool, &known))
     }
 
+    /// Whether no tool of it is kept back.
+    pub fn offers_all(&self) -> bool {
+        self.settings().tools.is_open()
+    }
+
     pub fn note_hidden(&self, name: &str) {
         if self.state.lock().known.hidden.insert(name.to_owned()) {
             tracing::warn!(server = %self.name, name, "left out of the all-servers view: the name would be longer than 64 characters");

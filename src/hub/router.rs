@@ -1,9 +1,12 @@
 //! What an agent sends, brought to the server it is for.
 
+mod refused;
 mod send;
 
 use std::pin::Pin;
 use std::sync::Arc;
+
+use refused::is_own_task;
 
 use super::Hub;
 use super::across::no_method;
@@ -40,13 +43,7 @@ impl Hub {
         let envelope = match Envelope::from_agent(frame) {
             Ok(envelope) => envelope,
             Err(error) => {
-                let code = match error {
-                    crate::envelope::Malformed::Utf8 | crate::envelope::Malformed::Json(_) => code::PARSE,
-                    crate::envelope::Malformed::Depth
-                    | crate::envelope::Malformed::Batch
-                    | crate::envelope::Malformed::NotRpc(_) => code::INVALID_REQUEST,
-                };
-                session.reply("null", &reply::error("null", code, &error.to_string()));
+                session.reply("null", &error.refusal());
                 return Routed::Done;
             }
         };
@@ -100,6 +97,9 @@ impl Hub {
         if let Some(refusal) = incomplete(envelope) {
             session.reply(envelope.id, &refusal);
             return Routed::Done;
+        }
+        if envelope.is_modern() && session.client_info().is_none() {
+            introduce(session, envelope.params.meta.client_info);
         }
         let speech = session.speech(envelope);
         if let Some(routed) = self.back_from_rest(session, envelope) {
@@ -186,9 +186,6 @@ impl Hub {
         speech: Speech,
         envelope: &Envelope<'_>,
     ) -> Routed {
-        if envelope.is_modern() {
-            introduce(session, envelope.params.meta.client_info);
-        }
         let recalled = self.upstream(server.as_str()).ok();
         match recalled.and_then(|upstream| self.recall(session, &upstream, &speech, envelope)) {
             Some(answer) => {
@@ -223,21 +220,19 @@ impl Hub {
         if let Some(kind) = ListKind::of_method(&envelope.method).filter(|_| !envelope.params.is_retry()) {
             return Plan::Send(Vec::new(), Then::List { kind, cursor: envelope.params.cursor.map(Into::into) });
         }
+        if let Some(refusal) = refused::refusal(session, line, envelope) {
+            session.reply(envelope.id, &refusal);
+            return Plan::Answered;
+        }
         match &*envelope.method {
-            "tools/call" if denied(session, line, envelope) => Plan::Answered,
             "tasks/list" => Plan::Send(Vec::new(), Then::Tasks),
             "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => match envelope.params.task_id {
                 // To whoever did not begin a task, the server itself says that there is none.
-                Some(raw) if !text(raw).is_some_and(|id| line.table.lock().tasks.is_of(&id, session)) => {
+                Some(raw) if !is_own_task(session, line, raw) => {
                     Plan::Send(vec![envelope.edit(raw, NO_TASK)], Then::Nothing)
                 }
                 Some(_) | None => Plan::Send(Vec::new(), Then::Nothing),
             },
-            "subscriptions/listen" if !own_tasks(session, line, envelope) => {
-                let message = "no task of this agent's has one of these ids";
-                session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, message));
-                Plan::Answered
-            }
             "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
             "logging/setLevel" => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
                 Some((raw, level)) => {
@@ -338,33 +333,6 @@ pub(super) enum Plan<'e> {
     Send(Vec<Edit<'e>>, Then),
 }
 
-/// Whether all tasks that a subscription names are this agent's.
-fn own_tasks(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Filter {
-        #[serde(default, rename = "taskIds")]
-        tasks: Vec<String>,
-    }
-    let filter = envelope.params.notifications.and_then(|raw| serde_json::from_str::<Filter>(raw).ok());
-    let table = line.table.lock();
-    filter.is_none_or(|filter| filter.tasks.iter().all(|id| table.tasks.is_of(id, session)))
-}
-
-/// Answers a call of a tool that is not offered.
-fn denied(session: &Session, line: &Line, envelope: &Envelope<'_>) -> bool {
-    let Some(upstream) = line.upstream.upgrade() else { return false };
-    match envelope.params.name.and_then(text) {
-        Some(tool) => match upstream.refuses(&tool) {
-            Some(failure) => {
-                session.reply(envelope.id, &failure.frame(envelope.id));
-                true
-            }
-            None => false,
-        },
-        None => false,
-    }
-}
-
 /// A request that waits, until its agent cancels it.
 pub(super) fn cancellable(session: &Arc<Session>, id: &str, work: impl Future<Output = ()> + Send + 'static) -> Later {
     let cancelled = session.wait_with(id);
@@ -392,7 +360,7 @@ pub fn incomplete(envelope: &Envelope<'_>) -> Option<String> {
     Some(reply::error(envelope.id, code::INVALID_PARAMS, &message))
 }
 
-pub(super) fn introduce(session: &Session, client_info: Option<&str>) {
+fn introduce(session: &Session, client_info: Option<&str>) {
     if let Some(client_info) = client_info {
         session.introduce(client_info);
     }

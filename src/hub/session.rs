@@ -183,7 +183,7 @@ impl Session {
     pub(super) fn principal(&self) -> Principal {
         match self.stay {
             Stay::Lasting => Principal::Session(self.id),
-            Stay::OneRequest => Principal::Http(self.view.clone()),
+            Stay::OneRequest => Principal::Http(self.view.clone(), self.client_info()),
         }
     }
 

@@ -28,6 +28,8 @@ pub enum Quirk {
     StrangeId(String),
     /// An answer that cannot be read, and why.
     Unreadable(String),
+    /// A message that readers do not agree about, and why.
+    Ambiguous(String),
     /// A member of its handshake that has another shape.
     HandshakeShape(String),
     Undeclared(&'static str),
@@ -60,6 +62,7 @@ impl fmt::Display for Quirk {
             }
             Self::StrangeId(id) => write!(f, "it answers under the id {id}, under which nobody asked"),
             Self::Unreadable(reason) => write!(f, "an answer of it could not be read: {reason}"),
+            Self::Ambiguous(why) => write!(f, "it sends what readers do not agree about, which is dropped: {why}"),
             Self::HandshakeShape(what) => write!(f, "in its handshake, {what}"),
             Self::Undeclared(what) => write!(f, "it does not declare that it has {what}, and has some all the same"),
             Self::Circling(method) => {
@@ -83,8 +86,13 @@ impl fmt::Display for Quirk {
 #[derive(Debug, Clone, Default)]
 pub struct Quirks(Arc<Mutex<Vec<Told>>>);
 
-/// Of what kind it was, and how it was said.
-type Told = (Discriminant<Quirk>, String);
+/// Of what kind it was, how it was said, and how often there was one of its kind.
+#[derive(Debug)]
+struct Told {
+    kind: Discriminant<Quirk>,
+    text: String,
+    count: u64,
+}
 
 impl Quirks {
     /// Notes one; tells how to say it if it is the first of its kind.
@@ -94,17 +102,23 @@ impl Quirks {
         // A handshake may have several, and so may lists.
         let repeats = matches!(quirk, Quirk::HandshakeShape(_) | Quirk::Undeclared(_) | Quirk::List(..));
         let text = printable(&quirk.to_string());
-        if all.iter().any(|(known, said)| *known == kind && (!repeats || *said == text)) {
+        if let Some(told) = all.iter_mut().find(|told| told.kind == kind && (!repeats || told.text == text)) {
+            told.count += 1;
             return None;
         }
         if all.len() == MOST {
             return None;
         }
-        all.push((kind, text.clone()));
+        all.push(Told { kind, text: text.clone(), count: 1 });
         Some(text)
     }
 
     pub fn all(&self) -> Vec<String> {
-        self.0.lock().iter().map(|(_, text)| text.clone()).collect()
+        let all = self.0.lock();
+        let shown = |told: &Told| match told.count {
+            1 => told.text.clone(),
+            count => format!("{} ({count} times)", told.text),
+        };
+        all.iter().map(shown).collect()
     }
 }

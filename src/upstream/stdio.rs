@@ -135,7 +135,7 @@ async fn read<O: AsyncRead + Unpin>(
         match frames.next().await {
             Ok(Some(frame)) => match Envelope::parse(frame) {
                 Ok(envelope) => tap.sort(&envelope, None, inbound),
-                Err(error) => tap.sort_rest(frame, &error.to_string(), inbound),
+                Err(error) => tap.sort_rest(frame, &error, inbound),
             },
             Ok(None) => return None,
             Err(FrameError::Io(error)) => return Some(format!("its output cannot be read: {error}")),

@@ -16,7 +16,7 @@ use super::handshake::{Handshake, tolerated};
 use super::instance::{Inbound, Link, Surroundings};
 use super::quirks::Quirk;
 use super::salvage::{Lost, Salvaged, salvage};
-use crate::envelope::{Edit, Envelope, Kind, splice};
+use crate::envelope::{Edit, Envelope, Kind, Malformed, splice};
 use crate::names::ServerName;
 use crate::wire::{Outbox, Refused};
 
@@ -163,9 +163,13 @@ impl Tap {
         }
     }
 
-    /// The messages in bytes that are none as they are, and what is left of one that cannot be read.
-    pub(super) fn salvaged(&self, bytes: &[u8]) -> Salvaged {
+    /// The messages in bytes that are none as they are, for this reason, and what is left of one that cannot be read.
+    pub(super) fn salvaged(&self, bytes: &[u8], error: &Malformed) -> Salvaged {
         let mut found = salvage(bytes);
+        if let Malformed::Ambiguous { .. } = error {
+            self.note(&Quirk::Ambiguous(error.to_string()));
+            found.noise.clear();
+        }
         found.quirks.iter().for_each(|quirk| self.note(quirk));
         if !found.noise.is_empty() {
             let alone = found.messages.is_empty() && found.behind_text.is_empty();
@@ -176,8 +180,8 @@ impl Tap {
     }
 
     /// Sorts what is in bytes that are no message as they are, for this reason.
-    pub(super) fn sort_rest(&self, bytes: &[u8], error: &str, inbound: &impl Fn(Inbound<'_>)) {
-        let Salvaged { messages, behind_text, lost, .. } = self.salvaged(bytes);
+    pub(super) fn sort_rest(&self, bytes: &[u8], error: &Malformed, inbound: &impl Fn(Inbound<'_>)) {
+        let Salvaged { messages, behind_text, lost, .. } = self.salvaged(bytes, error);
         for message in &messages {
             if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
                 self.sort(&envelope, None, inbound);
@@ -193,7 +197,7 @@ impl Tap {
             }
         }
         if let Some(lost) = lost {
-            self.lose(&lost, error, inbound);
+            self.lose(&lost, &error.to_string(), inbound);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::support::http::{begin, post};
 use crate::support::{Agent, Daemon, eventually, id_of, own_server, text_of};
 
 fn small() -> Daemon {
@@ -126,80 +125,4 @@ fn agents_that_come_and_go_leave_nothing() {
     eventually("descriptors are back", || descriptors() <= before);
     assert!(resident_kib(daemon.pid()) < memory + 2_048, "memory came back to {memory} KiB");
     assert_eq!(id_of(&stays.call("1", "echo", "{}")).as_deref(), Some("1"));
-}
-
-/// What readers of lines take for the end of one: Java and Python's text mode the first, `splitlines` and Node's `readline` others.
-const LINE_ENDS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
-
-#[test]
-fn a_message_is_one_line_to_every_reader() {
-    let daemon = Daemon::start(&format!("[http]\nlisten = \"127.0.0.1:0\"\n{}", own_server("t", &[])));
-    let (mut agent, mut all) = (daemon.agent("t"), daemon.agent_of_all());
-    let endpoint = daemon.endpoint(Some("t"));
-    let session = begin(&endpoint);
-    let posted = |frame: &str| {
-        let body = post(&endpoint, &[("Mcp-Session-Id", &session)], frame).body;
-        body.rsplit_once("data: ").map_or(body.clone(), |(_, data)| data.trim_end_matches('\n').to_owned())
-    };
-    // To a reader that takes it for a line end, the middle would be a message of its own.
-    let hidden = r#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"denied"}}"#;
-    let inside = hidden.replace('"', "\\\"");
-    for end in LINE_ENDS {
-        let between = format!("\"x\":{{\"a\":{end}{hidden}{end}}}");
-        let within = format!("\"x\":\"{end}{inside}{end}\"");
-        let body = if end == '\r' { between } else { within };
-        let none_left = |text: &str| !text.contains(LINE_ENDS);
-        let frame = format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":1,{body},\"method\":\"tools/call\",\"params\":{{\"name\":\"echo\",\"arguments\":{{}}}}}}"
-        );
-        let value: Value = serde_json::from_str(&frame).expect("JSON");
-        for answer in [agent.ask(&frame), posted(&frame)] {
-            let seen = text_of(&answer);
-            let seen_value: Value = serde_json::from_str(&seen).expect("one message");
-            assert!(none_left(&seen) && seen_value["x"] == value["x"], "{seen:?}");
-        }
-        // A name that trunkline itself writes again.
-        let escaped = format!("\\u{:04x}", u32::from(end));
-        all.call("2", &format!("t__a{escaped}b"), "{}");
-        let seen: Vec<String> = serde_json::from_str(&text_of(&all.call("3", "t__seen", "{}"))).expect("frames");
-        let escaped = if end == '\r' { "\\r" } else { &escaped };
-        assert!(seen.iter().any(|frame| frame.contains(&format!("a{escaped}b"))), "{seen:?}");
-        assert!(seen.iter().all(|frame| none_left(frame)), "{seen:?}");
-        let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":$ID,{body},\"result\":{{\"content\":[]}}}}");
-        let raw = serde_json::json!({ "frames": [answer] }).to_string();
-        for answer in [
-            agent.call("4", "raw", &raw),
-            posted(&format!(
-                r#"{{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{{"name":"raw","arguments":{raw}}}}}"#
-            )),
-        ] {
-            let answer_value: Value = serde_json::from_str(&answer).expect("one message");
-            assert!(none_left(&answer) && answer_value["x"] == value["x"], "{answer:?}");
-        }
-    }
-    // In a string it is no JSON.
-    agent.send("{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\",\"arguments\":{\"a\":\"x\ry\"}}}");
-    assert!(agent.line().contains("-32700"));
-}
-
-#[test]
-fn nobody_knows_the_id_of_anothers_call() {
-    let daemon = small();
-    let first = |agent: &mut Agent| -> u64 {
-        let seen: Value = serde_json::from_str(&text_of(&agent.call("1", "echo", "{}"))).expect("JSON");
-        seen["id"].as_u64().expect("a number")
-    };
-    let mut agent = daemon.agent("t");
-    let ids: Vec<u64> = (0..3)
-        .map(|_| {
-            let id = first(&mut agent);
-            daemon.run(&["restart", "t"]);
-            id
-        })
-        .collect();
-    assert!(ids.iter().all(|id| *id < 1 << 31), "{ids:?}");
-    assert!(
-        ids[0].abs_diff(ids[1]) > 1_000 || ids[1].abs_diff(ids[2]) > 1_000,
-        "they begin elsewhere each time: {ids:?}"
-    );
 }

@@ -9,6 +9,7 @@
 
 mod attach;
 mod auto;
+mod border;
 mod calls;
 mod catalogs;
 mod chaos;

@@ -13,7 +13,7 @@ use super::answer::{self, Accepts, Form, Named, accepts, refused, refused_as, re
 use super::sessions::{self, Attached, SESSION_ID};
 use super::{Face, empty, ending};
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Envelope, Kind, Malformed, text};
+use crate::envelope::{Envelope, Kind, text};
 use crate::era::{LEGACY_ALL, MODERN, Speech};
 use crate::hub::{Routed, Session, Stay, View, incomplete, not_modern};
 use crate::names;
@@ -60,12 +60,7 @@ impl Face {
         };
         let envelope = match Envelope::from_agent(&frame) {
             Ok(envelope) => envelope,
-            Err(error @ (Malformed::Utf8 | Malformed::Json(_))) => {
-                return refused(StatusCode::BAD_REQUEST, code::PARSE, &error.to_string());
-            }
-            Err(error @ (Malformed::Depth | Malformed::Batch | Malformed::NotRpc(_))) => {
-                return invalid(StatusCode::BAD_REQUEST, &error.to_string());
-            }
+            Err(error) => return refused_as(StatusCode::BAD_REQUEST, &error.refusal()),
         };
         // What is in flight may still be answered.
         if self.ends.drain.is_cancelled() && envelope.kind == Kind::Request {

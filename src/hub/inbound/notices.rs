@@ -58,7 +58,15 @@ impl Line {
         }
         let mut table = self.table.lock();
         let id: Option<u64> = raw.parse().ok().or_else(|| text(raw)?.parse().ok());
-        let Some((id, pending)) = id.and_then(|id| Some((id, table.get_mut(id)?))) else { return };
+        let Some(id) = id else { return };
+        if let Some(Pending { owner: Owner::Agent { session, .. }, .. }) = table.get(id)
+            && envelope.method.starts_with("notifications/tasks")
+            && !envelope.params.task_id.and_then(text).is_some_and(|task| table.tasks.is_of(&task, session))
+        {
+            tracing::debug!(server = %self.name, session = session.id.0, "dropped news of a task that is not the agent's");
+            return;
+        }
+        let Some(pending) = table.get_mut(id) else { return };
         match &pending.owner {
             Owner::Listener => {
                 drop(table);

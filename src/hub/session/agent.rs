@@ -31,8 +31,9 @@ pub enum View {
 pub(in crate::hub) enum Principal {
     /// The session itself.
     Session(SessionId),
-    /// Whoever may ask over HTTP for this view: requests of the modern era do not say which agent they are of.
-    Http(View),
+    /// Whoever may ask over HTTP for this view and says that it is this client, raw: requests of the modern era do not say
+    /// which agent they are of.
+    Http(View, Option<Arc<str>>),
 }
 
 /// How long an agent stays.

@@ -57,9 +57,9 @@ impl Shared {
     pub(super) fn deliver(&self, text: &str, posted: &Posted) -> Option<Answer> {
         let error = match Envelope::parse(text.as_bytes()) {
             Ok(envelope) => return self.deliver_message(&envelope, posted),
-            Err(error) => error.to_string(),
+            Err(error) => error,
         };
-        let Salvaged { messages, lost, .. } = self.tap.salvaged(text.as_bytes());
+        let Salvaged { messages, lost, .. } = self.tap.salvaged(text.as_bytes(), &error);
         let mut answer = None;
         for message in &messages {
             if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
@@ -67,7 +67,7 @@ impl Shared {
             }
         }
         let is_lost = lost.is_some() && posted.id.is_some();
-        answer.or_else(|| is_lost.then_some(Answer::Unreadable(error)))
+        answer.or_else(|| is_lost.then(|| Answer::Unreadable(error.to_string())))
     }
 
     fn deliver_message(&self, envelope: &Envelope<'_>, posted: &Posted) -> Option<Answer> {

@@ -142,7 +142,7 @@ impl Shared {
                 }
                 self.tap.sort(&envelope, None, &self.inbound);
             }
-            Err(error) => self.tap.sort_rest(message.as_bytes(), &error.to_string(), &self.inbound),
+            Err(error) => self.tap.sort_rest(message.as_bytes(), &error, &self.inbound),
         }
     }
 

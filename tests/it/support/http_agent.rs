@@ -59,8 +59,8 @@ impl HttpWriter {
             let version = &message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"];
             headers.push(("MCP-Protocol-Version", version.as_str().unwrap_or_default().to_owned()));
             headers.push(("Mcp-Method", method.to_owned()));
-            let name = message["params"]["name"].as_str().or(message["params"]["uri"].as_str());
-            if let Some(name) = name {
+            let named = ["name", "uri", "taskId"].iter().find_map(|member| message["params"][member].as_str());
+            if let Some(name) = named {
                 headers.push(("Mcp-Name", format!("=?base64?{}?=", base64::prelude::BASE64_STANDARD.encode(name))));
             }
         }

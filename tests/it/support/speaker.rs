@@ -29,6 +29,8 @@ pub(crate) struct Speaker {
     pub agent: Agent,
     pub era: Era,
     pub server: String,
+    /// Who it says that it is, in the modern era.
+    pub name: String,
     pub last: u64,
     pub declines: bool,
     /// How often it was asked something.
@@ -50,6 +52,7 @@ impl Speaker {
             agent,
             era,
             server: server.to_owned(),
+            name: "speaker".to_owned(),
             last: 0,
             declines: false,
             asked: 0,
@@ -70,7 +73,7 @@ impl Speaker {
         let mut meta = json!({ "progressToken": format!("t{}", self.last) });
         if self.era == Era::Modern {
             meta["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
-            meta["io.modelcontextprotocol/clientInfo"] = json!({ "name": "speaker", "version": "1" });
+            meta["io.modelcontextprotocol/clientInfo"] = json!({ "name": self.name, "version": "1" });
             meta["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
             meta["io.modelcontextprotocol/logLevel"] = "info".into();
         }
