@@ -24,6 +24,7 @@ use jsonrpsee::core::client::Error as RpcError;
 use crate::control::{self, Client, DaemonClient};
 use crate::daemon;
 use crate::envelope::reply::code;
+use crate::files;
 use crate::ipc::{self, Signpost};
 use crate::paths::Places;
 use crate::retry::Backoff;
@@ -111,6 +112,10 @@ fn run(args: &Args, own: Places) -> Done {
     // What the running daemon says of its places counts for all that ask for it, or for what it keeps.
     let followed = Signpost::follow(own.clone());
     let places = if matches!(args.command, Command::Run | Command::Connect { .. }) { &own } else { &followed };
+    if !matches!(args.command, Command::Demo | Command::DemoServer | Command::Detach { .. } | Command::PrintEnvironment)
+    {
+        files::check_folder(&places.state).map_err(|error| Trouble::Other(error.into()))?;
+    }
     match &args.command {
         Command::Run => daemon::run_blocking(places).map(|()| ExitCode::SUCCESS).map_err(Trouble::Other),
         Command::Connect { server, client, profile } => {

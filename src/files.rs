@@ -1,7 +1,7 @@
 //! Files and folders that are the user's alone.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Replaces a file in one step, readable for the user only.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -26,6 +26,45 @@ pub fn check_ours(path: &Path) -> io::Result<()> {
             return Err(io::Error::other("it belongs to another user, or others may write to it"));
         }
     }
+    Ok(())
+}
+
+/// Why a folder is not the user's alone to write to.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOurs {
+    #[error(
+        "{path} belongs to user id {owner}, not to you ({you}), and holds what trunkline trusts: name another place with --state-dir"
+    )]
+    Owner { path: PathBuf, owner: u32, you: u32 },
+    #[error("others can write to {path} (mode {mode:04o}), which holds what trunkline trusts: run `chmod go-w {path}`")]
+    Mode { path: PathBuf, mode: u32 },
+    #[error("cannot look at {path}: {error}")]
+    Unknown { path: PathBuf, error: io::Error },
+}
+
+/// Refuses a folder in which others could put what is read from there. One that is not there yet is nobody's.
+#[cfg(unix)]
+pub fn check_folder(path: &Path) -> Result<(), NotOurs> {
+    use std::os::unix::fs::MetadataExt;
+    let path = path.to_owned();
+    let found = match std::fs::metadata(&path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(NotOurs::Unknown { path, error }),
+    };
+    let (owner, mode, you) = (found.uid(), found.mode() & 0o7777, rustix::process::geteuid().as_raw());
+    if owner != you {
+        Err(NotOurs::Owner { path, owner, you })
+    } else if mode & 0o022 != 0 {
+        Err(NotOurs::Mode { path, mode })
+    } else {
+        Ok(())
+    }
+}
+
+/// On Windows, the profile's list of who may come in decides.
+#[cfg(windows)]
+pub fn check_folder(_path: &Path) -> Result<(), NotOurs> {
     Ok(())
 }
 

@@ -40,6 +40,10 @@ pub enum ListenError {
     Owner { path: PathBuf, owner: u32, you: u32 },
     #[error("{path} is open to other users (mode {mode:04o}): run `chmod 700 {path}`")]
     Mode { path: PathBuf, mode: u32 },
+    #[error(
+        "{path} is answered by a program of user id {owner}, not by yours ({you}): nothing was sent to it; name another place with --socket"
+    )]
+    Foreign { path: PathBuf, owner: u32, you: u32 },
     #[error("{path} exists and is not a socket: remove it, or name another place with --socket")]
     NotASocket { path: PathBuf },
     #[error(

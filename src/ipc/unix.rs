@@ -67,8 +67,7 @@ impl Claim {
         if length > MAX_PATH {
             return Err(ListenError::PathTooLong { path: path.to_owned(), length, most: MAX_PATH });
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        check_folder(folder, uid)?;
+        check_folder(folder_of(path), uid)?;
         Ok(Self { path: path.to_owned(), uid, lock: lock(path)? })
     }
 }
@@ -139,12 +138,52 @@ pub async fn hung_up(read: &ReadHalf) -> bool {
 }
 
 pub async fn connect(path: &Path) -> io::Result<(ReadHalf, WriteHalf)> {
-    Ok(UnixStream::connect(path).await?.into_split())
+    let folder = folder_of(path);
+    check_existing(folder, rustix::process::geteuid().as_raw()).map_err(as_io)?;
+    let stream = UnixStream::connect(path).await?;
+    check_listener(path, stream.peer_cred()?.uid()).map_err(as_io)?;
+    Ok(stream.into_split())
 }
 
 pub fn connect_blocking(path: &Path) -> io::Result<(Reader, ClientStream)> {
+    let folder = folder_of(path);
+    check_existing(folder, rustix::process::geteuid().as_raw()).map_err(as_io)?;
     let stream = ClientStream::connect(path)?;
+    check_listener(path, listener(&stream)?).map_err(as_io)?;
     Ok((stream.try_clone()?, stream))
+}
+
+/// Refuses whoever listens for another user. The service manager that listens for a daemon may be root's.
+fn check_listener(path: &Path, owner: u32) -> Result<(), ListenError> {
+    let you = rustix::process::geteuid().as_raw();
+    if owner == you || owner == 0 {
+        return Ok(());
+    }
+    Err(ListenError::Foreign { path: path.to_owned(), owner, you })
+}
+
+/// The user id of whoever listens at the other end.
+#[cfg(target_os = "linux")]
+fn listener(stream: &ClientStream) -> io::Result<u32> {
+    Ok(nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials)?.uid())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn listener(stream: &ClientStream) -> io::Result<u32> {
+    Ok(nix::unistd::getpeereid(stream)?.0.as_raw())
+}
+
+/// A folder that is not there holds no socket, which is no reason for alarm.
+fn as_io(error: ListenError) -> io::Error {
+    let kind = match &error {
+        ListenError::Io { error, .. } => error.kind(),
+        _ => io::ErrorKind::PermissionDenied,
+    };
+    io::Error::new(kind, error)
+}
+
+fn folder_of(socket: &Path) -> &Path {
+    socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The pid of the daemon that holds the lock; without one if it is about to end, and nothing if none does.
@@ -170,8 +209,7 @@ pub fn is_claimed(socket: &Path) -> bool {
 
 /// The lock that lets one of many shims start the daemon; `None` while another holds it.
 pub fn start_lock(socket: &Path) -> Result<Option<File>, ListenError> {
-    let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    check_folder(folder, rustix::process::geteuid().as_raw())?;
+    check_folder(folder_of(socket), rustix::process::geteuid().as_raw())?;
     let path = socket.with_extension("starting");
     let file = open_lock(&path)?;
     match file.try_lock() {
@@ -192,6 +230,10 @@ fn check_folder(folder: &Path, uid: u32) -> Result<(), ListenError> {
     {
         return Err(io_error("create", folder)(error));
     }
+    check_existing(folder, uid)
+}
+
+fn check_existing(folder: &Path, uid: u32) -> Result<(), ListenError> {
     let found = fs::symlink_metadata(folder).map_err(io_error("look at", folder))?;
     let path = folder.to_owned();
     let mode = found.mode() & 0o7777;

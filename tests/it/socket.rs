@@ -1,8 +1,10 @@
 //! The endpoint: single, private, and each refusal with its own words.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::thread;
@@ -147,4 +149,87 @@ fn the_first_message_decides_and_nonsense_is_refused() {
         assert!(answer.contains("\"error\"") && answer.contains(why), "{first}: {answer}");
         assert_eq!(agent.next(), None, "and the connection is closed");
     }
+}
+
+/// Whoever listens there gets no word, whichever command it is.
+#[test]
+fn a_client_trusts_no_folder_and_no_listener_of_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("config.toml"), "").expect("written");
+    let at = |name: &str| folder.path().join(name);
+    for (name, mode) in [("open", 0o755), ("shared", 0o770), ("private", 0o700)] {
+        fs::create_dir(at(name)).expect("created");
+        fs::set_permissions(at(name), Permissions::from_mode(mode)).expect("set");
+    }
+    symlink(at("private"), at("link")).expect("linked");
+    let is_root = rustix::process::geteuid().is_root();
+    let mut places = vec![("open", "chmod 700"), ("shared", "chmod 700"), ("link", "symbolic link")];
+    if is_root {
+        fs::create_dir(at("foreign")).expect("created");
+        fs::set_permissions(at("foreign"), Permissions::from_mode(0o700)).expect("set");
+        std::os::unix::fs::chown(at("foreign"), Some(12345), None).expect("given away");
+        places.push(("foreign", "belongs to user id 12345"));
+    }
+    for (place, why) in places {
+        let socket = at(place).join("s");
+        let listener = UnixListener::bind(&socket).expect("listens");
+        listener.set_nonblocking(true).expect("set");
+        for words in [&["call", "t", "echo", "secret=1"][..], &["login", "t"], &["status"], &["connect", "t"]] {
+            let mut client = command(folder.path());
+            client.args(words).arg("--socket").arg(&socket).stdin(Stdio::null());
+            let output = client.output().expect("the program starts");
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && error.contains(why), "{place} {words:?}: {error}");
+        }
+        assert!(listener.accept().is_err(), "{place}: nobody has connected");
+        fs::remove_file(&socket).expect("removed");
+    }
+}
+
+#[test]
+fn a_client_says_nothing_to_a_listener_of_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can try this as another user");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    fs::create_dir(&run).expect("created");
+    // It may make its socket there for as long as it takes.
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("opened up");
+    fs::set_permissions(&run, Permissions::from_mode(0o777)).expect("opened up");
+    let program = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1]);s.listen();print('up',flush=True)\nwhile 1:\n c,_=s.accept();print(c.recv(99),flush=True)";
+    let mut listener = std::process::Command::new("python3");
+    listener.args(["-c", program]).arg(run.join("trunkline.sock")).stdout(Stdio::piped()).uid(65534);
+    let mut listener = listener.spawn().expect("python3");
+    let mut said = BufReader::new(listener.stdout.take().expect("a pipe")).lines();
+    assert_eq!(said.next().expect("a line").expect("read"), "up");
+    fs::set_permissions(&run, Permissions::from_mode(0o700)).expect("closed");
+    for words in [&["call", "t", "echo", "secret=1"][..], &["login", "t"], &["connect", "t"]] {
+        let output = trunkline(folder.path(), words);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains("program of user id 65534"), "{words:?}: {error}");
+        assert_eq!(said.next().expect("a line").expect("read"), "b''", "{words:?}");
+    }
+    listener.kill().expect("ended");
+    listener.wait().expect("gone");
+}
+
+#[test]
+fn a_state_folder_that_others_can_write_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("config.toml"), "").expect("written");
+    let state = folder.path().join("state");
+    fs::create_dir(&state).expect("created");
+    for mode in [0o777, 0o770, 0o702] {
+        fs::set_permissions(&state, Permissions::from_mode(mode)).expect("set");
+        for words in [&["run"][..], &["secret", "list"], &["connect"]] {
+            let output = trunkline(folder.path(), words);
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && error.contains("chmod go-w"), "{mode:o} {words:?}: {error}");
+        }
+    }
+    fs::set_permissions(&state, Permissions::from_mode(0o755)).expect("set");
+    let output = trunkline(folder.path(), &["check"]);
+    assert!(output.status.success(), "others may look: {output:?}");
 }
