@@ -7,6 +7,6 @@ mod sink;
 mod streams;
 
 pub use frames::{Ends, FrameError, Frames};
-pub use outbox::{Outbox, Refused};
+pub use outbox::{Outbox, Refused, STALLED};
 pub use sink::{Sink, To};
 pub use streams::{EventId, Read, Reader, Replay, Streams};

@@ -1,13 +1,15 @@
 //! The stdio shim: stands between an agent's standard streams and the daemon, and outlives daemons.
 //!
 //! One thread reads the agent, the other the daemon. While there is no daemon, what the agent sends is held; when there is
-//! one again, it is told what it must know of the session.
+//! one again, a third tells it what it must know of the session, and what was held: the daemon's answers are read meanwhile, for
+//! it takes no more of an agent that leaves them lying.
 
 mod attach;
+mod held;
 mod lines;
 mod memory;
+mod streams;
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -18,8 +20,10 @@ use parking_lot::{Condvar, Mutex};
 
 pub(super) use attach::Attach;
 use attach::AttachError;
+use held::Held;
 use lines::{Lines, each};
 use memory::{Heard, Memory};
+use streams::{finish, raw_stdio};
 
 use super::{Done, complain, start};
 use crate::envelope::reply::{self, code};
@@ -31,8 +35,6 @@ use crate::paths::Places;
 const HOLD: Duration = Duration::from_secs(60);
 /// How long an agent has to ask for something, where all that it will get is the reason why there is no session.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
-/// How much is held, in bytes.
-const HOLD_SIZE: usize = 8 << 20;
 /// A line of the agent's that is longer than this is passed on while it is looked at.
 const LARGE: usize = 64 << 10;
 /// Pauses between tries to reach a daemon: the first, and the longest.
@@ -43,24 +45,24 @@ struct Shim {
     state: Mutex<State>,
     /// The agent said something, or left, while there is no daemon.
     spoke: Condvar,
+    /// Something that was held has gone, or there is another daemon, or none.
+    moved: Condvar,
     stdout: Mutex<File>,
 }
 
 struct State {
     memory: Memory,
     link: Link,
+    /// How many daemons there were.
+    daemons: u64,
     agent_left: bool,
 }
 
 enum Link {
     Up(Arc<Mutex<ClientStream>>),
-    Down(VecDeque<Held>),
-}
-
-/// A line that waits for a daemon.
-struct Held {
-    line: Vec<u8>,
-    since: Instant,
+    /// The daemon of this number is being told what was held.
+    CatchingUp(u64, Held),
+    Down(Held),
 }
 
 /// Why the shim ends.
@@ -81,8 +83,9 @@ pub(super) fn run(places: &Places, attach: Attach) -> Done {
     };
     let link = Link::Up(Arc::new(Mutex::new(to_daemon)));
     let shim = Arc::new(Shim {
-        state: Mutex::new(State { memory: Memory::default(), link, agent_left: false }),
+        state: Mutex::new(State { memory: Memory::default(), link, daemons: 1, agent_left: false }),
         spoke: Condvar::new(),
+        moved: Condvar::new(),
         stdout: Mutex::new(stdout),
     });
     let agents = shim.clone();
@@ -173,20 +176,45 @@ impl Shim {
                 // If the daemon is gone, the other thread sees it too, and tells the agent.
                 drop(stream.lock().write_all(&block[ready..]));
             }
+            Link::CatchingUp(..) => {
+                drop(state);
+                self.send_behind(block);
+            }
             Link::Down(held) => {
                 let mut refused = Vec::new();
                 for line in each(block) {
-                    let size: usize = held.iter().map(|held| held.line.len()).sum();
-                    if size + line.len() > HOLD_SIZE {
-                        refused.extend(no_daemon(line, "there is no daemon, and too much waits for one already"));
+                    if held.has_room(line) {
+                        held.push(line);
                     } else {
-                        held.push_back(Held { line: line.to_vec(), since: Instant::now() });
+                        refused.extend(no_daemon(line, "there is no daemon, and too much waits for one already"));
                     }
                 }
                 drop(state);
                 self.spoke.notify_one();
                 // An agent that is gone is seen by the other thread.
                 drop(self.tell(&refused));
+            }
+        }
+    }
+
+    /// Has lines wait behind what the daemon is still being told, as long as it takes them.
+    fn send_behind(&self, block: &[u8]) {
+        let mut lines = each(block);
+        while let Some(line) = lines.next() {
+            let mut state = self.state.lock();
+            loop {
+                match &mut state.link {
+                    Link::CatchingUp(_, held) if held.is_empty() || held.has_room(line) => {
+                        held.push(line);
+                        break;
+                    }
+                    Link::CatchingUp(..) => self.moved.wait(&mut state),
+                    Link::Up(_) | Link::Down(_) => {
+                        drop(state);
+                        let rest = std::iter::once(line).chain(lines).flat_map(|line| [line, b"\n"].concat());
+                        return self.send(&rest.collect::<Vec<u8>>());
+                    }
+                }
             }
         }
     }
@@ -215,7 +243,12 @@ impl Shim {
             }
         }
         let mut state = self.state.lock();
-        state.link = Link::Down(VecDeque::new());
+        let held = match &mut state.link {
+            Link::CatchingUp(_, held) => std::mem::take(held),
+            Link::Up(_) | Link::Down(_) => Held::default(),
+        };
+        state.link = Link::Down(held);
+        self.moved.notify_all();
         let told = state.memory.lost();
         let agent_left = state.agent_left;
         drop(state);
@@ -224,7 +257,7 @@ impl Shim {
     }
 
     /// Finds a daemon, or starts one, and hands the session over to it.
-    fn reconnect(&self, places: &Places, attach: &Attach) -> Result<Reader, End> {
+    fn reconnect(self: &Arc<Self>, places: &Places, attach: &Attach) -> Result<Reader, End> {
         let mut pause = PAUSE.0;
         let mut complained = String::new();
         loop {
@@ -258,7 +291,7 @@ impl Shim {
     }
 
     /// One try. After a daemon that ended in order, none is started before the agent wants something.
-    fn reach(&self, places: &Places, attach: &Attach, wanted: bool) -> anyhow::Result<Option<Reader>> {
+    fn reach(self: &Arc<Self>, places: &Places, attach: &Attach, wanted: bool) -> anyhow::Result<Option<Reader>> {
         if !wanted && !start::is_claimed(places) {
             return Ok(None);
         }
@@ -269,22 +302,39 @@ impl Shim {
             Err(AttachError::Gone(_)) => return Ok(None),
             Err(error @ AttachError::Refused(_)) => return Err(error.into()),
         }
-        let replay: String = self.state.lock().memory.replay().iter().map(|frame| format!("{frame}\n")).collect();
-        // What cannot be written is told by the reading side, once this is the connection.
+        let mut state = self.state.lock();
+        let replay: String = state.memory.replay().iter().map(|frame| format!("{frame}\n")).collect();
+        let held = match &mut state.link {
+            Link::Down(held) => std::mem::take(held),
+            Link::Up(_) | Link::CatchingUp(..) => Held::default(),
+        };
+        state.daemons += 1;
+        let number = state.daemons;
+        state.link = Link::CatchingUp(number, held);
+        drop(state);
+        let shim = self.clone();
+        std::thread::spawn(move || shim.catch_up(to_daemon, number, &replay));
+        Ok(Some(from_daemon))
+    }
+
+    /// Tells a daemon what it must know, and what was held. What cannot be written is told by the reading side.
+    fn catch_up(&self, mut to_daemon: ClientStream, number: u64, replay: &str) {
         drop(to_daemon.write_all(replay.as_bytes()));
         loop {
             let mut state = self.state.lock();
-            let State { memory, link, agent_left } = &mut *state;
+            let State { memory, link, agent_left, .. } = &mut *state;
             let next = match link {
-                Link::Down(held) => held.pop_front(),
-                Link::Up(_) => None,
+                Link::CatchingUp(now, held) if *now == number => held.pop(),
+                // That daemon is gone.
+                Link::CatchingUp(..) | Link::Up(_) | Link::Down(_) => return,
             };
-            let Some(Held { mut line, .. }) = next else {
+            self.moved.notify_all();
+            let Some(mut line) = next else {
                 if *agent_left {
                     finish(&to_daemon);
                 }
                 *link = Link::Up(Arc::new(Mutex::new(to_daemon)));
-                return Ok(Some(from_daemon));
+                return;
             };
             memory.said(&line);
             drop(state);
@@ -297,8 +347,8 @@ impl Shim {
     fn expire(&self, before: Option<Instant>, reason: &str) -> Result<(), End> {
         let mut told = Vec::new();
         if let (Link::Down(held), Some(before)) = (&mut self.state.lock().link, before) {
-            while held.front().is_some_and(|held| held.since <= before) {
-                told.extend(held.pop_front().and_then(|held| no_daemon(&held.line, reason)));
+            while let Some(line) = held.pop_older(before) {
+                told.extend(no_daemon(&line, reason));
             }
         }
         self.tell(&told)
@@ -317,39 +367,4 @@ impl Shim {
 fn no_daemon(line: &[u8], reason: &str) -> Option<String> {
     let envelope = Envelope::parse(line).ok().filter(|envelope| envelope.kind == Kind::Request)?;
     Some(reply::error(envelope.id, code::CONNECTION_CLOSED, &format!("trunkline: {reason}")))
-}
-
-/// Standard input and output without the buffers of `std`.
-#[cfg(unix)]
-fn raw_stdio() -> io::Result<(File, File)> {
-    use std::os::fd::AsFd;
-    Ok((io::stdin().as_fd().try_clone_to_owned()?.into(), io::stdout().as_fd().try_clone_to_owned()?.into()))
-}
-
-#[cfg(windows)]
-fn raw_stdio() -> io::Result<(File, File)> {
-    use std::os::windows::io::AsHandle;
-    Ok((io::stdin().as_handle().try_clone_to_owned()?.into(), io::stdout().as_handle().try_clone_to_owned()?.into()))
-}
-
-/// The agent says no more. If it also reads no more, it is gone, and its calls need not be finished.
-#[cfg(unix)]
-fn finish(to_daemon: &ClientStream) {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let stdout = io::stdout();
-    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-    let polled = poll(&mut watched, Some(&Timespec::default()));
-    let gone = polled.is_ok() && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
-    let how = if gone { std::net::Shutdown::Both } else { std::net::Shutdown::Write };
-    // Fails only if the daemon hung up first, which the other direction sees too.
-    drop(to_daemon.shutdown(how));
-}
-
-#[cfg(windows)]
-#[expect(
-    clippy::exit,
-    reason = "a pipe cannot be closed on one side only, and the main thread waits for its other side"
-)]
-fn finish(_to_daemon: &ClientStream) {
-    std::process::exit(0);
 }

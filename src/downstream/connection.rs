@@ -16,7 +16,7 @@ use crate::envelope::{Envelope, Kind};
 use crate::hub::{Agent, Hub, Session, Stay, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::names;
-use crate::wire::{FrameError, Frames, Outbox, Sink};
+use crate::wire::{FrameError, Frames, Outbox, STALLED, Sink};
 
 /// How long a connection may take to send its first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -173,7 +173,7 @@ pub async fn serve(
         );
     }
     let writer = outbox.clone();
-    let mut writing = tokio::spawn(async move { writer.write_to(write).await });
+    let mut writing = tokio::spawn(async move { writer.write_to_reader(write).await });
     tokio::select! {
         biased;
         () = read(&hub, &session, &outbox, &mut frames, first) => {}
@@ -186,7 +186,12 @@ pub async fn serve(
             }
         }
         () = session.gone.cancelled() => {}
-        _ = &mut writing => {}
+        written = &mut writing => {
+            if let Ok(Err(error)) = written && error.kind() == std::io::ErrorKind::TimedOut {
+                let (session, agent) = (session.id.0, session.agent().name);
+                tracing::warn!(session, agent, "an agent that took nothing for {STALLED:?} is given up");
+            }
+        }
     }
     hub.detach(&session);
     outbox.close();

@@ -177,7 +177,14 @@ fn listener(stream: &ClientStream) -> io::Result<u32> {
 fn as_io(error: ListenError) -> io::Error {
     let kind = match &error {
         ListenError::Io { error, .. } => error.kind(),
-        _ => io::ErrorKind::PermissionDenied,
+        ListenError::AlreadyRunning { .. }
+        | ListenError::Symlink { .. }
+        | ListenError::NotAFolder { .. }
+        | ListenError::Owner { .. }
+        | ListenError::Mode { .. }
+        | ListenError::Foreign { .. }
+        | ListenError::NotASocket { .. }
+        | ListenError::PathTooLong { .. } => io::ErrorKind::PermissionDenied,
     };
     io::Error::new(kind, error)
 }

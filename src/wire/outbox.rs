@@ -4,12 +4,17 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio_io_timeout::TimeoutWriter;
 
 use super::line;
+
+/// How long a reader may take nothing of what is written to it.
+pub const STALLED: Duration = Duration::from_secs(60);
 
 /// A buffer that grew past this is given back once it is written.
 const KEEP: usize = 256 * 1024;
@@ -128,6 +133,13 @@ impl Outbox {
         result
     }
 
+    /// Likewise, and gives a reader up that takes nothing for a minute ([`STALLED`]).
+    pub async fn write_to_reader<W: AsyncWrite>(&self, io: W) -> io::Result<()> {
+        let mut io = TimeoutWriter::new(io);
+        io.set_timeout(Some(STALLED));
+        self.write_to(Box::pin(io)).await
+    }
+
     async fn write_all<W: AsyncWrite + Unpin>(&self, io: &mut W) -> io::Result<()> {
         let mut batch = Vec::new();
         while self.take(&mut batch).await {
@@ -171,6 +183,26 @@ mod tests {
 
     fn push(outbox: &Outbox, frame: &str) -> Result<(), Refused> {
         outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_is_given_up() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let outbox = Outbox::new(1 << 20);
+        push(&outbox, &"x".repeat(1_000)).expect("taken");
+        let writing = tokio::spawn({
+            let outbox = outbox.clone();
+            async move { outbox.write_to_reader(near).await }
+        });
+        // As long as it takes something, it may take its time.
+        for _ in 0..3 {
+            tokio::time::sleep(STALLED * 3 / 4).await;
+            tokio::io::AsyncReadExt::read(&mut far, &mut [0; 64]).await.expect("read");
+        }
+        assert!(!writing.is_finished());
+        tokio::time::sleep(STALLED * 2).await;
+        assert_eq!(writing.await.expect("joined").expect_err("given up").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(push(&outbox, "more"), Err(Refused::Closed));
     }
 
     #[tokio::test]

@@ -110,3 +110,19 @@ fn twenty_agents_survive_a_restart() {
     eventually("all are back", || daemon.status()["sessions"].as_array().map(Vec::len) == Some(20));
     assert_eq!(daemon.server("t")["starts"], 1);
 }
+
+/// The daemon takes no more of an agent that leaves its answers lying: the shim must read while it tells what was held.
+#[test]
+fn much_that_was_held_is_all_answered() {
+    let daemon = Daemon::not_started(&own_server("t", &[]));
+    let mut agent = daemon.shim(&["t"]);
+    agent.greet("{}");
+    assert!(daemon.run(&["shutdown"]).status.success());
+    let arguments = format!(r#"{{"bytes":1200000,"pad":"{}"}}"#, "x".repeat(100_000));
+    for id in 1..=60 {
+        agent.send_call(&id.to_string(), "big", &arguments);
+    }
+    let answers = agent.answers(60);
+    assert!(answers.values().all(|answer| text_of(answer).len() == 1_200_000), "{:?}", answers.keys());
+    assert!(agent.ask(r#"{"jsonrpc":"2.0","id":61,"method":"ping"}"#).contains("result"));
+}

@@ -18,13 +18,12 @@ use tower::ServiceExt;
 
 use super::Face;
 use crate::retry::Backoff;
+use crate::wire::STALLED;
 
 /// How many connections there may be; more wait.
 const MOST: usize = 512;
 /// How long the head of a request may take to arrive, from the opening of the connection on or from its first byte.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long a client may take nothing of what is written to it.
-const STALLED: Duration = Duration::from_secs(60);
 /// How long what is answered may still take to be written when the daemon ends.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Pauses where the address is taken, or no connection can be accepted: the first, and the longest.
