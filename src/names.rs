@@ -112,10 +112,17 @@ impl Borrow<str> for ServerName {
     }
 }
 
+/// The longest name that is compared with others: the work grows with the product of the lengths, and a slip is short.
+const MOST_COMPARED: usize = 64;
+
 /// The known name nearest to `wanted`, when one is near enough to be a slip.
 pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if wanted.len() > MOST_COMPARED {
+        return None;
+    }
     known
         .into_iter()
+        .filter(|name| name.len() <= MOST_COMPARED)
         .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
         .filter(|(distance, name)| *distance <= 1 + name.len().min(wanted.len()) / 3)
         .min_by_key(|(distance, _)| *distance)
@@ -153,5 +160,8 @@ mod tests {
         assert_eq!(split_uri(&server.qualify_uri(uri)), Some(("a_b", uri)));
         assert_eq!(nearest("comand", ["command", "args"]), Some("command"));
         assert_eq!(nearest("zzz", ["command", "args"]), None);
+        let long = "x".repeat(1 << 20);
+        assert_eq!(nearest(&long, [long.as_str()]), None, "which would take minutes");
+        assert_eq!(nearest("x", [long.as_str(), "y"]), Some("y"));
     }
 }

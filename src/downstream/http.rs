@@ -117,7 +117,7 @@ fn router(face: Arc<Face>, origins: &[String]) -> Router {
 /// Lets in who may come in, and counts.
 async fn guarded(State(face): Shared, request: Request, next: Next) -> Response {
     let method = request.method().clone();
-    let response = match face.guard.check(request.headers()) {
+    let response = match face.guard.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(mut refusal) => {
             // Who may not come in does not keep the place of one who may.

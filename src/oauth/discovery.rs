@@ -276,6 +276,12 @@ impl Discovered {
         redirect_uri: &str,
         scopes: Vec<String>,
     ) -> Result<Begun, DiscoveryError> {
+        if let Some(name) = own_parameter(&self.metadata.authorization_endpoint) {
+            let issuer = &self.endpoints.issuer;
+            return Err(wrong(format!(
+                "the authorization endpoint that {issuer} names brings a `{name}` of its own: the answer could go elsewhere"
+            )));
+        }
         let failed = |error: AuthError| wrong(explain(&error));
         let config = OAuthClientConfig::new(client.id.clone(), redirect_uri).with_scopes(scopes.clone());
         self.manager.configure_client(config).map_err(failed)?;
@@ -321,6 +327,26 @@ impl Discovered {
     }
 }
 
+/// The first parameter in the query of an authorization endpoint that is not its to set, in whatever case: which of two counts,
+/// servers do not agree on (RFC 6749 section 3.1).
+fn own_parameter(endpoint: &str) -> Option<&'static str> {
+    const OURS: [&str; 11] = [
+        "response_type",
+        "response_mode",
+        "client_id",
+        "redirect_uri",
+        "scope",
+        "state",
+        "code_challenge",
+        "code_challenge_method",
+        "resource",
+        "request",
+        "request_uri",
+    ];
+    let url: Url = endpoint.parse().ok()?;
+    OURS.into_iter().find(|ours| url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case(ours)))
+}
+
 /// The words of an error answer (RFC 7591 section 3.2.2).
 fn oauth_error(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -341,4 +367,23 @@ fn explain(error: &AuthError) -> String {
         source = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_parameter;
+
+    #[test]
+    fn an_authorization_endpoint_brings_no_parameter_of_ours() {
+        for (endpoint, found) in [
+            ("https://as.example/authorize", None),
+            ("https://as.example/authorize?tenant=a&p=b2c_1", None),
+            ("https://as.example/authorize?state=fixed", Some("state")),
+            ("https://as.example/authorize?a=1&Redirect_URI=https://evil.example", Some("redirect_uri")),
+            ("https://as.example/authorize?%73tate=fixed", Some("state")),
+            ("https://as.example/authorize?request_uri=urn:x", Some("request_uri")),
+        ] {
+            assert_eq!(own_parameter(endpoint), found, "{endpoint}");
+        }
+    }
 }

@@ -62,13 +62,23 @@ impl Reach {
         let embedded = |high: u16, low: u16| Self::of_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
         match [a, b, c, d, e, f] {
             _ if address.is_loopback() => Self::Loopback,
-            // IPv4-mapped, NAT64 and 6to4 addresses are what they hold.
-            [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => embedded(g, h),
+            // IPv4-mapped, IPv4-translated, NAT64, ISATAP and 6to4 addresses are what they hold.
+            [0, 0, 0, 0, 0, 0xffff] | [0, 0, 0, 0, 0xffff, 0] | [0x64, 0xff9b, 0, 0, 0, 0] => embedded(g, h),
+            [.., 0 | 0x200, 0x5efe] => embedded(g, h).max(Self::of_prefix(a)),
             [0x2002, high, low, ..] => embedded(high, low),
             [0, 0, 0, 0, 0, 0] | [0x64, 0xff9b, ..] | [0x2001, 0, ..] => Self::Never,
-            [first, ..] if matches!(first & 0xffc0, 0xfe80 | 0xfec0) || first & 0xff00 == 0xff00 => Self::Never,
-            [first, ..] if first & 0xfe00 == 0xfc00 => Self::Private,
-            _ => Self::Public,
+            _ => Self::of_prefix(a),
+        }
+    }
+
+    /// What the first 16 bits of an IPv6 address say.
+    fn of_prefix(first: u16) -> Self {
+        if matches!(first & 0xffc0, 0xfe80 | 0xfec0) || first & 0xff00 == 0xff00 {
+            Self::Never
+        } else if first & 0xfe00 == 0xfc00 {
+            Self::Private
+        } else {
+            Self::Public
         }
     }
 }
@@ -286,6 +296,11 @@ mod tests {
             ("::ffff:127.0.0.1", false, false, true),
             ("64:ff9b::7f00:1", false, false, true),
             ("2002:0a01:0203::", false, true, true),
+            ("::ffff:0:127.0.0.1", false, false, true),
+            ("::ffff:0:169.254.169.254", false, false, false),
+            ("2606:4700::5efe:10.1.2.3", false, true, true),
+            ("fd00::200:5efe:93.184.216.34", false, true, true),
+            ("fe80::5efe:93.184.216.34", false, false, false),
             ("169.254.169.254", false, false, false),
             ("::ffff:169.254.169.254", false, false, false),
             ("fe80::1", false, false, false),

@@ -180,6 +180,8 @@ fn a_tool_that_is_not_offered_is_called_by_no_name() {
             assert!(answer.contains("-32602"), "{frame}: {answer}");
         }
     }
+    let seen = text_of(&agent.call("9", "seen", r#"{"what":"tools/call"}"#));
+    assert!(!seen.contains(r#"\"key\""#), "none went to the server: {seen}");
     assert!(error_of(&agent.call("8", "echo", "{}")).contains("not offered"));
 }
 

@@ -1,6 +1,6 @@
 //! The endpoint over HTTP: who comes in, what it answers, and how its streams live and end.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
@@ -54,6 +54,22 @@ fn only_who_has_the_token_comes_in_and_no_page_from_elsewhere() {
     assert_eq!(origin("http://localhost:6274"), 200);
     let host = post(&endpoint, &[("Host", "evil.example.com")], &legacy("{}"));
     assert_eq!(host.status, 403, "two hosts are none: {host:?}");
+    for (target, status) in [
+        ("http://evil.example.com/mcp", "403"),
+        ("http://localhost@evil.example.com/mcp", "403"),
+        ("http://localhost/mcp", "200"),
+    ] {
+        let mut stream = TcpStream::connect(&endpoint.authority).expect("connects");
+        let (token, body) = (&endpoint.token, legacy("{}"));
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{target}: {answer}");
+    }
     // It outlives the daemon, unless others could read it.
     let daemon = Daemon::start_in(daemon.restart());
     assert_eq!(daemon.endpoint(None).token, endpoint.token);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
@@ -57,15 +57,20 @@ impl Guard {
     }
 
     /// Why a request must not come in, if it must not.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    pub(super) fn check(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Box<Response>> {
         let refuse = |status, message: &str| Err(Box::new(refused(status, code::INVALID_REQUEST, message)));
         let only = |name| {
             let mut all = headers.get_all(name).iter();
             all.next().filter(|_| all.next().is_none())
         };
         let host = only(header::HOST).and_then(|host| host.to_str().ok());
-        if !host.is_some_and(is_own_name) {
-            return refuse(StatusCode::FORBIDDEN, "the header `Host` names another machine than this one");
+        // A target that names a host itself is what counts (RFC 9112 section 3.2.2).
+        let target = target.authority().is_none_or(|authority| is_own_name(authority.as_str()));
+        if !host.is_some_and(is_own_name) || !target {
+            return refuse(
+                StatusCode::FORBIDDEN,
+                "the header `Host`, or the target, names another machine than this one",
+            );
         }
         let is_named = |origin: &HeaderValue| {
             origin.to_str().is_ok_and(|origin| self.origins.iter().any(|named| named.eq_ignore_ascii_case(origin)))
