@@ -27,6 +27,7 @@ mod offered;
 mod orders;
 mod patience;
 mod recall;
+mod records;
 mod registry;
 mod reload;
 mod remembered;

@@ -28,9 +28,9 @@ pub enum Failure {
     #[error("server `{server}` failed: {reason}; it is started again in {}", seconds(*pause))]
     Backoff { server: ServerName, pause: Duration, reason: Arc<str> },
     #[error(
-        "server `{server}` failed {failures} times in a row and is not started any more: {reason}; `trunkline restart {server}` tries again"
+        "server `{server}` failed {failures} times in a row: {reason}; it is tried again in {}, or now with `trunkline restart {server}`", seconds(*pause)
     )]
-    Broken { server: ServerName, failures: u32, reason: Arc<str> },
+    Broken { server: ServerName, failures: u32, pause: Duration, reason: Arc<str> },
     #[error(
         "server `{server}` has {most} processes, as many as it may (max_instances), and all are in use: end an agent, or raise the limit"
     )]

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use super::key::{Key, Want};
+use super::records::Records;
 use super::registry::Upstream;
 use crate::config::Start;
 use crate::era::Dialect;
-use crate::upstream::state::{Event, Record};
+use crate::upstream::state::Event;
 
 /// How long the calls of a server that a person stops may go on.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ impl Upstream {
         }
         let mut state = self.state.lock();
         state.held = None;
-        state.record = Record::default();
+        state.records = Records::default();
         if self.settings().era.fixed().is_none() {
             (state.catalogs.era, state.catalogs.modern_only) = (None, false);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -13,6 +14,7 @@ use super::events::Event;
 use super::failure::Failure;
 use super::lane::Lane;
 use super::line::Line;
+use super::records::Records;
 use super::sharing::Sharing;
 use super::slots::Slot;
 use super::spelled::Spelled;
@@ -23,7 +25,7 @@ use crate::names::ServerName;
 use crate::oauth::Keeper;
 use crate::upstream::catalog::{self, Audience, Catalogs};
 use crate::upstream::mirror::{self, Annotated};
-use crate::upstream::state::{Record, State as Life};
+use crate::upstream::state::State as Life;
 use crate::upstream::{ServerLog, Surroundings};
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ pub struct Upstream {
 pub(super) struct State {
     pub slots: Vec<Slot>,
     pub last_slot: u64,
-    pub record: Record,
+    pub records: Records,
     pub known: Known,
     pub catalogs: Catalogs,
     /// How far its processes are shared, by the settings and what the catalogs tell.
@@ -94,7 +96,7 @@ impl Upstream {
         let state = State {
             slots: Vec::new(),
             last_slot: 0,
-            record: Record::default(),
+            records: Records::default(),
             known: Known::default(),
             catalogs,
             sharing,
@@ -217,7 +219,7 @@ impl Upstream {
             "ready"
         } else if any(|life| matches!(life, Life::Starting)) {
             "starting"
-        } else if state.record.is_broken() {
+        } else if state.records.any_is_broken(Instant::now()) {
             "broken"
         } else if any(|life| matches!(life, Life::Backoff { .. })) {
             "backoff"

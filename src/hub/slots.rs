@@ -196,10 +196,15 @@ impl Upstream {
         let Some(slot) = state.slots.iter().find(|slot| slot.number == number) else {
             return Err(self.unavailable("it was stopped"));
         };
+        let now = Instant::now();
         let last = state.known.last_error.clone().unwrap_or_else(|| "it failed".into());
         match slot.life {
-            State::Broken => Err(Failure::Broken { server, failures: state.record.failures(), reason: last }),
-            State::Backoff { until } => match until.saturating_duration_since(Instant::now()) {
+            State::Broken => {
+                let (failures, until) = state.records.failures(&slot.key);
+                let pause = until.unwrap_or(now).saturating_duration_since(now);
+                Err(Failure::Broken { server, failures, pause, reason: last })
+            }
+            State::Backoff { until } => match until.saturating_duration_since(now) {
                 pause if pause > HOLD => Err(Failure::Backoff { server, pause, reason: last }),
                 _ => Ok(slot.phase.subscribe()),
             },
@@ -212,7 +217,8 @@ impl Upstream {
         let mut state = self.state.lock();
         let state_mut = &mut *state;
         let Some(slot) = state_mut.slots.iter_mut().find(|slot| slot.number == number) else { return };
-        let (life, action) = slot.life.on(event, Instant::now(), &mut state_mut.record);
+        let now = Instant::now();
+        let (life, action) = slot.life.on(event, now, state_mut.records.of(&slot.key, now));
         slot.life = life;
         if matches!(life, State::Starting | State::Backoff { .. })
             && slot.phase.borrow().is_some()

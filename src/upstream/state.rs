@@ -3,7 +3,7 @@
 //! ```text
 //! Idle ── wanted ──> Starting ── ready ──> Ready ── unused, replaced, stopped ──> Draining ──> Idle
 //!   ^                   │ failed             │ ended by itself
-//!   └── pause is over ── Backoff <───────────┘        after too many failures in a row: Broken, until a person resets it
+//!   └── pause is over ── Backoff <───────────┘        after too many failures in a row: Broken, and one trial after each pause
 //! ```
 
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 const HEALTHY: Duration = Duration::from_secs(10);
 /// So many failures in a row open the breaker.
 const MOST_FAILURES: u32 = 5;
+/// The pause before the first trial of an open breaker, and the longest.
+const TRIAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
 
 /// Where an instance is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub enum State {
     Backoff {
         until: Instant,
     },
-    /// It failed too often. Only [`Event::Reset`] ends this.
+    /// It failed too often: one instance is tried when the pause of the record is over.
     Broken,
 }
 
@@ -69,8 +71,8 @@ pub enum Action {
     Wake(Instant),
 }
 
-/// How an upstream's instances fared: shared by all of them, because an agent that comes back would otherwise find a
-/// fresh count.
+/// How the instances of an upstream fared that are alike: shared by them, because an agent that comes back would otherwise find
+/// a fresh count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Record {
     failures: u32,
@@ -93,6 +95,11 @@ impl Record {
         self.until
     }
 
+    /// Whether nothing of it matters any more.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now > until + TRIAL.1)
+    }
+
     fn pause(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
     }
@@ -109,8 +116,11 @@ impl State {
                     Self::Idle | Self::Starting | Self::Ready { .. } | Self::Draining { .. } => (self, Action::Nothing),
                 }
             }
-            (Self::Idle, Event::Wanted) => begin(now, record),
-            (Self::Backoff { until }, Event::Tick | Event::Wanted) if now >= until => begin(now, record),
+            (Self::Idle | Self::Broken, Event::Wanted) => begin(now, record),
+            // Somebody needed it when the pause began.
+            (Self::Broken, Event::Tick) => begin_again(now, record),
+            (Self::Backoff { until }, Event::Wanted) if now >= until => begin(now, record),
+            (Self::Backoff { until }, Event::Tick) if now >= until => begin_again(now, record),
             (Self::Backoff { until }, Event::Tick) => (self, Action::Wake(until)),
             (Self::Starting, Event::Started) => (Self::Ready { since: now }, Action::Wake(now + HEALTHY)),
             (Self::Ready { since }, Event::Tick | Event::Settled) => {
@@ -155,26 +165,42 @@ fn is_healthy(since: Instant, now: Instant) -> bool {
     now.duration_since(since) >= HEALTHY
 }
 
-fn begin(now: Instant, record: &Record) -> (State, Action) {
-    if record.is_broken() {
-        return (State::Broken, Action::Nothing);
-    }
+/// Starts, unless there is a pause.
+fn begin(now: Instant, record: &mut Record) -> (State, Action) {
     match record.pause(now) {
+        Some(_) if record.is_broken() => (State::Broken, Action::Nothing),
         Some(until) => (State::Backoff { until }, Action::Wake(until)),
-        None => (State::Starting, Action::Start),
+        None => {
+            if record.is_broken() {
+                // A trial, and no other beside it until it is known to be well.
+                record.until = Some(now + TRIAL.0);
+            }
+            (State::Starting, Action::Start)
+        }
+    }
+}
+
+/// Likewise, and looks again if it is not time yet.
+fn begin_again(now: Instant, record: &mut Record) -> (State, Action) {
+    match (begin(now, record), record.until) {
+        ((State::Broken, _), Some(until)) => (State::Broken, Action::Wake(until)),
+        (next, _) => next,
     }
 }
 
 fn fail(healthy: bool, needed: bool, spread: f64, now: Instant, record: &mut Record) -> (State, Action) {
     record.failures = if healthy { 1 } else { record.failures + 1 };
-    let until = now + pause_after(record.failures, PAUSE.0, PAUSE.1, spread);
+    let pause = match record.failures.checked_sub(MOST_FAILURES) {
+        Some(trials) => TRIAL.0.saturating_mul(1 << trials.min(4)).min(TRIAL.1),
+        None => pause_after(record.failures, PAUSE.0, PAUSE.1, spread),
+    };
+    let until = now + pause;
     record.until = Some(until);
-    if record.is_broken() {
-        (State::Broken, Action::Nothing)
-    } else if needed {
-        (State::Backoff { until }, Action::Wake(until))
-    } else {
-        (State::Idle, Action::Nothing)
+    match (record.is_broken(), needed) {
+        (true, true) => (State::Broken, Action::Wake(until)),
+        (true, false) => (State::Broken, Action::Nothing),
+        (false, true) => (State::Backoff { until }, Action::Wake(until)),
+        (false, false) => (State::Idle, Action::Nothing),
     }
 }
 
@@ -254,9 +280,21 @@ mod tests {
             (1.0, Event::Tick, begin.0, begin.1),
             (0.0, FAILED, backoff(4.0).0, backoff(4.0).1),
             (2.0, Event::Tick, begin.0, begin.1),
-            (0.0, FAILED, State::Broken, Action::Nothing),
-            (9999.0, Event::Wanted, State::Broken, Action::Nothing),
-            (0.0, Event::Reset, State::Idle, Action::Nothing),
+            // From here on, one trial after a minute, two, four … ten.
+            (0.0, FAILED, State::Broken, Action::Wake(at(64.0))),
+            (59.0, Event::Wanted, State::Broken, Action::Nothing),
+            (1.0, Event::Tick, begin.0, begin.1),
+            (0.0, UNNEEDED, State::Broken, Action::Nothing),
+            (119.0, Event::Wanted, State::Broken, Action::Nothing),
+            (1.0, Event::Wanted, begin.0, begin.1),
+            (0.0, FAILED, State::Broken, Action::Wake(at(424.0))),
+            (240.0, Event::Tick, begin.0, begin.1),
+            (0.0, FAILED, State::Broken, Action::Wake(at(904.0))),
+            (480.0, Event::Tick, begin.0, begin.1),
+            (0.0, FAILED, State::Broken, Action::Wake(at(1504.0))),
+            (600.0, Event::Tick, begin.0, begin.1),
+            (0.0, FAILED, State::Broken, Action::Wake(at(2104.0))),
+            (1.0, Event::Reset, State::Idle, Action::Nothing),
             (0.0, Event::Wanted, begin.0, begin.1),
         ]);
     }
@@ -290,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn one_breaker_for_all_instances() {
+    fn one_breaker_and_one_trial_for_all_that_are_alike() {
         let mut record = Record::default();
         for second in 0..5 {
             let now = at(f64::from(second) * 60.0);
@@ -298,6 +336,12 @@ mod tests {
             assert_eq!(state, State::Starting);
             state.on(UNNEEDED, now, &mut record);
         }
-        assert_eq!(State::Idle.on(Event::Wanted, at(999.0), &mut record), (State::Broken, Action::Nothing));
+        let wanted = |at, record: &mut Record| State::Idle.on(Event::Wanted, at, record).0;
+        assert_eq!(wanted(at(299.0), &mut record), State::Broken);
+        assert_eq!(wanted(at(300.0), &mut record), State::Starting);
+        assert_eq!(wanted(at(300.0), &mut record), State::Broken, "one trial at a time");
+        let ready = State::Ready { since: at(300.0) };
+        ready.on(Event::Tick, at(310.0), &mut record);
+        assert_eq!(wanted(at(310.0), &mut record), State::Starting, "it went well");
     }
 }

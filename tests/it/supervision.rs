@@ -120,6 +120,23 @@ fn a_crash_loop_opens_the_breaker_and_a_restart_closes_it() {
 }
 
 #[test]
+fn what_one_agent_promises_takes_a_server_from_no_other() {
+    let picky = format!(
+        "[servers.t]\ncommand = \"sh\"\nargs = [\"-c\", '''read -r line; case \"$line\" in *strange*) exit 7;; esac; {{ printf '%s\\n' \"$line\"; cat; }} | {}''']\n",
+        crate::support::test_server()
+    ).replace("\\\"", "\"");
+    let daemon = Daemon::start(&picky);
+    let mut strange = daemon.attach("t");
+    let greeting = crate::support::legacy(r#"{"experimental":{"strange":{}}}"#);
+    eventually("the breaker opens", || error_of(&strange.ask(&greeting)).contains("5 times in a row"));
+    let mut plain = daemon.attach("t");
+    assert!(plain.ask(&crate::support::legacy("{}")).contains("serverInfo"));
+    let error = error_of(&strange.ask(&greeting));
+    assert!(error.contains("it is tried again in") && error.contains("trunkline restart t"), "{error}");
+    assert_eq!(daemon.server("t")["state"], "ready");
+}
+
+#[test]
 fn who_waits_for_a_server_is_told_when_it_is_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
     let fails = format!(
