@@ -28,6 +28,7 @@ use crate::files;
 use crate::ipc::{self, Signpost};
 use crate::paths::Places;
 use crate::retry::Backoff;
+use crate::shown::Shown;
 use args::{Args, Command, Program};
 use connect::Attach;
 use shim_args::ShimArgs;
@@ -105,7 +106,12 @@ pub fn main() -> ExitCode {
 
 fn complain(text: &str) {
     // There is nowhere left to report that standard error is closed.
-    drop(writeln!(io::stderr(), "trunkline: {text}"));
+    drop(writeln!(Shown(io::stderr()), "trunkline: {text}"));
+}
+
+/// Standard output for people: what others wrote is shown without its control characters.
+fn out() -> Shown<io::StdoutLock<'static>> {
+    Shown(io::stdout().lock())
 }
 
 fn run(args: &Args, own: Places) -> Done {

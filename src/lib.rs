@@ -64,6 +64,7 @@
 //! 0  processes   what the system tells of processes
 //! 0  environment which of a person's variables a server gets
 //! 0  retry       pauses between tries
+//! 0  shown       text of others as a terminal and a log may show it
 //! 0  ticks       time kept outside of the runtime
 //! 0  era         eras, classes, dialects
 //! 0  names       server names, `server__name`, qualified URIs
@@ -138,6 +139,7 @@ pub mod paths;
 pub mod processes;
 pub mod program;
 pub mod retry;
+pub mod shown;
 pub mod ticks;
 pub mod upstream;
 pub mod wire;

@@ -60,7 +60,7 @@ pub(super) fn print(result: &RawValue, json: bool) -> Done {
         text: Option<String>,
     }
     let parsed = serde_json::from_str::<Result>(result.get());
-    let mut out = io::stdout().lock();
+    let mut out = super::out();
     match &parsed {
         Ok(parsed)
             if !json && parsed.content.iter().all(|content| content.kind == "text") && !parsed.content.is_empty() =>
@@ -69,6 +69,7 @@ pub(super) fn print(result: &RawValue, json: bool) -> Done {
                 writeln!(out, "{}", content.text.as_deref().unwrap_or_default())?;
             }
         }
+        _ if json => writeln!(io::stdout(), "{result}")?,
         _ => writeln!(out, "{result}")?,
     }
     Ok(if parsed.is_ok_and(|parsed| parsed.is_error) { ExitCode::FAILURE } else { ExitCode::SUCCESS })

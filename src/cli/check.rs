@@ -11,6 +11,7 @@ use super::{Done, Trouble, secret};
 use crate::config::{Config, Examined, LoadError, Problem, located};
 use crate::control::{self, DaemonClient};
 use crate::paths::Places;
+use crate::shown::Shown;
 
 #[derive(Serialize)]
 struct Checked<'a> {
@@ -25,12 +26,11 @@ pub(super) fn run(file: &Path, places: &Places, json: bool) -> Done {
         None => examine(file, places)?,
     };
     let Examined { servers, problems, notes } = &examined;
-    let mut out = io::stdout().lock();
     if json {
         let checked = Checked { file, examined: &examined };
-        writeln!(out, "{}", serde_json::to_string(&checked).map_err(anyhow::Error::from)?)?;
+        writeln!(io::stdout(), "{}", serde_json::to_string(&checked).map_err(anyhow::Error::from)?)?;
     } else {
-        let mut err = io::stderr().lock();
+        let (mut out, mut err) = (super::out(), Shown(io::stderr().lock()));
         located(file, problems).iter().try_for_each(|line| writeln!(err, "{line}"))?;
         let notes: Vec<_> =
             notes.iter().map(|note| Problem { message: format!("note: {}", note.message), ..*note }).collect();

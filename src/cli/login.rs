@@ -27,7 +27,7 @@ pub(super) async fn run(client: &Client, server: &str, browser: Browser) -> Done
     complain(&format!("asking `{server}` where to log in …"));
     let begun = client.login(server.to_owned(), None).await?;
     complain("open this page to log in:");
-    writeln!(io::stdout(), "{}", begun.url)?;
+    writeln!(super::out(), "{}", begun.url)?;
     io::stdout().flush()?;
     let mut pasted = match browser {
         Browser::Open => {

@@ -26,10 +26,10 @@ pub(super) async fn run(client: &Client, server: Option<String>, lines: usize, f
 }
 
 fn print(message: &RawValue, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
     if json {
-        return writeln!(out, "{message}");
+        return writeln!(io::stdout(), "{message}");
     }
+    let mut out = super::out();
     match (serde_json::from_str::<LogLine>(message.get()), serde_json::from_str::<Missed>(message.get())) {
         (Ok(LogLine { line }), _) => writeln!(out, "{line}"),
         (Err(_), Ok(Missed { missed })) => writeln!(out, "({missed} lines missed)"),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Done;
 use crate::control::{Credentials, Instance, LoginStatus, ServerStatus, ServerTools, SessionStatus, Status};
 use crate::hub::Reloaded;
+use crate::shown;
 
 /// How often `status --watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -17,7 +18,7 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
     if json {
         return print_json(status);
     }
-    let mut out = io::stdout().lock();
+    let mut out = super::out();
     let (pid, up) = (status.pid, age(status.uptime));
     writeln!(out, "trunkline {} (pid {pid}), up {up}", status.version)?;
     writeln!(out, "socket {}, configuration {}", status.socket.display(), status.config.display())?;
@@ -211,7 +212,7 @@ pub(super) fn reloaded(reloaded: &Reloaded, json: bool) -> Done {
     if json {
         return print_json(reloaded);
     }
-    let mut out = io::stdout().lock();
+    let mut out = super::out();
     let Reloaded { added, removed, changed, tuned, kept, needs_restart, problems } = reloaded;
     for (what, names) in [("added", added), ("removed", removed), ("changed", changed), ("settings changed", tuned)] {
         if !names.is_empty() {
@@ -245,7 +246,7 @@ pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {
         print_json(&servers)?;
         return Ok(code);
     }
-    let mut out = io::stdout().lock();
+    let mut out = super::out();
     for ServerTools { server, tools, error } in servers {
         if let Some(error) = error {
             super::complain(&format!("{server}: {error}"));
@@ -253,7 +254,7 @@ pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {
         for tool in tools {
             let Ok(tool) = serde_json::from_str::<Tool>(tool.get()) else { continue };
             let description = tool.description.unwrap_or_default();
-            writeln!(out, "{server} {}  {}", tool.name, description.lines().next().unwrap_or_default())?;
+            writeln!(out, "{server} {}  {}", shown::line(&tool.name), description.lines().next().unwrap_or_default())?;
         }
     }
     Ok(code)

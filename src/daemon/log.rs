@@ -8,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::lines::Lines;
+use crate::shown;
 
 /// How many lines are kept.
 const KEPT: usize = 2_000;
@@ -32,7 +33,12 @@ pub(super) fn start() -> Lines {
                 .with_target(false)
                 .with_writer(move || KeptWriter(to_kept.clone())),
         )
-        .with(tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(io::stderr))
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_target(false)
+                .with_writer(|| LineWriter(io::stderr())),
+        )
         .with(filter)
         .try_init();
     if let Err(error) = started {
@@ -49,16 +55,34 @@ pub(super) fn start() -> Lines {
 /// Says something before there is a log.
 pub(super) fn early(message: &str) {
     // There is nowhere left to report that standard error is closed.
-    drop(writeln!(io::stderr(), "trunkline: {message}"));
+    drop(writeln!(io::stderr(), "trunkline: {}", shown::line(message)));
+}
+
+/// Writes one line for each event, whatever is in it.
+struct LineWriter<W>(W);
+
+impl<W: Write> Write for LineWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all((line_of(bytes) + "\n").as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The line of an event that was written with its line end.
+fn line_of(event: &[u8]) -> String {
+    let text = String::from_utf8_lossy(event);
+    shown::line(text.trim_end_matches('\n')).into_owned()
 }
 
 struct KeptWriter(Lines);
 
 impl Write for KeptWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for line in String::from_utf8_lossy(bytes).lines() {
-            self.0.push(line);
-        }
+        self.0.push(&line_of(bytes));
         Ok(bytes.len())
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::http::{begin, post};
-use crate::support::{Agent, Daemon, Era, Face, Speaker, error_of, example, own_server, text_of};
+use crate::support::{Agent, Daemon, Era, Face, Speaker, error_of, example, own_server, test_server, text_of};
 
 /// What readers of lines take for the end of one: Java and Python's text mode the first, `splitlines` and Node's `readline` others.
 const LINE_ENDS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -223,4 +223,43 @@ fn a_task_is_its_agents_alone_however_it_is_named() {
         assert_eq!(own.ask("tasks/get", json!({ "taskId": id })).expect("its own")["status"], "working");
         own.ask("tasks/cancel", json!({ "taskId": id })).expect("its own");
     }
+}
+
+/// Escapes of a server reach neither a terminal nor the log, whatever brings them.
+#[test]
+fn what_a_server_writes_moves_no_cursor() {
+    const ODD: [&str; 5] = ["\u{1b}", "\u{9b}", "\u{7}", "\u{202e}", "\u{200b}"];
+    let text = format!("a{}b", ODD.concat());
+    // The same for TOML.
+    let named = r"a\u001b\u009b\u0007\u202e\u200bb";
+    let program = test_server();
+    let daemon = Daemon::start(&format!(
+        "[servers.dies]\ncommand = \"sh\"\nargs = [\"-c\", \"echo '{named}' >&2; exit 7\"]\n[servers.t]\ncommand = {program:?}\nargs = [\"--tool={named}\"]\n"
+    ));
+    let bytes = |words: &[&str]| {
+        let output = daemon.run(words);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let mut shown: Vec<_> = [
+        &["tools", "t"][..],
+        &["tools", "dies"],
+        &["call", "dies", "x"],
+        &["call", "t", "echo", &format!("x={text}")],
+        &["status"],
+        &["logs", "dies"],
+        &["check"],
+    ]
+    .into_iter()
+    .map(|words| (words.join(" "), bytes(words)))
+    .collect();
+    shown.push(("the log".to_owned(), daemon.log()));
+    for (what, shown) in &shown {
+        assert!(ODD.iter().all(|odd| !shown.contains(odd)), "{what}: {shown:?}");
+    }
+    for what in ["tools t", "tools dies", "logs dies", "the log"] {
+        let (_, shown) = shown.iter().find(|(name, _)| name == what).expect("tried");
+        assert!(shown.contains("a\\u{1b}\\u{9b}\\u{7}\\u{202e}\\u{200b}b"), "{what}: {shown:?}");
+    }
+    let json: Value = serde_json::from_slice(&daemon.run(&["tools", "t", "--json"]).stdout).expect("JSON");
+    assert!(json.to_string().contains("\u{202e}"), "as it is: {json}");
 }

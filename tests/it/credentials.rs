@@ -206,7 +206,7 @@ fn a_full_disk_costs_no_login() {
         "-rm",
         "bash",
         "-c",
-        "mount -t tmpfs -o size=512k none state && while read -r line; do eval \"$line\"; done; kill -9 $!",
+        "mount -t tmpfs -o size=512k,mode=0700 none state && while read -r line; do eval \"$line\"; done; kill -9 $!",
     ]);
     for (name, value) in command(daemon.folder()).get_envs() {
         shell.env(name, value.unwrap_or_default());
