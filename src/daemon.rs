@@ -7,6 +7,7 @@ mod service;
 mod upgrade;
 
 #[cfg(unix)]
+pub use log::FILE as LOG_FILE;
 pub use person::print as print_environment;
 pub use person::{DETACHED, adopt};
 
@@ -25,6 +26,7 @@ use crate::credentials::{Vault, hide_memory};
 use crate::downstream::{self, Connection, Ends, Opened};
 use crate::hub::{Around, Hub};
 use crate::ipc::{self, AcceptError, Claim, ListenError, Listener, Signpost};
+use crate::lines::is_told;
 use crate::oauth::Keepers;
 use crate::paths::Places;
 use crate::retry::Backoff;
@@ -50,7 +52,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     let config = reload::load(places)?;
     be_the_only_one(places)?;
     let (claim, socket) = claim(places)?;
-    let log = log::start();
+    let log = log::start(&places.logs().join(log::FILE));
     keep_memory_to_itself();
     let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -208,6 +210,7 @@ fn claim(places: &Places) -> anyhow::Result<(Claim, Option<std::convert::Infalli
 async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTracker, ends: &Ends) {
     let fresh = || Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1, ACCEPT_PATIENCE);
     let mut backoff = fresh();
+    let mut foreign = 0;
     loop {
         match listener.accept().await {
             Ok((read, write, peer)) => {
@@ -215,7 +218,12 @@ async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTr
                 let connection = Connection { frames: Frames::new(read, max_frame), write, peer };
                 tasks.spawn(connection_task(connection, api.clone(), ends.clone()));
             }
-            Err(error @ AcceptError::Foreign(_)) => tracing::warn!(%error, "connection refused"),
+            Err(error @ AcceptError::Foreign(_)) => {
+                foreign += 1;
+                if is_told(foreign) {
+                    tracing::warn!(%error, count = foreign, "connection refused");
+                }
+            }
             Err(AcceptError::Io(error)) => {
                 let pause = backoff.pause().unwrap_or(ACCEPT_PAUSE.1);
                 tracing::warn!(%error, ?pause, "cannot accept a connection");

@@ -11,6 +11,11 @@ const MAX_LINE: usize = 4 * 1024;
 /// How far a follower may fall behind before it misses lines.
 const FOLLOW: usize = 256;
 
+/// Whether the one of this number, of many that are alike, is worth a line: the first, the tenth, the hundredth …
+pub fn is_told(number: u64) -> bool {
+    number > 0 && 10_u64.pow(number.ilog10()) == number
+}
+
 /// A bounded log. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Lines(Arc<Shared>);

@@ -1,8 +1,13 @@
 //! The daemon's log: to standard error, and kept for `trunkline logs`.
 
 use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -15,8 +20,15 @@ const KEPT: usize = 2_000;
 /// Names a level, or levels by module, as `tracing_subscriber::filter::Targets` reads them.
 const VARIABLE: &str = "TRUNKLINE_LOG";
 
-/// Starts logging; returns what is kept. The first start in a process counts.
-pub(super) fn start() -> Lines {
+/// Where a daemon that nobody else reads writes its log, in the folder of the logs.
+pub const FILE: &str = "daemon.log";
+/// A file that grew past this makes place for a new one; one old file is kept.
+const FILE_SIZE: u64 = 4 << 20;
+
+/// Starts logging; returns what is kept. The first start in a process counts. Where standard error is the file `own`, that is
+/// rotated.
+pub(super) fn start(own: &Path) -> Lines {
+    let file = Arc::new(OwnFile::new(own));
     let kept = Lines::new(KEPT);
     let wanted = std::env::var(VARIABLE).ok();
     let filter = wanted.as_deref().and_then(|text| Targets::from_str(text).ok());
@@ -37,7 +49,7 @@ pub(super) fn start() -> Lines {
             tracing_subscriber::fmt::layer()
                 .with_ansi(false)
                 .with_target(false)
-                .with_writer(|| LineWriter(io::stderr())),
+                .with_writer(move || LineWriter(file.clone())),
         )
         .with(filter)
         .try_init();
@@ -59,17 +71,70 @@ pub(super) fn early(message: &str) {
 }
 
 /// Writes one line for each event, whatever is in it.
-struct LineWriter<W>(W);
+struct LineWriter(Arc<OwnFile>);
 
-impl<W: Write> Write for LineWriter<W> {
+impl Write for LineWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_all((line_of(bytes) + "\n").as_bytes())?;
+        let line = line_of(bytes) + "\n";
+        self.0.make_place(line.len());
+        io::stderr().write_all(line.as_bytes())?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        io::stderr().flush()
     }
+}
+
+/// The file that standard error is, where it is this daemon's alone: nobody else would rotate it.
+#[derive(Debug)]
+struct OwnFile {
+    path: PathBuf,
+    /// Its size; nothing where standard error is another's.
+    size: Mutex<Option<u64>>,
+}
+
+impl OwnFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), size: Mutex::new(size_if_own(path)) }
+    }
+
+    /// Begins a new file if this one is full. Where that fails, the old one goes on.
+    fn make_place(&self, line: usize) {
+        let mut size = self.size.lock();
+        let Some(size) = &mut *size else { return };
+        *size += line as u64;
+        if *size > FILE_SIZE && renew(&self.path).is_ok() {
+            *size = line as u64;
+        }
+    }
+}
+
+#[cfg(unix)]
+fn size_if_own(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let open = std::fs::File::from(io::stderr().as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
+    let named = std::fs::metadata(path).ok()?;
+    (named.dev() == open.dev() && named.ino() == open.ino()).then_some(named.len())
+}
+
+#[cfg(unix)]
+fn renew(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::rename(path, path.with_extension("log.1"))?;
+    let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    Ok(rustix::stdio::dup2_stderr(file)?)
+}
+
+/// On Windows, an open file keeps its name.
+#[cfg(windows)]
+fn size_if_own(_path: &Path) -> Option<u64> {
+    None
+}
+
+#[cfg(windows)]
+fn renew(_path: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// The line of an event that was written with its line end.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::salvage::printable;
+use crate::lines::is_told;
 
 /// How many are kept of a server.
 const MOST: usize = 32;
@@ -26,6 +27,8 @@ pub enum Quirk {
     IdSpelling(String),
     /// Of an answer: an id that nobody asked under.
     StrangeId(String),
+    /// An answer that is to nothing, or could be to several requests, and is dropped; its first bytes.
+    Dropped(String),
     /// An answer that cannot be read, and why.
     Unreadable(String),
     /// A message that readers do not agree about, and why.
@@ -47,6 +50,13 @@ pub enum Quirk {
     ExpiredToken(String),
 }
 
+impl Quirk {
+    /// Whether something that the server wrote goes nowhere.
+    fn loses(&self) -> bool {
+        matches!(self, Self::Dropped(_) | Self::Unreadable(_) | Self::Ambiguous(_))
+    }
+}
+
 impl fmt::Display for Quirk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,6 +71,9 @@ impl fmt::Display for Quirk {
                 write!(f, "it answers under {id}, which is another spelling of the id that it was asked under")
             }
             Self::StrangeId(id) => write!(f, "it answers under the id {id}, under which nobody asked"),
+            Self::Dropped(answer) => {
+                write!(f, "it answers what nobody asked, or not so that it is known what: dropped; the first: {answer}")
+            }
             Self::Unreadable(reason) => write!(f, "an answer of it could not be read: {reason}"),
             Self::Ambiguous(why) => write!(f, "it sends what readers do not agree about, which is dropped: {why}"),
             Self::HandshakeShape(what) => write!(f, "in its handshake, {what}"),
@@ -94,8 +107,17 @@ struct Told {
     count: u64,
 }
 
+impl Told {
+    fn shown(&self) -> String {
+        match self.count {
+            1 => self.text.clone(),
+            count => format!("{} ({count} times)", self.text),
+        }
+    }
+}
+
 impl Quirks {
-    /// Notes one; tells how to say it if it is the first of its kind.
+    /// Notes one; tells how to say it if it is the first of its kind, or where something is lost the tenth, the hundredth …
     pub fn note(&self, quirk: &Quirk) -> Option<String> {
         let mut all = self.0.lock();
         let kind = discriminant(quirk);
@@ -104,7 +126,7 @@ impl Quirks {
         let text = printable(&quirk.to_string());
         if let Some(told) = all.iter_mut().find(|told| told.kind == kind && (!repeats || told.text == text)) {
             told.count += 1;
-            return None;
+            return (quirk.loses() && is_told(told.count)).then(|| told.shown());
         }
         if all.len() == MOST {
             return None;
@@ -114,11 +136,6 @@ impl Quirks {
     }
 
     pub fn all(&self) -> Vec<String> {
-        let all = self.0.lock();
-        let shown = |told: &Told| match told.count {
-            1 => told.text.clone(),
-            count => format!("{} ({count} times)", told.text),
-        };
-        all.iter().map(shown).collect()
+        self.0.lock().iter().map(Told::shown).collect()
     }
 }

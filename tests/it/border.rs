@@ -263,3 +263,32 @@ fn what_a_server_writes_moves_no_cursor() {
     let json: Value = serde_json::from_slice(&daemon.run(&["tools", "t", "--json"]).stdout).expect("JSON");
     assert!(json.to_string().contains("\u{202e}"), "as it is: {json}");
 }
+
+#[test]
+fn a_storm_of_one_kind_is_a_few_lines_of_the_log() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let (mut agent, _other) = (daemon.agent("t"), daemon.agent("t"));
+    let mut frames = vec![r#"{"jsonrpc":"2.0","id":"nobody","result":{"a":1}}"#; 2_000];
+    frames.push(r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}"#);
+    agent.call("1", "raw", &json!({ "frames": frames }).to_string());
+    let notes = daemon.server("t")["notes"].to_string();
+    assert!(notes.contains("dropped") && notes.contains("times)"), "{notes}");
+    let log = daemon.log();
+    assert!(log.lines().count() < 30, "{} lines", log.lines().count());
+    assert!(log.contains("server=t") && log.contains("nobody") && log.contains("(1000 times)"), "{log}");
+}
+
+/// What a shim starts writes to a file that nobody else looks after.
+#[test]
+fn the_log_of_a_daemon_that_a_shim_started_is_rotated() {
+    let daemon = Daemon::not_started(&own_server("t", &[]));
+    let logs = daemon.folder().join("state/logs");
+    std::fs::create_dir_all(&logs).expect("created");
+    std::fs::write(logs.join("daemon.log"), vec![b'x'; 4 << 20]).expect("written");
+    let mut agent = daemon.shim(&["t"]);
+    agent.greet("{}");
+    let size = |name: &str| std::fs::metadata(logs.join(name)).map_or(0, |found| found.len());
+    assert!(size("daemon.log.1") >= 4 << 20 && size("daemon.log") < 64 << 10, "it begins anew");
+    let log = std::fs::read_to_string(logs.join("daemon.log")).expect("read");
+    assert!(log.contains("trunkline is up") && !log.contains('x'.to_string().repeat(9).as_str()), "{log}");
+}

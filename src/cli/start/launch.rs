@@ -16,7 +16,7 @@ use crate::paths::Places;
 use crate::program;
 
 pub(super) fn log_path(places: &Places) -> PathBuf {
-    places.logs().join("daemon.log")
+    places.logs().join(daemon::LOG_FILE)
 }
 
 /// A daemon that this process had started, and where its words go.

@@ -10,6 +10,8 @@ use crate::upstream::Quirk;
 
 /// How long a request may still be answered that may have been answered already.
 const DOUBT: Duration = Duration::from_secs(8);
+/// How much of an answer that is dropped is told, in characters.
+const FIRST: usize = 80;
 /// How many such answers may wait at once.
 const MOST: usize = 16;
 /// The pauses before each look at which request an answer is for. The first one is for a server that says something that nobody
@@ -38,7 +40,7 @@ impl Line {
             // It may be the late answer to a request that is over, or an error about what others have said.
             let foreign = table.expects_late_answers() || envelope.error.is_some() && !table.is_one_sessions();
             if table.strays == MOST || foreign {
-                return tracing::warn!(server = %self.name, "dropped a reply under an id that nobody asked under");
+                return self.note(&Quirk::Dropped(envelope.frame.chars().take(FIRST).collect()));
             }
             table.strays += 1;
             (table.requests(), table.unanswered)
@@ -56,8 +58,7 @@ impl Line {
     ) {
         let (Some(upstream), Some((pause, rest))) = (self.upstream.upgrade(), looks.split_first()) else {
             self.table.lock().strays -= 1;
-            tracing::warn!(server = %self.name, requests = ids.len(), "dropped a reply that could have been to any of several requests");
-            return;
+            return self.note(&Quirk::Dropped(frame.chars().take(FIRST).collect()));
         };
         let line = self.clone();
         upstream.around.clone().later(*pause, move || {
