@@ -6,8 +6,8 @@ mod reload;
 mod service;
 mod upgrade;
 
-#[cfg(unix)]
 pub use log::FILE as LOG_FILE;
+#[cfg(unix)]
 pub use person::print as print_environment;
 pub use person::{DETACHED, adopt};
 

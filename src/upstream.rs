@@ -7,6 +7,7 @@ mod child;
 mod container;
 mod handshake;
 mod http;
+mod ids;
 mod instance;
 mod ledger;
 pub mod mirror;

@@ -1,8 +1,8 @@
 //! The stdio shim: stands between an agent's standard streams and the daemon, and outlives daemons.
 //!
 //! One thread reads the agent, the other the daemon. While there is no daemon, what the agent sends is held; when there is
-//! one again, a third tells it what it must know of the session, and what was held: the daemon's answers are read meanwhile, for
-//! it takes no more of an agent that leaves them lying.
+//! one again, a third thread tells it what it must know of the session, and what was held. The daemon's answers are read
+//! meanwhile, because it takes no more from an agent that does not read.
 
 mod attach;
 mod held;
@@ -28,6 +28,7 @@ use streams::{finish, raw_stdio};
 use super::{Done, complain, start};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
+use crate::files;
 use crate::ipc::{ClientStream, Reader};
 use crate::paths::Places;
 
@@ -72,7 +73,8 @@ enum End {
 }
 
 pub(super) fn run(places: &Places, attach: Attach) -> Done {
-    let attached = start::connect(places).and_then(|(mut from_daemon, mut to_daemon)| {
+    let trusted = files::check_folder(&places.state).map_err(anyhow::Error::from);
+    let attached = trusted.and_then(|()| start::connect(places)).and_then(|(mut from_daemon, mut to_daemon)| {
         attach.send(&mut from_daemon, &mut to_daemon)?;
         Ok((from_daemon, to_daemon))
     });
@@ -247,13 +249,14 @@ impl Shim {
             Link::CatchingUp(_, held) => std::mem::take(held),
             Link::Up(_) | Link::Down(_) => Held::default(),
         };
+        // What it said last, and no daemon took, is still answered.
+        let is_over = state.agent_left && held.is_empty();
         state.link = Link::Down(held);
         self.moved.notify_all();
         let told = state.memory.lost();
-        let agent_left = state.agent_left;
         drop(state);
         self.tell(&told)?;
-        if agent_left { Err(End::AgentLeft) } else { Ok(()) }
+        if is_over { Err(End::AgentLeft) } else { Ok(()) }
     }
 
     /// Finds a daemon, or starts one, and hands the session over to it.
@@ -319,7 +322,9 @@ impl Shim {
 
     /// Tells a daemon what it must know, and what was held. What cannot be written is told by the reading side.
     fn catch_up(&self, mut to_daemon: ClientStream, number: u64, replay: &str) {
-        drop(to_daemon.write_all(replay.as_bytes()));
+        if to_daemon.write_all(replay.as_bytes()).is_err() {
+            return;
+        }
         loop {
             let mut state = self.state.lock();
             let State { memory, link, agent_left, .. } = &mut *state;
@@ -339,7 +344,9 @@ impl Shim {
             memory.said(&line);
             drop(state);
             line.push(b'\n');
-            drop(to_daemon.write_all(&line));
+            if to_daemon.write_all(&line).is_err() {
+                return;
+            }
         }
     }
 

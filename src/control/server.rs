@@ -32,7 +32,7 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
     let methods: Methods = api.into_rpc().into();
     let outbox = Outbox::new(QUEUE);
     let writer = outbox.clone();
-    let mut writing = tokio::spawn(async move { writer.write_to_reader(write).await });
+    let mut writing = tokio::spawn(async move { writer.write_to(write).await });
     let (sink, mut notices) = mpsc::channel::<Box<RawValue>>(SINK);
     let subscriptions = BoundedSubscriptions::new(MAX_SUBSCRIPTIONS);
     let mut calls = FuturesUnordered::new();

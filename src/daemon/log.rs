@@ -121,7 +121,11 @@ fn size_if_own(path: &Path) -> Option<u64> {
 #[cfg(unix)]
 fn renew(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    std::fs::rename(path, path.with_extension("log.1"))?;
+    match std::fs::rename(path, path.with_extension("log.1")) {
+        // It was moved before, and no new one could be made then.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     Ok(rustix::stdio::dup2_stderr(file)?)
 }

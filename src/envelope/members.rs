@@ -42,8 +42,8 @@ macro_rules! wanted {
 }
 pub(super) use wanted;
 
-/// A member that some readers take for one of another name, and others do not: Go's `encoding/json` and C#'s web defaults do not
-/// tell case, and pydantic's models, with which the Python SDK reads, take `request_id` for `requestId`.
+/// A member that some readers take for one of another name, and others do not: Go's `encoding/json` and C#'s web defaults
+/// ignore case, and pydantic's models, with which the Python SDK reads, take `request_id` for `requestId`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookalike {
     pub found: String,
@@ -53,13 +53,20 @@ pub struct Lookalike {
 impl Lookalike {
     /// What `key`, which is none of `names`, can be taken for.
     pub(super) fn of(key: &str, names: &'static [&'static str]) -> Option<Self> {
-        // All that can be taken for a name is at most three times as long, and a separator between any two letters.
+        // A letter takes three bytes at most, and a separator may stand beside each.
         if key.len() > 6 * LONGEST {
             return None;
         }
         let name = names.iter().find(|name| folded(key).eq(folded(name)))?;
         Some(Self { found: key.to_owned(), name })
     }
+}
+
+/// Whether a name is spelled as pydantic's models do, and as nobody does who ignores case.
+fn is_snake_case(key: &str) -> bool {
+    (key.contains('_') || key == "meta")
+        && !key.starts_with('_')
+        && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// The longest name that anything here reads, in bytes.
@@ -100,8 +107,10 @@ impl<'de, T: Wanted<'de>> Visitor<'de> for MembersVisitor<T> {
         let mut wanted = T::default();
         while let Some(Key(key)) = map.next_key()? {
             if !wanted.member(&key, &mut map)? {
-                map.next_value::<IgnoredAny>()?;
-                let found = Lookalike::of(&key, T::NAMES);
+                let value: &RawValue = map.next_value()?;
+                // To who reads these, null is nothing; some writers write all that they know in this spelling, too.
+                let is_nothing = value.get() == "null" && is_snake_case(&key);
+                let found = Lookalike::of(&key, T::NAMES).filter(|_| !is_nothing);
                 let first = wanted.lookalike();
                 *first = first.take().or(found);
             }

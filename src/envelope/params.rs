@@ -75,7 +75,7 @@ impl Meta<'_> {
     }
 }
 
-/// What an object is looked at for that is read elsewhere: whether it says one thing to every reader.
+/// An object that is read elsewhere, and only looked at here: does it say one thing to every reader?
 macro_rules! looked_at {
     ($type:ident, [$($name:literal),+]) => {
         #[derive(Default)]

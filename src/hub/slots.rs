@@ -214,11 +214,17 @@ impl Upstream {
 
     /// Tells a slot what happened, and does what follows.
     pub(super) fn event(self: &Arc<Self>, number: u64, event: Event) {
+        let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
         let state_mut = &mut *state;
         let Some(slot) = state_mut.slots.iter_mut().find(|slot| slot.number == number) else { return };
         let now = Instant::now();
-        let (life, action) = slot.life.on(event, now, state_mut.records.of(&slot.key, now));
+        if event == Event::Tick && slot.life == State::Broken && !slot.is_needed() && !eager {
+            // Whoever needed it has left.
+            return;
+        }
+        let life = slot.life;
+        let (life, action) = state_mut.records.with(&slot.key, now, |record| life.on(event, now, record));
         slot.life = life;
         if matches!(life, State::Starting | State::Backoff { .. })
             && slot.phase.borrow().is_some()
@@ -376,7 +382,7 @@ impl Upstream {
         for line in state.slots.iter().filter_map(|slot| slot.line.as_ref()).filter(|line| line.is_closed()) {
             line.table.lock().members.remove(&session);
         }
-        state.slots.retain(|slot| slot.life != State::Idle || slot.is_needed());
+        state.slots.retain(|slot| !matches!(slot.life, State::Idle | State::Broken) || slot.is_needed());
     }
 
     pub(super) fn number_of(&self, line: &Arc<Line>) -> Option<u64> {

@@ -15,11 +15,12 @@ use tokio_util::task::TaskTracker;
 
 use super::handshake::Handshake;
 use super::http::{self, HttpClient};
+use super::ids::Ids;
 use super::ledger::Ledger;
 use super::quirks::{Quirk, Quirks};
 use super::stderr::ServerLog;
 use super::stdio::{self, quoted_stderr};
-use super::tap::{Ids, Tap};
+use super::tap::Tap;
 use crate::config::{Given, Server, Template, Transport};
 use crate::credentials::Vault;
 use crate::envelope::Envelope;

@@ -100,6 +100,13 @@ impl Record {
         self.until.is_none_or(|until| now > until + TRIAL.1)
     }
 
+    /// A trial that told nothing of the server is followed by the next one.
+    fn end_trial(&mut self, now: Instant) {
+        if self.is_broken() {
+            self.until = Some(now);
+        }
+    }
+
     fn pause(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
     }
@@ -134,6 +141,7 @@ impl State {
                 fail(healthy, needed, spread, now, record)
             }
             (Self::Starting | Self::Ready { .. }, Event::Drain(within)) => {
+                record.end_trial(now);
                 let until = now + within;
                 (Self::Draining { until }, Action::Wake(until))
             }
@@ -141,7 +149,10 @@ impl State {
             (Self::Draining { until }, Event::Tick) if now >= until => (self, Action::Stop),
             (Self::Draining { .. }, Event::Stopped | Event::Failed { .. }) => (Self::Idle, Action::Nothing),
             (Self::Idle | Self::Backoff { .. } | Self::Broken, Event::Drain(_)) => (Self::Idle, Action::Nothing),
-            (Self::Ready { .. } | Self::Starting, Event::Stopped) => (Self::Idle, Action::Nothing),
+            (Self::Ready { .. } | Self::Starting, Event::Stopped) => {
+                record.end_trial(now);
+                (Self::Idle, Action::Nothing)
+            }
             (
                 Self::Idle
                 | Self::Starting
@@ -340,6 +351,8 @@ mod tests {
         assert_eq!(wanted(at(299.0), &mut record), State::Broken);
         assert_eq!(wanted(at(300.0), &mut record), State::Starting);
         assert_eq!(wanted(at(300.0), &mut record), State::Broken, "one trial at a time");
+        State::Starting.on(Event::Stopped, at(301.0), &mut record);
+        assert_eq!(wanted(at(301.0), &mut record), State::Starting, "that one told nothing");
         let ready = State::Ready { since: at(300.0) };
         ready.on(Event::Tick, at(310.0), &mut record);
         assert_eq!(wanted(at(310.0), &mut record), State::Starting, "it went well");

@@ -1,10 +1,9 @@
 //! Sits between a wire and the upstream's `rmcp` client: the handshake goes to `rmcp`, the agents' traffic goes past it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
@@ -13,6 +12,7 @@ use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
 use super::handshake::{Handshake, tolerated};
+use super::ids::respelled;
 use super::instance::{Inbound, Link, Surroundings};
 use super::quirks::Quirk;
 use super::salvage::{Lost, Salvaged, salvage};
@@ -115,12 +115,16 @@ impl Tap {
                 Some(id) => self.sort_under(envelope, id, call, inbound),
             },
             Kind::Request if envelope.method == "ping" => {
-                let pong = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, envelope.id);
-                if let Err(refused) = self.link.outbox.push(pong.len(), |out| out.extend_from_slice(pong.as_bytes())) {
-                    tracing::debug!(?refused, "ping not answered");
-                }
+                self.say(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, envelope.id));
             }
             Kind::Request | Kind::Notification => inbound(Inbound::Message { envelope, call }),
+        }
+    }
+
+    /// Answers the server.
+    fn say(&self, answer: &str) {
+        if let Err(refused) = self.link.outbox.push(answer.len(), |out| out.extend_from_slice(answer.as_bytes())) {
+            tracing::debug!(?refused, "the server takes no answer");
         }
     }
 
@@ -182,6 +186,10 @@ impl Tap {
     /// Sorts what is in bytes that are no message as they are, for this reason.
     pub(super) fn sort_rest(&self, bytes: &[u8], error: &Malformed, inbound: &impl Fn(Inbound<'_>)) {
         let Salvaged { messages, behind_text, lost, .. } = self.salvaged(bytes, error);
+        if let Malformed::Ambiguous { id: Some(_), .. } = error {
+            // A question, which waits for an answer.
+            self.say(&error.refusal());
+        }
         for message in &messages {
             if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
                 self.sort(&envelope, None, inbound);
@@ -320,81 +328,5 @@ impl Transport<RoleClient> for TapTransport {
     async fn close(&mut self) -> io::Result<()> {
         self.from_server.close();
         Ok(())
-    }
-}
-
-/// The whole number that an id is, in whatever spelling: as text, with a fraction of nothing, with an exponent.
-fn respelled(raw: &str) -> Option<u64> {
-    let text = crate::envelope::text(raw);
-    let text = text.as_deref().unwrap_or(raw).trim();
-    if let Ok(id) = text.parse() {
-        return Some(id);
-    }
-    // Larger ones are not told apart in this form.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    let number: f64 =
-        text.parse().ok().filter(|number: &f64| (0.0..EXACT).contains(number) && number.fract() == 0.0)?;
-    format!("{number:.0}").parse().ok()
-}
-
-/// Ids for everything that goes to one server, `rmcp`'s requests and the agents' alike. Nobody can tell where they begin, so
-/// that an agent knows no id of another's call; they fit into 32 bits, which is all that some servers keep of one.
-#[derive(Debug, Clone)]
-pub(super) struct Ids(Arc<Issued>);
-
-#[derive(Debug)]
-struct Issued {
-    first: u64,
-    next: AtomicU64,
-}
-
-impl Ids {
-    pub(super) fn new() -> Self {
-        // Seeded by the system; `fastrand` shows its numbers elsewhere.
-        let random = RandomState::new().build_hasher().finish();
-        let first = (random >> 34).max(1);
-        Self(Arc::new(Issued { first, next: AtomicU64::new(first) }))
-    }
-
-    pub(super) fn next(&self) -> u64 {
-        self.0.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The next one, which is never 0.
-    pub(super) fn peek(&self) -> u64 {
-        self.0.next.load(Ordering::Relaxed)
-    }
-
-    /// Whether this one was issued.
-    pub(super) fn holds(&self, id: u64) -> bool {
-        (self.0.first..self.peek()).contains(&id)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::respelled;
-
-    #[test]
-    fn an_id_is_known_in_any_spelling() {
-        for (raw, id) in [
-            ("7", Some(7)),
-            ("\"7\"", Some(7)),
-            ("\" 7 \"", Some(7)),
-            ("7.0", Some(7)),
-            ("7e0", Some(7)),
-            ("70E-1", Some(7)),
-            ("\"7.0\"", Some(7)),
-            ("7.5", None),
-            ("-7", None),
-            ("null", None),
-            ("\"\"", None),
-            ("\"seven\"", None),
-            ("1e400", None),
-            ("9007199254740993.0", None),
-            ("\"inf\"", None),
-        ] {
-            assert_eq!(respelled(raw), id, "{raw}");
-        }
     }
 }

@@ -137,6 +137,11 @@ fn a_message_with_two_readings_is_refused() {
         agent.send(frame);
         assert!(agent.line().contains("-32600"), "{frame}");
     }
+    agent.send(r#"{"jsonrpc":"2.0","id":7,"ID":null,"method":"ping"}"#);
+    assert!(agent.line().contains("-32600"), "to Go, that is a notification");
+    // As pydantic writes what is not there.
+    let nothing = call(r#""name":"echo","meta":null,"task_id":null,"Extra":1"#);
+    assert!(text_of(&agent.ask(&nothing)).contains(r#""meta":null"#));
     // What is the server's own is nobody's business.
     let own = call(r#""name":"echo","arguments":{"Name":"x","name":"y","ID":1},"Extra":1"#);
     assert!(text_of(&agent.ask(&own)).contains(r#"{"Name":"x","name":"y","ID":1},"Extra":1"#));
@@ -158,13 +163,18 @@ fn what_a_server_says_in_two_ways_reaches_nobody() {
         let error = error_of(&agent.call("1", "raw", &json!({ "frames": [frame] }).to_string()));
         assert!(error.contains("some readers"), "{error}");
     }
+    let question = r#"{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage","params":{"META":{}}}"#;
+    let answer = r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}"#;
+    agent.call("3", "raw", &json!({ "frames": [question, answer] }).to_string());
+    let seen = text_of(&agent.call("4", "seen", r#"{"what":"-32600"}"#));
+    assert!(seen.contains(r#"\"id\":\"q\""#), "it does not wait for ever: {seen}");
     let notice =
         r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","Level":"info","data":1}}"#;
     let good = r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}"#;
     let answer = agent.call("2", "raw", &json!({ "frames": [notice, good] }).to_string());
     assert!(answer.contains("\"result\""), "the next line on its connection: {answer}");
     let quirks = daemon.server("t")["notes"].to_string();
-    assert!(quirks.contains("readers do not agree") && quirks.contains("4 times"), "{quirks}");
+    assert!(quirks.contains("readers do not agree") && quirks.contains("5 times"), "{quirks}");
     drop(other);
 }
 

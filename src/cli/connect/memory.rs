@@ -158,8 +158,7 @@ impl Memory {
     /// knows how far a server came with it.
     pub(super) fn lost(&mut self) -> Vec<String> {
         self.own.clear();
-        let message =
-            "the trunkline daemon ended before this was answered; it was not repeated, and the session goes on";
+        let message = "the connection to the trunkline daemon ended before this was answered; it was not repeated, and the session goes on";
         let mut told = Vec::new();
         self.in_flight.retain(|id, asked| {
             let again = matches!(asked, Asked::Again(_));

@@ -4,12 +4,18 @@
 use serde::Deserialize;
 
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Envelope, text};
+use crate::envelope::{Envelope, task_id, text};
 use crate::hub::line::Line;
 use crate::hub::session::Session;
 
 /// The refusal of a request, if it is refused.
 pub(super) fn refusal(session: &Session, line: &Line, envelope: &Envelope<'_>) -> Option<String> {
+    if let Some(related) = envelope.params.meta.related_task {
+        let id = task_id(related);
+        if !id.is_some_and(|id| line.table.lock().tasks.is_of(&id, session)) {
+            return Some(invalid(envelope, "no task of this agent's is the related task"));
+        }
+    }
     match &*envelope.method {
         "tools/call" => tool(line, envelope),
         "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" if envelope.params.task_id.is_none() => {
@@ -40,7 +46,9 @@ fn tasks(session: &Session, line: &Line, envelope: &Envelope<'_>) -> Option<&'st
         #[serde(default, rename = "taskIds")]
         tasks: Option<Vec<String>>,
     }
-    let raw = envelope.params.notifications?;
+    let Some(raw) = envelope.params.notifications else {
+        return Some("`notifications` is missing");
+    };
     let filter = serde_json::from_str::<Filter>(raw).ok().filter(|_| raw.starts_with('{'));
     let Some(filter) = filter else {
         return Some("`notifications` must be an object, and `taskIds` in it a list of strings");
