@@ -27,6 +27,7 @@
 //! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes or HTTP |
 //! | quirk | what a server does against the specification, and that is put up with: told once |
 //! | misconfigured | of a server whose entry is wrong: it is there, and cannot be used |
+//! | lookalike | a member that some readers take for one of another name: its message is refused |
 //! | keeper | the one owner of a login: its tokens, their refresh, how it is begun and ended |
 //! | vault | who alone reads and writes the records: logins and secrets, encrypted |
 //! | tap | sits between a wire and the upstream's `rmcp` client and takes the agents' traffic past it |
@@ -74,7 +75,7 @@
 //!
 //! **tools/call.** `downstream::connection` reads a frame -> `Hub::route` parses the envelope and finds the session's
 //! line -> `Line::request` notes the pending call (our id -> session, its id, its token) and appends the frame, spliced,
-//! to the instance's outbox -> the writer task writes what has gathered. The instance's reader parses the reply -> the tap
+//! to the instance's outbox, which makes one line of it for every reader (`wire::line`) -> the writer task writes what has gathered. The instance's reader parses the reply -> the tap
 //! lets it past -> `Line::inbound` takes the pending call and appends the reply, ids restored, to the session's outbox.
 //! Nothing on the way allocates a JSON value, spawns a task or waits for another agent.
 //!

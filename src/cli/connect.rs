@@ -287,7 +287,8 @@ impl Shim {
                 }
             }
             let mut state = self.state.lock();
-            if !state.agent_left && self.spoke.wait_for(&mut state, pause).timed_out() {
+            let is_over = state.agent_left && matches!(&state.link, Link::Down(held) if held.is_empty());
+            if !is_over && self.spoke.wait_for(&mut state, pause).timed_out() {
                 pause = (pause * 2).min(PAUSE.1);
             }
         }
