@@ -28,9 +28,16 @@ pub fn result(id: &str, result: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
+/// The longest message of an error, in bytes: it may quote what an agent sent, and nobody reads more.
+const LONGEST: usize = 8 << 10;
+
 /// An error frame; `id` is raw JSON.
 pub fn error(id: &str, code: i32, message: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{}}}}}"#, quoted(message))
+    let message = match message.len() {
+        0..=LONGEST => quoted(message),
+        _ => quoted(&format!("{}…", &message[..message.floor_char_boundary(LONGEST)])),
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#)
 }
 
 /// An error frame around an error object that somebody else wrote.

@@ -302,3 +302,15 @@ fn the_log_of_a_daemon_that_a_shim_started_is_rotated() {
     let log = std::fs::read_to_string(logs.join("daemon.log")).expect("read");
     assert!(log.contains("trunkline is up") && !log.contains('x'.to_string().repeat(9).as_str()), "{log}");
 }
+
+#[test]
+fn a_name_of_any_length_is_answered_with_few_words() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let (mut agent, mut all) = (daemon.agent("t"), daemon.agent_of_all());
+    let long = "ü".repeat(1 << 20);
+    for name in [format!("{long}__x"), format!("t__{long}"), long.clone()] {
+        let answer = all.call("1", &name, "{}");
+        assert!(error_of(&answer).len() < 10_000, "{} bytes", answer.len());
+    }
+    assert!(text_of(&agent.call("2", "echo", "{}")).contains("echo"));
+}
