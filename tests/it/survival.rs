@@ -114,15 +114,22 @@ fn twenty_agents_survive_a_restart() {
 /// The daemon takes no more of an agent that leaves its answers lying: the shim must read while it tells what was held.
 #[test]
 fn much_that_was_held_is_all_answered() {
-    let daemon = Daemon::not_started(&own_server("t", &[]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let names = folder.path().join("names");
+    let all: Vec<_> = (0..12_000).map(|number| format!("tool_with_a_name_{number}\n")).collect();
+    fs::write(&names, all.concat()).expect("written");
+    // While it starts, its list is known, and answered at once.
+    let words = [format!("--tools-in={}", names.display()), "--slow=3000".to_owned()];
+    let daemon = Daemon::not_started(&own_server("t", &words.each_ref().map(String::as_str)));
     let mut agent = daemon.shim(&["t"]);
     agent.greet("{}");
-    assert!(daemon.run(&["shutdown"]).status.success());
-    let arguments = format!(r#"{{"bytes":1200000,"pad":"{}"}}"#, "x".repeat(100_000));
+    let list = agent.ask(LIST);
+    assert!(list.len() > 1_000_000 && daemon.run(&["shutdown"]).status.success());
+    let pad = "x".repeat(100_000);
     for id in 1..=60 {
-        agent.send_call(&id.to_string(), "big", &arguments);
+        agent.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{"pad":"{pad}"}}}}"#));
     }
     let answers = agent.answers(60);
-    assert!(answers.values().all(|answer| text_of(answer).len() == 1_200_000), "{:?}", answers.keys());
+    assert!(answers.values().all(|answer| answer.contains("tool_with_a_name_11999")), "{:?}", answers.keys());
     assert!(agent.ask(r#"{"jsonrpc":"2.0","id":61,"method":"ping"}"#).contains("result"));
 }
