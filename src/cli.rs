@@ -118,15 +118,16 @@ fn run(args: &Args, own: Places) -> Done {
     // What the running daemon says of its places counts for all that ask for it, or for what it keeps.
     let followed = Signpost::follow(own.clone());
     let places = if matches!(args.command, Command::Run | Command::Connect { .. }) { &own } else { &followed };
-    let looks_itself = matches!(
+    // `connect` looks itself, to tell its agent; the others keep nothing.
+    let keeps_nothing = matches!(
         args.command,
-        Command::Demo
+        Command::Connect { .. }
+            | Command::Demo
             | Command::DemoServer
             | Command::Detach { .. }
             | Command::PrintEnvironment
-            | Command::Connect { .. }
     );
-    if !looks_itself {
+    if !keeps_nothing {
         files::check_folder(&places.state).map_err(|error| Trouble::Other(error.into()))?;
     }
     match &args.command {

@@ -112,6 +112,7 @@ macro_rules! looked_at {
 }
 
 looked_at!(Capabilities, ["roots", "sampling", "elicitation", "tasks", "extensions"]);
+looked_at!(Related, ["taskId"]);
 looked_at!(
     Filter,
     ["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"]
@@ -159,7 +160,8 @@ wanted!(Meta, |this, map| {
     "io.modelcontextprotocol/clientInfo" => once(&mut this.client_info, map),
     "io.modelcontextprotocol/clientCapabilities" => once(&mut this.client_capabilities, map)
         .and_then(|()| Capabilities::look(this.client_capabilities, &mut this.lookalike).map_err(A::Error::custom)),
-    "io.modelcontextprotocol/related-task" => once(&mut this.related_task, map),
+    "io.modelcontextprotocol/related-task" => once(&mut this.related_task, map)
+        .and_then(|()| Related::look(this.related_task, &mut this.lookalike).map_err(A::Error::custom)),
     "io.modelcontextprotocol/logLevel" => once(&mut this.log_level, map),
 });
 

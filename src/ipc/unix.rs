@@ -175,17 +175,7 @@ fn listener(stream: &ClientStream) -> io::Result<u32> {
 
 /// A folder that is not there holds no socket, which is no reason for alarm.
 fn as_io(error: ListenError) -> io::Error {
-    let kind = match &error {
-        ListenError::Io { error, .. } => error.kind(),
-        ListenError::AlreadyRunning { .. }
-        | ListenError::Symlink { .. }
-        | ListenError::NotAFolder { .. }
-        | ListenError::Owner { .. }
-        | ListenError::Mode { .. }
-        | ListenError::Foreign { .. }
-        | ListenError::NotASocket { .. }
-        | ListenError::PathTooLong { .. } => io::ErrorKind::PermissionDenied,
-    };
+    let kind = if let ListenError::Io { error, .. } = &error { error.kind() } else { io::ErrorKind::PermissionDenied };
     io::Error::new(kind, error)
 }
 

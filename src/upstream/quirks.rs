@@ -72,7 +72,10 @@ impl fmt::Display for Quirk {
             }
             Self::StrangeId(id) => write!(f, "it answers under the id {id}, under which nobody asked"),
             Self::Dropped(answer) => {
-                write!(f, "it answers what nobody asked, or not so that it is known what: dropped; the first: {answer}")
+                write!(
+                    f,
+                    "it sends answers that are to nothing, or to it is not known what, and they are dropped; the first: {answer}"
+                )
             }
             Self::Unreadable(reason) => write!(f, "an answer of it could not be read: {reason}"),
             Self::Ambiguous(why) => write!(f, "it sends what readers do not agree about, which is dropped: {why}"),

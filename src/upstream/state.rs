@@ -141,7 +141,9 @@ impl State {
                 fail(healthy, needed, spread, now, record)
             }
             (Self::Starting | Self::Ready { .. }, Event::Drain(within)) => {
-                record.end_trial(now);
+                if self == Self::Starting {
+                    record.end_trial(now);
+                }
                 let until = now + within;
                 (Self::Draining { until }, Action::Wake(until))
             }
@@ -149,10 +151,11 @@ impl State {
             (Self::Draining { until }, Event::Tick) if now >= until => (self, Action::Stop),
             (Self::Draining { .. }, Event::Stopped | Event::Failed { .. }) => (Self::Idle, Action::Nothing),
             (Self::Idle | Self::Backoff { .. } | Self::Broken, Event::Drain(_)) => (Self::Idle, Action::Nothing),
-            (Self::Ready { .. } | Self::Starting, Event::Stopped) => {
+            (Self::Starting, Event::Stopped) => {
                 record.end_trial(now);
                 (Self::Idle, Action::Nothing)
             }
+            (Self::Ready { .. }, Event::Stopped) => (Self::Idle, Action::Nothing),
             (
                 Self::Idle
                 | Self::Starting
@@ -354,6 +357,8 @@ mod tests {
         State::Starting.on(Event::Stopped, at(301.0), &mut record);
         assert_eq!(wanted(at(301.0), &mut record), State::Starting, "that one told nothing");
         let ready = State::Ready { since: at(300.0) };
+        ready.on(Event::Drain(Duration::ZERO), at(302.0), &mut record);
+        assert_eq!(wanted(at(302.0), &mut record), State::Broken, "one of before that leaves is no trial");
         ready.on(Event::Tick, at(310.0), &mut record);
         assert_eq!(wanted(at(310.0), &mut record), State::Starting, "it went well");
     }

@@ -113,6 +113,7 @@ fn a_message_with_two_readings_is_refused() {
         (call(r#""name":"echo","_meta":{"progressTo\u212aen":3}"#), "progressTo\u{212a}en", json!(7)),
         (call(r#""ref":{"name":"a","NAME":"b"}"#), "NAME", json!(7)),
         (call(r#""task_id":"a""#), "task_id", json!(7)),
+        (call(r#""_meta":{"io.modelcontextprotocol/related-task":{"taskId":"a","TaskID":"b"}}"#), "TaskID", json!(7)),
         (call(r#""capabilities":{"Sampling":{}}"#), "Sampling", json!(7)),
         (call(r#""notifications":{"TaskIds":["a"]}"#), "TaskIds", json!(7)),
         (
