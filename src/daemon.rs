@@ -31,7 +31,7 @@ use crate::oauth::Keepers;
 use crate::paths::Places;
 use crate::retry::Backoff;
 use crate::upstream::Ledger;
-use crate::wire::Frames;
+use crate::wire::Budget;
 
 /// How long calls in flight may go on when the daemon is told to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     keep_memory_to_itself();
     let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let (servers, max_frame) = (config.servers.len(), config.daemon.max_frame.0);
+    let servers = config.servers.len();
     let vault = Vault::open(&places.state);
     let keepers = Keepers::new(vault.clone(), tasks.clone(), stop.clone());
     let around = Around {
@@ -66,6 +66,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         state: places.state.clone(),
         vault: vault.clone(),
         keepers: keepers.clone(),
+        budget: Budget::new(config.daemon.max_memory.0),
     };
     let hub = hub(config, around, places);
     let listener = match socket {
@@ -97,7 +98,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     release_starter();
     let new = upgrade::watch(hub.clone(), api.replaced.clone(), stop.clone());
     let new = tokio::select! {
-        () = accept(&listener, &api, max_frame, &tasks, &ends) => None,
+        () = accept(&listener, &api, &tasks, &ends) => None,
         () = shutdown.cancelled() => None,
         Some(new) = new => Some(new),
     };
@@ -207,7 +208,7 @@ fn claim(places: &Places) -> anyhow::Result<(Claim, Option<std::convert::Infalli
     Ok((Claim::new(&places.socket)?, None))
 }
 
-async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTracker, ends: &Ends) {
+async fn accept(listener: &Listener, api: &Api, tasks: &TaskTracker, ends: &Ends) {
     let fresh = || Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1, ACCEPT_PATIENCE);
     let mut backoff = fresh();
     let mut foreign = 0;
@@ -215,7 +216,7 @@ async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTr
         match listener.accept().await {
             Ok((read, write, peer)) => {
                 backoff = fresh();
-                let connection = Connection { frames: Frames::new(read, max_frame), write, peer };
+                let connection = Connection::new(&api.hub, read, write, peer, ends.stop.child_token());
                 tasks.spawn(connection_task(connection, api.clone(), ends.clone()));
             }
             Err(error @ AcceptError::Foreign(_)) => {
@@ -234,15 +235,19 @@ async fn accept(listener: &Listener, api: &Api, max_frame: usize, tasks: &TaskTr
 }
 
 async fn connection_task(mut connection: Connection, api: Api, ends: Ends) {
+    let cut = connection.account.cut().clone();
     let opened = tokio::select! {
         opened = downstream::open(&mut connection, &api.hub) => opened,
         () = ends.drain.cancelled() => return,
+        () = cut.cancelled() => return,
     };
     match opened {
         Opened::Agent { view, agent, attach_id, first } => {
             downstream::serve(api.hub, connection, view, agent, attach_id, first, ends).await;
         }
-        Opened::Control { first } => control::serve(api, connection.frames, connection.write, first, ends.stop).await,
+        Opened::Control { first } => {
+            control::serve(api, connection.frames, connection.write, first, &connection.account).await;
+        }
         Opened::Refused { error } => downstream::refuse(&mut connection.write, &error).await,
         Opened::Silent => {}
     }

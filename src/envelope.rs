@@ -18,6 +18,8 @@ use serde::de::MapAccess;
 
 /// Deepest nesting of arrays and objects that an agent may send; deeper JSON overflows the stacks of common parsers.
 const MAX_DEPTH: usize = 1_000;
+/// How long what names something, or says who asks, may be in a message of an agent, in bytes.
+const LONGEST: usize = 64 << 10;
 
 /// Why a frame is not a JSON-RPC message.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,8 @@ pub enum Malformed {
         /// Raw, of a request whose id is certain.
         id: Option<String>,
     },
+    #[error("`{name}` has {length} bytes, and may have {LONGEST}")]
+    TooLong { name: &'static str, length: usize },
 }
 
 impl Malformed {
@@ -45,7 +49,9 @@ impl Malformed {
     pub fn code(&self) -> i32 {
         match self {
             Self::Utf8 | Self::Json(_) => code::PARSE,
-            Self::Depth | Self::Batch | Self::NotRpc(_) | Self::Ambiguous { .. } => code::INVALID_REQUEST,
+            Self::Depth | Self::Batch | Self::NotRpc(_) | Self::Ambiguous { .. } | Self::TooLong { .. } => {
+                code::INVALID_REQUEST
+            }
         }
     }
 
@@ -58,7 +64,8 @@ impl Malformed {
             | Self::Json(_)
             | Self::Depth
             | Self::Batch
-            | Self::NotRpc(_) => "null",
+            | Self::NotRpc(_)
+            | Self::TooLong { .. } => "null",
         };
         reply::error(id, self.code(), &self.to_string())
     }
@@ -87,12 +94,33 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Parses a frame that an agent sent: also bounds its nesting, because a shared server would parse it.
+    /// Parses a frame that an agent sent: also bounds its nesting, because a shared server would parse it, and what is kept of
+    /// it for as long as it is not answered, or longer.
     pub fn from_agent(frame: &'a [u8]) -> Result<Self, Malformed> {
         if too_deep(frame) {
             return Err(Malformed::Depth);
         }
-        Self::parse(frame)
+        let envelope = Self::parse(frame)?;
+        let (params, meta) = (&envelope.params, &envelope.params.meta);
+        let kept = [
+            ("id", envelope.id),
+            ("method", &*envelope.method),
+            ("params.uri", params.uri.unwrap_or_default()),
+            ("params.cursor", params.cursor.unwrap_or_default()),
+            ("params.taskId", params.task_id.unwrap_or_default()),
+            ("params.requestId", params.request_id.unwrap_or_default()),
+            ("params.clientInfo", params.client_info.unwrap_or_default()),
+            ("params.capabilities", params.capabilities.unwrap_or_default()),
+            ("params.protocolVersion", params.protocol_version.unwrap_or_default()),
+            ("params._meta.progressToken", meta.progress_token.unwrap_or_default()),
+            ("params._meta.io.modelcontextprotocol/clientInfo", meta.client_info.unwrap_or_default()),
+            ("params._meta.io.modelcontextprotocol/clientCapabilities", meta.client_capabilities.unwrap_or_default()),
+        ];
+        let long = kept.into_iter().find(|(_, text)| text.len() > LONGEST);
+        match long.map(|(name, text)| (name, text.len())) {
+            Some((name, length)) => Err(Malformed::TooLong { name, length }),
+            None => Ok(envelope),
+        }
     }
 
     /// Parses one frame, without its line end.

@@ -36,6 +36,7 @@ mod resting;
 mod roots;
 mod rounds;
 mod router;
+mod saving;
 mod session;
 mod settle;
 mod sharing;
@@ -47,6 +48,7 @@ mod storm;
 mod table;
 mod undecided;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,9 +78,9 @@ use crate::credentials::Vault;
 use crate::names::ServerName;
 use crate::oauth::Keepers;
 use crate::upstream::{HttpClient, Ledger, Quirks, ServerLog, Surroundings};
-use crate::wire::Sink;
+use crate::wire::{Account, Budget, Sink};
 
-/// How much may wait for one agent, in messages of the largest size.
+/// How much may wait of and for one agent together, and for one server, in messages of the largest size.
 const QUEUE_FRAMES: usize = 2;
 
 #[derive(Debug)]
@@ -115,6 +117,8 @@ pub struct Around {
     pub state: PathBuf,
     pub vault: Vault,
     pub keepers: Keepers,
+    /// Of all that waits.
+    pub budget: Budget,
 }
 
 impl Hub {
@@ -141,6 +145,7 @@ impl Hub {
         hub.around.tasks.spawn(hub.clone().keep_time());
         hub.around.tasks.spawn(hub.clone().follow_logins());
         hub.around.tasks.spawn(hub.clone().get_acquainted());
+        hub.around.tasks.spawn(hub.clone().keep_to_budget());
         hub
     }
 
@@ -156,6 +161,7 @@ impl Hub {
             client: self.client.clone(),
             vault: self.around.vault.clone(),
             keepers: self.around.keepers.clone(),
+            budget: self.around.budget.clone(),
         };
         let catalogs = self.around.state.join("catalogs");
         let upstream = Upstream::new(Arc::downgrade(self), name.clone(), server.clone(), around, &catalogs);
@@ -189,9 +195,26 @@ impl Hub {
         })
     }
 
-    /// How many bytes may wait for one agent.
-    pub fn queue_limit(&self) -> usize {
-        self.config().daemon.max_frame.0 * QUEUE_FRAMES
+    /// An account for one agent, which is cut off when `cut` is cancelled.
+    pub fn account(&self, whose: impl Into<Cow<'static, str>>, cut: CancellationToken) -> Account {
+        self.around.budget.account(whose, self.config().daemon.max_frame.0 * QUEUE_FRAMES, cut)
+    }
+
+    /// What bounds all that waits.
+    pub fn budget(&self) -> &Budget {
+        &self.around.budget
+    }
+
+    /// Has those that were cut off give back what they hold, until the daemon ends.
+    async fn keep_to_budget(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = self.around.budget.cut() => {}
+                () = self.around.stop.cancelled() => return,
+            }
+            self.sessions().iter().for_each(|session| session.give_back());
+            self.upstreams().iter().for_each(|upstream| upstream.give_back());
+        }
     }
 
     /// The configuration that runs.

@@ -1,11 +1,13 @@
-//! Moves whole JSON-RPC messages as raw text: newline-delimited JSON over bytes, bounded both ways.
+//! Moves whole JSON-RPC messages as raw text: newline-delimited JSON over bytes, bounded and weighed both ways.
 
+mod budget;
 mod frames;
 mod line;
 mod outbox;
 mod sink;
 mod streams;
 
+pub use budget::{Account, Budget, Held};
 pub use frames::{Ends, FrameError, Frames};
 pub use outbox::{Outbox, Refused, STALLED};
 pub use sink::{Sink, To};

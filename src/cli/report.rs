@@ -53,6 +53,11 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
             let (used, saved) = (size(status.memory.used), size(status.memory.saved));
             writeln!(out, "  {used} in all; {saved} more if every agent had processes of its own")?;
         }
+        // Of a small part of it nobody need know.
+        if status.memory.waiting > status.memory.most / 8 {
+            let (waiting, most) = (size(status.memory.waiting), size(status.memory.most));
+            writeln!(out, "  {waiting} of {most} wait in the daemon (max_memory)")?;
+        }
     }
     credentials(&mut out, &status.credentials)?;
     if !status.sessions.is_empty() {

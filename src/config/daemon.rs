@@ -8,6 +8,9 @@ use super::decode::{Decode, Fields, Problems, one_of};
 use super::node::Node;
 use super::values::{Limit, Size, Span};
 
+/// What may wait, where nothing is said.
+const LEAST_MEMORY: usize = 512 << 20;
+
 /// `[daemon]`
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -18,6 +21,10 @@ pub struct Daemon {
     /// The largest message taken from an agent or a server, like "32MiB".
     #[schemars(with = "Option<String>")]
     pub max_frame: Size,
+    /// How much may wait in memory altogether, like "512MiB": messages for agents and servers, and what servers offer. Who holds
+    /// most of it is refused or cut off first. Without it, 512 MiB, or four of the largest messages.
+    #[schemars(with = "Option<String>")]
+    pub max_memory: Size,
     /// The largest result that agents are given over the shim or the socket, like "10MiB"; a larger one becomes an error. Without
     /// it, what an agent is known to take.
     #[schemars(with = "Option<String>")]
@@ -58,6 +65,7 @@ impl Default for Daemon {
         Self {
             idle_timeout: Limit(Some(Duration::from_secs(30 * 60))),
             max_frame: Size(32 << 20),
+            max_memory: Size(LEAST_MEMORY),
             max_result: None,
             question_timeout: Span(Duration::from_secs(10 * 60)),
             env_vars: Vec::new(),
@@ -72,13 +80,28 @@ impl Decode for Daemon {
         let mut fields = Fields::open(node, problems)?;
         let idle_timeout = fields.take("idle_timeout").unwrap_or(Self::default().idle_timeout);
         let max_frame = fields.take("max_frame").unwrap_or(Self::default().max_frame);
+        let max_memory = max_memory(&mut fields, max_frame);
         let max_result = fields.take("max_result");
         let question_timeout = fields.take("question_timeout").unwrap_or(Self::default().question_timeout);
         let env_vars = fields.take("env_vars").unwrap_or_default();
         let upgrade = fields.take("upgrade").unwrap_or(Upgrade::Idle);
         let discover = fields.take("discover").unwrap_or(Discover::Background);
         fields.finish();
-        Some(Self { idle_timeout, max_frame, max_result, question_timeout, env_vars, upgrade, discover })
+        Some(Self { idle_timeout, max_frame, max_memory, max_result, question_timeout, env_vars, upgrade, discover })
+    }
+}
+
+/// What may wait altogether: as the file says, or what goes with the largest message.
+fn max_memory(fields: &mut Fields<'_, '_>, max_frame: Size) -> Size {
+    let at = fields.position("max_memory");
+    match (fields.take::<Size>("max_memory"), at) {
+        (Some(most), Some(at)) if most.0 / 2 < max_frame.0 => {
+            let reason = "max_memory must be at least twice max_frame: so much may wait of one agent alone";
+            fields.problems.add(at, reason.to_owned());
+            most
+        }
+        (Some(most), _) => most,
+        (None, _) => Size(LEAST_MEMORY.max(max_frame.0.saturating_mul(4))),
     }
 }
 

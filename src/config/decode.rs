@@ -115,6 +115,11 @@ impl<'p, 't> Fields<'p, 't> {
         self.at
     }
 
+    /// Where the value of the member `name` stands, if the file has it.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.members.iter().find(|member| member.name == name).map(|member| member.node.at.start)
+    }
+
     /// The member `name`, if the file has it and its value is right.
     pub(super) fn take<T: Decode>(&mut self, name: &'static str) -> Option<T> {
         let node = self.take_node(name)?;

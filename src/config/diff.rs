@@ -66,6 +66,9 @@ impl Diff {
         if old.daemon.max_frame != new.daemon.max_frame {
             diff.restart.push("daemon.max_frame");
         }
+        if old.daemon.max_memory != new.daemon.max_memory {
+            diff.restart.push("daemon.max_memory");
+        }
         if old.http != new.http {
             diff.restart.push("http");
         }
@@ -84,7 +87,7 @@ mod tests {
     #[test]
     fn each_kind_of_change() {
         let old = config(
-            "[daemon]\nmax_frame = \"1MiB\"\n[servers.same]\ncommand = \"a\"\n[servers.gone]\ncommand = \"b\"\n[servers.tuned]\ncommand = \"c\"\n[servers.changed]\ncommand = \"d\"\n[servers.off]\ncommand = \"e\"\n",
+            "[daemon]\nmax_frame = \"1MiB\"\nmax_memory = \"1GiB\"\n[servers.same]\ncommand = \"a\"\n[servers.gone]\ncommand = \"b\"\n[servers.tuned]\ncommand = \"c\"\n[servers.changed]\ncommand = \"d\"\n[servers.off]\ncommand = \"e\"\n",
         );
         let new = config(
             "[servers.fresh]\ncommand = \"z\"\n\n[servers.tuned]\ncommand = \"c\"\ntools = { deny = [\"x\"] }\n[servers.same]\n# moved\ncommand = \"a\"\n[servers.changed]\ncommand = \"d\"\nargs = [\"1\"]\n[servers.off]\ncommand = \"e\"\nenabled = false\n",
@@ -95,7 +98,7 @@ mod tests {
         assert_eq!(names(&diff.removed), "gone");
         assert_eq!(names(&diff.tuned), "tuned");
         assert_eq!(names(&diff.changed), "changed off");
-        assert_eq!(diff.restart, ["daemon.max_frame"]);
+        assert_eq!(diff.restart, ["daemon.max_frame", "daemon.max_memory"]);
         assert_eq!(Diff::new(&new, &new), Diff::default());
     }
 }

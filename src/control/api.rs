@@ -160,6 +160,11 @@ pub struct Memory {
     pub used: u64,
     /// What they would hold more if every agent had processes of its own.
     pub saved: u64,
+    /// Bytes that wait in the daemon for agents and servers, with what servers offer, and how many may (`max_memory`).
+    #[serde(default)]
+    pub waiting: u64,
+    #[serde(default)]
+    pub most: u64,
 }
 
 /// Where logins and secrets are kept, and what logins there are; never their values.
@@ -247,7 +252,11 @@ pub struct SessionStatus {
     pub era: Option<Era>,
     /// Seconds since it attached.
     pub age: u64,
+    /// What it waits for: from a server, or for one.
     pub in_flight: usize,
+    /// Bytes of it and for it that wait in the daemon.
+    #[serde(default)]
+    pub waiting: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -92,7 +92,7 @@ impl DaemonServer for Api {
             replaced: self.replaced.lock().clone(),
             problems: self.hub.problems(),
             notes: located(&self.config, &self.hub.config().notes),
-            memory: status::memory(&servers),
+            memory: status::memory(&self.hub, &servers),
             credentials: status::credentials(&self.vault, &self.keepers),
             servers,
             sessions: self.sessions()?,

@@ -9,7 +9,7 @@ use jsonrpsee::core::client::{
 use tokio::io::AsyncWriteExt;
 
 use crate::ipc::{self, ReadHalf, WriteHalf};
-use crate::wire::{FrameError, Frames};
+use crate::wire::{Account, FrameError, Frames};
 
 pub type Client = RpcClient;
 
@@ -54,5 +54,5 @@ impl TransportReceiverT for Receiver {
 pub async fn connect(socket: &Path) -> io::Result<Client> {
     let (read, write) = ipc::connect(socket).await?;
     let builder = ClientBuilder::default().request_timeout(CALL_WAIT);
-    Ok(builder.build_with_tokio(Sender(write), Receiver(Frames::new(read, MAX_ANSWER))))
+    Ok(builder.build_with_tokio(Sender(write), Receiver(Frames::new(read, MAX_ANSWER, Account::alone(usize::MAX)))))
 }

@@ -18,7 +18,7 @@ use super::api::DaemonServer;
 use super::calls::{Api, refused};
 use crate::envelope::reply::code;
 use crate::ipc::{ReadHalf, WriteHalf, hung_up};
-use crate::wire::{Frames, Outbox, Refused};
+use crate::wire::{Account, Frames, Outbox, Refused};
 
 /// How many calls of one connection may run at once; then it is not read from.
 const MAX_CALLS: usize = 64;
@@ -28,9 +28,11 @@ const SINK: usize = 16;
 /// How many bytes may wait for a script that reads slowly; one larger answer still passes.
 const QUEUE: usize = 1 << 20;
 /// Serves control calls on a connection until it closes; `first` is the frame that made it a control connection.
-pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, first: Vec<u8>, stop: CancellationToken) {
+///
+/// Ends when the account that it is weighed for is cut off.
+pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, first: Vec<u8>, account: &Account) {
+    let (outbox, stop) = (Outbox::new(account.beside(QUEUE)), account.cut());
     let methods: Methods = api.into_rpc().into();
-    let outbox = Outbox::new(QUEUE);
     let writer = outbox.clone();
     let mut writing = tokio::spawn(async move { writer.write_to(write).await });
     let (sink, mut notices) = mpsc::channel::<Box<RawValue>>(SINK);
@@ -42,9 +44,9 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
             biased;
             () = stop.cancelled() => break,
             _ = &mut writing => return,
-            Some(answer) = calls.next() => push(&outbox, answer, &stop).await,
+            Some(answer) = calls.next() => push(&outbox, answer, stop).await,
             // Not taken while the reader is behind: the subscription then falls behind, and says so.
-            Some(notice) = notices.recv(), if !outbox.is_half_full() => push(&outbox, Some(notice), &stop).await,
+            Some(notice) = notices.recv(), if !outbox.is_half_full() => push(&outbox, Some(notice), stop).await,
             () = outbox.room(), if outbox.is_half_full() => {}
             frame = frames.next(), if calls.len() < MAX_CALLS && !outbox.is_half_full() => match frame {
                 Ok(Some(frame)) => calls.push(dispatch(methods.clone(), frame.to_vec(), sink.clone(), subscriptions.clone())),
@@ -60,7 +62,7 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
             return;
         }
         while let Some(answer) = calls.next().await {
-            push(&outbox, answer, &stop).await;
+            push(&outbox, answer, stop).await;
         }
     };
     tokio::select! {
@@ -77,10 +79,14 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
 async fn push(outbox: &Outbox, message: Option<Box<RawValue>>, stop: &CancellationToken) {
     let Some(message) = message else { return };
     let text = message.get();
-    while outbox.push(text.len(), |out| out.extend_from_slice(text.as_bytes())) == Err(Refused::Full) {
-        tokio::select! {
-            () = outbox.room_for(text.len()) => {}
-            () = stop.cancelled() => return,
+    loop {
+        match outbox.push(text.len(), |out| out.extend_from_slice(text.as_bytes())) {
+            Ok(()) | Err(Refused::Closed) => return,
+            Err(Refused::OverBudget) => return stop.cancel(),
+            Err(Refused::Full) => tokio::select! {
+                () = outbox.room_for(text.len()) => {}
+                () = stop.cancelled() => return,
+            },
         }
     }
 }

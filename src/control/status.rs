@@ -94,12 +94,14 @@ pub(super) fn credentials(vault: &Vault, keepers: &Keepers) -> Credentials {
 }
 
 /// What the servers hold, and what they would hold more if every agent had its own.
-pub(super) fn memory(servers: &[ServerStatus]) -> Memory {
+pub(super) fn memory(hub: &Hub, servers: &[ServerStatus]) -> Memory {
     let instances = || servers.iter().flat_map(|server| &server.instances);
     let extra = |instance: &Instance| instance.sessions.len().saturating_sub(1) as u64;
     Memory {
         used: instances().filter_map(|instance| instance.memory).sum(),
         saved: instances().filter_map(|instance| Some(instance.memory? * extra(instance))).sum(),
+        waiting: hub.budget().used() as u64,
+        most: hub.budget().most() as u64,
     }
 }
 
@@ -121,5 +123,6 @@ pub(super) fn session(session: &Session) -> SessionStatus {
         era: session.era(),
         age: session.since.elapsed().as_secs(),
         in_flight: session.in_flight(),
+        waiting: session.account().held() as u64,
     }
 }

@@ -16,7 +16,7 @@ use crate::envelope::{Envelope, Kind};
 use crate::hub::{Agent, Hub, Session, Stay, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::names;
-use crate::wire::{FrameError, Frames, Outbox, STALLED, Sink};
+use crate::wire::{Account, FrameError, Frames, Outbox, STALLED, Sink};
 
 /// How long a connection may take to send its first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -29,6 +29,21 @@ pub struct Connection {
     pub frames: Frames<ReadHalf>,
     pub write: WriteHalf,
     pub peer: Peer,
+    /// Who all that waits of it and for it is weighed for.
+    pub account: Account,
+}
+
+impl Connection {
+    /// A connection that was accepted, and that is over when `cut` is cancelled.
+    pub fn new(hub: &Hub, read: ReadHalf, write: WriteHalf, peer: Peer, cut: CancellationToken) -> Self {
+        let whose = match peer.pid {
+            Some(pid) => format!("the agent of process {pid}"),
+            None => "an agent".to_owned(),
+        };
+        let account = hub.account(whose, cut);
+        let frames = Frames::new(read, hub.config().daemon.max_frame.0, account.beside(usize::MAX));
+        Self { frames, write, peer, account }
+    }
 }
 
 /// What a connection turned out to be.
@@ -61,7 +76,7 @@ pub async fn open(connection: &mut Connection, hub: &Hub) -> Opened {
     let frame = match timeout(FIRST_MESSAGE, connection.frames.next()).await {
         Ok(Ok(Some(frame))) => frame,
         Ok(Ok(None)) => return Opened::Silent,
-        Ok(Err(error @ FrameError::TooLong(_))) => return refused(code::INVALID_REQUEST, &error.to_string()),
+        Ok(Err(error @ (FrameError::TooLong(_) | FrameError::OverBudget))) => return refused(code::INVALID_REQUEST, &error.to_string()),
         Ok(Err(FrameError::Io(error))) => {
             tracing::debug!(%error, "connection lost before its first message");
             return Opened::Silent;
@@ -155,9 +170,10 @@ pub async fn serve(
     ends: Ends,
 ) {
     let stop = ends.stop;
-    let Connection { mut frames, mut write, .. } = connection;
-    let outbox = Outbox::new(hub.queue_limit());
-    let session = match hub.attach(view, Stay::Lasting, agent, Sink::Stream(outbox.clone()), stop.child_token()) {
+    let Connection { mut frames, mut write, account, .. } = connection;
+    let gone = account.cut().clone();
+    let outbox = Outbox::new(account);
+    let session = match hub.attach(view, Stay::Lasting, agent, Sink::Stream(outbox.clone()), gone) {
         Ok(attached) => attached,
         Err(failure) => {
             return refuse(&mut write, &failure.frame(attach_id.as_deref().unwrap_or("null"))).await;
@@ -199,6 +215,7 @@ pub async fn serve(
         && (session.gone.is_cancelled() && !stop.is_cancelled() || timeout(LAST_WORDS, &mut writing).await.is_err())
     {
         writing.abort();
+        outbox.discard();
     }
 }
 
@@ -242,7 +259,11 @@ async fn read(
             }
         };
         match next {
-            Ok(Some(frame)) => intake.take(frame),
+            Ok(Some(frame)) if intake.has_room_for(frame) => intake.take(frame),
+            Ok(Some(_)) => {
+                frames.put_back();
+                intake.progress().await;
+            }
             Ok(None) => {
                 if !hung_up(frames.stream()).await {
                     // It closed its side only: what it asked for is still answered.

@@ -3,6 +3,7 @@
 //! It listens on loopback only, and asks every request for the token that is kept in the state folder.
 
 mod answer;
+mod body;
 mod guard;
 mod listen;
 mod metrics;

@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::envelope::{Envelope, Kind};
 use crate::hub::{Hub, Later, Routed, Session, View};
+use crate::wire::Held;
 
 /// How many requests of one agent may wait for servers at once; then it is not read from.
 const MAX_WAITING: usize = 256;
@@ -18,7 +19,7 @@ pub(super) struct Intake {
     session: Arc<Session>,
     /// The request that the frames in `held` must not overtake.
     first: Option<Later>,
-    held: VecDeque<Vec<u8>>,
+    held: VecDeque<(Vec<u8>, Held)>,
     /// Requests that wait each for itself.
     aside: FuturesUnordered<Later>,
 }
@@ -30,8 +31,7 @@ impl Intake {
 
     pub(super) fn take(&mut self, frame: &[u8]) {
         if self.first.is_some() && !self.may_overtake(frame) {
-            self.held.push_back(frame.to_vec());
-            return;
+            return self.hold(frame);
         }
         match (self.hub.route(&self.session, frame), &self.session.view) {
             (Routed::Done, _) => {}
@@ -43,18 +43,27 @@ impl Intake {
     /// Whether a frame is for now, whatever waits. A cancellation takes the request that it names out of what is held.
     fn may_overtake(&mut self, frame: &[u8]) -> bool {
         let Ok(envelope) = Envelope::from_agent(frame) else { return false };
-        match envelope.kind {
-            Kind::Response => true,
-            Kind::Request => false,
-            Kind::Notification if envelope.method == "notifications/cancelled" => {
-                let named = |held: &Vec<u8>| {
-                    Envelope::parse(held)
-                        .is_ok_and(|held| held.kind == Kind::Request && envelope.params.request_id == Some(held.id))
-                };
-                self.held.retain(|held| !named(held));
-                true
-            }
-            Kind::Notification => false,
+        if !is_urgent(&envelope) {
+            return false;
+        }
+        if envelope.kind == Kind::Notification {
+            let named = |(held, _): &(Vec<u8>, Held)| {
+                Envelope::parse(held)
+                    .is_ok_and(|held| held.kind == Kind::Request && envelope.params.request_id == Some(held.id))
+            };
+            self.held.retain(|held| !named(held));
+        }
+        true
+    }
+
+    /// Holds a frame until its turn comes.
+    fn hold(&mut self, frame: &[u8]) {
+        match self.session.account().hold(frame.len()) {
+            Ok(held) => self.held.push_back((frame.to_vec(), held)),
+            Err(_) => match Envelope::from_agent(frame) {
+                Ok(envelope) => self.session.refuse_for_weight(&envelope),
+                Err(error) => self.session.reply("null", &error.refusal()),
+            },
         }
     }
 
@@ -70,7 +79,8 @@ impl Intake {
             biased;
             () = first => {
                 self.first = None;
-                while self.first.is_none() && let Some(frame) = self.held.pop_front() {
+                while self.first.is_none() && let Some((frame, held)) = self.held.pop_front() {
+                    drop(held);
                     self.take(&frame);
                 }
             }
@@ -83,7 +93,24 @@ impl Intake {
         self.first.is_none() && self.aside.is_empty()
     }
 
+    /// Whether what waits leaves room for a frame, if that must wait as well. One message always has room.
+    pub(super) fn has_room_for(&self, frame: &[u8]) -> bool {
+        let account = self.session.account();
+        self.is_settled()
+            || account.held() + frame.len() <= account.limit() / 2
+            || Envelope::from_agent(frame).is_ok_and(|envelope| is_urgent(&envelope))
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.held.len() + self.aside.len() >= MAX_WAITING
+    }
+}
+
+/// An answer or a cancellation, for which something may wait that is in its way.
+fn is_urgent(envelope: &Envelope<'_>) -> bool {
+    match envelope.kind {
+        Kind::Response => true,
+        Kind::Request => false,
+        Kind::Notification => envelope.method == "notifications/cancelled",
     }
 }

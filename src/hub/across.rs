@@ -175,6 +175,7 @@ impl Line {
             level,
             rounds: 0,
             opened: Vec::new(),
+            _held: None,
         };
         Some((frame, across))
     }
@@ -214,7 +215,8 @@ impl Line {
         if let Some(hub) = self.upstream.upgrade().and_then(|upstream| upstream.hub.upgrade())
             && let Some(state) = &rest.state
         {
-            hub.resting.keep(state, &crossed(envelope, across, "0"));
+            let frame = crossed(envelope, across, "0");
+            hub.resting.keep(state, &frame, self.link.outbox.account().hold(frame.len()).ok());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,7 +24,31 @@ type Fetched = Result<List, Arc<str>>;
 
 /// The lists of one line.
 #[derive(Debug, Default)]
-pub(super) struct Lists(Mutex<HashMap<ListKind, watch::Receiver<Option<Fetched>>>>);
+pub(super) struct Lists(Mutex<HashMap<ListKind, Fetching>>);
+
+/// A list that is being read, or was.
+#[derive(Debug, Clone)]
+struct Fetching {
+    told: watch::Receiver<Option<Fetched>>,
+    /// How many wait for it.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// One who waits for a list.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn new(fetching: &Fetching) -> Self {
+        fetching.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(fetching.waiting.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Lists {
     pub(super) fn forget_all(&self) {
@@ -51,8 +76,9 @@ impl Line {
         // A modern server announces changes only to those who listen, and trunkline itself does not. What is not declared is
         // asked for once.
         let keep = !declared || self.era() == Era::Legacy && handshake.announces(kind.capability());
-        let mut fetched = self.start_fetch(kind, keep);
-        let answer = match fetched.wait_for(Option::is_some).await {
+        let mut fetching = self.start_fetch(kind, keep);
+        let _waiting = Waiting::new(&fetching);
+        let answer = match fetching.told.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone(),
             Err(_) => None,
         };
@@ -67,34 +93,36 @@ impl Line {
 
     /// A list as it was read last, and not forgotten since.
     pub(super) fn kept_list(&self, kind: ListKind) -> Option<List> {
-        self.lists.0.lock().get(&kind)?.borrow().as_ref()?.as_ref().ok().cloned()
+        self.lists.0.lock().get(&kind)?.told.borrow().as_ref()?.as_ref().ok().cloned()
     }
 
-    fn start_fetch(self: &Arc<Self>, kind: ListKind, keep: bool) -> watch::Receiver<Option<Fetched>> {
+    fn start_fetch(self: &Arc<Self>, kind: ListKind, keep: bool) -> Fetching {
         let mut lists = self.lists.0.lock();
-        if let Some(fetched) = lists.get(&kind)
-            && (fetched.borrow().is_none() || (keep && matches!(&*fetched.borrow(), Some(Ok(_)))))
+        if let Some(fetching) = lists.get(&kind)
+            && (fetching.told.borrow().is_none() || (keep && matches!(&*fetching.told.borrow(), Some(Ok(_)))))
         {
-            return fetched.clone();
+            return fetching.clone();
         }
-        let (sender, receiver) = watch::channel(None);
-        lists.insert(kind, receiver.clone());
+        let (sender, told) = watch::channel(None);
+        let fetching = Fetching { told, waiting: Arc::default() };
+        lists.insert(kind, fetching.clone());
         drop(lists);
+        let waiting = fetching.waiting.clone();
         let line = self.clone();
         if let Some(upstream) = self.upstream.upgrade() {
             upstream.around.tasks.spawn(async move {
-                sender.send_replace(Some(line.fetch_tolerantly(kind).await));
+                sender.send_replace(Some(line.fetch_tolerantly(kind, &waiting).await));
                 if let Some(upstream) = line.upstream.upgrade() {
                     upstream.arrived(&line);
                 }
             });
         }
-        receiver
+        fetching
     }
 
     /// Of what is not declared, a refusal is no error.
-    async fn fetch_tolerantly(self: &Arc<Self>, kind: ListKind) -> Fetched {
-        let fetched = self.fetch(kind).await;
+    async fn fetch_tolerantly(self: &Arc<Self>, kind: ListKind, waiting: &AtomicUsize) -> Fetched {
+        let fetched = self.fetch(kind, waiting).await;
         if self.handshake().is_some_and(|handshake| handshake.offers(kind.capability())) {
             return fetched;
         }
@@ -105,7 +133,16 @@ impl Line {
         Ok(items)
     }
 
-    async fn fetch(self: &Arc<Self>, kind: ListKind) -> Fetched {
+    /// Whether nobody wants to know a list any more: who waited for it has left, and nobody was given lists without it.
+    fn is_unwanted(&self, waiting: &AtomicUsize) -> bool {
+        let hub = self.upstream.upgrade().and_then(|upstream| upstream.hub.upgrade());
+        let missed = |hub: Arc<super::Hub>| hub.sessions().iter().any(|session| session.misses(&self.name));
+        waiting.load(Ordering::Relaxed) == 0 && !hub.is_some_and(missed)
+    }
+
+    async fn fetch(self: &Arc<Self>, kind: ListKind, waiting: &AtomicUsize) -> Fetched {
+        let most = self.upstream.upgrade().map_or(0, |upstream| upstream.around.max_frame);
+        let mut bytes = 0;
         let mut items = Vec::new();
         let (mut cursor, mut cursors): (Option<String>, HashSet<String>) = (None, HashSet::new());
         let mut keys = HashSet::new();
@@ -126,6 +163,11 @@ impl Line {
                 }
                 return kept(items, refused);
             };
+            bytes += result.len();
+            if bytes > most {
+                self.note(&Quirk::LongList(kind.method()));
+                return Err(format!("{} comes to more than {most} bytes (max_frame)", kind.method()).into());
+            }
             let mut page = Vec::new();
             if let Err(error) = read_items(result, kind, &mut page) {
                 self.note(&Quirk::List(kind.method(), error.to_string()));
@@ -141,6 +183,9 @@ impl Line {
             if repeats || !cursors.insert(next.clone()) {
                 self.note(&Quirk::Circling(kind.method()));
                 return Ok(Arc::new(items));
+            }
+            if self.is_unwanted(waiting) {
+                return Err(format!("nobody waits for {} any more", kind.method()).into());
             }
             cursor = Some(next);
         }

@@ -30,6 +30,8 @@ use crate::upstream::catalog::Audience;
 use crate::upstream::{Handshake, Instance, Link};
 use crate::wire::Refused;
 
+/// The largest request that is kept to be repeated, in bytes.
+const REPEATED: usize = 64 << 10;
 /// How long a request waits for a server that does not read its input.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
 
@@ -179,7 +181,7 @@ impl Line {
         edits: Vec<Edit<'_>>,
         then: Then,
     ) -> Result<(), Refused> {
-        let repeat = is_safe_to_repeat(envelope).then(|| {
+        let repeat = (envelope.frame.len() <= REPEATED && is_safe_to_repeat(envelope)).then(|| {
             let edits = edits.iter().map(|edit| (edit.at.clone(), edit.with.to_owned())).collect();
             Box::new(Repeat { frame: envelope.frame.into(), edits, then: then.clone() })
         });
@@ -196,7 +198,8 @@ impl Line {
     ) -> Result<(), Refused> {
         match self.cross(session, envelope, &edits) {
             None => self.send_request(session, envelope, edits, then, repeat, None),
-            Some((frame, across)) => match Envelope::parse(frame.as_bytes()) {
+            Some((frame, mut across)) => match Envelope::parse(frame.as_bytes()) {
+                _ if !across.weigh(session) => Err(Refused::OverBudget),
                 Ok(envelope) => self.send_request(session, &envelope, Vec::new(), then, repeat, Some(Box::new(across))),
                 // A request stays one.
                 Err(_) => Err(Refused::Closed),
@@ -269,6 +272,13 @@ impl Line {
             Refused::Full => {
                 let waiting = self.link.outbox.waiting();
                 let message = format!("server `{}` does not read its input: {waiting} bytes wait for it", self.name);
+                reply::error(id, code::INTERNAL, &message)
+            }
+            Refused::OverBudget => {
+                let message = format!(
+                    "server `{}` cannot be sent more now: as much waits of this agent, or in the whole daemon, as may (max_memory)",
+                    self.name
+                );
                 reply::error(id, code::INTERNAL, &message)
             }
             Refused::Closed => {

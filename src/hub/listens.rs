@@ -95,7 +95,7 @@ impl Hub {
             }
         };
         let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
-        Routed::Later(cancellable(session, envelope.id, async move {
+        Routed::Later(cancellable(session, envelope, async move {
             let mut honoured = Vec::new();
             for uri in &filter.resource_subscriptions {
                 let Some((server, own)) = hub.owner_of(&who, uri, &speech).await else { continue };

@@ -144,7 +144,7 @@ impl Hub {
             }
             hub.route_to_end(&who, &frame).await;
         };
-        Routed::Aside(cancellable(session, envelope.id, work))
+        Routed::Aside(cancellable(session, envelope, work))
     }
 
     /// Asks the person behind an agent to log in. A legacy agent's call waits until that is done; a modern agent comes back.

@@ -78,7 +78,7 @@ impl Hub {
             return Routed::Done;
         }
         let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
-        Routed::Later(cancellable(session, envelope.id, async move {
+        Routed::Later(cancellable(session, envelope, async move {
             hub.hear(&who, &speech).await;
             who.reply(&id, &hub.discover(&who, &id));
         }))
@@ -123,7 +123,7 @@ impl Hub {
         }
         if let Some(kind) = ListKind::of_method(&envelope.method) {
             let (hub, who, id) = (self.clone(), session.clone(), envelope.id.to_owned());
-            return Routed::Later(cancellable(session, envelope.id, async move {
+            return Routed::Later(cancellable(session, envelope, async move {
                 let result = hub.merged_list(&who, kind, &speech).await;
                 who.reply(&id, &reply::result(&id, &result));
             }));
@@ -279,7 +279,7 @@ impl Hub {
         }
         let (hub, who, server, frame) = (self.clone(), session.clone(), server.to_owned(), envelope.frame.to_owned());
         let at = envelope.span(raw);
-        Routed::Later(cancellable(session, envelope.id, async move {
+        Routed::Later(cancellable(session, envelope, async move {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
             match hub.line_for_call(&who, &server, &speech).await {
                 Ok(line) => {

@@ -1,13 +1,13 @@
 //! One configured server: its settings, and what it has shown of itself.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::Hub;
 use super::events::Event;
@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::lane::Lane;
 use super::line::Line;
 use super::records::Records;
+use super::saving::{CatalogFile, keep_saved};
 use super::sharing::Sharing;
 use super::slots::Slot;
 use super::spelled::Spelled;
@@ -23,10 +24,10 @@ use crate::era::Era;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::oauth::Keeper;
-use crate::upstream::catalog::{self, Audience, Catalogs};
+use crate::upstream::catalog::{Audience, Bounds, Catalogs, Noted};
 use crate::upstream::mirror::{self, Annotated};
 use crate::upstream::state::State as Life;
-use crate::upstream::{ServerLog, Surroundings};
+use crate::upstream::{Quirk, ServerLog, Surroundings};
 
 #[derive(Debug)]
 pub struct Upstream {
@@ -48,8 +49,7 @@ pub struct Upstream {
     annotated: Mutex<Option<Annotated>>,
     pub(super) state: Mutex<State>,
     pub(super) spelled: Spelled,
-    catalog_file: PathBuf,
-    fingerprint: String,
+    pub(super) file: CatalogFile,
 }
 
 #[derive(Debug)]
@@ -85,12 +85,12 @@ impl Upstream {
         around: Surroundings,
         catalogs: &std::path::Path,
     ) -> Arc<Self> {
-        let catalog_file = catalogs.join(format!("{name}.json"));
-        let fingerprint = catalog::fingerprint(&server);
-        let mut catalogs = catalog::load(&catalog_file, &fingerprint);
+        let file = CatalogFile::new(catalogs.join(format!("{name}.json")), &server);
+        let mut catalogs = file.load();
         if let Some(fixed) = server.era.fixed() {
             (catalogs.era, catalogs.modern_only) = (Some(fixed), fixed == Era::Modern);
         }
+        catalogs.keep_within(bounds(&name, &around));
         let lane = Lane::new(&catalogs);
         let sharing = Arc::new(Sharing::of(&server, &catalogs.shown));
         let state = State {
@@ -102,7 +102,7 @@ impl Upstream {
             sharing,
             held: None,
         };
-        Arc::new(Self {
+        let upstream = Arc::new(Self {
             name,
             log: around.log.clone(),
             around,
@@ -116,9 +116,10 @@ impl Upstream {
             annotated: Mutex::default(),
             state: Mutex::new(state),
             spelled: Spelled::default(),
-            catalog_file,
-            fingerprint,
-        })
+            file,
+        });
+        upstream.around.tasks.spawn(keep_saved(Arc::downgrade(&upstream)));
+        upstream
     }
 
     pub fn settings(&self) -> Arc<Server> {
@@ -327,9 +328,24 @@ impl Upstream {
         if !self.shares_lists() {
             return;
         }
-        let news = self.state.lock().catalogs.note_page(audience, kind, cursor, result);
-        if news {
-            self.save();
+        let noted = self.state.lock().catalogs.note_page(audience, kind, cursor, result);
+        match noted {
+            Noted::News => self.save(),
+            Noted::Same => {}
+            Noted::TooLarge => {
+                self.around.note(&Quirk::LongList(kind.method()));
+                self.save();
+            }
+        }
+    }
+
+    /// Forgets what the server offers, if there is no room for that any more: it is asked again when it is wanted.
+    pub(super) fn give_back(&self) {
+        let mut state = self.state.lock();
+        if state.catalogs.is_cut() {
+            state.catalogs.start_over(bounds(&self.name, &self.around));
+            drop(state);
+            self.lines().iter().for_each(|line| line.lists.forget_all());
         }
     }
 
@@ -362,6 +378,7 @@ impl Upstream {
         let catalogs = old.state.lock().catalogs.clone();
         let mut state = self.state.lock();
         state.catalogs.inherit(catalogs);
+        state.catalogs.keep_within(bounds(&self.name, &self.around));
         state.sharing = Arc::new(Sharing::of(&self.settings(), &state.catalogs.shown));
         state.known.starts = old.state.lock().known.starts;
         // Who was stopped by hand stays stopped.
@@ -369,20 +386,15 @@ impl Upstream {
         *self.before.lock() = Arc::downgrade(old);
     }
 
-    pub(super) fn save(&self) {
-        let state = self.state.lock();
-        // The file is another's by then.
-        if self.retired.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Err(error) = catalog::save(&self.catalog_file, &self.fingerprint, &state.catalogs) {
-            tracing::warn!(server = %self.name, %error, "catalog not saved: the next daemon must ask again");
-        }
-    }
-
     fn publish(&self, event: Event) {
         if let Some(hub) = self.hub.upgrade() {
             hub.events.publish(event);
         }
     }
+}
+
+/// How much is kept of what a server offers: a list as large as one message may be.
+fn bounds(name: &ServerName, around: &Surroundings) -> Bounds {
+    let account = around.budget.account(format!("what server `{name}` offers"), usize::MAX, CancellationToken::new());
+    Bounds { account, list: around.max_frame }
 }

@@ -82,6 +82,7 @@ impl Hub {
             self.sessions().into_iter().map(|session| (names(&self.visible(&session)), session)).collect();
         // What counts from the next start stays as it is: the size of messages is built into every queue.
         config.daemon.max_frame = old_config.daemon.max_frame;
+        config.daemon.max_memory = old_config.daemon.max_memory;
         config.http.clone_from(&old_config.http);
         let upstreams = config.servers.iter().map(|(name, server)| {
             if let Some((_, new)) = replaced.iter().find(|(old, _)| old.name == *name) {

@@ -27,7 +27,7 @@ impl Hub {
         speech: Speech,
     ) -> Routed {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
-        Routed::Later(cancellable(session, envelope.id, async move {
+        Routed::Later(cancellable(session, envelope, async move {
             let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
             let completion = envelope.method == "completion/complete";
             let part = if completion {

@@ -27,6 +27,7 @@ use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text};
 use crate::names::ServerName;
 use crate::oauth::random_text;
+use crate::wire::Held;
 
 /// How a `requestState` of trunkline's begins; then comes which daemon's it is, because a server may be a trunkline too.
 const STATE: &str = "trunkline:";
@@ -53,8 +54,8 @@ struct Rested {
 pub(super) enum What {
     /// A call that the server is at.
     Call { line: Arc<Line>, id: Arc<AtomicU64> },
-    /// It was answered meanwhile: the frame, but for its id.
-    Answered(Box<str>),
+    /// It was answered meanwhile: the frame, but for its id; or there is no room for that.
+    Answered(Option<(Box<str>, Held)>),
     /// The server has ended the call, and wants a person to open a page before it is made again; its error, raw.
     Again(Box<str>),
     /// A person is to log in at a server, where so many logins were done before.
@@ -67,9 +68,9 @@ impl Resting {
     }
 
     /// Keeps the answer to a call that rests.
-    pub(super) fn keep(&self, state: &str, frame: &str) {
+    pub(super) fn keep(&self, state: &str, frame: &str, held: Option<Held>) {
         if let Some(rested) = self.0.lock().get_mut(state) {
-            rested.what = What::Answered(frame.into());
+            rested.what = What::Answered(held.map(|held| (frame.into(), held)));
         }
     }
 
@@ -140,9 +141,13 @@ impl Hub {
             return Some(Routed::Done);
         };
         match rested.what {
-            What::Answered(frame) => {
+            What::Answered(Some((frame, _))) => {
                 let answer = under(&frame, envelope.id).unwrap_or_default();
                 session.reply(envelope.id, &answer);
+            }
+            What::Answered(None) => {
+                let message = "it was answered meanwhile, and there was no room to keep the answer (max_memory)";
+                session.reply(envelope.id, &reply::error(envelope.id, code::INTERNAL, message));
             }
             What::Call { line, id } => line.come_back(self, session, &id, envelope),
             What::Again(error) if opened(envelope) == Accepted::No => {
@@ -153,7 +158,7 @@ impl Hub {
             What::Again(_) => {
                 let (hub, who, frame) = (self.clone(), session.clone(), bare(envelope.frame));
                 let work = async move { hub.route_to_end(&who, &frame).await };
-                return Some(Routed::Aside(cancellable(session, envelope.id, work)));
+                return Some(Routed::Aside(cancellable(session, envelope, work)));
             }
         }
         Some(Routed::Done)
@@ -183,14 +188,15 @@ fn opened(envelope: &Envelope<'_>) -> Accepted {
 
 impl Line {
     /// Takes a question that the server asks at a call of a modern agent. What comes right behind it is asked with it.
-    pub(super) fn rest(self: &Arc<Self>, table: &mut Table, call: u64, envelope: &Envelope<'_>) {
+    pub(super) fn rest(self: &Arc<Self>, table: &mut Table, call: u64, envelope: &Envelope<'_>, held: Held) {
         let Some(pending) = table.get_mut(call) else { return };
         let first = pending.rest.is_none();
         let rest = pending.rest.get_or_insert_with(|| Box::new(Rest::new(call)));
         rest.asked += 1;
         let request = bridge::input_request(envelope).into();
         let task = envelope.params.meta.related_task.map(Into::into);
-        rest.questions.push(Waiting { key: rest.asked.to_string().into(), id: envelope.id.into(), task, request });
+        let key = rest.asked.to_string().into();
+        rest.questions.push(Waiting { key, id: envelope.id.into(), task, request, _held: held });
         if first && let Some(upstream) = self.upstream.upgrade() {
             let (line, call) = (self.clone(), rest.call.clone());
             upstream.around.later(GATHER, move || line.tell_rest(&call));

@@ -15,7 +15,7 @@ use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
 use crate::era::Speech;
 use crate::retry::pause_after;
-use crate::wire::To;
+use crate::wire::{Held, To};
 
 /// How often one call may be answered by questions.
 const MOST: u32 = 200;
@@ -34,6 +34,8 @@ pub struct Round {
     answers: Mutex<Vec<Option<Box<str>>>>,
     /// Pages that the person has opened.
     opened: Mutex<Vec<Opened>>,
+    /// What the questions weigh.
+    _held: Held,
 }
 
 impl Line {
@@ -67,6 +69,11 @@ impl Line {
             call.iter().for_each(|call| self.end_followed(*call));
             return session.reply(&id, &refusal);
         }
+        let Ok(held) = session.account().hold(required.size()) else {
+            call.iter().for_each(|call| self.end_followed(*call));
+            let message = format!("server `{}` asks more than there is room for now (max_memory)", self.name);
+            return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
+        };
         // A page that the person has opened is not shown again: the server is asked until it has seen what it waits for.
         let opened = |asked: &Asked| across.opened.iter().any(|opened| opened.asked == *asked);
         let answers: Vec<_> =
@@ -74,7 +81,7 @@ impl Line {
         let all = answers.iter().all(Option::is_some);
         let still = across.opened.iter().filter(|opened| required.asked.contains(&opened.asked)).cloned().collect();
         let (answers, opened) = (Mutex::new(answers), Mutex::new(still));
-        let round = Arc::new(Round { line: self.clone(), asker, across, call, required, answers, opened });
+        let round = Arc::new(Round { line: self.clone(), asker, across, call, required, answers, opened, _held: held });
         if call.is_none() {
             session.began();
         }

@@ -284,7 +284,7 @@ impl Hub {
                 (Err(failure), _) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }
         };
-        Routed::Later(cancellable(session, envelope.id, work))
+        Routed::Later(cancellable(session, envelope, work))
     }
 
     fn notification(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
@@ -333,16 +333,16 @@ pub(super) enum Plan<'e> {
     Send(Vec<Edit<'e>>, Then),
 }
 
-/// A request that waits, until its agent cancels it.
-pub(super) fn cancellable(session: &Arc<Session>, id: &str, work: impl Future<Output = ()> + Send + 'static) -> Later {
-    let cancelled = session.wait_with(id);
-    let (session, id) = (session.clone(), id.to_owned());
-    Box::pin(async move {
-        tokio::select! {
-            () = work => session.waited(&id),
-            () = cancelled.cancelled() => {}
-        }
-    })
+/// A request that waits, until its agent cancels it; it is refused where as much waits as may.
+pub(super) fn cancellable(
+    session: &Arc<Session>,
+    envelope: &Envelope<'_>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> Later {
+    match session.wait_with(envelope) {
+        Some(waits) => Box::pin(async move { waits.cancelled().run_until_cancelled(work).await.unwrap_or_default() }),
+        None => Box::pin(std::future::ready(())),
+    }
 }
 
 /// The refusal of a request of the modern era that does not say of itself what it must.

@@ -27,11 +27,12 @@ use super::line::Line;
 use super::listens::{Filter, Listens};
 use super::remembered::Missing;
 use super::rounds::Round;
-use crate::envelope::Envelope;
+use crate::envelope::reply::{self, code};
+use crate::envelope::{Envelope, Kind};
 use crate::era::{Class, Era, LEGACY, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
-use crate::wire::{Refused, Sink, To};
+use crate::wire::{Account, Held, Refused, Sink, To};
 
 #[derive(Debug)]
 pub struct Session {
@@ -75,7 +76,7 @@ struct State {
     /// Its `clientInfo`, raw.
     client_info: Option<Arc<str>>,
     questions: HashMap<u64, Question>,
-    /// Requests that wait for a server to start, by raw id.
+    /// Requests that wait for a server, by raw id.
     waiting: HashMap<Box<str>, CancellationToken>,
     /// Lists that were given without this server, because it was not there yet.
     missed: HashSet<(ServerName, ListKind)>,
@@ -88,6 +89,31 @@ struct State {
     /// Calls that wait for answers to what a modern server asks, by raw id.
     rounds: HashMap<Box<str>, Arc<Round>>,
     listens: Listens,
+}
+
+/// A request that waits for a server.
+pub(super) struct Waits {
+    session: Arc<Session>,
+    id: Box<str>,
+    token: CancellationToken,
+    _held: Held,
+}
+
+impl Waits {
+    /// Cancelled when its agent does not want it any more.
+    pub(super) fn cancelled(&self) -> &CancellationToken {
+        &self.token
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        // Of one that was cancelled, the id may be another's by now.
+        if !self.token.is_cancelled() {
+            self.session.state.lock().waiting.remove(&self.id);
+        }
+        self.session.ended();
+    }
 }
 
 impl Session {
@@ -126,10 +152,26 @@ impl Session {
     /// Queues one frame for the agent. An agent that lets its queue fill up is disconnected: waiting for it would make
     /// the others wait.
     pub fn send(&self, to: To<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) {
-        if !self.stalled.load(Ordering::Relaxed) && self.sink.push(to, size, fill) == Err(Refused::Full) {
+        if self.stalled.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(Refused::Full | Refused::OverBudget) = self.sink.push(to, size, fill) {
             self.stalled.store(true, Ordering::Relaxed);
             tracing::warn!(session = self.id.0, waiting = self.sink.waiting(), "agent does not read: disconnected");
             self.gone.cancel();
+        }
+    }
+
+    /// Who what waits of it and for it is weighed for.
+    pub fn account(&self) -> &Account {
+        self.sink.account()
+    }
+
+    /// Forgets what waits, if it was cut off.
+    pub(super) fn give_back(&self) {
+        if self.account().cut().is_cancelled() {
+            self.stalled.store(true, Ordering::Relaxed);
+            self.sink.discard();
         }
     }
 
@@ -334,15 +376,30 @@ impl Session {
         state.lines.push((line.clone(), class.clone()));
     }
 
-    /// Notes that the request `id` waits; the token says when the agent cancelled it.
-    pub fn wait_with(&self, id: &str) -> CancellationToken {
+    /// Notes that a request waits, for as long as what it returns lives; refuses it where as much waits as may.
+    pub(super) fn wait_with(self: &Arc<Self>, envelope: &Envelope<'_>) -> Option<Waits> {
+        let Ok(held) = self.account().hold(envelope.frame.len()) else {
+            self.refuse_for_weight(envelope);
+            return None;
+        };
         let token = CancellationToken::new();
-        self.state.lock().waiting.insert(id.into(), token.clone());
-        token
+        self.state.lock().waiting.insert(envelope.id.into(), token.clone());
+        self.began();
+        Some(Waits { session: self.clone(), id: envelope.id.into(), token, _held: held })
     }
 
-    pub fn waited(&self, id: &str) {
-        self.state.lock().waiting.remove(id);
+    /// Says that there is no room for a message now.
+    pub fn refuse_for_weight(&self, envelope: &Envelope<'_>) {
+        let held = self.account().held();
+        if envelope.kind == Kind::Request {
+            let message = format!(
+                "there is no room for another message of {} bytes: {held} bytes of this agent wait already, or as much waits in the whole daemon as may (max_memory); ask again when some of it is answered",
+                envelope.frame.len()
+            );
+            self.reply(envelope.id, &reply::error(envelope.id, code::INTERNAL, &message));
+        } else {
+            tracing::warn!(session = self.id.0, held, method = %envelope.method, "a message of an agent is dropped: there is no room for it");
+        }
     }
 
     /// Cancels a waiting request; tells whether there was one.

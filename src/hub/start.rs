@@ -123,7 +123,9 @@ impl Upstream {
     }
 
     async fn try_start(self: &Arc<Self>, key: &Key, speak: Speak) -> Result<Arc<Line>, StartError> {
-        let link = Link::new(self.around.max_frame * QUEUE_FRAMES);
+        let around = &self.around;
+        let whose = format!("server `{}`", self.name);
+        let link = Link::new(around.budget.account(whose, around.max_frame * QUEUE_FRAMES, around.stop.child_token()));
         let line = Line::new(self, link.clone(), key.starter);
         let to_line = line.clone();
         let client_info = key.client_info.as_deref().map(str::to_owned);

@@ -17,9 +17,12 @@ pub use shown::{Compared, Shown};
 
 use crate::era::{Dialect, Era};
 use crate::lists::ListKind;
+use crate::wire::{Account, Held};
 
 /// How many kinds of agent a server's offer is kept for.
 const MOST: usize = 16;
+/// How often the words of a list are in memory: as they came, as items, and as the items of a process.
+const COPIES: usize = 3;
 /// For how long an offer that a running server confirmed need not be looked at again.
 const TRUSTED: Duration = Duration::from_secs(10 * 60);
 
@@ -35,6 +38,32 @@ pub struct Catalogs {
     #[serde(default)]
     pub shown: Shown,
     each: Vec<Catalog>,
+    #[serde(skip)]
+    bounds: Bounds,
+}
+
+/// How much is kept of what a server offers.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Who it is weighed for; where that is cut off, all lists are forgotten.
+    pub account: Account,
+    /// The bytes of one list.
+    pub list: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { account: Account::alone(usize::MAX), list: usize::MAX }
+    }
+}
+
+/// What came of noting something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    News,
+    Same,
+    /// There is more of it than is kept: all of that list is forgotten.
+    TooLarge,
 }
 
 /// For whom an offer is: a server may offer one agent what it does not offer another.
@@ -69,11 +98,13 @@ struct Page {
 /// A server's words, and for how long they hold.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kept {
-    text: String,
+    text: Arc<str>,
     /// Milliseconds since 1970.
     taken: u64,
     /// `ttlMs`, of which only the modern era knows: without it the words hold until the server says otherwise.
     ttl: Option<u64>,
+    #[serde(skip)]
+    held: Option<Arc<Held>>,
 }
 
 impl Kept {
@@ -82,12 +113,19 @@ impl Kept {
             Dialect::Legacy(_) => None,
             Dialect::Modern => Some(items::ttl(text).unwrap_or(0)),
         };
-        Self { text: text.to_owned(), taken: now(), ttl }
+        Self { text: text.into(), taken: now(), ttl, held: None }
+    }
+
+    /// Weighs the words; false if there is no room for them.
+    fn weigh(&mut self, account: &Account) -> bool {
+        self.held = None;
+        self.held = account.hold(self.text.len() * COPIES).ok().map(Arc::new);
+        self.held.is_some()
     }
 
     /// The words, if they still hold, with what is left of their time.
     fn fresh(&self) -> Option<String> {
-        let Some(ttl) = self.ttl else { return Some(self.text.clone()) };
+        let Some(ttl) = self.ttl else { return Some(self.text.to_string()) };
         // A clock that was set back makes them stale rather than fresh for longer.
         let age = now().checked_sub(self.taken)?;
         let left = ttl.checked_sub(age).filter(|left| *left > 0)?;
@@ -124,19 +162,28 @@ impl Catalogs {
 
     /// Notes a handshake's reply; tells whether that is news.
     pub fn note_handshake(&mut self, audience: &Audience, frame: &str) -> bool {
+        let account = self.bounds.account.clone();
         let catalog = self.get_or_add(audience);
-        let news = catalog.handshake.as_ref().is_none_or(|kept| kept.text != frame);
-        catalog.handshake = Some(Kept::new(frame, &audience.dialect));
+        let news = catalog.handshake.as_ref().is_none_or(|kept| *kept.text != *frame);
+        let mut kept = Kept::new(frame, &audience.dialect);
+        catalog.handshake = kept.weigh(&account).then_some(kept);
         news
     }
 
-    /// Notes one page of a list, raw; tells whether that is news.
-    pub fn note_page(&mut self, audience: &Audience, kind: ListKind, cursor: Option<&str>, result: &str) -> bool {
+    /// Notes one page of a list, raw.
+    pub fn note_page(&mut self, audience: &Audience, kind: ListKind, cursor: Option<&str>, result: &str) -> Noted {
+        let bounds = self.bounds.clone();
         let catalog = self.get_or_add(audience);
         let pages = catalog.lists.entry(kind).or_default();
-        let page = Page { cursor: cursor.map(str::to_owned), kept: Kept::new(result, &audience.dialect) };
+        let mut page = Page { cursor: cursor.map(str::to_owned), kept: Kept::new(result, &audience.dialect) };
         catalog.parsed.remove(&kind);
-        match pages.iter_mut().find(|known| known.cursor.as_deref() == cursor) {
+        let others = pages.iter().filter(|known| known.cursor.as_deref() != cursor);
+        let all = others.map(|known| known.kept.text.len()).sum::<usize>() + result.len();
+        if all > bounds.list || !page.kept.weigh(&bounds.account) {
+            catalog.lists.remove(&kind);
+            return Noted::TooLarge;
+        }
+        let is_news = match pages.iter_mut().find(|known| known.cursor.as_deref() == cursor) {
             Some(known) => {
                 let same = known.kept.text == page.kept.text;
                 *known = page;
@@ -150,7 +197,35 @@ impl Catalogs {
                 pages.push(page);
                 true
             }
+        };
+        if is_news { Noted::News } else { Noted::Same }
+    }
+
+    /// Weighs all that is kept, from now on within these bounds; what has no room in them is forgotten.
+    pub fn keep_within(&mut self, bounds: Bounds) {
+        for catalog in &mut self.each {
+            let Catalog { handshake, lists, parsed, .. } = catalog;
+            if handshake.as_mut().is_some_and(|kept| !kept.weigh(&bounds.account)) {
+                *handshake = None;
+            }
+            lists.retain(|_, pages| {
+                let all: usize = pages.iter().map(|page| page.kept.text.len()).sum();
+                all <= bounds.list && pages.iter_mut().all(|page| page.kept.weigh(&bounds.account))
+            });
+            parsed.clear();
         }
+        self.bounds = bounds;
+    }
+
+    /// Whether all lists are to be forgotten.
+    pub fn is_cut(&self) -> bool {
+        self.bounds.account.cut().is_cancelled()
+    }
+
+    /// Forgets all lists, and keeps new ones within these bounds.
+    pub fn start_over(&mut self, bounds: Bounds) {
+        self.each.iter_mut().for_each(|catalog| catalog.lists.clear());
+        self.keep_within(bounds);
     }
 
     /// Forgets a list, because the server says that it changed.
@@ -225,7 +300,7 @@ impl Catalogs {
 
     /// What the server says of itself, in the words of any of its handshakes.
     pub fn any_handshake(&self) -> Option<&str> {
-        self.each.iter().rev().find_map(|catalog| Some(catalog.handshake.as_ref()?.text.as_str()))
+        self.each.iter().rev().find_map(|catalog| Some(&*catalog.handshake.as_ref()?.text))
     }
 
     /// For whom there are offers, without those of single projects.
@@ -283,12 +358,12 @@ mod tests {
     fn pages_make_a_list_when_they_are_all_there() {
         let (mut catalogs, who, tools) = (Catalogs::default(), legacy(), ListKind::Tools);
         let first = r#"{"tools":[{"name":"a"}],"nextCursor":"2"}"#;
-        assert!(catalogs.note_page(&who, tools, None, first));
+        assert_eq!(catalogs.note_page(&who, tools, None, first), Noted::News);
         assert_eq!(names(catalogs.list(&who, tools)), None);
         catalogs.note_page(&who, tools, Some("\"2\""), r#"{"tools":[{"name":"b"}]}"#);
         assert_eq!(names(catalogs.list(&who, tools)), Some(vec!["a".into(), "b".into()]));
-        assert!(!catalogs.note_page(&who, tools, None, first));
-        assert!(catalogs.note_page(&who, tools, None, r#"{"tools":[{"name":"c"}]}"#));
+        assert_eq!(catalogs.note_page(&who, tools, None, first), Noted::Same);
+        assert_eq!(catalogs.note_page(&who, tools, None, r#"{"tools":[{"name":"c"}]}"#), Noted::News);
         assert_eq!(names(catalogs.list(&who, tools)), Some(vec!["c".into()]));
         assert!(catalogs.get(&Audience { project: Some("/p".into()), ..who }).is_none());
     }
@@ -321,5 +396,24 @@ mod tests {
         }
         assert_eq!(catalogs.each.len(), MOST);
         assert!(catalogs.get(&Audience { project: Some("/0".into()), ..legacy() }).is_none());
+    }
+
+    #[test]
+    fn so_much_is_kept_of_a_list() {
+        let (mut catalogs, who, tools) = (Catalogs::default(), legacy(), ListKind::Tools);
+        let account = Account::alone(1_000);
+        catalogs.keep_within(Bounds { account: account.clone(), list: 100 });
+        let page = |next: &str| format!(r#"{{"tools":[{{"name":"{}"}}],"nextCursor":"{next}"}}"#, "x".repeat(20));
+        assert_eq!(catalogs.note_page(&who, tools, None, &page("2")), Noted::News);
+        assert!(account.held() > 100, "{account:?}");
+        assert_eq!(catalogs.note_page(&who, tools, Some("\"2\""), &page("3")), Noted::TooLarge);
+        assert_eq!((account.held(), catalogs.kinds(&who).len()), (0, 0), "all of that list is gone");
+        catalogs.note_page(&who, tools, None, &page("2"));
+        catalogs.note_handshake(&who, "{}");
+        account.cut().cancel();
+        assert!(catalogs.is_cut());
+        catalogs.start_over(Bounds::default());
+        assert!(!catalogs.is_cut() && account.held() == 0);
+        assert!(catalogs.any_handshake().is_some() && catalogs.kinds(&who).is_empty());
     }
 }

@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use answer::Bounds;
 use client::Endpoint;
 pub use client::HttpClient;
 use elsewhere::Elsewhere;
@@ -35,7 +36,7 @@ use exchange::{Done, Posted, exchange};
 use listen::{Listened, listen, listen_old};
 use session::Session;
 
-use super::instance::{Ended, Inbound, Running, StartError, Surroundings};
+use super::instance::{Ended, Inbound, OVER_BUDGET, Running, StartError, Surroundings};
 use super::mirror::Annotated;
 use super::tap::Tap;
 use crate::config::{Given, Http};
@@ -43,6 +44,7 @@ use crate::envelope::reply::code;
 use crate::envelope::{Envelope, Kind};
 use crate::lines::Lines;
 use crate::names::ServerName;
+use crate::wire::{Account, Outbox};
 
 /// How many messages wait for a session that is beginning; then no more are taken from the queue.
 const MOST_HELD: usize = 1024;
@@ -63,7 +65,7 @@ struct Shared {
     endpoint: Endpoint,
     tap: Arc<Tap>,
     inbound: Box<dyn Fn(Inbound<'_>) + Send + Sync>,
-    max_frame: usize,
+    bounds: Bounds,
     /// How long what comes first may take, each time.
     patience: Duration,
     /// Which parameters the modern era repeats in headers.
@@ -104,6 +106,8 @@ struct Owner {
     /// The id of the one that begins it anew.
     renewing: Option<u64>,
     listening: Option<Listening>,
+    /// Who what was taken from the queue is weighed for, until it is answered.
+    sent: Account,
 }
 
 /// Opens the wire; the first message connects.
@@ -116,12 +120,14 @@ pub(super) fn start(
     stop: CancellationToken,
     inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
 ) -> Result<Running, StartError> {
+    let account = tap.outbox().account().clone();
+    let sent = account.beside(usize::MAX);
     let shared = Arc::new(Shared {
         name: around.name.clone(),
         endpoint: Endpoint::new(server, given, around)?,
         tap,
         inbound: Box::new(inbound),
-        max_frame: around.max_frame,
+        bounds: Bounds { max_frame: around.max_frame, account: account.beside(usize::MAX) },
         patience,
         tools: Mutex::default(),
         listens: AtomicBool::new(false),
@@ -139,6 +145,7 @@ pub(super) fn start(
         initialize: None,
         renewing: None,
         listening: None,
+        sent,
     };
     let gone = CancellationToken::new();
     let ended = gone.clone().drop_guard();
@@ -162,6 +169,7 @@ impl Owner {
         (shared.inbound)(Inbound::Closed(&reason));
         shared.tap.close();
         drop((exchanges, listening));
+        shared.tap.outbox().discard();
         if session.has_id() {
             let request = shared.endpoint.delete().headers(session.headers.clone());
             if !matches!(timeout(GOODBYE, shared.endpoint.send_once(request)).await, Ok(Ok(_))) {
@@ -173,17 +181,18 @@ impl Owner {
 
     async fn work(&mut self) -> Ended {
         let shared = self.shared.clone();
-        let mut batch = Vec::new();
+        let (queue, mut batch) = (shared.tap.outbox(), Vec::new());
         loop {
             let event = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ended::Gone("it was stopped".to_owned()),
+                () = queue.account().cut().cancelled() => return Ended::Gone(OVER_BUDGET.to_owned()),
                 Some((about, done)) = self.exchanges.next(), if !self.exchanges.is_empty() => Event::Done(about, done),
                 Some(_) = OptionFuture::from(self.heard.as_mut()), if self.heard.is_some() => Event::Heard,
                 Some(listened) = OptionFuture::from(self.listening.as_mut()), if self.listening.is_some() => {
                     Event::Listened(listened)
                 }
-                more = shared.tap.outbox().take(&mut batch), if self.held.len() < MOST_HELD && self.exchanges.len() < MOST_OPEN => Event::Queued(more),
+                more = queue.take(&mut batch), if self.may_take(queue) => Event::Queued(more),
             };
             match event {
                 Event::Done(about, done) => {
@@ -206,10 +215,25 @@ impl Owner {
                 Event::Queued(false) => return Ended::Gone("it was stopped".to_owned()),
                 Event::Queued(true) => {
                     let frames = String::from_utf8_lossy(&batch);
-                    frames.lines().filter_map(Posted::new).for_each(|posted| self.take(posted));
-                    shared.tap.outbox().taken(&mut batch);
+                    frames.lines().filter_map(Posted::new).for_each(|posted| self.weigh(posted));
+                    queue.taken(&mut batch);
                 }
             }
+        }
+    }
+
+    /// Whether more is taken from the queue now.
+    fn may_take(&self, queue: &Outbox) -> bool {
+        self.held.len() < MOST_HELD
+            && self.exchanges.len() < MOST_OPEN
+            && self.sent.held() <= queue.account().limit()
+    }
+
+    /// Takes a message from the queue, if there is room for it beside those that are not answered.
+    fn weigh(&mut self, posted: Posted) {
+        match self.sent.hold(posted.frame.len()) {
+            Ok(held) => self.take(Posted { _held: Some(Arc::new(held)), ..posted }),
+            Err(_) => drop(self.shared.tell(&posted, code::INTERNAL, OVER_BUDGET)),
         }
     }
 

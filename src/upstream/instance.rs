@@ -28,12 +28,16 @@ use crate::era::{self, Class, Era};
 use crate::lines::Lines;
 use crate::names::ServerName;
 use crate::oauth::Keepers;
-use crate::wire::Outbox;
+use crate::wire::{Account, Budget, Outbox};
 
 /// How long a server may be silent on `server/discover` before it is sent `initialize`, as in `rmcp`'s own probe.
 const PROBE: Duration = Duration::from_secs(10);
 /// How long the wire may take to say why it ended.
 const OWNER_WAIT: Duration = Duration::from_secs(4);
+
+/// Why a server is stopped, or a call of it fails, where too much waits for it or comes of it.
+pub(super) const OVER_BUDGET: &str =
+    "as much waits in the daemon as may (max_memory), and most of it for this server or from it";
 
 /// The way to a server: its queue, and the ids of what goes into it.
 #[derive(Debug, Clone)]
@@ -53,9 +57,9 @@ struct Order {
 }
 
 impl Link {
-    /// A link whose queue holds at most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        Self { outbox: Outbox::new(limit), ids: Ids::new(), order: Arc::default() }
+    /// A link whose queue holds as much as the account may; where that is cut off, the server is stopped.
+    pub fn new(account: Account) -> Self {
+        Self { outbox: Outbox::new(account), ids: Ids::new(), order: Arc::default() }
     }
 
     /// An id that this server was not given before.
@@ -194,6 +198,8 @@ pub struct Surroundings {
     pub client: HttpClient,
     pub vault: Vault,
     pub keepers: Keepers,
+    /// Of all that waits.
+    pub budget: Budget,
 }
 
 impl Surroundings {

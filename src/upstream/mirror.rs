@@ -21,7 +21,7 @@ const NO_SCHEMAS: [&str; 5] = ["default", "const", "enum", "examples", "dependen
 const MAPS: [&str; 5] = ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties"];
 const ANNOTATION: &str = "x-mcp-header";
 
-/// The parameters of each tool that are repeated in headers.
+/// The parameters that are repeated in headers, of each tool that has any.
 pub type Annotated = HashMap<String, Vec<Parameter>>;
 
 /// One annotated parameter.
@@ -169,22 +169,31 @@ pub fn read(result: &str, tools: &mut Annotated) -> Vec<(String, String)> {
         tools: Vec<&'a RawValue>,
     }
     #[derive(Deserialize)]
-    struct Tool {
-        name: String,
+    struct Named<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    }
+    #[derive(Deserialize)]
+    struct Annotating {
         #[serde(default, rename = "inputSchema")]
         schema: Value,
     }
     let Ok(Tools { tools: listed }) = serde_json::from_str(result) else { return Vec::new() };
     let mut wrong = Vec::new();
     for raw in listed.into_iter().map(RawValue::get) {
-        let Ok(Tool { name, schema }) = serde_json::from_str(raw) else { continue };
+        let Ok(Named { name }) = serde_json::from_str(raw) else { continue };
         // Most tools have none, and then their schema need not be walked.
-        let found = if raw.contains(ANNOTATION) { parameters(&schema) } else { Ok(Vec::new()) };
+        let schema = || serde_json::from_str(raw).map_err(|error| error.to_string());
+        let found = match raw.contains(ANNOTATION) {
+            true => schema().and_then(|Annotating { schema }| parameters(&schema)),
+            false => Ok(Vec::new()),
+        };
         match found {
-            Ok(parameters) => drop(tools.insert(name, parameters)),
+            Ok(parameters) if !parameters.is_empty() => drop(tools.insert(name.into_owned(), parameters)),
+            Ok(_) => drop(tools.remove(&*name)),
             Err(reason) => {
-                tools.remove(&name);
-                wrong.push((name, reason));
+                tools.remove(&*name);
+                wrong.push((name.into_owned(), reason));
             }
         }
     }
@@ -353,6 +362,6 @@ mod tests {
             assert!(annotated(&schema).is_err(), "{schema}");
         }
         let harmless = property(json!({ "type": "object", "default": { "x-mcp-header": "A" } }));
-        assert_eq!(annotated(&harmless), Ok(Annotated::from([("t".to_owned(), Vec::new())])));
+        assert_eq!(annotated(&harmless), Ok(Annotated::new()));
     }
 }

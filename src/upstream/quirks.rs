@@ -40,6 +40,8 @@ pub enum Quirk {
     Circling(&'static str),
     /// A list that cannot be read, or a page of it: the method, and why.
     List(&'static str, String),
+    /// A list is larger than what is kept; the method.
+    LongList(&'static str),
     /// Announcements of changes that come faster than they are passed on.
     Storm,
     AcceptedWithBody,
@@ -85,6 +87,10 @@ impl fmt::Display for Quirk {
                 write!(f, "its pages of `{method}` name a page that was there before: the list ends with it")
             }
             Self::List(method, why) => write!(f, "its answer to `{method}` cannot be used: {why}"),
+            Self::LongList(method) => write!(
+                f,
+                "what it answers to `{method}` altogether is more than is kept (max_frame): it is asked each time, and the all-servers view is without"
+            ),
             Self::Storm => {
                 f.write_str("it announces changes of its lists all the time: agents hear of one each second at most")
             }
@@ -125,7 +131,7 @@ impl Quirks {
         let mut all = self.0.lock();
         let kind = discriminant(quirk);
         // A handshake may have several, and so may lists.
-        let repeats = matches!(quirk, Quirk::HandshakeShape(_) | Quirk::Undeclared(_) | Quirk::List(..));
+        let repeats = matches!(quirk, Quirk::HandshakeShape(_) | Quirk::Undeclared(_) | Quirk::List(..) | Quirk::LongList(_));
         let text = printable(&quirk.to_string());
         if let Some(told) = all.iter_mut().find(|told| told.kind == kind && (!repeats || told.text == text)) {
             told.count += 1;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::child::{Child, SpawnError, Streams};
-use super::instance::{Ended, Inbound, Running, StartError, Surroundings};
+use super::instance::{Ended, Inbound, OVER_BUDGET, Running, StartError, Surroundings};
 use super::salvage::lost_between;
 use super::stderr;
 use super::tap::Tap;
@@ -85,11 +85,13 @@ impl Owner {
         let pid = child.pid;
         let mut status = None;
         let cut = {
-            let reading = read(&tap, stdout, cap, &inbound);
+            let account = tap.outbox().account();
+            let reading = read(&tap, Frames::new(stdout, cap, account.beside(usize::MAX)), &inbound);
             tokio::pin!(reading);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => Some("it was stopped".to_owned()),
+                () = account.cut().cancelled() => Some(OVER_BUDGET.to_owned()),
                 cut = &mut reading => cut,
                 exited = child.wait() => {
                     status = exited.ok();
@@ -117,6 +119,7 @@ impl Owner {
             writing.abort();
             drop(writing.await);
         }
+        tap.outbox().discard();
         child.stop().await;
         tracing::info!(server = %tap.server(), pid, reason = ended, "server process ended");
         Ended::Gone(ended)
@@ -126,11 +129,9 @@ impl Owner {
 /// Reads until the output ends; `Some` says why reading was given up before that.
 async fn read<O: AsyncRead + Unpin>(
     tap: &Tap,
-    stdout: O,
-    cap: usize,
+    mut frames: Frames<O>,
     inbound: &impl Fn(Inbound<'_>),
 ) -> Option<String> {
-    let mut frames = Frames::new(stdout, cap);
     loop {
         match frames.next().await {
             Ok(Some(frame)) => match Envelope::parse(frame) {
@@ -138,6 +139,7 @@ async fn read<O: AsyncRead + Unpin>(
                 Err(error) => tap.sort_rest(frame, &error, inbound),
             },
             Ok(None) => return None,
+            Err(FrameError::OverBudget) => return Some(OVER_BUDGET.to_owned()),
             Err(FrameError::Io(error)) => return Some(format!("its output cannot be read: {error}")),
             Err(error @ FrameError::TooLong(_)) => match frames.skip().await {
                 // Its neighbours are answered all the same.

@@ -1,14 +1,22 @@
 //! The reading half of a wire: whole lines out of a byte stream, none longer than the cap.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
+
+use super::budget::{Account, Held};
 
 /// What a reader starts with, and goes back to when the large messages are over.
 const SMALL: usize = 8 * 1024;
 /// How many small frames in a row give a grown buffer back.
 const QUIET: u32 = 64;
+
+/// A buffer that grew past this is not kept for long where nothing comes.
+const LARGE: usize = 256 * 1024;
+const IDLE: Duration = Duration::from_secs(1);
 
 /// How much of a line that is passed over is kept, at its beginning and at its end.
 const HEAD: usize = 16 * 1024;
@@ -27,6 +35,8 @@ pub struct Ends {
 pub enum FrameError {
     #[error("a message is larger than the cap of {0} bytes (max_frame)")]
     TooLong(usize),
+    #[error("as much waits in the daemon as may (max_memory): there is no room for a message of this size now")]
+    OverBudget,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -42,12 +52,16 @@ pub struct Frames<R> {
     scanned: usize,
     cap: usize,
     quiet: u32,
+    account: Account,
+    /// What of the buffer is weighed: all of it, where it is not small.
+    held: Option<Held>,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    /// `cap` is the longest frame taken, in bytes.
-    pub fn new(io: R, cap: usize) -> Self {
-        Self { io, buf: BytesMut::with_capacity(SMALL), taken: 0, scanned: 0, cap, quiet: 0 }
+    /// `cap` is the longest frame taken, in bytes; `account` is who the buffer is weighed for.
+    pub fn new(io: R, cap: usize, account: Account) -> Self {
+        let buf = BytesMut::with_capacity(SMALL);
+        Self { io, buf, taken: 0, scanned: 0, cap, quiet: 0, account, held: None }
     }
 
     /// The next frame, or `None` at the end of the stream; half a line at the end is dropped. Cancel-safe.
@@ -76,8 +90,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             if self.buf.len() > self.cap {
                 return Err(FrameError::TooLong(self.cap));
             }
-            self.make_room();
-            if self.io.read_buf(&mut self.buf).await? == 0 {
+            if self.read_more().await? == 0 {
                 return Ok(None);
             }
         }
@@ -101,8 +114,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             if passed / MOST_CAPS > self.cap {
                 return Err(FrameError::TooLong(self.cap));
             }
-            self.make_room();
-            if self.io.read_buf(&mut self.buf).await? == 0 {
+            if self.read_more().await? == 0 {
                 return Ok(None);
             }
         }
@@ -113,15 +125,51 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         &self.io
     }
 
-    fn make_room(&mut self) {
+    /// Leaves the frame that was handed out last in its place: the next call hands it out again.
+    pub fn put_back(&mut self) {
+        self.taken = 0;
+    }
+
+    async fn read_more(&mut self) -> Result<usize, FrameError> {
         if self.buf.is_empty() && self.quiet >= QUIET && self.buf.capacity() > SMALL {
-            self.buf = BytesMut::with_capacity(SMALL);
+            self.shrink();
         } else if self.buf.is_empty() {
             // Takes back the room of what was handed out, which costs nothing now.
             self.buf.reserve(SMALL);
         } else if self.buf.capacity() == self.buf.len() {
-            self.buf.reserve(self.buf.len().max(SMALL));
+            self.grow()?;
         }
+        if self.buf.is_empty() && self.buf.capacity() > LARGE {
+            match timeout(IDLE, self.io.read_buf(&mut self.buf)).await {
+                Ok(read) => return Ok(read?),
+                Err(_) => self.shrink(),
+            }
+        }
+        Ok(self.io.read_buf(&mut self.buf).await?)
+    }
+
+    fn shrink(&mut self) {
+        self.buf = BytesMut::with_capacity(SMALL);
+        self.held = None;
+    }
+
+    /// Makes the buffer twice as large, but not much larger than one frame may be.
+    fn grow(&mut self) -> Result<(), FrameError> {
+        let length = self.buf.len();
+        let wanted = length.saturating_mul(2).min(self.cap.saturating_add(SMALL)).max(length + SMALL);
+        match &mut self.held {
+            Some(held) => held.resize(wanted).map_err(|_| FrameError::OverBudget)?,
+            None => self.held = Some(self.account.hold(wanted).map_err(|_| FrameError::OverBudget)?),
+        }
+        if wanted >= length * 2 {
+            self.buf.reserve(length);
+        } else {
+            // It would take twice as much again.
+            let mut larger = BytesMut::with_capacity(wanted);
+            larger.extend_from_slice(&self.buf);
+            self.buf = larger;
+        }
+        Ok(())
     }
 
     fn note_size(&mut self, length: usize) {
@@ -134,7 +182,7 @@ mod tests {
     use super::*;
 
     async fn frames(input: &[u8], cap: usize) -> (Vec<String>, Option<String>) {
-        let mut frames = Frames::new(input, cap);
+        let mut frames = Frames::new(input, cap, Account::alone(usize::MAX));
         let mut out = Vec::new();
         loop {
             match frames.next().await {
@@ -159,7 +207,7 @@ mod tests {
     async fn a_line_that_is_too_long_is_passed_over() {
         for padding in [20, 100_000, 300_000] {
             let input = format!("{{\"id\":7,\"x\":\"{}\",\"y\":8}}\nok\n", "x".repeat(padding));
-            let mut frames = Frames::new(input.as_bytes(), 19);
+            let mut frames = Frames::new(input.as_bytes(), 19, Account::alone(usize::MAX));
             assert!(matches!(frames.next().await, Err(FrameError::TooLong(19))), "{padding}");
             if padding < 19 * MOST_CAPS {
                 let ends = frames.skip().await.expect("passed over").expect("its end");

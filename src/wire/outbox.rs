@@ -11,6 +11,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio_io_timeout::TimeoutWriter;
 
+use super::budget::Account;
 use super::line;
 
 /// How long a reader may take nothing of what is written to it.
@@ -18,11 +19,16 @@ pub const STALLED: Duration = Duration::from_secs(60);
 
 /// A buffer that grew past this is given back once it is written.
 const KEEP: usize = 256 * 1024;
+/// Up to here a buffer grows by doubling.
+const DOUBLES: usize = 1 << 20;
 
 /// Why a frame was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
+    /// As much waits as may.
     Full,
+    /// As much waits in the whole daemon as may, and nobody holds more of it.
+    OverBudget,
     Closed,
 }
 
@@ -37,7 +43,14 @@ struct Shared {
     filled: Notify,
     /// Wakes those who wait for room.
     drained: Notify,
-    limit: usize,
+    account: Account,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let queue = self.queue.get_mut();
+        self.account.give_back(queue.bytes.len() + queue.writing);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,10 +61,15 @@ struct Queue {
 }
 
 impl Outbox {
-    /// An outbox that holds at most `limit` bytes, or one frame if that is larger.
-    pub fn new(limit: usize) -> Self {
+    /// An outbox that holds as much as its account may, or one frame if that is larger.
+    pub fn new(account: Account) -> Self {
         let queue = Mutex::new(Queue::default());
-        Self(Arc::new(Shared { queue, filled: Notify::new(), drained: Notify::new(), limit }))
+        Self(Arc::new(Shared { queue, filled: Notify::new(), drained: Notify::new(), account }))
+    }
+
+    /// Who what waits is weighed for.
+    pub fn account(&self) -> &Account {
+        &self.0.account
     }
 
     /// Appends one frame of about `size` bytes, written by `fill`, and the line end.
@@ -60,16 +78,19 @@ impl Outbox {
         if queue.closed {
             return Err(Refused::Closed);
         }
-        let waiting = queue.bytes.len() + queue.writing;
-        if waiting > 0 && waiting + size > self.0.limit {
-            return Err(Refused::Full);
-        }
-        let idle = queue.bytes.is_empty();
-        queue.bytes.reserve(size + 32);
+        let account = &self.0.account;
+        account.take(size)?;
         let from = queue.bytes.len();
+        if from < DOUBLES {
+            queue.bytes.reserve(size + 32);
+        } else {
+            queue.bytes.reserve_exact(size + 32 + from / 8);
+        }
         fill(&mut queue.bytes);
         line::join(&mut queue.bytes, from);
         queue.bytes.push(b'\n');
+        account.settle(size, queue.bytes.len() - from);
+        let idle = from == 0;
         drop(queue);
         if idle {
             self.0.filled.notify_one();
@@ -84,6 +105,15 @@ impl Outbox {
         self.0.drained.notify_waiters();
     }
 
+    /// Takes no more frames, and forgets those that wait: nobody is there to read them.
+    pub fn discard(&self) {
+        self.close();
+        let mut queue = self.0.queue.lock();
+        let gone = queue.bytes.len() + std::mem::take(&mut queue.writing);
+        queue.bytes = Vec::new();
+        self.0.account.give_back(gone);
+    }
+
     pub fn is_closed(&self) -> bool {
         self.0.queue.lock().closed
     }
@@ -96,7 +126,7 @@ impl Outbox {
 
     /// Whether it is time to wait for [`Outbox::room`].
     pub fn is_half_full(&self) -> bool {
-        self.waiting() > self.0.limit / 2
+        self.waiting() > self.0.account.limit() / 2
     }
 
     /// Waits until no more than half of the limit waits, or the outbox is closed.
@@ -119,7 +149,7 @@ impl Outbox {
             tokio::pin!(drained);
             drained.as_mut().enable();
             let waiting = self.waiting();
-            if self.is_closed() || waiting == 0 || waiting + size <= self.0.limit {
+            if self.is_closed() || waiting == 0 || waiting + size <= self.0.account.limit() {
                 return;
             }
             drained.await;
@@ -129,7 +159,7 @@ impl Outbox {
     /// Writes what is pushed until the outbox is closed and empty, or the stream fails; closes the outbox either way.
     pub async fn write_to<W: AsyncWrite + Unpin>(&self, mut io: W) -> io::Result<()> {
         let result = self.write_all(&mut io).await;
-        self.close();
+        self.discard();
         result
     }
 
@@ -172,7 +202,7 @@ impl Outbox {
         if batch.capacity() > KEEP {
             *batch = Vec::new();
         }
-        self.0.queue.lock().writing = 0;
+        self.0.account.give_back(std::mem::take(&mut self.0.queue.lock().writing));
         self.0.drained.notify_waiters();
     }
 }
@@ -188,7 +218,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_takes_nothing_is_given_up() {
         let (near, mut far) = tokio::io::duplex(64);
-        let outbox = Outbox::new(1 << 20);
+        let outbox = Outbox::new(Account::alone(1 << 20));
         push(&outbox, &"x".repeat(1_000)).expect("taken");
         let writing = tokio::spawn({
             let outbox = outbox.clone();
@@ -207,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_leave_in_order_and_the_bound_holds() {
-        let outbox = Outbox::new(8);
+        let outbox = Outbox::new(Account::alone(8));
         assert_eq!(push(&outbox, "a frame over the limit"), Ok(()));
         assert_eq!(push(&outbox, "b"), Err(Refused::Full));
         let writer = tokio::spawn({

@@ -1,5 +1,6 @@
 //! Where the messages for one agent go: all on one stream, or each request's on its own.
 
+use super::budget::Account;
 use super::outbox::{Outbox, Refused};
 use super::streams::Streams;
 
@@ -26,6 +27,22 @@ impl Sink {
         match self {
             Self::Stream(outbox) => outbox.push(size, fill),
             Self::Streams(streams) => streams.push(to, size, fill),
+        }
+    }
+
+    /// Takes no more messages, and forgets those that wait.
+    pub fn discard(&self) {
+        match self {
+            Self::Stream(outbox) => outbox.discard(),
+            Self::Streams(streams) => streams.discard(),
+        }
+    }
+
+    /// Who all that waits is weighed for.
+    pub fn account(&self) -> &Account {
+        match self {
+            Self::Stream(outbox) => outbox.account(),
+            Self::Streams(streams) => streams.account(),
         }
     }
 

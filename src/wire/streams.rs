@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 pub use reader::{EventId, Read, Reader};
 
+use super::budget::{Account, Held};
 use super::line;
 use super::outbox::Refused;
 use super::sink::To;
@@ -42,10 +43,23 @@ pub struct Streams(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    limit: usize,
+    /// Who the messages are weighed for. One stream alone may hold as much.
+    account: Account,
     replay: Replay,
     /// Tells these streams' events from those of an earlier daemon.
     epoch: u32,
+}
+
+/// A message that counts for as long as somebody holds it.
+struct Weighed {
+    frame: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Weighed {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
 }
 
 #[derive(Debug, Default)]
@@ -80,16 +94,21 @@ struct Stream {
 }
 
 impl Streams {
-    /// Streams that each hold at most `limit` bytes unread, or one message if that is larger.
-    pub fn new(limit: usize, replay: Replay) -> Self {
+    /// Streams that together hold as much as the account may, or one message if that is larger.
+    pub fn new(account: Account, replay: Replay) -> Self {
         let state = State { last: LISTENING, ..State::default() };
-        Self(Arc::new(Shared { state: Mutex::new(state), limit, replay, epoch: fastrand::u32(..) }))
+        Self(Arc::new(Shared { state: Mutex::new(state), account, replay, epoch: fastrand::u32(..) }))
+    }
+
+    /// Who what waits is weighed for.
+    pub fn account(&self) -> &Account {
+        &self.0.account
     }
 
     /// Opens a stream for the answer to the request `id`, raw; `None` if that id is in use.
     pub fn open(&self, id: &str) -> Option<Reader> {
         let mut state = self.0.state.lock();
-        state.sweep(self.0.limit);
+        state.sweep(self.0.account.limit());
         if state.open.contains_key(id) {
             return None;
         }
@@ -143,16 +162,19 @@ impl Streams {
         }
         // Who waited for this answer does not any more.
         let Some(number) = state.number(to) else { return Ok(()) };
-        let limit = if number == LISTENING { LISTENING_LIMIT } else { self.0.limit };
+        let limit = if number == LISTENING { LISTENING_LIMIT } else { self.0.account.limit() };
+        state.streams.entry(number).or_default();
+        let mut held = self.hold(&mut state, size)?;
         let stream = state.streams.entry(number).or_default();
         let mut frame = Vec::with_capacity(size + 32);
         fill(&mut frame);
         line::join(&mut frame, 0);
+        held.settle(frame.len());
         if !stream.make_room(frame.len(), limit, number == LISTENING) {
             return Err(Refused::Full);
         }
         stream.bytes += frame.len();
-        stream.frames.push_back(frame.into());
+        stream.frames.push_back(Bytes::from_owner(Weighed { frame, _held: held }));
         if let To::Answer(id) = to {
             (stream.ended, stream.answered) = (Some(Instant::now()), true);
             state.open.remove(id);
@@ -163,9 +185,19 @@ impl Streams {
         Ok(())
     }
 
+    /// Holds `size` bytes; what is kept only for a reader that may come back makes place.
+    fn hold(&self, state: &mut State, size: usize) -> Result<Held, Refused> {
+        loop {
+            match self.0.account.hold(size) {
+                Err(_) if state.drop_read() => {}
+                held => return held,
+            }
+        }
+    }
+
     /// Forgets what need not be kept any more.
     pub fn sweep(&self) {
-        self.0.state.lock().sweep(self.0.limit);
+        self.0.state.lock().sweep(self.0.account.limit());
     }
 
     /// Whether somebody reads any of them.
@@ -213,6 +245,14 @@ impl Streams {
         }
     }
 
+    /// Takes no more messages, and forgets those that wait.
+    pub(super) fn discard(&self) {
+        self.close();
+        let mut state = self.0.state.lock();
+        state.open.clear();
+        std::mem::take(&mut state.streams).values().for_each(|stream| stream.told.notify_waiters());
+    }
+
     fn is_kept(&self) -> bool {
         self.0.replay == Replay::Yes
     }
@@ -229,6 +269,12 @@ impl State {
             // Without a reader there, the newest request's stream is the only one that is read.
             To::Agent => Some(self.open.values().max().copied().unwrap_or(LISTENING)),
         }
+    }
+
+    /// Forgets a message that was read; false if there is none.
+    fn drop_read(&mut self) -> bool {
+        let read = self.streams.values_mut().find(|stream| !stream.frames.is_empty() && stream.first < stream.read);
+        read.map(Stream::drop_first).is_some()
     }
 
     /// Forgets streams that nobody reads and that ended long ago, or that are too many or too large: the oldest first.
@@ -284,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_message_is_on_its_stream_and_can_be_read_again() {
-        let streams = Streams::new(1024, Replay::Yes);
+        let streams = Streams::new(Account::alone(2 * LISTENING_LIMIT), Replay::Yes);
         let (mut one, mut two) = (streams.open("1").expect("new"), streams.open("\"1\"").expect("another"));
         assert!(streams.open("1").is_none(), "the id is in use");
         push(&streams, To::Call("1"), "a").expect("taken");
@@ -317,11 +363,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_bounds_hold() {
-        let streams = Streams::new(4, Replay::No);
+        let streams = Streams::new(Account::alone(2 * LISTENING_LIMIT), Replay::No);
         let mut reader = streams.open("1").expect("new");
-        assert_eq!(push(&streams, To::Call("1"), "aaaaaaaa"), Ok(()), "one message, however large");
+        assert_eq!(push(&streams, To::Call("1"), &"a".repeat(3 * LISTENING_LIMIT)), Ok(()), "one message, however large");
         assert_eq!(push(&streams, To::Call("1"), "b"), Err(Refused::Full));
-        assert_eq!(text(&mut reader).await, "aaaaaaaa");
+        assert_eq!(text(&mut reader).await.len(), 3 * LISTENING_LIMIT);
         assert_eq!(push(&streams, To::Call("1"), "b"), Ok(()));
         for _ in 0..10 {
             let large = "x".repeat(LISTENING_LIMIT / 2);

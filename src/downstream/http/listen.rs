@@ -17,6 +17,7 @@ use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use super::Face;
+use super::body::Cut;
 use crate::retry::Backoff;
 use crate::wire::STALLED;
 
@@ -110,7 +111,13 @@ async fn accept(
 
 /// Serves one connection; when the daemon ends, the request that is under way is its last.
 async fn connection(face: &Face, router: Router, stream: TcpStream) {
-    let service = service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(Body::new)));
+    let cut = Cut::default();
+    let on = cut.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(on.clone());
+        router.clone().oneshot(request)
+    });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let mut stream = TimeoutStream::new(stream);
@@ -119,6 +126,7 @@ async fn connection(face: &Face, router: Router, stream: TcpStream) {
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = cut.0.cancelled() => return,
         () = face.ends.drain.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let last_words = async {

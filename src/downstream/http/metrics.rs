@@ -73,6 +73,9 @@ fn register(registry: &mut Registry, hub: &Hub) {
         let face = if session.is_over_http() { "http" } else { "socket" };
         sessions.get_or_create(&vec![("face", face.to_owned()), ("era", era.to_owned())]).inc();
     }
+    let waiting = Gauge::<i64>::default();
+    waiting.set(i64::try_from(hub.budget().used()).unwrap_or(i64::MAX));
+    registry.register("waiting_bytes", "Bytes that wait for agents and servers, with what servers offer", waiting);
     registry.register("server_state", "1 for the state that a server is in, 0 for the others", states);
     registry.register("server_instances", "Processes and connections of a server", instances);
     registry.register("server_calls", "Requests that a server has not answered", calls);

@@ -3,23 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::time::timeout;
 
+use super::body::{Cut, Unread, over_budget, weighed};
 use super::answer::{self, Accepts, Form, Named, accepts, refused, refused_as, respond};
 use super::sessions::{self, Attached, SESSION_ID};
 use super::{Face, empty, ending};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, text};
 use crate::era::{LEGACY_ALL, MODERN, Speech};
-use crate::hub::{Routed, Session, Stay, View, incomplete, not_modern};
+use crate::hub::{Routed, Session, View, incomplete, not_modern};
 use crate::names;
 use crate::oauth::random_text;
 use crate::upstream::mirror;
-use crate::wire::Replay;
+use crate::wire::Account;
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// How long the answer may take before a stream is opened for it: in the legacy era, where that can be taken up again when it
@@ -50,15 +50,32 @@ impl Face {
             let message = format!("the body has {length} bytes, and may have {cap} (max_frame)");
             return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
         }
-        let frame = match timeout(BODY, to_bytes(body, cap)).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(_)) => {
-                let message = format!("the body is larger than {cap} bytes (max_frame), or was cut");
+        let cut = parts.extensions.get::<Cut>().cloned().unwrap_or_default();
+        let account = self.hub.account("a request over HTTP", cut.0);
+        let body = match timeout(BODY, weighed(body, cap, &account)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(Unread::TooLong)) => {
+                let message = format!("the body is larger than {cap} bytes (max_frame)");
                 return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
             }
+            Ok(Err(Unread::OverBudget)) => return over_budget(),
+            Ok(Err(Unread::Cut)) => return invalid(StatusCode::BAD_REQUEST, "the body was cut"),
             Err(_) => return invalid(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
         };
-        let envelope = match Envelope::from_agent(&frame) {
+        self.message(view, &headers, accepts, &body.bytes, account).await
+    }
+
+    /// Responds to the message in a body.
+    async fn message(
+        self: Arc<Self>,
+        view: View,
+        headers: &HeaderMap,
+        accepts: Accepts,
+        frame: &[u8],
+        account: Account,
+    ) -> Response {
+        let invalid = |status, message: &str| refused(status, code::INVALID_REQUEST, message);
+        let envelope = match Envelope::from_agent(frame) {
             Ok(envelope) => envelope,
             Err(error) => return refused_as(StatusCode::BAD_REQUEST, &error.refusal()),
         };
@@ -66,13 +83,13 @@ impl Face {
         if self.ends.drain.is_cancelled() && envelope.kind == Kind::Request {
             return ending();
         }
-        let version = version_of(&headers);
+        let version = version_of(headers);
         if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
-            self.post_modern(view, &headers, accepts, &envelope).await
+            self.post_modern(view, headers, accepts, &envelope, account).await
         } else if envelope.method == "initialize" && envelope.kind == Kind::Request {
-            match self.session(&headers, &view) {
+            match self.session(headers, &view) {
                 Some(attached) => {
-                    let mut response = self.post_legacy(&headers, attached, accepts, &envelope).await;
+                    let mut response = self.post_legacy(headers, attached, accepts, &envelope).await;
                     response.headers_mut().extend(headers.get(SESSION_ID).cloned().map(|id| (SESSION_ID, id)));
                     response
                 }
@@ -81,18 +98,18 @@ impl Face {
         } else if !headers.contains_key(SESSION_ID) {
             let message = "no session is named: begin one with `initialize`, or carry `io.modelcontextprotocol/protocolVersion` in `params._meta`";
             invalid(StatusCode::BAD_REQUEST, message)
-        } else if let Some(refusal) = wrong_version(&headers) {
+        } else if let Some(refusal) = wrong_version(headers) {
             refusal
         } else {
-            match self.session(&headers, &view) {
-                Some(attached) => self.post_legacy(&headers, attached, accepts, &envelope).await,
+            match self.session(headers, &view) {
+                Some(attached) => self.post_legacy(headers, attached, accepts, &envelope).await,
                 None => self.no_session(),
             }
         }
     }
 
     async fn post_initialize(self: Arc<Self>, view: View, accepts: Accepts, envelope: &Envelope<'_>) -> Response {
-        let attached = match Attached::new(&self, view, Stay::Lasting, Replay::Yes) {
+        let attached = match Attached::lasting(&self, view) {
             Ok(attached) => Arc::new(attached),
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
         };
@@ -133,7 +150,7 @@ impl Face {
             self.records.forget(id);
             return None;
         }
-        let attached = Arc::new(Attached::new(self, view.clone(), Stay::Lasting, Replay::Yes).ok()?);
+        let attached = Arc::new(Attached::lasting(self, view.clone()).ok()?);
         self.hub.go_on(&attached.session, remembered);
         self.add(id, attached.clone(), &turn);
         Some(attached)
@@ -178,6 +195,7 @@ impl Face {
         headers: &HeaderMap,
         accepts: Accepts,
         envelope: &Envelope<'_>,
+        account: Account,
     ) -> Response {
         match envelope.kind {
             Kind::Request => {}
@@ -210,7 +228,7 @@ impl Face {
         if let Some(message) = mirror::mismatch(envelope, headers) {
             return mismatch(&message);
         }
-        let attached = match Attached::new(&self, view, Stay::OneRequest, Replay::No) {
+        let attached = match Attached::for_one_request(&self, view, account) {
             Ok(attached) => attached,
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
         };

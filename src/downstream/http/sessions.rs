@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Face;
 use super::answer::Named;
 use crate::hub::{Agent, Failure, Hub, Session, Stay, View};
-use crate::wire::{Replay, Sink, Streams};
+use crate::wire::{Account, Replay, Sink, Streams};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -41,10 +41,21 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Attaches an agent that is reached by `streams`, for as long as this lives.
-    pub(super) fn new(face: &Face, view: View, stay: Stay, replay: Replay) -> Result<Self, Failure> {
-        let streams = Streams::new(face.hub.queue_limit(), replay);
+    /// Attaches an agent whose session lasts.
+    pub(super) fn lasting(face: &Face, view: View) -> Result<Self, Failure> {
         let gone = face.ends.stop.child_token();
+        let account = face.hub.account("an agent over HTTP", gone.clone());
+        Self::new(face, view, Stay::Lasting, Streams::new(account, Replay::Yes), gone)
+    }
+
+    /// Attaches an agent for one request, which is weighed for `account`.
+    pub(super) fn for_one_request(face: &Face, view: View, account: Account) -> Result<Self, Failure> {
+        let streams = Streams::new(account, Replay::No);
+        Self::new(face, view, Stay::OneRequest, streams, face.ends.stop.child_token())
+    }
+
+    /// Attaches an agent that is reached by `streams`, for as long as this lives.
+    fn new(face: &Face, view: View, stay: Stay, streams: Streams, gone: CancellationToken) -> Result<Self, Failure> {
         let session = face.hub.attach(view, stay, Agent::default(), Sink::Streams(streams.clone()), gone)?;
         Ok(Self {
             session,

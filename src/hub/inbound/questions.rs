@@ -17,6 +17,10 @@ const NO_AGENT: &str = "this came on the stream of a request that is no agent's:
 const NOT_HERE: &str = "an agent of the modern era can be asked while it calls a tool, gets a prompt or reads a resource, and not otherwise";
 const UNDECLARED: &str = "the agent did not declare that it answers this";
 
+const TOO_MANY: &str = "as many requests of this server wait for answers as may";
+/// How many requests of one process may wait for answers.
+const MOST: usize = 1024;
+
 /// Whom a question is for.
 enum For {
     /// An agent that takes requests, in mid-call if the call is known.
@@ -36,7 +40,12 @@ impl Line {
         if let Some(upstream) = self.upstream.upgrade() {
             upstream.note_asks(&envelope.method, idle);
         }
+        let held = self.link.outbox.account().hold(envelope.frame.len());
         let mut table = self.table.lock();
+        let (Ok(held), true) = (held, table.asked.len() < MOST) else {
+            drop(table);
+            return self.refuse(envelope.id, TOO_MANY);
+        };
         match self.asked_of(&table, envelope, call) {
             For::Agent(session) => {
                 let token = envelope.params.meta.progress_token.map(Into::into);
@@ -49,7 +58,7 @@ impl Line {
                     splice(envelope.frame, &mut [envelope.edit(envelope.id, &ours)], out)
                 });
             }
-            For::Call(id) => self.rest(&mut table, id, envelope),
+            For::Call(id) => self.rest(&mut table, id, envelope, held),
             For::Nobody { why, ambiguous } if envelope.method == ROOTS => {
                 drop(table);
                 self.answer_roots(envelope.id, why, ambiguous);

@@ -7,6 +7,7 @@ use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::hub::line::Line;
 use crate::upstream::Quirk;
+use crate::wire::Held;
 
 /// How long a request may still be answered that may have been answered already.
 const DOUBT: Duration = Duration::from_secs(8);
@@ -45,7 +46,11 @@ impl Line {
             table.strays += 1;
             (table.requests(), table.unanswered)
         };
-        self.look_for_request(requests, unanswered, envelope.under("null"), looks);
+        let Ok(held) = self.link.outbox.account().hold(envelope.frame.len()) else {
+            self.table.lock().strays -= 1;
+            return self.note(&Quirk::Dropped(envelope.frame.chars().take(FIRST).collect()));
+        };
+        self.look_for_request(requests, unanswered, (envelope.under("null"), held), looks);
     }
 
     /// Gives an answer to the request that is left of those that it can be for, once the others were answered by their own.
@@ -53,12 +58,12 @@ impl Line {
         self: &Arc<Self>,
         mut ids: Vec<u64>,
         unanswered: u64,
-        frame: String,
+        frame: (String, Held),
         looks: &'static [Duration],
     ) {
         let (Some(upstream), Some((pause, rest))) = (self.upstream.upgrade(), looks.split_first()) else {
             self.table.lock().strays -= 1;
-            return self.note(&Quirk::Dropped(frame.chars().take(FIRST).collect()));
+            return self.note(&Quirk::Dropped(frame.0.chars().take(FIRST).collect()));
         };
         let line = self.clone();
         upstream.around.clone().later(*pause, move || {
@@ -74,7 +79,7 @@ impl Line {
             drop(table);
             ids.retain(|_| is_open);
             for id in ids {
-                let answer = Envelope::parse(frame.as_bytes()).map(|envelope| envelope.under(&id.to_string()));
+                let answer = Envelope::parse(frame.0.as_bytes()).map(|envelope| envelope.under(&id.to_string()));
                 answer.iter().for_each(|answer| line.answer_for(answer));
             }
         });

@@ -47,7 +47,7 @@ impl Hub {
             let edits = edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
             hub.send_patiently(&who, line, &envelope, edits, then).await;
         };
-        let later = cancellable(session, envelope.id, work);
+        let later = cancellable(session, envelope, work);
         // Where it waits for a free process, an answer of this very agent may be what frees one.
         if taken { Routed::Aside(later) } else { Routed::Later(later) }
     }

@@ -14,6 +14,7 @@ use crate::hub::level::Level;
 use crate::hub::session::{Session, SessionId};
 use crate::hub::sharing::ROOTS;
 use crate::lists::ListKind;
+use crate::wire::Held;
 
 /// What a reply to a hub's own request is: the reply frame, or why there is none.
 pub(in crate::hub) type Answer = Result<Box<str>, Arc<str>>;
@@ -57,6 +58,8 @@ pub(in crate::hub) struct Across {
     pub rounds: u32,
     /// Pages that the person was sent to meanwhile.
     pub opened: Vec<Opened>,
+    /// What is kept of its text weighs so much.
+    pub _held: Option<Arc<Held>>,
 }
 
 /// A page that a person has opened, and the question that told of it.
@@ -89,6 +92,16 @@ pub(in crate::hub) struct Waiting {
     pub task: Option<Box<str>>,
     /// The member of `inputRequests`, raw.
     pub request: Box<str>,
+    pub _held: Held,
+}
+
+impl Across {
+    /// Has what is kept of the request weighed for its agent; false if there is no room for it.
+    pub(in crate::hub) fn weigh(&mut self, session: &Session) -> bool {
+        let Some(frame) = &self.frame else { return true };
+        self._held = session.account().hold(frame.len()).ok().map(Arc::new);
+        self._held.is_some()
+    }
 }
 
 impl Waiting {

@@ -14,10 +14,11 @@ use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::era::Era;
 use crate::oauth::NoToken;
-use crate::upstream::instance::{Ended, Inbound};
+use crate::upstream::instance::{Ended, Inbound, OVER_BUDGET};
 use crate::upstream::mirror;
 use crate::upstream::quirks::Quirk;
 use crate::upstream::salvage::Salvaged;
+use crate::wire::Account;
 
 /// How much of an error page a message quotes, in characters.
 const QUOTED: usize = 200;
@@ -229,13 +230,27 @@ impl Media {
     }
 }
 
+/// How much is taken of a response, and who it is weighed for.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    pub max_frame: usize,
+    pub account: Account,
+}
+
+impl Bounds {
+    /// The same for something that is no message.
+    pub(super) fn of(&self, most: usize) -> Self {
+        Self { max_frame: most, account: self.account.clone() }
+    }
+}
+
 /// The raw result in a response to a request of trunkline's own, if it is one.
-pub(super) async fn result_of(response: Response, cap: usize) -> Option<String> {
+pub(super) async fn result_of(response: Response, bounds: &Bounds) -> Option<String> {
     let result = |text: &str| Envelope::parse(text.as_bytes()).ok()?.result.map(str::to_owned);
     if Media::of(&response) != Media::Events {
-        return result(&String::from_utf8_lossy(&body(response, cap).await.ok()?));
+        return result(&String::from_utf8_lossy(&body(response, bounds).await.ok()?));
     }
-    let mut events = Events::new(response, cap);
+    let mut events = Events::new(response, bounds);
     loop {
         if let Some(result) = events.next().await?.ok()?.data.as_deref().and_then(result) {
             return Some(result);
@@ -243,15 +258,20 @@ pub(super) async fn result_of(response: Response, cap: usize) -> Option<String> 
     }
 }
 
-/// A whole body, if it is not larger than `cap`. One that ends too early is whole if it is a JSON value.
-pub(super) async fn body(mut response: Response, cap: usize) -> Result<Vec<u8>, String> {
+/// A whole body, if it is not larger than a message may be. One that ends too early is whole if it is a JSON value.
+pub(super) async fn body(mut response: Response, bounds: &Bounds) -> Result<Vec<u8>, String> {
+    let cap = bounds.max_frame;
     let mut bytes = Vec::new();
+    let mut held = bounds.account.nothing();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if bytes.len() + chunk.len() > cap => {
                 return Err(format!("a message is larger than the cap of {cap} bytes (max_frame)"));
             }
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(Some(chunk)) => {
+                bytes.extend_from_slice(&chunk);
+                held.resize(bytes.capacity()).map_err(|_| OVER_BUDGET)?;
+            }
             Ok(None) => return Ok(bytes),
             Err(_) if serde_json::from_slice::<IgnoredAny>(&bytes).is_ok() => return Ok(bytes),
             Err(error) => return Err(format!("its answer was cut: {}", reason(&error))),

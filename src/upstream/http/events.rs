@@ -2,21 +2,28 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use parking_lot::Mutex;
 use reqwest::Response;
 use sse_stream::{Sse, SseByteStream};
 
+use super::super::instance::OVER_BUDGET;
+use super::answer::Bounds;
+use crate::wire::Held;
+
 type Body = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
+
+/// Bytes since the last event.
+type Since = Arc<Mutex<Held>>;
 
 /// The events of one response.
 pub(super) struct Events {
     events: SseByteStream<Counted>,
-    /// Bytes since the last event.
-    since: Arc<AtomicUsize>,
+    since: Since,
     repaired: Arc<AtomicBool>,
 }
 
@@ -36,7 +43,7 @@ pub(super) enum Broken {
 /// the end needs no empty line behind it.
 struct Counted {
     body: Body,
-    since: Arc<AtomicUsize>,
+    since: Since,
     cap: usize,
     /// The beginning of a character that goes on in the next chunk.
     begun: Vec<u8>,
@@ -84,19 +91,26 @@ impl Stream for Counted {
                 return (!std::mem::replace(&mut self.over, true)).then(|| Ok(Bytes::from_static(END)));
             };
             Some(chunk.map_err(|error| Broken::Cut(super::client::reason(&error))).and_then(|chunk| {
-                let since = self.since.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
+                let mut since = self.since.lock();
                 // A chunk may hold several events, each within its bound.
-                if since > self.cap + chunk.len() { Err(Broken::TooLong(self.cap)) } else { Ok(self.whole(chunk)) }
+                if since.bytes() > self.cap {
+                    return Err(Broken::TooLong(self.cap));
+                }
+                let all = since.bytes() + chunk.len();
+                since.resize(all).map_err(|_| Broken::Cut(OVER_BUDGET.to_owned()))?;
+                drop(since);
+                Ok(self.whole(chunk))
             }))
         })
     }
 }
 
 impl Events {
-    pub(super) fn new(response: Response, cap: usize) -> Self {
-        let since = Arc::new(AtomicUsize::new(0));
+    pub(super) fn new(response: Response, bounds: &Bounds) -> Self {
+        let since = Arc::new(Mutex::new(bounds.account.nothing()));
         let body: Body = Box::pin(response.bytes_stream());
         let repaired = Arc::new(AtomicBool::new(false));
+        let cap = bounds.max_frame;
         let counted =
             Counted { body, since: since.clone(), cap, begun: Vec::new(), repaired: repaired.clone(), over: false };
         Self { events: SseByteStream::new(counted), since, repaired }
@@ -111,7 +125,7 @@ impl Events {
     #[expect(clippy::wildcard_enum_match_arm, reason = "an open enum of others: the rest is said in their own words")]
     pub(super) async fn next(&mut self) -> Option<Result<Sse, Broken>> {
         let event = self.events.next().await?;
-        self.since.store(0, Ordering::Relaxed);
+        self.since.lock().clear();
         Some(event.map_err(|error| match error {
             sse_stream::Error::Body(inner) => match inner.downcast::<Broken>() {
                 Ok(broken) => *broken,

@@ -20,6 +20,7 @@ use crate::era::Era;
 use crate::retry::retry_after;
 use crate::upstream::instance::{Ended, Inbound};
 use crate::upstream::quirks::Quirk;
+use crate::wire::Held;
 
 /// How long the end of a stream is waited for once its answer is there, so that its connection can be used again.
 const END_WAIT: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ pub(super) struct Posted {
     pub lost: u32,
     pub generation: u32,
     pub refusal: Option<Arc<str>>,
+    /// What it weighs.
+    pub _held: Option<Arc<Held>>,
 }
 
 /// What became of a message.
@@ -71,6 +74,7 @@ impl Posted {
             lost: 0,
             generation: 0,
             refusal: None,
+            _held: None,
             frame: frame.into(),
         })
     }
@@ -145,16 +149,16 @@ impl Shared {
         }
         let began = response.headers().get(SESSION_ID).cloned();
         let answer = match Media::of(&response) {
-            Media::Events => self.stream(Events::new(response, self.max_frame), posted, session).await,
+            Media::Events => self.stream(Events::new(response, &self.bounds), posted, session).await,
             _ if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
-                match body(response, self.max_frame).await {
+                match body(response, &self.bounds).await {
                     Ok(bytes) if !bytes.iter().all(u8::is_ascii_whitespace) => {
                         self.deliver_all(&self.text_of(bytes), posted)
                     }
                     Ok(_) | Err(_) => Answer::Missing,
                 }
             }
-            Media::Json => match body(response, self.max_frame).await {
+            Media::Json => match body(response, &self.bounds).await {
                 Ok(bytes) => self.deliver_all(&self.text_of(bytes), posted),
                 Err(reason) => Answer::Cut(reason),
             },
@@ -251,7 +255,7 @@ impl Shared {
             tokio::time::sleep(resume.pause()).await;
             let request = || self.endpoint.get().headers(session.headers.clone()).headers(last_event_id(id));
             match self.endpoint.send(Repeat::Safe, request).await {
-                Ok(response) if response.status().is_success() => return Ok(Events::new(response, self.max_frame)),
+                Ok(response) if response.status().is_success() => return Ok(Events::new(response, &self.bounds)),
                 Ok(response) if response.status().is_server_error() => last = describe(response.status(), "", None),
                 Ok(response) => {
                     return Err(format!("it cannot be taken up again: {}", describe(response.status(), "", None)));
@@ -280,7 +284,7 @@ impl Shared {
         let has_session = posted.era == Era::Legacy && session.has_id();
         let (target, later) = (target(&response), later(&response));
         // Some repeat what they were sent.
-        let text = String::from_utf8_lossy(&body(response, ERROR_BODY).await.unwrap_or_default()).into_owned();
+        let text = String::from_utf8_lossy(&body(response, &self.bounds.of(ERROR_BODY)).await.unwrap_or_default()).into_owned();
         let text = self.endpoint.scrubbed(&text);
         let error = error_of(&text);
         let said = describe(status, error.as_ref().map_or(&text, |error| &error.message), target.as_deref());

@@ -51,7 +51,7 @@ pub(super) async fn listen(shared: Arc<Shared>, session: Session, told: oneshot:
                 was_open = true;
                 let since = Instant::now();
                 shared.listens.store(true, Ordering::Relaxed);
-                shared.hear(Events::new(response, shared.max_frame), &mut resume).await;
+                shared.hear(Events::new(response, &shared.bounds), &mut resume).await;
                 shared.listens.store(false, Ordering::Relaxed);
                 resume.lasted(since.elapsed());
             }
@@ -152,7 +152,7 @@ impl Shared {
         if !response.status().is_success() || !is_events(&response) {
             return Ok(None);
         }
-        let mut events = Events::new(response, self.max_frame);
+        let mut events = Events::new(response, &self.bounds);
         let Ok(Some(Ok(first))) = timeout(FIRST_EVENT, events.next()).await else { return Ok(None) };
         let place = first.data.filter(|_| first.event.as_deref() == Some("endpoint"));
         let server = &self.endpoint.url;

@@ -32,7 +32,7 @@ impl Shared {
                 .send(Repeat::Safe, || self.endpoint.post(&self.endpoint.url, &frame).headers(headers.clone()))
                 .await;
             let Ok(response) = sent else { return };
-            let Some(result) = answer::result_of(response, self.max_frame).await else { return };
+            let Some(result) = answer::result_of(response, &self.bounds).await else { return };
             mirror::read(&result, &mut self.tools.lock());
             cursor = next_cursor(&result);
             if cursor.is_none() {

@@ -1,0 +1,53 @@
+//! Bodies of requests, weighed while they arrive.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::refused;
+use crate::envelope::reply::code;
+use crate::wire::{Account, Held};
+
+/// Ends the connection on which a request came: an extension of each.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cut(pub CancellationToken);
+
+/// A body that counts for as long as it is there.
+pub(super) struct Weighed {
+    pub bytes: Vec<u8>,
+    _held: Held,
+}
+
+/// Why a body was not read to its end.
+pub(super) enum Unread {
+    TooLong,
+    OverBudget,
+    Cut,
+}
+
+/// Reads a body of at most `cap` bytes.
+pub(super) async fn weighed(body: Body, cap: usize, account: &Account) -> Result<Weighed, Unread> {
+    let mut held = account.nothing();
+    let (mut chunks, mut bytes) = (body.into_data_stream(), Vec::new());
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Unread::Cut)?;
+        let length = bytes.len() + chunk.len();
+        if length > cap {
+            return Err(Unread::TooLong);
+        }
+        if length > bytes.capacity() {
+            let room = (length * 2).min(cap);
+            held.resize(room).map_err(|_| Unread::OverBudget)?;
+            bytes.reserve_exact(room - bytes.len());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Weighed { bytes, _held: held })
+}
+
+pub(super) fn over_budget() -> Response {
+    let message = "as much waits in the daemon as may (max_memory): send it again when some of it is answered";
+    refused(StatusCode::SERVICE_UNAVAILABLE, code::INTERNAL, message)
+}
