@@ -8,8 +8,10 @@ use super::decode::{Decode, Fields, Problems, one_of};
 use super::node::Node;
 use super::values::{Limit, Size, Span};
 
-/// What may wait, where nothing is said.
-const LEAST_MEMORY: usize = 512 << 20;
+/// What may wait, where nothing is said: so much, and so many of the largest messages.
+const MEMORY: (usize, usize) = (512 << 20, 16);
+/// How many of the largest messages there must be room for: of one agent and one server alone there may be so many.
+const LEAST_FRAMES: usize = 8;
 
 /// `[daemon]`
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
@@ -22,7 +24,7 @@ pub struct Daemon {
     #[schemars(with = "Option<String>")]
     pub max_frame: Size,
     /// How much may wait in memory altogether, like "512MiB": messages for agents and servers, and what servers offer. Who holds
-    /// most of it is refused or cut off first. Without it, 512 MiB, or four of the largest messages.
+    /// most of it is refused or cut off first. Without it, 512 MiB, or 16 of the largest messages.
     #[schemars(with = "Option<String>")]
     pub max_memory: Size,
     /// The largest result that agents are given over the shim or the socket, like "10MiB"; a larger one becomes an error. Without
@@ -65,7 +67,7 @@ impl Default for Daemon {
         Self {
             idle_timeout: Limit(Some(Duration::from_secs(30 * 60))),
             max_frame: Size(32 << 20),
-            max_memory: Size(LEAST_MEMORY),
+            max_memory: Size(MEMORY.0),
             max_result: None,
             question_timeout: Span(Duration::from_secs(10 * 60)),
             env_vars: Vec::new(),
@@ -95,13 +97,15 @@ impl Decode for Daemon {
 fn max_memory(fields: &mut Fields<'_, '_>, max_frame: Size) -> Size {
     let at = fields.position("max_memory");
     match (fields.take::<Size>("max_memory"), at) {
-        (Some(most), Some(at)) if most.0 / 2 < max_frame.0 => {
-            let reason = "max_memory must be at least twice max_frame: so much may wait of one agent alone";
-            fields.problems.add(at, reason.to_owned());
+        (Some(most), Some(at)) if most.0 / LEAST_FRAMES < max_frame.0 => {
+            let reason = format!(
+                "max_memory must be at least {LEAST_FRAMES} times max_frame: so much may wait of one agent and one server alone"
+            );
+            fields.problems.add(at, reason);
             most
         }
         (Some(most), _) => most,
-        (None, _) => Size(LEAST_MEMORY.max(max_frame.0.saturating_mul(4))),
+        (None, _) => Size(MEMORY.0.max(max_frame.0.saturating_mul(MEMORY.1))),
     }
 }
 

@@ -76,7 +76,9 @@ pub async fn open(connection: &mut Connection, hub: &Hub) -> Opened {
     let frame = match timeout(FIRST_MESSAGE, connection.frames.next()).await {
         Ok(Ok(Some(frame))) => frame,
         Ok(Ok(None)) => return Opened::Silent,
-        Ok(Err(error @ (FrameError::TooLong(_) | FrameError::OverBudget))) => return refused(code::INVALID_REQUEST, &error.to_string()),
+        Ok(Err(error @ (FrameError::TooLong(_) | FrameError::OverBudget))) => {
+            return refused(code::INVALID_REQUEST, &error.to_string());
+        }
         Ok(Err(FrameError::Io(error))) => {
             tracing::debug!(%error, "connection lost before its first message");
             return Opened::Silent;
@@ -217,6 +219,7 @@ pub async fn serve(
         writing.abort();
         outbox.discard();
     }
+    session.gone.cancel();
 }
 
 /// Answers a connection that is not taken, and closes it.

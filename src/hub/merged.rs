@@ -1,6 +1,6 @@
 //! The all-servers view: one handshake, merged lists, names as `server__name`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +25,15 @@ use crate::upstream::catalog::List;
 use crate::wire::To;
 
 const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#;
+
+/// One kind of list of each server.
+#[derive(Default)]
+pub(super) struct Lists {
+    /// In the order of the configuration.
+    pub there: Vec<(Arc<Upstream>, List)>,
+    /// Why some could not be read.
+    unread: BTreeMap<ServerName, Arc<str>>,
+}
 
 impl Hub {
     /// The answer to `initialize`: at once, from what is known.
@@ -85,13 +94,21 @@ impl Hub {
     }
 
     /// Answers `initialize`, likewise.
-    pub(super) fn greet_when_known(self: &Arc<Self>, session: &Arc<Session>, id: &str, class: &Class) -> Routed {
+    pub(super) fn greet_when_known(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        class: &Class,
+    ) -> Routed {
+        let id = envelope.id;
         if self.unheard(session).is_empty() {
             session.greet(id, &self.greeting(session, id, class));
             return Routed::Done;
         }
+        let Some(waits) = session.wait_with(envelope) else { return Routed::Done };
         let (hub, who, id, class) = (self.clone(), session.clone(), id.to_owned(), Arc::new(class.clone()));
         Routed::Later(Box::pin(async move {
+            let _waits = waits;
             hub.hear(&who, &Speech::Legacy(class.clone())).await;
             who.greet(&id, &hub.greeting(&who, &id, &class));
         }))
@@ -152,8 +169,8 @@ impl Hub {
     }
 
     async fn merged_list(self: &Arc<Self>, session: &Arc<Session>, kind: ListKind, speech: &Speech) -> String {
-        let lists = self.lists(session, kind, speech).await;
-        let missing = self.missing(session, kind, &lists);
+        let Lists { there: lists, unread } = self.lists(session, kind, speech).await;
+        let missing = self.missing(session, kind, &lists, &unread);
         let mut items: Vec<String> = Vec::new();
         let mut seen: HashMap<String, ServerName> = HashMap::new();
         for (upstream, list) in &lists {
@@ -194,7 +211,13 @@ impl Hub {
 
     /// What a list has to go without, said to the agent: a member of the result, raw, with the reasons, and in the legacy
     /// era a log message too. Empty where nothing is missing.
-    fn missing(&self, session: &Session, kind: ListKind, lists: &[(Arc<Upstream>, List)]) -> String {
+    fn missing(
+        &self,
+        session: &Session,
+        kind: ListKind,
+        lists: &[(Arc<Upstream>, List)],
+        unread: &BTreeMap<ServerName, Arc<str>>,
+    ) -> String {
         let all = self.upstreams();
         let is_absent = |upstream: &Arc<Upstream>| {
             let settings = upstream.settings();
@@ -203,7 +226,11 @@ impl Hub {
                 && lists.iter().all(|(there, _)| there.name != upstream.name)
         };
         let absent = all.iter().filter(|upstream| is_absent(upstream));
-        let absent: Vec<_> = absent.map(|upstream| (&upstream.name, upstream.absence())).collect();
+        let why = |upstream: &Upstream| match unread.get(&upstream.name) {
+            Some(error) => error.to_string(),
+            None => upstream.absence(),
+        };
+        let absent: Vec<_> = absent.map(|upstream| (&upstream.name, why(upstream))).collect();
         if absent.is_empty() {
             return String::new();
         }
@@ -220,21 +247,17 @@ impl Hub {
     }
 
     /// Each server's list, in the order of the configuration, of those that are there in time.
-    pub(super) async fn lists(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        kind: ListKind,
-        speech: &Speech,
-    ) -> Vec<(Arc<Upstream>, List)> {
+    pub(super) async fn lists(self: &Arc<Self>, session: &Arc<Session>, kind: ListKind, speech: &Speech) -> Lists {
         let visible = self.visible(session);
         let until = patience::until(&session.names(), session.since, Instant::now(), Awaited::List);
         let lists = visible.iter().map(|upstream| async move {
             if let Some(list) = self.recall_list(session, upstream, kind, speech) {
-                return Some((upstream.clone(), list));
+                return Some((upstream.clone(), Ok(list)));
             }
+            let gone = session.gone.clone();
             let (hub, who, name, speech) = (self.clone(), session.clone(), upstream.name.clone(), speech.clone());
-            // Goes on when nobody waits any more: who was given a list without it is told when it is there.
-            let list = self.around.tasks.spawn(async move {
+            // Goes on when its time is over: who was given a list without it is told when it is there.
+            let list = async move {
                 let line = match hub.line(&who, name.as_str(), &speech).await {
                     Ok(line) => line,
                     Err(failure) => {
@@ -245,17 +268,25 @@ impl Hub {
                     }
                 };
                 let list = line.list(kind).await;
-                list.inspect_err(|error| tracing::warn!(server = %name, %error, "list not read")).ok()
-            });
+                Some(list.inspect_err(|error| tracing::warn!(server = %name, %error, "list not read")))
+            };
+            let list = self.around.tasks.spawn(gone.run_until_cancelled_owned(list));
             match tokio::time::timeout_at(until.into(), list).await {
-                Ok(list) => Some((upstream.clone(), list.ok()??)),
+                Ok(list) => Some((upstream.clone(), list.ok()???)),
                 Err(_) => {
                     session.note_missed(&upstream.name, kind);
                     None
                 }
             }
         });
-        join_all(lists).await.into_iter().flatten().collect()
+        let mut all = Lists::default();
+        for (upstream, list) in join_all(lists).await.into_iter().flatten() {
+            match list {
+                Ok(list) => all.there.push((upstream, list)),
+                Err(error) => drop(all.unread.insert(upstream.name.clone(), error)),
+            }
+        }
+        all
     }
 
     fn by_name(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>, speech: Speech) -> Routed {

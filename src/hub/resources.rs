@@ -107,11 +107,11 @@ impl Hub {
         {
             return target(&server);
         }
-        let listed = self.lists(session, ListKind::Resources, speech).await;
+        let listed = self.lists(session, ListKind::Resources, speech).await.there;
         if let Some((upstream, _)) = listed.iter().find(|(_, list)| list.iter().any(|item| item.key == uri)) {
             return target(&upstream.name);
         }
-        let templates = self.lists(session, ListKind::Templates, speech).await;
+        let templates = self.lists(session, ListKind::Templates, speech).await.there;
         let fitting = templates
             .iter()
             .flat_map(|(upstream, list)| list.iter().filter_map(move |item| Some((fit(&item.key, uri)?, upstream))));

@@ -141,7 +141,7 @@ impl Hub {
         }
         self.forget(session);
         let View::One(server) = &session.view else {
-            return self.greet_when_known(session, envelope.id, &class);
+            return self.greet_when_known(session, envelope, &class);
         };
         let upstream = match self.upstream(server.as_str()) {
             Ok(upstream) => upstream,
@@ -157,8 +157,10 @@ impl Hub {
             session.greet(envelope.id, &answer);
             return Routed::Done;
         }
+        let Some(waits) = session.wait_with(envelope) else { return Routed::Done };
         let (hub, session, server, id) = (self.clone(), session.clone(), server.clone(), envelope.id.to_owned());
         Routed::Later(Box::pin(async move {
+            let _waits = waits;
             match hub.find_line(&session, server.as_str(), &speech).await {
                 Ok(line) => {
                     let frame = line.greeting(&id, class.answer_version());

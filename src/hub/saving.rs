@@ -63,9 +63,10 @@ impl Upstream {
 
 /// Saves what is known of a server whenever that has changed, for as long as there is the server; at last when the daemon ends.
 pub(super) async fn keep_saved(upstream: Weak<Upstream>) {
-    let Some((changed, over, stop)) = upstream.upgrade().map(|upstream| {
-        (upstream.file.changed.clone(), upstream.file.over.clone(), upstream.around.stop.clone())
-    }) else {
+    let Some((changed, over, stop)) = upstream
+        .upgrade()
+        .map(|upstream| (upstream.file.changed.clone(), upstream.file.over.clone(), upstream.around.stop.clone()))
+    else {
         return;
     };
     loop {

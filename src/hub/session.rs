@@ -4,6 +4,7 @@ mod agent;
 mod announced;
 mod place;
 mod questions;
+mod waits;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -27,12 +28,11 @@ use super::line::Line;
 use super::listens::{Filter, Listens};
 use super::remembered::Missing;
 use super::rounds::Round;
-use crate::envelope::reply::{self, code};
-use crate::envelope::{Envelope, Kind};
+use crate::envelope::Envelope;
 use crate::era::{Class, Era, LEGACY, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
-use crate::wire::{Account, Held, Refused, Sink, To};
+use crate::wire::{Account, Refused, Sink, To};
 
 #[derive(Debug)]
 pub struct Session {
@@ -89,31 +89,6 @@ struct State {
     /// Calls that wait for answers to what a modern server asks, by raw id.
     rounds: HashMap<Box<str>, Arc<Round>>,
     listens: Listens,
-}
-
-/// A request that waits for a server.
-pub(super) struct Waits {
-    session: Arc<Session>,
-    id: Box<str>,
-    token: CancellationToken,
-    _held: Held,
-}
-
-impl Waits {
-    /// Cancelled when its agent does not want it any more.
-    pub(super) fn cancelled(&self) -> &CancellationToken {
-        &self.token
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        // Of one that was cancelled, the id may be another's by now.
-        if !self.token.is_cancelled() {
-            self.session.state.lock().waiting.remove(&self.id);
-        }
-        self.session.ended();
-    }
 }
 
 impl Session {
@@ -374,38 +349,6 @@ impl Session {
         let mut state = self.state.lock();
         state.lines.retain(|(known, own)| !Arc::ptr_eq(known, line) || own != class);
         state.lines.push((line.clone(), class.clone()));
-    }
-
-    /// Notes that a request waits, for as long as what it returns lives; refuses it where as much waits as may.
-    pub(super) fn wait_with(self: &Arc<Self>, envelope: &Envelope<'_>) -> Option<Waits> {
-        let Ok(held) = self.account().hold(envelope.frame.len()) else {
-            self.refuse_for_weight(envelope);
-            return None;
-        };
-        let token = CancellationToken::new();
-        self.state.lock().waiting.insert(envelope.id.into(), token.clone());
-        self.began();
-        Some(Waits { session: self.clone(), id: envelope.id.into(), token, _held: held })
-    }
-
-    /// Says that there is no room for a message now.
-    pub fn refuse_for_weight(&self, envelope: &Envelope<'_>) {
-        let held = self.account().held();
-        if envelope.kind == Kind::Request {
-            let message = format!(
-                "there is no room for another message of {} bytes: {held} bytes of this agent wait already, or as much waits in the whole daemon as may (max_memory); ask again when some of it is answered",
-                envelope.frame.len()
-            );
-            self.reply(envelope.id, &reply::error(envelope.id, code::INTERNAL, &message));
-        } else {
-            tracing::warn!(session = self.id.0, held, method = %envelope.method, "a message of an agent is dropped: there is no room for it");
-        }
-    }
-
-    /// Cancels a waiting request; tells whether there was one.
-    pub fn cancel_waiting(&self, id: &str) -> bool {
-        let token = self.state.lock().waiting.remove(id);
-        token.inspect(CancellationToken::cancel).is_some()
     }
 
     pub fn note_missed(&self, server: &ServerName, kind: ListKind) {

@@ -2,27 +2,27 @@
 
 mod disk;
 mod items;
+mod kept;
 mod shown;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 pub use disk::{fingerprint, load, save};
 pub use items::{Item, List, filtered, next_cursor, read_items};
+pub use kept::Bounds;
+use kept::Kept;
 pub use shown::{Compared, Shown};
 
 use crate::era::{Dialect, Era};
 use crate::lists::ListKind;
-use crate::wire::{Account, Held};
 
 /// How many kinds of agent a server's offer is kept for.
 const MOST: usize = 16;
-/// How often the words of a list are in memory: as they came, as items, and as the items of a process.
-const COPIES: usize = 3;
 /// For how long an offer that a running server confirmed need not be looked at again.
 const TRUSTED: Duration = Duration::from_secs(10 * 60);
 
@@ -40,21 +40,6 @@ pub struct Catalogs {
     each: Vec<Catalog>,
     #[serde(skip)]
     bounds: Bounds,
-}
-
-/// How much is kept of what a server offers.
-#[derive(Debug, Clone)]
-pub struct Bounds {
-    /// Who it is weighed for; where that is cut off, all lists are forgotten.
-    pub account: Account,
-    /// The bytes of one list.
-    pub list: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { account: Account::alone(usize::MAX), list: usize::MAX }
-    }
 }
 
 /// What came of noting something.
@@ -93,49 +78,6 @@ struct Page {
     /// The cursor that asks for it, raw.
     cursor: Option<String>,
     kept: Kept,
-}
-
-/// A server's words, and for how long they hold.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Kept {
-    text: Arc<str>,
-    /// Milliseconds since 1970.
-    taken: u64,
-    /// `ttlMs`, of which only the modern era knows: without it the words hold until the server says otherwise.
-    ttl: Option<u64>,
-    #[serde(skip)]
-    held: Option<Arc<Held>>,
-}
-
-impl Kept {
-    fn new(text: &str, dialect: &Dialect) -> Self {
-        let ttl = match dialect {
-            Dialect::Legacy(_) => None,
-            Dialect::Modern => Some(items::ttl(text).unwrap_or(0)),
-        };
-        Self { text: text.into(), taken: now(), ttl, held: None }
-    }
-
-    /// Weighs the words; false if there is no room for them.
-    fn weigh(&mut self, account: &Account) -> bool {
-        self.held = None;
-        self.held = account.hold(self.text.len() * COPIES).ok().map(Arc::new);
-        self.held.is_some()
-    }
-
-    /// The words, if they still hold, with what is left of their time.
-    fn fresh(&self) -> Option<String> {
-        let Some(ttl) = self.ttl else { return Some(self.text.to_string()) };
-        // A clock that was set back makes them stale rather than fresh for longer.
-        let age = now().checked_sub(self.taken)?;
-        let left = ttl.checked_sub(age).filter(|left| *left > 0)?;
-        Some(items::with_ttl(&self.text, left))
-    }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Catalogs {
@@ -345,6 +287,7 @@ impl Catalog {
 mod tests {
     use super::*;
     use crate::era::Class;
+    use crate::wire::Account;
 
     fn legacy() -> Audience {
         Audience { dialect: Dialect::Legacy(Class::plain()), project: None }

@@ -224,9 +224,7 @@ impl Owner {
 
     /// Whether more is taken from the queue now.
     fn may_take(&self, queue: &Outbox) -> bool {
-        self.held.len() < MOST_HELD
-            && self.exchanges.len() < MOST_OPEN
-            && self.sent.held() <= queue.account().limit()
+        self.held.len() < MOST_HELD && self.exchanges.len() < MOST_OPEN && self.sent.held() <= queue.account().limit()
     }
 
     /// Takes a message from the queue, if there is room for it beside those that are not answered.

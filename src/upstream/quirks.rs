@@ -131,7 +131,8 @@ impl Quirks {
         let mut all = self.0.lock();
         let kind = discriminant(quirk);
         // A handshake may have several, and so may lists.
-        let repeats = matches!(quirk, Quirk::HandshakeShape(_) | Quirk::Undeclared(_) | Quirk::List(..) | Quirk::LongList(_));
+        let repeats =
+            matches!(quirk, Quirk::HandshakeShape(_) | Quirk::Undeclared(_) | Quirk::List(..) | Quirk::LongList(_));
         let text = printable(&quirk.to_string());
         if let Some(told) = all.iter_mut().find(|told| told.kind == kind && (!repeats || told.text == text)) {
             told.count += 1;

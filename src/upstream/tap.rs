@@ -308,7 +308,9 @@ impl Tap {
             edits.extend(replaced);
         }
         self.link.outbox.push(frame.len(), |out| splice(&frame, &mut edits, out)).map_err(|refused| match refused {
-            Refused::Full | Refused::OverBudget => io::Error::new(io::ErrorKind::WouldBlock, "the server does not read its input"),
+            Refused::Full | Refused::OverBudget => {
+                io::Error::new(io::ErrorKind::WouldBlock, "the server does not read its input")
+            }
             Refused::Closed => io::ErrorKind::BrokenPipe.into(),
         })
     }

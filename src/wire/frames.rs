@@ -14,7 +14,7 @@ const SMALL: usize = 8 * 1024;
 /// How many small frames in a row give a grown buffer back.
 const QUIET: u32 = 64;
 
-/// A buffer that grew past this is not kept for long where nothing comes.
+/// A buffer that grew past this is weighed, and not kept for long where nothing comes.
 const LARGE: usize = 256 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -53,7 +53,7 @@ pub struct Frames<R> {
     cap: usize,
     quiet: u32,
     account: Account,
-    /// What of the buffer is weighed: all of it, where it is not small.
+    /// Of a large buffer, all of it.
     held: Option<Held>,
 }
 
@@ -139,7 +139,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         } else if self.buf.capacity() == self.buf.len() {
             self.grow()?;
         }
-        if self.buf.is_empty() && self.buf.capacity() > LARGE {
+        if self.buf.is_empty() && self.held.is_some() {
             match timeout(IDLE, self.io.read_buf(&mut self.buf)).await {
                 Ok(read) => return Ok(read?),
                 Err(_) => self.shrink(),
@@ -158,7 +158,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let length = self.buf.len();
         let wanted = length.saturating_mul(2).min(self.cap.saturating_add(SMALL)).max(length + SMALL);
         match &mut self.held {
+            // Of one that was larger before, only the room in front comes back.
+            Some(held) if held.bytes() >= wanted => {}
             Some(held) => held.resize(wanted).map_err(|_| FrameError::OverBudget)?,
+            None if wanted <= LARGE => {}
             None => self.held = Some(self.account.hold(wanted).map_err(|_| FrameError::OverBudget)?),
         }
         if wanted >= length * 2 {

@@ -365,7 +365,11 @@ mod tests {
     async fn the_bounds_hold() {
         let streams = Streams::new(Account::alone(2 * LISTENING_LIMIT), Replay::No);
         let mut reader = streams.open("1").expect("new");
-        assert_eq!(push(&streams, To::Call("1"), &"a".repeat(3 * LISTENING_LIMIT)), Ok(()), "one message, however large");
+        assert_eq!(
+            push(&streams, To::Call("1"), &"a".repeat(3 * LISTENING_LIMIT)),
+            Ok(()),
+            "one message, however large"
+        );
         assert_eq!(push(&streams, To::Call("1"), "b"), Err(Refused::Full));
         assert_eq!(text(&mut reader).await.len(), 3 * LISTENING_LIMIT);
         assert_eq!(push(&streams, To::Call("1"), "b"), Ok(()));

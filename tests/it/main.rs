@@ -47,3 +47,4 @@ mod tasks;
 mod tidy;
 mod upgrade;
 mod views;
+mod weights;

@@ -13,7 +13,7 @@ use std::io::{self, BufRead, Write};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// How the server is started: `--name=N`, `--pages`, `--no-discover=silent|exit`, `--modern`, `--slow=MS` (before it says
+/// How the server is started: `--name=N`, `--pages`, `--endless=BYTES` (pages of tools, each so large and never the last), `--no-discover=silent|exit`, `--modern`, `--slow=MS` (before it says
 /// anything), `--tasks` (of the legacy era), `--ttl=MS` (of its modern results), `--tools-in=FILE` (names of more tools), `--asks-roots` (when it was
 /// greeted), `--announces` (that its tools changed, then), `--varies` (a tool for each capability that it was promised), `--journal=FILE` (a line for
 /// every call that is carried out).
@@ -22,6 +22,7 @@ struct Server {
     name: String,
     modern: bool,
     pages: bool,
+    endless: Option<usize>,
     silent_probe: bool,
     exit_on_probe: bool,
     instructions: Option<String>,
@@ -57,6 +58,7 @@ fn main() -> io::Result<()> {
             ("--modern", _) => server.modern = true,
             ("--tasks", _) => server.makes_tasks = true,
             ("--pages", _) => server.pages = true,
+            ("--endless", bytes) => server.endless = bytes.parse().ok(),
             ("--no-discover", "silent") => server.silent_probe = true,
             ("--no-discover", "exit") => server.exit_on_probe = true,
             ("--instructions", text) => server.instructions = Some(text.to_owned()),
@@ -195,6 +197,11 @@ impl Server {
         let tool =
             |name: &str| json!({ "name": name, "x-odd": { "z": 1, "a": 2 }, "inputSchema": { "type": "object" } });
         let page = params["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap_or(0));
+        if let Some(bytes) = self.endless {
+            let mut tool = tool(&format!("page{page}"));
+            tool["description"] = "x".repeat(bytes).into();
+            return result(id, &json!({ "tools": [tool], "nextCursor": format!("{}", page + 1) }));
+        }
         if self.pages && page < 2 {
             return result(
                 id,

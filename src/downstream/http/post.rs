@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::time::timeout;
 
-use super::body::{Cut, Unread, over_budget, weighed};
 use super::answer::{self, Accepts, Form, Named, accepts, refused, refused_as, respond};
+use super::body::{Cut, Unread, over_budget, weighed};
 use super::sessions::{self, Attached, SESSION_ID};
 use super::{Face, empty, ending};
 use crate::envelope::reply::{self, code};

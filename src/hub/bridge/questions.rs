@@ -45,9 +45,8 @@ impl InputRequired {
     /// The bytes of all that is kept of it.
     pub(in crate::hub) fn size(&self) -> usize {
         let asked = self.asked.iter();
-        let asked = asked.map(|asked| {
-            asked.key.len() + asked.method.len() + asked.params.as_ref().map_or(0, |params| params.len())
-        });
+        let asked = asked
+            .map(|asked| asked.key.len() + asked.method.len() + asked.params.as_ref().map_or(0, |params| params.len()));
         asked.sum::<usize>() + self.state.as_ref().map_or(0, |state| state.len())
     }
 

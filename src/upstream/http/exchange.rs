@@ -284,7 +284,8 @@ impl Shared {
         let has_session = posted.era == Era::Legacy && session.has_id();
         let (target, later) = (target(&response), later(&response));
         // Some repeat what they were sent.
-        let text = String::from_utf8_lossy(&body(response, &self.bounds.of(ERROR_BODY)).await.unwrap_or_default()).into_owned();
+        let text = String::from_utf8_lossy(&body(response, &self.bounds.of(ERROR_BODY)).await.unwrap_or_default())
+            .into_owned();
         let text = self.endpoint.scrubbed(&text);
         let error = error_of(&text);
         let said = describe(status, error.as_ref().map_or(&text, |error| &error.message), target.as_deref());
