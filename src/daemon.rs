@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Watch, located};
 use crate::control::{self, Api, Notice, ReloadRequest};
 use crate::credentials::{Vault, hide_memory};
+use crate::descriptors;
 use crate::downstream::{self, Connection, Ends, Opened};
 use crate::hub::{Around, Hub};
 use crate::ipc::{self, AcceptError, Claim, ListenError, Listener, Signpost};
@@ -30,6 +31,7 @@ use crate::lines::is_told;
 use crate::oauth::Keepers;
 use crate::paths::Places;
 use crate::retry::Backoff;
+use crate::strangers::{Stranger, Strangers};
 use crate::upstream::Ledger;
 use crate::wire::Budget;
 
@@ -43,6 +45,8 @@ const ACCEPT_PATIENCE: Duration = Duration::from_secs(1 << 30);
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How many callers may wait for a reload.
 const RELOADS: usize = 16;
+/// How many connections may be open that have not said yet what they are.
+const STRANGERS: usize = 256;
 
 /// Runs the daemon until it is told to stop, or a new program is to take over: that one is returned.
 pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
@@ -54,6 +58,9 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     let (claim, socket) = claim(places)?;
     let log = log::start(&places.logs().join(log::FILE));
     keep_memory_to_itself();
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "the limit on open files is not raised: there is room for fewer agents");
+    }
     let ledger = Ledger::open(&places.state)?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let servers = config.servers.len();
@@ -211,13 +218,27 @@ fn claim(places: &Places) -> anyhow::Result<(Claim, Option<std::convert::Infalli
 async fn accept(listener: &Listener, api: &Api, tasks: &TaskTracker, ends: &Ends) {
     let fresh = || Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1, ACCEPT_PATIENCE);
     let mut backoff = fresh();
-    let mut foreign = 0;
+    let (mut foreign, mut turned_away) = (0, 0);
+    let (strangers, places) = (Strangers::new(STRANGERS), Arc::new(Semaphore::new(descriptors::for_agents())));
     loop {
         match listener.accept().await {
             Ok((read, write, peer)) => {
                 backoff = fresh();
+                let Ok(place) = places.clone().try_acquire_owned() else {
+                    turned_away += 1;
+                    if is_told(turned_away) {
+                        tracing::warn!(count = turned_away, "connection refused: as many are open as may be");
+                    }
+                    continue;
+                };
                 let connection = Connection::new(&api.hub, read, write, peer, ends.stop.child_token());
-                tasks.spawn(connection_task(connection, api.clone(), ends.clone()));
+                let (stranger, api, ends) = (strangers.admit(), api.clone(), ends.clone());
+                tasks.spawn(async move {
+                    connection_task(connection, stranger, api, ends).await;
+                    drop(place);
+                });
+                // So that one that says at once what it is does not go for those that come behind it.
+                tokio::task::yield_now().await;
             }
             Err(error @ AcceptError::Foreign(_)) => {
                 foreign += 1;
@@ -234,13 +255,14 @@ async fn accept(listener: &Listener, api: &Api, tasks: &TaskTracker, ends: &Ends
     }
 }
 
-async fn connection_task(mut connection: Connection, api: Api, ends: Ends) {
+async fn connection_task(mut connection: Connection, stranger: Stranger, api: Api, ends: Ends) {
     let cut = connection.account.cut().clone();
     let opened = tokio::select! {
-        opened = downstream::open(&mut connection, &api.hub) => opened,
+        opened = downstream::open(&mut connection, &api.hub, &stranger) => opened,
         () = ends.drain.cancelled() => return,
         () = cut.cancelled() => return,
     };
+    drop(stranger);
     match opened {
         Opened::Agent { view, agent, attach_id, first } => {
             downstream::serve(api.hub, connection, view, agent, attach_id, first, ends).await;

@@ -27,6 +27,8 @@
 //! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes or HTTP |
 //! | quirk | what a server does against the specification, and that is put up with: told once |
 //! | misconfigured | of a server whose entry is wrong: it is there, and cannot be used |
+//! | budget | what bounds all that waits: accounts of agents, servers and what servers offer hold bytes of it |
+//! | stranger | a connection that has shown nothing yet |
 //! | lookalike | a member that some readers take for one of another name: its message is refused |
 //! | keeper | the one owner of a login: its tokens, their refresh, how it is begun and ended |
 //! | vault | who alone reads and writes the records: logins and secrets, encrypted |
@@ -64,7 +66,10 @@
 //! 0  program     where this program is, also after an upgrade
 //! 0  processes   what the system tells of processes
 //! 0  environment which of a person's variables a server gets
+//! 0  http1       one connection of HTTP/1.1
 //! 0  retry       pauses between tries
+//! 0  strangers   connections that have shown nothing yet
+//! 0  descriptors how many files and connections may be open
 //! 0  shown       text of others as a terminal and a log may show it
 //! 0  ticks       time kept outside of the runtime
 //! 0  era         eras, classes, dialects
@@ -125,11 +130,13 @@ pub mod config;
 pub mod control;
 pub mod credentials;
 pub mod daemon;
+pub mod descriptors;
 pub mod downstream;
 pub mod envelope;
 pub mod environment;
 pub mod era;
 pub mod files;
+pub mod http1;
 pub mod hub;
 pub mod ipc;
 pub mod lines;
@@ -141,6 +148,7 @@ pub mod processes;
 pub mod program;
 pub mod retry;
 pub mod shown;
+pub mod strangers;
 pub mod ticks;
 pub mod upstream;
 pub mod wire;

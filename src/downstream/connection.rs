@@ -16,10 +16,9 @@ use crate::envelope::{Envelope, Kind};
 use crate::hub::{Agent, Hub, Session, Stay, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::names;
+use crate::strangers::{PATIENCE, Stranger};
 use crate::wire::{Account, FrameError, Frames, Outbox, STALLED, Sink};
 
-/// How long a connection may take to send its first message.
-const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// How long the calls of an agent that said all it had to say may go on, and its last frames be written.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -71,19 +70,26 @@ struct Attach {
 }
 
 /// Reads the first message and says what it makes of the connection.
-pub async fn open(connection: &mut Connection, hub: &Hub) -> Opened {
+pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -> Opened {
     let refused = |code, message: &str| Opened::Refused { error: reply::error("null", code, message) };
-    let frame = match timeout(FIRST_MESSAGE, connection.frames.next()).await {
-        Ok(Ok(Some(frame))) => frame,
-        Ok(Ok(None)) => return Opened::Silent,
-        Ok(Err(error @ (FrameError::TooLong(_) | FrameError::OverBudget))) => {
+    let first = tokio::select! {
+        biased;
+        first = connection.frames.next() => first,
+        () = stranger.must_go() => {
+            let message = format!("no message within {PATIENCE:?}, or before many others came");
+            return refused(code::INVALID_REQUEST, &message);
+        }
+    };
+    let frame = match first {
+        Ok(Some(frame)) => frame,
+        Ok(None) => return Opened::Silent,
+        Err(error @ (FrameError::TooLong(_) | FrameError::OverBudget)) => {
             return refused(code::INVALID_REQUEST, &error.to_string());
         }
-        Ok(Err(FrameError::Io(error))) => {
+        Err(FrameError::Io(error)) => {
             tracing::debug!(%error, "connection lost before its first message");
             return Opened::Silent;
         }
-        Err(_) => return refused(code::INVALID_REQUEST, &format!("no message within {FIRST_MESSAGE:?}")),
     };
     let envelope = match Envelope::from_agent(frame) {
         Ok(envelope) => envelope,

@@ -4,6 +4,7 @@
 
 mod answer;
 mod body;
+mod connection;
 mod guard;
 mod listen;
 mod metrics;
@@ -28,6 +29,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::Ends;
 use answer::{refused, stream};
+use connection::Connection;
 use guard::Guard;
 use metrics::Requests;
 use records::Records;
@@ -119,7 +121,10 @@ fn router(face: Arc<Face>, origins: &[String]) -> Router {
 async fn guarded(State(face): Shared, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let response = match face.guard.check(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            request.extensions().get::<Connection>().iter().for_each(|connection| connection.stranger.is_known());
+            next.run(request).await
+        }
         Err(mut refusal) => {
             // Who may not come in does not keep the place of one who may.
             refusal.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));

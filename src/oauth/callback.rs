@@ -1,16 +1,21 @@
 //! The page on 127.0.0.1 that a browser comes back to: it takes one kind of request, and says what to do next.
 
-use axum::Router;
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Router};
 use reqwest::Url;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::login::Redirect;
+use crate::http1;
 use crate::names::ServerName;
+use crate::strangers::{PATIENCE, Stranger, Strangers};
 
 #[derive(Clone)]
 struct Page {
@@ -18,6 +23,16 @@ struct Page {
     server: ServerName,
     redirects: mpsc::Sender<Redirect>,
 }
+
+/// How many connections may be open that have not asked for the page: any program of this machine can make some.
+const STRANGERS: usize = 16;
+/// How many may be open at all.
+const MOST: usize = 64;
+
+/// How long the last answer may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The pause where no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Answers until the login is over.
 pub(super) async fn serve(
@@ -28,16 +43,50 @@ pub(super) async fn serve(
     ends: CancellationToken,
 ) {
     let router = Router::new().fallback(answer).with_state(Page { path, server, redirects });
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { ends.cancelled().await }).await;
-    if let Err(error) = served {
-        tracing::warn!(%error, "the browser cannot be answered any more: paste the redirect instead");
+    let (strangers, mut open) = (Strangers::new(STRANGERS), JoinSet::new());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = open.join_next(), if !open.is_empty() => continue,
+            () = ends.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, _)) if open.len() < MOST => {
+                open.spawn(connection(router.clone(), stream, strangers.admit(), ends.clone()));
+                tokio::task::yield_now().await;
+            }
+            // Who is there goes soon.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the browser may not be answered: paste the redirect instead");
+                drop(tokio::time::timeout(PAUSE, ends.cancelled()).await);
+            }
+        }
+    }
+    drop(tokio::time::timeout(LAST_WORDS, open.join_all()).await);
+}
+
+/// Serves one connection; when the login is over, the request that is under way is its last.
+async fn connection(router: Router, stream: TcpStream, stranger: Stranger, ends: CancellationToken) {
+    let ended = tokio::select! {
+        ended = http1::serve(stream, router, stranger.clone(), PATIENCE, ends.cancelled()) => ended,
+        () = stranger.must_go() => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection of a browser ended");
     }
 }
 
-async fn answer(State(page): State<Page>, method: Method, uri: Uri) -> Response {
+async fn answer(
+    State(page): State<Page>,
+    Extension(stranger): Extension<Stranger>,
+    method: Method,
+    uri: Uri,
+) -> Response {
     if uri.path() != page.path {
-        return (StatusCode::NOT_FOUND, "nothing is here\n").into_response();
+        return (StatusCode::NOT_FOUND, [(header::CONNECTION, "close")], "nothing is here\n").into_response();
     }
+    stranger.is_known();
     if method != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")], "only GET\n").into_response();
     }

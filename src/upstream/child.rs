@@ -12,6 +12,8 @@ use tokio::time::timeout;
 use super::container;
 use super::ledger::{Ledger, MARK};
 use crate::config::{BadTemplate, Given, Stdio};
+#[cfg(unix)]
+use crate::descriptors;
 use crate::environment;
 #[cfg(target_os = "linux")]
 use crate::processes;
@@ -103,8 +105,8 @@ impl Child {
         }
         let piped = process::Stdio::piped;
         command.stdin(piped()).stdout(piped()).stderr(piped());
-        #[cfg(target_os = "linux")]
-        die_with_daemon(&mut command);
+        #[cfg(unix)]
+        begin(&mut command);
         let mut command = CommandWrap::from(command);
         #[cfg(unix)]
         command.wrap(process_wrap::tokio::ProcessGroup::leader());
@@ -204,16 +206,26 @@ async fn end_strays(_mark: &str) {}
 ///
 /// The signal comes when the *thread* that started the process ends: the daemon's only one.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "only the new process itself can ask for the signal, between fork and exec")]
-fn die_with_daemon(command: &mut Command) {
-    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
-    let daemon = getpid();
-    // SAFETY: two system calls without allocation or locks, which is all that is allowed after a fork.
+fn die_with(daemon: rustix::process::Pid) -> io::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    // The daemon may have ended before that.
+    if getppid() == Some(daemon) { Ok(()) } else { Err(io::Error::from_raw_os_error(3)) }
+}
+
+/// What the new process does before it becomes the server's program.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "only the new process itself can do this, between fork and exec")]
+fn begin(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    let daemon = rustix::process::getpid();
+    // SAFETY: system calls without allocation or locks, which is all that is allowed after a fork.
     unsafe {
         command.pre_exec(move || {
-            set_parent_process_death_signal(Some(Signal::TERM))?;
-            // The daemon may have ended before that.
-            if getppid() == Some(daemon) { Ok(()) } else { Err(io::Error::from_raw_os_error(3)) }
+            descriptors::put_back()?;
+            #[cfg(target_os = "linux")]
+            die_with(daemon)?;
+            Ok(())
         });
     }
 }

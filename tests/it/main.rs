@@ -18,6 +18,7 @@ mod codex;
 mod conformance;
 mod control;
 mod credentials;
+mod doors;
 mod entries;
 mod eras;
 mod face;

@@ -126,7 +126,7 @@ fn a_hundred_runs_at_once_leave_one() {
 fn a_connection_that_says_nothing_is_closed() {
     let daemon = Daemon::start("");
     let agent = Agent::socket(&daemon.socket());
-    assert!(agent.line().contains("no message within 10s"));
+    assert!(agent.line().contains("no message within 5s"));
     assert_eq!(agent.next(), None);
 }
 

@@ -4,15 +4,10 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::StreamExt;
-use tokio_util::sync::CancellationToken;
 
 use super::answer::refused;
 use crate::envelope::reply::code;
 use crate::wire::{Account, Held};
-
-/// Ends the connection on which a request came: an extension of each.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Cut(pub CancellationToken);
 
 /// A body that counts for as long as it is there.
 pub(super) struct Weighed {

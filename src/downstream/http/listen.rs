@@ -5,24 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
-use tower::ServiceExt;
+use tokio_util::sync::CancellationToken;
 
 use super::Face;
-use super::body::Cut;
+use super::connection::Connection;
+use crate::http1;
 use crate::retry::Backoff;
+use crate::strangers::{Stranger, Strangers};
 use crate::wire::STALLED;
 
 /// How many connections there may be; more wait.
 const MOST: usize = 512;
+/// How many of them may be open before they have shown the token.
+const STRANGERS: usize = 64;
 /// How long the head of a request may take to arrive, from the opening of the connection on or from its first byte.
 const HEAD: Duration = Duration::from_secs(30);
 /// How long what is answered may still take to be written when the daemon ends.
@@ -36,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(1 << 30);
 pub(super) async fn run(face: Arc<Face>, router: Router, address: SocketAddr) {
     let Some(listener) = bind(&face, address).await else { return };
     let places = Arc::new(Semaphore::new(MOST));
+    let strangers = Strangers::new(STRANGERS);
     let mut backoff = fresh();
     loop {
         let accepted = tokio::select! {
@@ -45,11 +44,12 @@ pub(super) async fn run(face: Arc<Face>, router: Router, address: SocketAddr) {
         match accepted {
             Ok((stream, place)) => {
                 backoff = fresh();
-                let (face, router) = (face.clone(), router.clone());
+                let (face, router, stranger) = (face.clone(), router.clone(), strangers.admit());
                 face.tasks.clone().spawn(async move {
-                    connection(&face, router, stream).await;
+                    connection(&face, router, stream, stranger).await;
                     drop(place);
                 });
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 let pause = backoff.pause().unwrap_or(PAUSE.1);
@@ -110,34 +110,20 @@ async fn accept(
 }
 
 /// Serves one connection; when the daemon ends, the request that is under way is its last.
-async fn connection(face: &Face, router: Router, stream: TcpStream) {
-    let cut = Cut::default();
-    let on = cut.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(on.clone());
-        router.clone().oneshot(request)
-    });
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD);
+async fn connection(face: &Face, router: Router, stream: TcpStream, stranger: Stranger) {
+    let (cut, must_go) = (CancellationToken::new(), stranger.clone());
+    let of = Connection { cut: cut.clone(), stranger };
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALLED));
-    let connection = server.serve_connection(TokioIo::new(Box::pin(stream)), service);
-    tokio::pin!(connection);
+    let last_words = async {
+        face.ends.stop.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = cut.0.cancelled() => return,
-        () = face.ends.drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let last_words = async {
-                face.ends.stop.cancelled().await;
-                tokio::time::sleep(LAST_WORDS).await;
-            };
-            tokio::select! {
-                ended = connection => ended,
-                () = last_words => return,
-            }
-        }
+        ended = http1::serve(Box::pin(stream), router, of, HEAD, face.ends.drain.cancelled()) => ended,
+        () = last_words => return,
+        () = cut.cancelled() => return,
+        () = must_go.must_go() => return,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection over HTTP ended");

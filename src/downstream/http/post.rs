@@ -9,7 +9,8 @@ use axum::response::Response;
 use tokio::time::timeout;
 
 use super::answer::{self, Accepts, Form, Named, accepts, refused, refused_as, respond};
-use super::body::{Cut, Unread, over_budget, weighed};
+use super::body::{Unread, over_budget, weighed};
+use super::connection::Connection;
 use super::sessions::{self, Attached, SESSION_ID};
 use super::{Face, empty, ending};
 use crate::envelope::reply::{self, code};
@@ -50,8 +51,8 @@ impl Face {
             let message = format!("the body has {length} bytes, and may have {cap} (max_frame)");
             return invalid(StatusCode::PAYLOAD_TOO_LARGE, &message);
         }
-        let cut = parts.extensions.get::<Cut>().cloned().unwrap_or_default();
-        let account = self.hub.account("a request over HTTP", cut.0);
+        let cut = parts.extensions.get::<Connection>().map(|connection| connection.cut.clone()).unwrap_or_default();
+        let account = self.hub.account("a request over HTTP", cut);
         let body = match timeout(BODY, weighed(body, cap, &account)).await {
             Ok(Ok(body)) => body,
             Ok(Err(Unread::TooLong)) => {
