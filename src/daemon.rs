@@ -25,6 +25,7 @@ use crate::control::{self, Api, Notice, ReloadRequest};
 use crate::credentials::{Vault, hide_memory};
 use crate::descriptors;
 use crate::downstream::{self, Connection, Ends, Opened};
+use crate::fault;
 use crate::hub::{Around, Hub};
 use crate::ipc::{self, AcceptError, Claim, ListenError, Listener, Signpost};
 use crate::lines::is_told;
@@ -57,6 +58,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     be_the_only_one(places)?;
     let (claim, socket) = claim(places)?;
     let log = log::start(&places.logs().join(log::FILE));
+    fault::log_all();
     keep_memory_to_itself();
     if let Err(error) = descriptors::raise() {
         tracing::warn!(%error, "the limit on open files is not raised: there is room for fewer agents");

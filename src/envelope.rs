@@ -100,11 +100,22 @@ impl<'a> Envelope<'a> {
         if too_deep(frame) {
             return Err(Malformed::Depth);
         }
-        let envelope = Self::parse(frame)?;
-        let (params, meta) = (&envelope.params, &envelope.params.meta);
+        let parsed = Self::parse(frame);
+        if frame.len() > LONGEST
+            && let Ok(envelope) = &parsed
+            && let Some((name, length)) = envelope.too_long()
+        {
+            return Err(Malformed::TooLong { name, length });
+        }
+        parsed
+    }
+
+    /// What is longer than may be kept, if something is.
+    fn too_long(&self) -> Option<(&'static str, usize)> {
+        let (params, meta) = (&self.params, &self.params.meta);
         let kept = [
-            ("id", envelope.id),
-            ("method", &*envelope.method),
+            ("id", self.id),
+            ("method", &*self.method),
             ("params.uri", params.uri.unwrap_or_default()),
             ("params.cursor", params.cursor.unwrap_or_default()),
             ("params.taskId", params.task_id.unwrap_or_default()),
@@ -116,11 +127,7 @@ impl<'a> Envelope<'a> {
             ("params._meta.io.modelcontextprotocol/clientInfo", meta.client_info.unwrap_or_default()),
             ("params._meta.io.modelcontextprotocol/clientCapabilities", meta.client_capabilities.unwrap_or_default()),
         ];
-        let long = kept.into_iter().find(|(_, text)| text.len() > LONGEST);
-        match long.map(|(name, text)| (name, text.len())) {
-            Some((name, length)) => Err(Malformed::TooLong { name, length }),
-            None => Ok(envelope),
-        }
+        kept.into_iter().find(|(_, text)| text.len() > LONGEST).map(|(name, text)| (name, text.len()))
     }
 
     /// Parses one frame, without its line end.
@@ -240,7 +247,7 @@ struct Raw<'a> {
     result: Option<&'a str>,
     error: Option<&'a str>,
     params_seen: bool,
-    lookalike: Option<Lookalike>,
+    lookalike: Option<Box<Lookalike>>,
 }
 
 impl<'a> Raw<'a> {
@@ -262,7 +269,7 @@ impl<'a> Raw<'a> {
         }
         if let Some(lookalike) = self.lookalike.take().or_else(|| self.params.lookalike.take()) {
             let id = self.id.filter(|_| kind == Kind::Request && lookalike.name != "id");
-            return Err(Malformed::Ambiguous { lookalike, id: id.map(str::to_owned) });
+            return Err(Malformed::Ambiguous { lookalike: *lookalike, id: id.map(str::to_owned) });
         }
         let absent = if kind == Kind::Response { "null" } else { "" };
         Ok(Envelope {

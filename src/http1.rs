@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
+use axum::response::IntoResponse;
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt;
+
+use crate::fault::contained;
 
 /// Serves a connection until it ends; the request that is under way when `ends` is ready is its last. The head of a request may
 /// take as long as `head`. Each request has the extension `of`.
@@ -28,7 +32,10 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(of.clone());
-        router.clone().oneshot(request)
+        let answered = contained(router.clone().oneshot(request));
+        answered.map(|answered| {
+            answered.unwrap_or_else(|fault| Ok((StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()).into_response()))
+        })
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(head);

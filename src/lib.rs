@@ -57,8 +57,10 @@
 //! 2  oauth       logins: the keeper of each, how one is begun and refreshed
 //! 1  config      file -> Config, or every problem with its line
 //! 1  credentials logins and secrets at rest, and the key to them
+//! 1  http1       one connection of HTTP/1.1
 //! 1  ipc         the socket: listen, connect, who is at the other end
 //! 0  wire        frames out of bytes; bounded queues of what is to be written: one for a stream, or one for each request
+//! 0  fault       a fault of trunkline itself ends what it happened in
 //! 0  files       files and folders that are the user's alone
 //! 0  lines       the last lines of a log, and its followers
 //! 0  lists       the kinds of lists that servers offer
@@ -66,7 +68,6 @@
 //! 0  program     where this program is, also after an upgrade
 //! 0  processes   what the system tells of processes
 //! 0  environment which of a person's variables a server gets
-//! 0  http1       one connection of HTTP/1.1
 //! 0  retry       pauses between tries
 //! 0  strangers   connections that have shown nothing yet
 //! 0  descriptors how many files and connections may be open
@@ -135,6 +136,7 @@ pub mod downstream;
 pub mod envelope;
 pub mod environment;
 pub mod era;
+pub mod fault;
 pub mod files;
 pub mod http1;
 pub mod hub;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::intake::Intake;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
+use crate::fault::contained;
 use crate::hub::{Agent, Hub, Session, Stay, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::names;
@@ -200,7 +201,11 @@ pub async fn serve(
     let mut writing = tokio::spawn(async move { writer.write_to_reader(write).await });
     tokio::select! {
         biased;
-        () = read(&hub, &session, &outbox, &mut frames, first) => {}
+        read = contained(read(&hub, &session, &outbox, &mut frames, first)) => {
+            if let Err(fault) = read {
+                session.reply("null", &reply::error("null", code::INTERNAL, &format!("{fault}; the connection is closed")));
+            }
+        }
         // Nothing new is taken; what is in flight is still answered.
         () = ends.drain.cancelled() => {
             hub.close_listens(&session);

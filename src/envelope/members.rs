@@ -16,7 +16,7 @@ pub(super) trait Wanted<'de>: Default {
     fn member<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 
     /// Where the first member is noted that some readers would take for one of the wanted.
-    fn lookalike(&mut self) -> &mut Option<Lookalike>;
+    fn lookalike(&mut self) -> &mut Option<Box<Lookalike>>;
 }
 
 /// Implements [`Wanted`]: each name, and how its value is read.
@@ -34,7 +34,7 @@ macro_rules! wanted {
                 Ok(true)
             }
 
-            fn lookalike(&mut self) -> &mut Option<Lookalike> {
+            fn lookalike(&mut self) -> &mut Option<Box<Lookalike>> {
                 &mut self.lookalike
             }
         }
@@ -107,7 +107,7 @@ impl<'de, T: Wanted<'de>> Visitor<'de> for MembersVisitor<T> {
                 let is_nothing = value.get() == "null" && is_snake_case(&key);
                 let found = Lookalike::of(&key, T::NAMES).filter(|_| !is_nothing);
                 let first = wanted.lookalike();
-                *first = first.take().or(found);
+                *first = first.take().or(found.map(Box::new));
             }
         }
         Ok(wanted)

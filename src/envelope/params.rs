@@ -10,7 +10,7 @@ use super::members::{Lookalike, Members, Wanted, nested, once, twice, wanted};
 #[derive(Debug, Default)]
 pub struct Params<'a> {
     reference_seen: bool,
-    pub(super) lookalike: Option<Lookalike>,
+    pub(super) lookalike: Option<Box<Lookalike>>,
     pub meta: Meta<'a>,
     /// The whole of `_meta`.
     pub meta_raw: Option<&'a str>,
@@ -40,7 +40,7 @@ pub struct Params<'a> {
 /// The members of `params._meta` that routing needs.
 #[derive(Debug, Default)]
 pub struct Meta<'a> {
-    lookalike: Option<Lookalike>,
+    lookalike: Option<Box<Lookalike>>,
     pub progress_token: Option<&'a str>,
     pub subscription_id: Option<&'a str>,
     /// Present on every request of a modern agent.
@@ -56,7 +56,7 @@ pub struct Meta<'a> {
 /// `params.ref` of `completion/complete`.
 #[derive(Debug, Default)]
 pub struct Reference<'a> {
-    lookalike: Option<Lookalike>,
+    lookalike: Option<Box<Lookalike>>,
     pub name: Option<&'a str>,
     pub uri: Option<&'a str>,
 }
@@ -81,11 +81,11 @@ macro_rules! looked_at {
         #[derive(Default)]
         struct $type {
             seen: Vec<&'static str>,
-            lookalike: Option<Lookalike>,
+            lookalike: Option<Box<Lookalike>>,
         }
 
         impl $type {
-            fn look(object: Option<&str>, lookalike: &mut Option<Lookalike>) -> Result<(), serde_json::Error> {
+            fn look(object: Option<&str>, lookalike: &mut Option<Box<Lookalike>>) -> Result<(), serde_json::Error> {
                 let Members(found) = serde_json::from_str::<Members<Self>>(object.unwrap_or("{}"))?;
                 *lookalike = lookalike.take().or(found.lookalike);
                 Ok(())
@@ -104,7 +104,7 @@ macro_rules! looked_at {
                 map.next_value::<IgnoredAny>().map(|_| true)
             }
 
-            fn lookalike(&mut self) -> &mut Option<Lookalike> {
+            fn lookalike(&mut self) -> &mut Option<Box<Lookalike>> {
                 &mut self.lookalike
             }
         }
@@ -175,7 +175,7 @@ pub fn result_meta(result: &str) -> Meta<'_> {
     #[derive(Default)]
     struct ResultMeta<'a> {
         meta: Meta<'a>,
-        lookalike: Option<Lookalike>,
+        lookalike: Option<Box<Lookalike>>,
     }
     wanted!(ResultMeta, |this, map| {
         "_meta" => map.next_value().map(|Members(meta)| this.meta = meta),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::key::Key;
 use super::line::Line;
 use super::registry::Upstream;
-use super::session::SessionId;
+use super::session::{Principal, SessionId};
 use crate::config::Start;
 use crate::upstream::state::{Event, State};
 
@@ -40,7 +40,9 @@ impl Upstream {
     }
 
     /// An instance ended: as it was told, or by itself.
-    pub(super) fn line_closed(self: &Arc<Self>, line: &Arc<Line>, reason: &Arc<str>) {
+    ///
+    /// `blamed` are the calls that it was at, if only one agent can have ended it.
+    pub(super) fn line_closed(self: &Arc<Self>, line: &Arc<Line>, reason: &Arc<str>, blamed: &[(Principal, Box<str>)]) {
         let eager = self.settings().start == Start::Eager;
         let found = {
             let state = self.state.lock();
@@ -50,7 +52,15 @@ impl Upstream {
         // One that never was ready belongs to no slot yet; who tried to start it says why.
         if let Some((number, expected, needed)) = found {
             self.note_end(line, reason, expected);
-            let failed = Event::Failed { needed: needed && !self.around.stop.is_cancelled(), spread: fastrand::f64() };
+            if !expected {
+                let crashes = &mut self.state.lock().crashes;
+                blamed.iter().for_each(|(whose, tool)| crashes.note(whose, tool));
+            }
+            // What one agent does to it, or its own weight, is no reason to keep it from the others.
+            let cut_off = line.link.outbox.account().cut().is_cancelled();
+            let alone = cut_off || !blamed.is_empty();
+            let needed = needed && !self.around.stop.is_cancelled();
+            let failed = Event::Failed { needed, spread: fastrand::f64(), alone };
             self.event(number, if expected { Event::Stopped } else { failed });
         }
         self.lane.free();

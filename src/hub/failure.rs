@@ -39,6 +39,10 @@ pub enum Failure {
         "server `{server}` carries one call at a time, because it asks things in mid-call, and none of its processes was free within {waited:?}"
     )]
     Taken { server: ServerName, waited: Duration },
+    #[error(
+        "server `{server}` ended {times} times while it was at a call of `{tool}` by this agent: that is not sent again; `trunkline restart {server}` allows it once more"
+    )]
+    Crashing { server: ServerName, tool: String, times: u32 },
     #[error("server `{server}` has {most} calls in flight, as many as it may (max_calls)")]
     Busy { server: ServerName, most: usize },
     /// What was started is not right, by what it has shown: it is to be asked for once more.
@@ -94,6 +98,7 @@ impl Failure {
             | Self::Full { .. }
             | Self::Taken { .. }
             | Self::Busy { .. }
+            | Self::Crashing { .. }
             | Self::Again(_)
             | Self::Denied { .. }
             | Self::NoTool { .. }
@@ -118,6 +123,7 @@ impl Failure {
             | Self::Full { .. }
             | Self::Taken { .. }
             | Self::Busy { .. }
+            | Self::Crashing { .. }
             | Self::Again(_)
             | Self::OtherEra { .. } => code::CONNECTION_CLOSED,
         }
@@ -141,6 +147,7 @@ impl Failure {
             | Self::Full { .. }
             | Self::Taken { .. }
             | Self::Busy { .. }
+            | Self::Crashing { .. }
             | Self::Again(_)
             | Self::OtherEra { .. } => reply::error(id, self.code(), &self.to_string()),
         }

@@ -14,6 +14,7 @@ use super::recall::under;
 use super::session::Session;
 use super::table::{Owner, Pending, Then};
 use crate::envelope::{Envelope, Kind, result_meta, splice};
+use crate::fault;
 use crate::upstream::Inbound;
 use crate::upstream::catalog::filtered;
 use crate::wire::To;
@@ -24,11 +25,14 @@ impl Line {
     /// Takes one message of the server, or its end.
     pub fn inbound(self: &Arc<Self>, inbound: Inbound<'_>) {
         match inbound {
-            Inbound::Message { envelope, call } => match envelope.kind {
-                Kind::Response => self.response(envelope),
-                Kind::Request => self.question(envelope, call),
-                Kind::Notification => self.notification(envelope, call),
-            },
+            Inbound::Message { envelope, call } => {
+                fault::provoked_by(&envelope.method);
+                match envelope.kind {
+                    Kind::Response => self.response(envelope),
+                    Kind::Request => self.question(envelope, call),
+                    Kind::Notification => self.notification(envelope, call),
+                }
+            }
             Inbound::BehindText(envelope) => self.behind_text(envelope),
             Inbound::Unreadable { id, reason } => self.unreadable(id, reason),
             Inbound::Parked { id, frame, why } => self.parked(id, frame, why),

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, watch};
 
 use super::bridge::initialize_result;
+use super::crashes::tool_of;
 use super::fetch::Lists;
 use super::following::TaskTools;
 use super::lane::Lane;
@@ -25,13 +26,10 @@ use super::table::{Across, Owner, Pending, Repeat, Table, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice};
 use crate::era::{Class, Dialect, Era, Speech};
-use crate::lists::ListKind;
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Handshake, Instance, Link};
 use crate::wire::Refused;
 
-/// The largest request that is kept to be repeated, in bytes.
-const REPEATED: usize = 64 << 10;
 /// How long a request waits for a server that does not read its input.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
 
@@ -181,7 +179,7 @@ impl Line {
         edits: Vec<Edit<'_>>,
         then: Then,
     ) -> Result<(), Refused> {
-        let repeat = (envelope.frame.len() <= REPEATED && is_safe_to_repeat(envelope)).then(|| {
+        let repeat = Repeat::may_be_kept(envelope).then(|| {
             let edits = edits.iter().map(|edit| (edit.at.clone(), edit.with.to_owned())).collect();
             Box::new(Repeat { frame: envelope.frame.into(), edits, then: then.clone() })
         });
@@ -225,7 +223,8 @@ impl Line {
             edits.push(envelope.edit(token, &ours));
         }
         let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
-        self.table.lock().insert(id, Pending { across, ..Pending::new(owner, then, repeat) });
+        let tool = tool_of(envelope, &edits);
+        self.table.lock().insert(id, Pending { across, tool, ..Pending::new(owner, then, repeat) });
         let sent = self.link.outbox.push(envelope.frame.len(), |out| splice(envelope.frame, &mut edits, out));
         match sent {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
@@ -389,11 +388,4 @@ impl Line {
             }
         }
     }
-}
-
-/// Whether asking twice changes nothing: lists, reads and subscriptions.
-fn is_safe_to_repeat(envelope: &Envelope<'_>) -> bool {
-    let safe = matches!(&*envelope.method, "resources/read" | "subscriptions/listen")
-        || ListKind::of_method(&envelope.method).is_some();
-    safe && !envelope.params.is_retry()
 }

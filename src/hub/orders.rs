@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::crashes::Crashes;
 use super::failure::Failure;
 use super::key::{Key, Want};
 use super::records::Records;
@@ -52,6 +53,7 @@ impl Upstream {
         let mut state = self.state.lock();
         state.held = None;
         state.records = Records::default();
+        state.crashes = Crashes::default();
         if self.settings().era.fixed().is_none() {
             (state.catalogs.era, state.catalogs.modern_only) = (None, false);
         }

@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use super::Hub;
+use super::crashes::Crashes;
 use super::events::Event;
 use super::failure::Failure;
 use super::lane::Lane;
 use super::line::Line;
 use super::records::Records;
-use super::saving::{CatalogFile, keep_saved};
+use super::saving::{CatalogFile, bounds, keep_saved};
 use super::sharing::Sharing;
 use super::slots::Slot;
 use super::spelled::Spelled;
@@ -24,7 +24,7 @@ use crate::era::Era;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::oauth::Keeper;
-use crate::upstream::catalog::{Audience, Bounds, Catalogs, Noted};
+use crate::upstream::catalog::{Audience, Catalogs, Noted};
 use crate::upstream::mirror::{self, Annotated};
 use crate::upstream::state::State as Life;
 use crate::upstream::{Quirk, ServerLog, Surroundings};
@@ -57,6 +57,7 @@ pub(super) struct State {
     pub slots: Vec<Slot>,
     pub last_slot: u64,
     pub records: Records,
+    pub crashes: Crashes,
     pub known: Known,
     pub catalogs: Catalogs,
     /// How far its processes are shared, by the settings and what the catalogs tell.
@@ -97,6 +98,7 @@ impl Upstream {
             slots: Vec::new(),
             last_slot: 0,
             records: Records::default(),
+            crashes: Crashes::default(),
             known: Known::default(),
             catalogs,
             sharing,
@@ -339,16 +341,6 @@ impl Upstream {
         }
     }
 
-    /// Forgets what the server offers, if there is no room for that any more: it is asked again when it is wanted.
-    pub(super) fn give_back(&self) {
-        let mut state = self.state.lock();
-        if state.catalogs.is_cut() {
-            state.catalogs.start_over(bounds(&self.name, &self.around));
-            drop(state);
-            self.lines().iter().for_each(|line| line.lists.forget_all());
-        }
-    }
-
     /// The arguments of a tool that HTTP repeats in headers; `None` if the server has not listed its tools yet.
     pub fn annotated(&self, tool: &str) -> Option<Vec<mirror::Parameter>> {
         self.annotated.lock().as_ref().map(|tools| tools.get(tool).cloned().unwrap_or_default())
@@ -391,10 +383,4 @@ impl Upstream {
             hub.events.publish(event);
         }
     }
-}
-
-/// How much is kept of what a server offers: a list as large as one message may be.
-fn bounds(name: &ServerName, around: &Surroundings) -> Bounds {
-    let account = around.budget.account(format!("what server `{name}` offers"), usize::MAX, CancellationToken::new());
-    Bounds { account, list: around.max_frame }
 }

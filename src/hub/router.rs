@@ -19,6 +19,7 @@ use super::table::Then;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, Kind, text};
 use crate::era::{Class, Era, Speech};
+use crate::fault;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 
@@ -52,6 +53,7 @@ impl Hub {
 
     /// Likewise, a message that was read already.
     pub fn take(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
+        fault::provoked_by(&envelope.method);
         match envelope.kind {
             Kind::Request => self.request(session, envelope),
             Kind::Notification => {

@@ -1,4 +1,5 @@
-//! What is known of a server is brought to disk: some time after it changed, all changes at once, and on a thread of its own.
+//! What is known of a server: how much of it is kept, and how it is brought to disk, which is some time after it changed, all
+//! changes at once, and on a thread of its own.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -10,7 +11,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::registry::Upstream;
 use crate::config::Server;
-use crate::upstream::catalog::{self, Catalogs};
+use crate::names::ServerName;
+use crate::upstream::Surroundings;
+use crate::upstream::catalog::{self, Bounds, Catalogs};
 
 /// What changes within this time is saved at once.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -43,6 +46,16 @@ impl Upstream {
     /// Notes that what is known of the server has changed.
     pub(super) fn save(&self) {
         self.file.changed.notify_one();
+    }
+
+    /// Forgets what the server offers, if there is no room for that any more: it is asked again when it is wanted.
+    pub(super) fn give_back(&self) {
+        let mut state = self.state.lock();
+        if state.catalogs.is_cut() {
+            state.catalogs.start_over(bounds(&self.name, &self.around));
+            drop(state);
+            self.lines().iter().for_each(|line| line.lists.forget_all());
+        }
     }
 
     /// Writes what is known now; what changes meanwhile is written the next time.
@@ -80,4 +93,10 @@ pub(super) async fn keep_saved(upstream: Weak<Upstream>) {
         let Some(upstream) = upstream.upgrade() else { return };
         upstream.save_now().await;
     }
+}
+
+/// How much is kept of what a server offers: a list as large as one message may be.
+pub(super) fn bounds(name: &ServerName, around: &Surroundings) -> Bounds {
+    let account = around.budget.account(format!("what server `{name}` offers"), usize::MAX, CancellationToken::new());
+    Bounds { account, list: around.max_frame }
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod announced;
+mod logged;
 mod place;
 mod questions;
 mod waits;
@@ -50,6 +51,8 @@ pub struct Session {
     /// Its `initialize` was answered: before that, it is told nothing unasked.
     greeted: AtomicBool,
     in_flight: AtomicUsize,
+    /// Log messages that were left out.
+    unlogged: AtomicUsize,
     settled: Notify,
     agent: Mutex<Agent>,
     state: Mutex<State>,
@@ -114,6 +117,7 @@ impl Session {
             stalled: AtomicBool::new(false),
             greeted: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            unlogged: AtomicUsize::new(0),
             settled: Notify::new(),
             place: watch::Sender::new(Some(place.clone())),
             roots_settled: watch::Sender::new(false),
@@ -195,13 +199,6 @@ impl Session {
 
     pub fn is_over_http(&self) -> bool {
         matches!(self.sink, Sink::Streams(_))
-    }
-
-    pub(super) fn principal(&self) -> Principal {
-        match self.stay {
-            Stay::Lasting => Principal::Session(self.id),
-            Stay::OneRequest => Principal::Http(self.view.clone(), self.client_info()),
-        }
     }
 
     /// Counts a request that went to a server.

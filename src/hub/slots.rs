@@ -11,17 +11,20 @@ use super::level::Level;
 use super::line::Line;
 use super::registry::State as Registered;
 use super::registry::Upstream;
-use super::session::SessionId;
+use super::session::{Principal, SessionId};
 use super::settle::Settled;
 use super::sharing::{ROOTS, Sharing};
 use super::table::Uris;
 use crate::config::Start;
 use crate::era::{Class, Dialect};
+use crate::fault::{SAID, contained};
 use crate::upstream::catalog::Shown;
 use crate::upstream::state::{Action, Event, State};
 
 /// How long an agent waits for a process to be gone that was started for it and turned out not to be needed.
 const GONE: Duration = Duration::from_millis(300);
+/// How long one that may start again waits for a place, each time.
+const PLACE: Duration = Duration::from_secs(1);
 /// How long a request waits for a server that failed to be started again.
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -33,9 +36,9 @@ pub(super) struct Slot {
     pub number: u64,
     pub key: Key,
     /// What its instance is promised, if it speaks the legacy era.
-    promise: Class,
+    pub promise: Class,
     pub life: State,
-    phase: watch::Sender<Phase>,
+    pub phase: watch::Sender<Phase>,
     /// The instance that is up, or the last one that was.
     pub line: Option<Arc<Line>>,
 }
@@ -164,32 +167,9 @@ impl Upstream {
         self.wake_slot(number).map(Some)
     }
 
-    fn add_slot(self: &Arc<Self>, key: Key) -> Result<u64, Failure> {
-        let most = self.settings().max_instances;
-        let mut state = self.state.lock();
-        // An instance that nobody is attached to makes place.
-        if state.slots.iter().filter(|slot| slot.is_live()).count() >= most {
-            let spare = state.slots.iter().find(|slot| {
-                matches!(slot.life, State::Ready { .. })
-                    && slot.line.as_ref().is_some_and(|line| line.session_ids().is_empty() && line.in_flight() == 0)
-            });
-            let Some(line) = spare.and_then(|slot| slot.line.clone()) else {
-                return Err(Failure::Full { server: self.name.clone(), most });
-            };
-            drop(state);
-            self.drain_line(&line, Duration::ZERO);
-            state = self.state.lock();
-        }
-        state.last_slot += 1;
-        let number = state.last_slot;
-        let phase = watch::Sender::new(None);
-        let promise = state.sharing.promise(&key.class, &state.catalogs.shown);
-        state.slots.push(Slot { number, key, promise, life: State::Idle, phase, line: None });
-        Ok(number)
-    }
-
     /// Has a slot's instance started if it is not up; returns where its news come.
     fn wake_slot(self: &Arc<Self>, number: u64) -> Result<watch::Receiver<Phase>, Failure> {
+        self.make_place(Some(number))?;
         self.event(number, Event::Wanted);
         let state = self.state.lock();
         let server = self.name.clone();
@@ -214,6 +194,10 @@ impl Upstream {
 
     /// Tells a slot what happened, and does what follows.
     pub(super) fn event(self: &Arc<Self>, number: u64, event: Event) {
+        if event == Event::Tick && self.lacks_place(number) {
+            let upstream = self.clone();
+            return self.around.later(PLACE, move || upstream.event(number, Event::Tick));
+        }
         let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
         let state_mut = &mut *state;
@@ -248,7 +232,13 @@ impl Upstream {
         match action {
             Action::Nothing => {}
             Action::Start => {
-                self.around.tasks.spawn(self.clone().start(number, key, promise));
+                let (upstream, of) = (self.clone(), key.clone());
+                self.around.tasks.spawn(async move {
+                    if contained(upstream.clone().start(number, key, promise)).await.is_err() {
+                        let failure = Failure::Start { server: upstream.name.clone(), reason: SAID.into() };
+                        upstream.started(number, &of, Err(failure));
+                    }
+                });
             }
             Action::Stop => {
                 if let Some(line) = line {
@@ -315,7 +305,7 @@ impl Upstream {
                 self.lane.note_alone();
                 Event::Stopped
             }
-            Err(_) => Event::Failed { needed: slot.is_needed() || eager, spread },
+            Err(_) => Event::Failed { needed: slot.is_needed() || eager, spread, alone: false },
         };
         let draining = matches!(slot.life, State::Draining { .. });
         let phase = slot.phase.clone();
@@ -379,6 +369,7 @@ impl Upstream {
     /// Forgets a session that left, or is another now, where it waits for the next process of a slot.
     pub(super) fn forget(&self, session: SessionId) {
         let mut state = self.state.lock();
+        state.crashes.forget(&Principal::Session(session));
         for line in state.slots.iter().filter_map(|slot| slot.line.as_ref()).filter(|line| line.is_closed()) {
             line.table.lock().members.remove(&session);
         }

@@ -42,6 +42,7 @@ use super::tap::Tap;
 use crate::config::{Given, Http};
 use crate::envelope::reply::code;
 use crate::envelope::{Envelope, Kind};
+use crate::fault::contained;
 use crate::lines::Lines;
 use crate::names::ServerName;
 use crate::wire::{Account, Outbox};
@@ -159,7 +160,7 @@ pub(super) fn start(
 impl Owner {
     /// Runs until the connection is stopped or of no use any more; returns why.
     async fn run(mut self) -> Ended {
-        let ended = self.work().await;
+        let ended = contained(self.work()).await.unwrap_or_else(|fault| Ended::Gone(fault.to_string()));
         let reason = match &ended {
             Ended::Gone(reason) | Ended::Unreachable(reason) => reason.clone(),
             Ended::NeedsLogin(reason) => reason.to_string(),

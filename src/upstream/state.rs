@@ -44,10 +44,12 @@ pub enum Event {
     /// A request needs it.
     Wanted,
     Started,
-    /// It could not start, or ended by itself. Somebody may still need it; `spread` is a random number from 0 to 1.
+    /// It could not start, or ended by itself. Somebody may still need it; `spread` is a random number from 0 to 1; it may be that
+    /// only one agent can have done this to it, which says nothing of the server.
     Failed {
         needed: bool,
         spread: f64,
+        alone: bool,
     },
     /// It has no calls in flight, which counts while it drains.
     Settled,
@@ -136,8 +138,8 @@ impl State {
                 }
                 (self, Action::Nothing)
             }
-            (Self::Starting | Self::Ready { .. }, Event::Failed { needed, spread }) => {
-                let healthy = matches!(self, Self::Ready { since } if is_healthy(since, now));
+            (Self::Starting | Self::Ready { .. }, Event::Failed { needed, spread, alone }) => {
+                let healthy = alone || matches!(self, Self::Ready { since } if is_healthy(since, now));
                 fail(healthy, needed, spread, now, record)
             }
             (Self::Starting | Self::Ready { .. }, Event::Drain(within)) => {
@@ -222,8 +224,8 @@ fn fail(healthy: bool, needed: bool, spread: f64, now: Instant, record: &mut Rec
 mod tests {
     use super::*;
 
-    const FAILED: Event = Event::Failed { needed: true, spread: 0.0 };
-    const UNNEEDED: Event = Event::Failed { needed: false, spread: 0.0 };
+    const FAILED: Event = Event::Failed { needed: true, spread: 0.0, alone: false };
+    const UNNEEDED: Event = Event::Failed { needed: false, spread: 0.0, alone: false };
 
     /// Each step: seconds since the last one, the event, and what must come of it.
     fn walk(steps: &[(f64, Event, State, Action)]) {

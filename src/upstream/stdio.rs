@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::AsyncRead;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -16,6 +17,7 @@ use super::stderr;
 use super::tap::Tap;
 use crate::config::{Given, Stdio};
 use crate::envelope::Envelope;
+use crate::fault::contained;
 use crate::lines::Lines;
 use crate::wire::{FrameError, Frames};
 
@@ -86,7 +88,8 @@ impl Owner {
         let mut status = None;
         let cut = {
             let account = tap.outbox().account();
-            let reading = read(&tap, Frames::new(stdout, cap, account.beside(usize::MAX)), &inbound);
+            let reading = contained(read(&tap, Frames::new(stdout, cap, account.beside(usize::MAX)), &inbound));
+            let reading = reading.map(|read| read.unwrap_or_else(|fault| Some(fault.to_string())));
             tokio::pin!(reading);
             tokio::select! {
                 biased;

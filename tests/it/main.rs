@@ -9,6 +9,7 @@
 
 mod attach;
 mod auto;
+mod blame;
 mod border;
 mod calls;
 mod catalogs;

@@ -16,6 +16,7 @@ use super::{Face, empty, ending};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, text};
 use crate::era::{LEGACY_ALL, MODERN, Speech};
+use crate::fault::contained;
 use crate::hub::{Routed, Session, View, incomplete, not_modern};
 use crate::names;
 use crate::oauth::random_text;
@@ -294,7 +295,12 @@ impl Face {
             Routed::Done => {}
             Routed::Later(later) | Routed::Aside(later) => {
                 let gone = session.gone.clone();
-                self.tasks.spawn(async move { gone.run_until_cancelled_owned(later).await });
+                self.tasks.spawn(async move {
+                    // Who waits for it learns that it has ended.
+                    if contained(gone.run_until_cancelled(later)).await.is_err() {
+                        gone.cancel();
+                    }
+                });
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
 use crate::hub::failure::Failure;
 use crate::hub::line::Line;
-use crate::hub::session::Session;
+use crate::hub::session::{Principal, Session};
 use crate::hub::table::{Owner, Pending, Repeat};
 
 impl Line {
@@ -19,6 +19,7 @@ impl Line {
         table.closed = Some(reason.clone());
         let sessions: Vec<_> = table.sessions().cloned().collect();
         let pending = table.drain();
+        let blamed = blamed(&pending);
         table.asked.clear();
         drop(table);
         for Pending { owner, repeat, across, rest, cancelled, .. } in pending {
@@ -53,7 +54,7 @@ impl Line {
             session.remove_line(self);
         }
         if let Some(upstream) = self.upstream.upgrade() {
-            upstream.line_closed(self, &reason);
+            upstream.line_closed(self, &reason, &blamed);
         }
     }
 
@@ -83,4 +84,13 @@ impl Line {
         });
         true
     }
+}
+
+/// The calls at which a process ended, if they are all one agent's: nobody else can have ended it.
+fn blamed(pending: &[Pending]) -> Vec<(Principal, Box<str>)> {
+    let calls = pending.iter().filter_map(|pending| Some((pending.owner.agent()?.0, pending.tool.clone()?)));
+    let calls: Vec<_> = calls.map(|(session, tool)| (session.principal(), tool)).collect();
+    let others = pending.iter().filter(|pending| pending.caller().is_some()).count();
+    let one = calls.first().is_some_and(|(first, _)| calls.iter().all(|(whose, _)| whose == first));
+    if one && others == calls.len() { calls } else { Vec::new() }
 }

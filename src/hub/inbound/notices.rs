@@ -155,7 +155,7 @@ impl Line {
                     if let Some(session) = member.session.as_ref().filter(|session| session.class().is_some())
                         && table.wants(member, level)
                     {
-                        session.tell(To::Agent, envelope.frame);
+                        session.log(To::Agent, envelope.frame);
                     }
                 }
             }
@@ -169,7 +169,7 @@ impl Line {
 
     fn log_to(&self, table: &Table, id: SessionId, level: Level, envelope: &Envelope<'_>, call: Option<u64>) {
         let Some((session, member)) = table.session(id).zip(table.members.get(&id)) else { return };
-        let to = |raw: Option<&str>| session.tell(raw.map_or(To::Agent, To::Call), envelope.frame);
+        let to = |raw: Option<&str>| session.log(raw.map_or(To::Agent, To::Call), envelope.frame);
         if self.era() == Era::Modern {
             // The server keeps to what the request asked for.
             to(table.raw_id(id, call));

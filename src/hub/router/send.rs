@@ -7,6 +7,7 @@ use crate::envelope::{Edit, Envelope};
 use crate::era::Era;
 use crate::hub::Hub;
 use crate::hub::across::unknown_state;
+use crate::hub::crashes::tool_of;
 use crate::hub::failure::Failure;
 use crate::hub::line::Line;
 use crate::hub::session::Session;
@@ -17,6 +18,18 @@ impl Hub {
     fn refusal(line: &Line) -> Option<Failure> {
         let most = line.upstream.upgrade()?.settings().max_calls;
         (line.in_flight() >= most).then(|| Failure::Busy { server: line.name.clone(), most })
+    }
+
+    /// Why a line may not take this call of this agent any more.
+    fn crashing(session: &Session, line: &Line, envelope: &Envelope<'_>, edits: &[Edit<'_>]) -> Option<Failure> {
+        let upstream = line.upstream.upgrade()?;
+        let state = upstream.state.lock();
+        if state.crashes.is_empty() {
+            return None;
+        }
+        let tool = tool_of(envelope, edits)?;
+        let times = state.crashes.too_often(&session.principal(), &tool)?;
+        Some(Failure::Crashing { server: line.name.clone(), tool: tool.into(), times })
     }
 
     /// Sends a request, at once if the server has room.
@@ -32,7 +45,7 @@ impl Hub {
             session.reply(envelope.id, &unknown_state(envelope.id));
             return Routed::Done;
         }
-        if let Some(failure) = Self::refusal(line) {
+        if let Some(failure) = Self::refusal(line).or_else(|| Self::crashing(session, line, envelope, &edits)) {
             session.reply(envelope.id, &failure.frame(envelope.id));
             return Routed::Done;
         }
@@ -71,7 +84,10 @@ impl Hub {
             Ok(line) if comes_back_in_vain(&line, envelope) => {
                 session.reply(envelope.id, &unknown_state(envelope.id));
             }
-            Ok(line) => line.request_patiently(session, envelope, edits, then).await,
+            Ok(line) => match Self::crashing(session, &line, envelope, &edits) {
+                Some(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
+                None => line.request_patiently(session, envelope, edits, then).await,
+            },
             Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
         }
     }

@@ -52,3 +52,13 @@ pub struct Agent {
     pub cwd: Option<String>,
     pub pid: Option<u32>,
 }
+
+impl super::Session {
+    /// Who may come back for what it leaves behind.
+    pub(in crate::hub) fn principal(&self) -> Principal {
+        match self.stay {
+            Stay::Lasting => Principal::Session(self.id),
+            Stay::OneRequest => Principal::Http(self.view.clone(), self.client_info()),
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Cancelled;
+use crate::envelope::Envelope;
 use crate::era::Era;
 use crate::hub::bridge::{AsTask, Asked};
 use crate::hub::level::Level;
@@ -37,7 +38,12 @@ pub(in crate::hub) struct Pending {
     pub across: Option<Box<Across>>,
     /// The server asks something, for which a modern agent must come back.
     pub rest: Option<Box<Rest>>,
+    /// Of a call of a tool, which one.
+    pub tool: Option<Box<str>>,
 }
+
+/// The largest request that is kept to be repeated, in bytes.
+const REPEATED: usize = 64 << 10;
 
 /// What is kept of a request that crossed the eras.
 #[derive(Debug, Clone)]
@@ -104,6 +110,15 @@ impl Across {
     }
 }
 
+impl Repeat {
+    /// Whether asking twice changes nothing (lists, reads and subscriptions), and the request is small enough to be kept.
+    pub(in crate::hub) fn may_be_kept(envelope: &Envelope<'_>) -> bool {
+        let safe = matches!(&*envelope.method, "resources/read" | "subscriptions/listen")
+            || ListKind::of_method(&envelope.method).is_some();
+        safe && envelope.frame.len() <= REPEATED && !envelope.params.is_retry()
+    }
+}
+
 impl Waiting {
     pub(in crate::hub) fn is_for_roots(&self) -> bool {
         let request: Option<serde_json::Value> = serde_json::from_str(&self.request).ok();
@@ -134,7 +149,18 @@ pub(in crate::hub) struct Repeat {
 impl Pending {
     pub(in crate::hub) fn new(owner: Owner, then: Then, repeat: Option<Box<Repeat>>) -> Self {
         let since = Instant::now();
-        Self { owner, then, repeat, since, cancelled: None, spent: None, parked: false, across: None, rest: None }
+        Self {
+            owner,
+            then,
+            repeat,
+            since,
+            cancelled: None,
+            spent: None,
+            parked: false,
+            across: None,
+            rest: None,
+            tool: None,
+        }
     }
 }
 

@@ -1,0 +1,60 @@
+//! How many instances of an upstream may run (`max_instances`), and who makes place for another one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::failure::Failure;
+use super::key::Key;
+use super::registry::Upstream;
+use super::slots::Slot;
+use crate::config::Start;
+use crate::upstream::state::State;
+
+impl Upstream {
+    /// A new slot, if one more instance may run.
+    pub(super) fn add_slot(self: &Arc<Self>, key: Key) -> Result<u64, Failure> {
+        self.make_place(None)?;
+        let mut state = self.state.lock();
+        state.last_slot += 1;
+        let number = state.last_slot;
+        let phase = watch::Sender::new(None);
+        let promise = state.sharing.promise(&key.class, &state.catalogs.shown);
+        state.slots.push(Slot { number, key, promise, life: State::Idle, phase, line: None });
+        Ok(number)
+    }
+
+    /// Sees to it that one more instance may run, of this slot if it has none, or of a new one: an instance that nobody is attached
+    /// to makes place.
+    pub(super) fn make_place(self: &Arc<Self>, number: Option<u64>) -> Result<(), Failure> {
+        let most = self.settings().max_instances;
+        let state = self.state.lock();
+        if state.slots.iter().any(|slot| Some(slot.number) == number && slot.is_live())
+            || state.slots.iter().filter(|slot| slot.is_live()).count() < most
+        {
+            return Ok(());
+        }
+        let spare = state.slots.iter().find(|slot| {
+            matches!(slot.life, State::Ready { .. })
+                && slot.line.as_ref().is_some_and(|line| line.session_ids().is_empty() && line.in_flight() == 0)
+        });
+        let Some(line) = spare.and_then(|slot| slot.line.clone()) else {
+            return Err(Failure::Full { server: self.name.clone(), most });
+        };
+        drop(state);
+        self.drain_line(&line, Duration::ZERO);
+        Ok(())
+    }
+
+    /// Whether a slot that may start again cannot, because others took its place while it paused.
+    pub(super) fn lacks_place(self: &Arc<Self>, number: u64) -> bool {
+        let eager = self.settings().start == Start::Eager;
+        let waits = {
+            let state = self.state.lock();
+            let slot = state.slots.iter().find(|slot| slot.number == number);
+            slot.is_some_and(|slot| !slot.is_live() && (slot.is_needed() || eager))
+        };
+        waits && self.make_place(Some(number)).is_err()
+    }
+}
