@@ -141,6 +141,10 @@ fn run(args: &Args, own: Places) -> Done {
         Command::PrintEnvironment => Ok(daemon::print_environment().map(|()| ExitCode::SUCCESS)?),
         #[cfg(windows)]
         Command::Detach { .. } | Command::PrintEnvironment => Ok(ExitCode::FAILURE),
+        Command::Guard { daemon } => {
+            daemon::guard(&places.state, daemon);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Demo => demo::run(),
         Command::DemoServer => Ok(demo::server::run()?),
         Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), places, args.json),

@@ -1,11 +1,13 @@
 //! The daemon: composes everything, owns every task, and ends in order.
 
+mod guardian;
 mod log;
 mod person;
 mod reload;
 mod service;
 mod upgrade;
 
+pub use guardian::guard;
 pub use log::FILE as LOG_FILE;
 #[cfg(unix)]
 pub use person::print as print_environment;
@@ -20,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::guardian::Guardian;
 use crate::config::{Config, Watch, located};
 use crate::control::{self, Api, Notice, ReloadRequest};
 use crate::credentials::{Vault, hide_memory};
@@ -64,6 +67,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         tracing::warn!(%error, "the limit on open files is not raised: there is room for fewer agents");
     }
     let ledger = Ledger::open(&places.state)?;
+    let guardian = guardian(places, &ledger);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let servers = config.servers.len();
     let vault = Vault::open(&places.state);
@@ -126,6 +130,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     drop((hub, api));
     wait_for_all(&tasks).await;
     drop(signals.await);
+    guardian.into_iter().for_each(Guardian::dismiss);
     drop(lock);
     Ok(new)
 }
@@ -174,6 +179,17 @@ fn announce_end(new: Option<&Path>) {
 }
 
 /// Says where the user's daemon is, unless this is another one beside it.
+/// Only where a `kill -9` would leave something behind that is known.
+fn guardian(places: &Places, ledger: &Ledger) -> Option<Guardian> {
+    let start = || Guardian::start(places, ledger);
+    let started = cfg!(target_os = "linux").then(start)?;
+    started
+        .inspect_err(
+            |error| tracing::warn!(%error, "what a kill of the daemon leaves behind ends with the next one only"),
+        )
+        .ok()
+}
+
 fn put_up(places: &Places, socket: &Path) -> Option<Signpost> {
     let signpost = places.is_default.then(|| Signpost::of_this(places, socket))?;
     match signpost.put() {

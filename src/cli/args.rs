@@ -53,6 +53,9 @@ pub(super) enum Command {
         #[arg(last = true)]
         words: Vec<std::ffi::OsString>,
     },
+    /// Waits for the daemon to be gone
+    #[command(hide = true)]
+    Guard { daemon: String },
     /// Tells the daemon what a login shell sets
     #[command(hide = true)]
     PrintEnvironment,

@@ -84,6 +84,21 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Ends what this daemon, which is gone, has left behind; nothing if another one has taken its place.
+    pub fn end_left(state: &Path, daemon: &str) {
+        let path = state.join("ledger");
+        let text = check_ours(&path).and_then(|()| std::fs::read_to_string(&path)).unwrap_or_default();
+        let boot = processes::boot();
+        if text.lines().next() == Some(&first_line(&boot, daemon)) {
+            reap(&text, &boot);
+        }
+    }
+
+    /// What this daemon is called in the ledger.
+    pub fn daemon(&self) -> &str {
+        &self.0.mark
+    }
+
     /// A mark for a process that is about to start.
     pub(super) fn mark(&self) -> String {
         format!("{}.{}", self.0.mark, self.0.started.fetch_add(1, Ordering::Relaxed))
@@ -107,7 +122,7 @@ impl Ledger {
 
     fn save(&self, running: &BTreeMap<u32, Entry>) {
         let boot = processes::boot();
-        let mut text = format!("daemon {boot} {}\n", self.0.mark);
+        let mut text = first_line(&boot, &self.0.mark) + "\n";
         for (pid, Entry { started, mark, container }) in running {
             let container = container.as_ref().map(|program| format!(" {}", program.display())).unwrap_or_default();
             // Writing to a String cannot fail.
@@ -117,6 +132,10 @@ impl Ledger {
             tracing::warn!(%error, path = %self.0.path.display(), "ledger not written: servers may outlive a killed daemon");
         }
     }
+}
+
+fn first_line(boot: &str, mark: &str) -> String {
+    format!("daemon {boot} {mark}")
 }
 
 /// Ends what a ledger names, and what carries its marks. All of it was asked to end when its daemon did.

@@ -1,0 +1,57 @@
+//! A process that waits for the daemon to be gone: what a `kill -9` leaves behind ends then, and not with the next daemon. It
+//! holds nothing but the end of a pipe. Where the service manager watches the daemon, that does the same.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::paths::Places;
+use crate::program;
+use crate::upstream::Ledger;
+
+/// What the daemon says when it ends in order: there is nothing to do.
+const ALL_IS_WELL: &[u8] = b"well";
+/// Servers were told to end when the daemon did, and have this long for it.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The daemon's end of the pipe.
+#[derive(Debug)]
+pub(super) struct Guardian(Child);
+
+impl Guardian {
+    /// Starts it for the daemon that has this ledger.
+    pub(super) fn start(places: &Places, ledger: &Ledger) -> anyhow::Result<Self> {
+        let mut command = Command::new(program::itself()?);
+        command.arg("--state-dir").arg(&places.state).arg("guard").arg(ledger.daemon());
+        command.current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // What the terminal tells the daemon is not for it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        Ok(Self(command.spawn()?))
+    }
+
+    /// Lets it go: the daemon ends in order.
+    pub(super) fn dismiss(mut self) {
+        if let Some(mut pipe) = self.0.stdin.take()
+            && let Err(error) = pipe.write_all(ALL_IS_WELL)
+        {
+            tracing::debug!(%error, "the guardian is gone already");
+        }
+        if let Err(error) = self.0.wait() {
+            tracing::debug!(%error, "the guardian was not waited for");
+        }
+    }
+}
+
+/// Waits until the daemon of this name is gone, and ends what it left behind.
+pub fn guard(state: &Path, daemon: &str) {
+    let mut said = Vec::new();
+    // An error is an end, too.
+    let _end = std::io::stdin().lock().read_to_end(&mut said);
+    if said != ALL_IS_WELL {
+        std::thread::sleep(GRACE);
+        Ledger::end_left(state, daemon);
+    }
+}
