@@ -96,16 +96,17 @@ impl Decode for Daemon {
 /// What may wait altogether: as the file says, or what goes with the largest message.
 fn max_memory(fields: &mut Fields<'_, '_>, max_frame: Size) -> Size {
     let at = fields.position("max_memory");
+    let default = Size(MEMORY.0.max(max_frame.0.saturating_mul(MEMORY.1)));
     match (fields.take::<Size>("max_memory"), at) {
         (Some(most), Some(at)) if most.0 / LEAST_FRAMES < max_frame.0 => {
             let reason = format!(
                 "max_memory must be at least {LEAST_FRAMES} times max_frame: so much may wait of one agent and one server alone"
             );
             fields.problems.add(at, reason);
-            most
+            default
         }
         (Some(most), _) => most,
-        (None, _) => Size(MEMORY.0.max(max_frame.0.saturating_mul(MEMORY.1))),
+        (None, _) => default,
     }
 }
 

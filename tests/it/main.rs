@@ -24,6 +24,7 @@ mod entries;
 mod eras;
 mod face;
 mod frames;
+mod fuzz;
 mod http;
 mod http_sessions;
 mod isolation;
@@ -34,6 +35,7 @@ mod oauth;
 mod published;
 mod questions;
 mod quirks;
+mod readings;
 mod refresh;
 mod reload;
 mod rounds;
@@ -50,3 +52,6 @@ mod tidy;
 mod upgrade;
 mod views;
 mod weights;
+
+#[path = "../../fuzz/targets.rs"]
+mod targets;

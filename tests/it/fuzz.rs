@@ -1,0 +1,168 @@
+//! The targets of `fuzz/`, each for a while: inputs put together from words that mean something, from the corpus, and from noise.
+//!
+//! `TRUNKLINE_FUZZ=600` has each go on for ten minutes instead of two seconds. A finding is made small before it is shown; put it
+//! into the corpus.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+use crate::targets;
+
+/// Words of messages, lists and configurations, in spellings that readers take for each other.
+const WORDS: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "\n",
+    "\r",
+    "\r\n",
+    " ",
+    "\u{85}",
+    "\u{2028}",
+    "\u{feff}",
+    "null",
+    "true",
+    "0",
+    "1",
+    "-1e5",
+    "1.0",
+    "\"a\"",
+    "\"\\u0041\"",
+    "\"jsonrpc\":\"2.0\",",
+    "\"id\":1,",
+    "\"id\":\"1\",",
+    "\"ID\":2,",
+    "\"\\u0049d\":2,",
+    "\"method\":\"tools/call\",",
+    "\"method\":\"notifications/cancelled\",",
+    "\"Method\":\"ping\",",
+    "\"method\":\"ping\",",
+    "\"params\":{",
+    "\"Params\":{",
+    "\"param\u{17f}\":{",
+    "\"name\":\"echo\",",
+    "\"Name\":\"deny\",",
+    "\"na_me\":\"deny\",",
+    "\"uri\":\"x://y\",",
+    "\"taskId\":\"t\",",
+    "\"task_id\":\"t\",",
+    "\"TaskID\":null,",
+    "\"requestId\":1,",
+    "\"request_id\":2,",
+    "\"progressToken\":1,",
+    "\"progress_token\":2,",
+    "\"progressTo\u{212a}en\":2,",
+    "\"_meta\":{",
+    "\"meta\":{",
+    "\"arguments\":{}",
+    "\"result\":{}",
+    "\"error\":{\"code\":1,\"message\":\"\"}",
+    "\"tools\":[",
+    "\"prompts\":[",
+    "\"nextCursor\":\"2\",",
+    "\"inputSchema\":{\"properties\":{\"a\":{\"x-mcp-header\":\"A\",\"type\":\"string\"}}}",
+    "[servers.a]\n",
+    "[daemon]\n",
+    "command = \"x\"\n",
+    "max_frame = \"1MiB\"\n",
+    "max_memory = \"8MiB\"\n",
+    "url = \"http://h\"\n",
+    "\"mcpServers\":{",
+    "\"command\":\"x\"",
+    "env = { A = \"${env:B}\" }\n",
+    "share = \"all\"\n",
+    "__",
+    "trunkline://a/b",
+];
+
+/// A message: its envelope is whole, and what stands in it is anything.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let word = (0..WORDS.len()).prop_map(|at| WORDS[at].to_owned());
+    let members = vec(word, 0..8).prop_map(|words| words.concat());
+    (members.clone(), members.clone(), members).prop_map(|(before, params, after)| {
+        format!("{{{before}\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{{{params}\"x\":1}},{after}\"z\":0}}")
+            .into_bytes()
+    })
+}
+
+fn soup() -> impl Strategy<Value = Vec<u8>> {
+    let word = (0..WORDS.len()).prop_map(|at| WORDS[at].as_bytes().to_vec());
+    let noise = vec(any::<u8>(), 1..6);
+    vec(prop_oneof![8 => word, 1 => noise], 0..24).prop_map(|parts| parts.concat())
+}
+
+/// One from the corpus, with some words put into it and some bytes taken out.
+fn mutated(corpus: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let edit = (any::<prop::sample::Index>(), 0..4_usize, 0..WORDS.len());
+    (0..corpus.len(), vec(edit, 0..4)).prop_map(move |(at, edits)| {
+        let mut bytes = corpus[at].clone();
+        for (place, taken, word) in edits {
+            let from = place.index(bytes.len() + 1);
+            let to = (from + taken).min(bytes.len());
+            bytes.splice(from..to, WORDS[word].bytes());
+        }
+        bytes
+    })
+}
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    files.map(|file| fs::read(file.expect("a file").path()).expect("read")).collect()
+}
+
+pub(crate) fn inputs(target: &str) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![2 => message(), 2 => soup(), 3 => mutated(corpus(target))]
+}
+
+fn run(target: &str) {
+    let seconds = std::env::var("TRUNKLINE_FUZZ").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(2);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let (_, check) = targets::ALL.into_iter().find(|(name, _)| *name == target).expect("a target");
+    corpus(target).iter().for_each(|input| check(input));
+    while Instant::now() < until {
+        let seed = RngSeed::Fixed(fastrand::u64(..));
+        let config = Config { cases: 256, rng_seed: seed, failure_persistence: None, ..Config::default() };
+        let tried = TestRunner::new(config).run(&inputs(target), |input| {
+            check(&input);
+            Ok(())
+        });
+        if let Err(finding) = tried {
+            panic!("{target}: {finding}");
+        }
+    }
+}
+
+#[test]
+fn frames() {
+    run("frames");
+}
+
+#[test]
+fn envelopes() {
+    run("envelopes");
+}
+
+#[test]
+fn readings() {
+    run("readings");
+}
+
+#[test]
+fn configuration() {
+    run("configuration");
+}
+
+#[test]
+fn lists() {
+    run("lists");
+}
