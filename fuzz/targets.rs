@@ -10,8 +10,11 @@ use trunkline::upstream::catalog::{Catalogs, filtered, next_cursor, read_items};
 use trunkline::upstream::mirror;
 use trunkline::wire::{Account, Frames, Outbox};
 
+/// Takes any input, and panics where something does not hold.
+pub(crate) type Target = fn(&[u8]);
+
 /// Every target by its name.
-pub(crate) const ALL: [(&str, fn(&[u8])); 5] = [
+pub(crate) const ALL: [(&str, Target); 5] = [
     ("frames", frames),
     ("envelopes", envelopes),
     ("readings", readings),

@@ -31,7 +31,7 @@ use crate::downstream::{self, Connection, Ends, Opened};
 use crate::fault;
 use crate::hub::{Around, Hub};
 use crate::ipc::{self, AcceptError, Claim, ListenError, Listener, Signpost};
-use crate::lines::is_told;
+use crate::lines::{Lines, is_told};
 use crate::oauth::Keepers;
 use crate::paths::Places;
 use crate::retry::Backoff;
@@ -60,12 +60,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     let config = reload::load(places)?;
     be_the_only_one(places)?;
     let (claim, socket) = claim(places)?;
-    let log = log::start(&places.logs().join(log::FILE));
-    fault::log_all();
-    keep_memory_to_itself();
-    if let Err(error) = descriptors::raise() {
-        tracing::warn!(%error, "the limit on open files is not raised: there is room for fewer agents");
-    }
+    let log = prepare(places);
     let ledger = Ledger::open(&places.state)?;
     let guardian = guardian(places, &ledger);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -106,9 +101,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     tasks.spawn(reload::keep(hub.clone(), places.clone(), watch, requests, stop.clone()));
     tasks.spawn(service::watchdog(stop.clone()));
     serve_http(&hub, places, &tasks, &ends);
-    tracing::info!(pid = std::process::id(), socket = %listener.path().display(), servers, "trunkline is up");
-    service::ready();
-    release_starter();
+    announce_start(&listener, servers);
     let new = upgrade::watch(hub.clone(), api.replaced.clone(), stop.clone());
     let new = tokio::select! {
         () = accept(&listener, &api, &tasks, &ends) => None,
@@ -152,6 +145,17 @@ fn be_the_only_one(places: &Places) -> Result<(), ListenError> {
     }
 }
 
+/// Sets the process up: its log, which is returned, where its faults go, its memory, and how much it may have open.
+fn prepare(places: &Places) -> Lines {
+    let log = log::start(&places.logs().join(log::FILE));
+    fault::log_all();
+    keep_memory_to_itself();
+    if let Err(error) = descriptors::raise() {
+        tracing::warn!(%error, "the limit on open files is not raised: there is room for fewer agents");
+    }
+    log
+}
+
 fn keep_memory_to_itself() {
     if let Err(error) = hide_memory() {
         tracing::warn!(%error, "other processes of yours may look into this one's memory, where tokens are");
@@ -163,6 +167,12 @@ async fn wait_for_all(tasks: &TaskTracker) {
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
         tracing::warn!(left = tasks.len(), "gave up waiting for what still runs");
     }
+}
+
+fn announce_start(listener: &Listener, servers: usize) {
+    tracing::info!(pid = std::process::id(), socket = %listener.path().display(), servers, "trunkline is up");
+    service::ready();
+    release_starter();
 }
 
 fn announce_end(new: Option<&Path>) {

@@ -20,6 +20,7 @@ use serde::de::MapAccess;
 const MAX_DEPTH: usize = 1_000;
 /// How long what names something, or says who asks, may be in a message of an agent, in bytes.
 const LONGEST: usize = 64 << 10;
+const LONGEST_INFO: usize = 256 << 10;
 
 /// Why a frame is not a JSON-RPC message.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +41,13 @@ pub enum Malformed {
         /// Raw, of a request whose id is certain.
         id: Option<String>,
     },
-    #[error("`{name}` has {length} bytes, and may have {LONGEST}")]
-    TooLong { name: &'static str, length: usize },
+    #[error("`{name}` has {length} bytes, which is more than is kept of a message")]
+    TooLong {
+        name: &'static str,
+        length: usize,
+        /// Raw, of a request whose own is not the one.
+        id: Option<String>,
+    },
 }
 
 impl Malformed {
@@ -58,14 +64,14 @@ impl Malformed {
     /// The answer to it.
     pub fn refusal(&self) -> String {
         let id = match self {
-            Self::Ambiguous { id: Some(id), .. } => id,
+            Self::Ambiguous { id: Some(id), .. } | Self::TooLong { id: Some(id), .. } => id,
             Self::Ambiguous { id: None, .. }
+            | Self::TooLong { id: None, .. }
             | Self::Utf8
             | Self::Json(_)
             | Self::Depth
             | Self::Batch
-            | Self::NotRpc(_)
-            | Self::TooLong { .. } => "null",
+            | Self::NotRpc(_) => "null",
         };
         reply::error(id, self.code(), &self.to_string())
     }
@@ -105,7 +111,8 @@ impl<'a> Envelope<'a> {
             && let Ok(envelope) = &parsed
             && let Some((name, length)) = envelope.too_long()
         {
-            return Err(Malformed::TooLong { name, length });
+            let id = Some(envelope.id).filter(|id| envelope.kind == Kind::Request && id.len() <= LONGEST);
+            return Err(Malformed::TooLong { name, length, id: id.map(str::to_owned) });
         }
         parsed
     }
@@ -127,7 +134,9 @@ impl<'a> Envelope<'a> {
             ("params._meta.io.modelcontextprotocol/clientInfo", meta.client_info.unwrap_or_default()),
             ("params._meta.io.modelcontextprotocol/clientCapabilities", meta.client_capabilities.unwrap_or_default()),
         ];
-        kept.into_iter().find(|(_, text)| text.len() > LONGEST).map(|(name, text)| (name, text.len()))
+        // Who asks may show pictures of itself.
+        let most = |name: &str| if name.ends_with("clientInfo") { LONGEST_INFO } else { LONGEST };
+        kept.into_iter().find(|(name, text)| text.len() > most(name)).map(|(name, text)| (name, text.len()))
     }
 
     /// Parses one frame, without its line end.

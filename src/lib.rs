@@ -62,6 +62,7 @@
 //! 0  wire        frames out of bytes; bounded queues of what is to be written: one for a stream, or one for each request
 //! 0  fault       a fault of trunkline itself ends what it happened in
 //! 0  files       files and folders that are the user's alone
+//! 0  heap        freed memory goes back to the system
 //! 0  lines       the last lines of a log, and its followers
 //! 0  lists       the kinds of lists that servers offer
 //! 0  paths       where things are
@@ -138,6 +139,7 @@ pub mod environment;
 pub mod era;
 pub mod fault;
 pub mod files;
+pub mod heap;
 pub mod http1;
 pub mod hub;
 pub mod ipc;

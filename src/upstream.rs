@@ -21,6 +21,6 @@ mod tap;
 pub use handshake::Handshake;
 pub use http::HttpClient;
 pub use instance::{Inbound, Instance, Link, Speak, StartError, Surroundings, Terms};
-pub use ledger::{Ledger, StateError};
+pub use ledger::{Ledger, MARK, StateError};
 pub use quirks::{Quirk, Quirks};
 pub use stderr::ServerLog;

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use crate::paths::Places;
@@ -46,7 +46,7 @@ impl Guardian {
 }
 
 /// Waits until the daemon of this name is gone, and ends what it left behind.
-pub fn guard(state: &Path, daemon: &str) {
+pub fn guard(state: &Path, daemon: &str) -> ExitCode {
     let mut said = Vec::new();
     // An error is an end, too.
     let _end = std::io::stdin().lock().read_to_end(&mut said);
@@ -54,4 +54,5 @@ pub fn guard(state: &Path, daemon: &str) {
         std::thread::sleep(GRACE);
         Ledger::end_left(state, daemon);
     }
+    ExitCode::SUCCESS
 }

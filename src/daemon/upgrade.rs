@@ -96,6 +96,10 @@ async fn runs(path: &Path) -> bool {
 #[cfg(unix)]
 pub(super) fn become_new(path: &Path) -> std::io::Error {
     use std::os::unix::process::CommandExt;
+    // It raises the limit itself, and gives its servers what it has found.
+    if let Err(error) = crate::descriptors::put_back() {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
     std::process::Command::new(path).args(std::env::args_os().skip(1)).exec()
 }
 

@@ -274,6 +274,8 @@ async fn read(
         };
         match next {
             Ok(Some(frame)) if intake.has_room_for(frame) => intake.take(frame),
+            // What waits there may need an answer that is behind this.
+            Ok(Some(frame)) if intake.waits_aside() => intake.refuse(frame),
             Ok(Some(_)) => {
                 frames.put_back();
                 intake.progress().await;

@@ -60,11 +60,21 @@ impl Intake {
     fn hold(&mut self, frame: &[u8]) {
         match self.session.account().hold(frame.len()) {
             Ok(held) => self.held.push_back((frame.to_vec(), held)),
-            Err(_) => match Envelope::from_agent(frame) {
-                Ok(envelope) => self.session.refuse_for_weight(&envelope),
-                Err(error) => self.session.reply("null", &error.refusal()),
-            },
+            Err(_) => self.refuse(frame),
         }
+    }
+
+    /// Says that there is no room for a frame now.
+    pub(super) fn refuse(&self, frame: &[u8]) {
+        match Envelope::from_agent(frame) {
+            Ok(envelope) => self.session.refuse_for_weight(&envelope),
+            Err(error) => self.session.reply("null", &error.refusal()),
+        }
+    }
+
+    /// Whether requests wait that others may overtake.
+    pub(super) fn waits_aside(&self) -> bool {
+        !self.aside.is_empty()
     }
 
     /// Waits until something that waited is done.

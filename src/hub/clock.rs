@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Hub;
 use super::registry::Upstream;
 use crate::config::Start;
+use crate::heap::Heap;
 use crate::ticks::Ticks;
 
 /// The shortest and the longest time between two looks.
@@ -23,6 +24,7 @@ impl Hub {
             Err(error) => return tracing::error!(%error, "no clock: nothing stops when it is idle or late"),
         };
         let mut last = Instant::now();
+        let (mut heap, mut looked) = (Heap::default(), last);
         loop {
             tokio::select! {
                 () = ticks.after(self.pause()) => {}
@@ -30,6 +32,10 @@ impl Hub {
             }
             let elapsed = last.elapsed();
             last = Instant::now();
+            if looked.elapsed() >= LOOK.1 {
+                looked = last;
+                heap.look(self.around.budget.used());
+            }
             let idle = self.config().daemon.idle_timeout.0;
             for upstream in self.upstreams().iter() {
                 upstream.look(elapsed, idle);

@@ -41,8 +41,13 @@ impl Upstream {
 
     /// An instance ended: as it was told, or by itself.
     ///
-    /// `blamed` are the calls that it was at, if only one agent can have ended it.
-    pub(super) fn line_closed(self: &Arc<Self>, line: &Arc<Line>, reason: &Arc<str>, blamed: &[(Principal, Box<str>)]) {
+    /// `blamed` is the call that it was at, if only that can have ended it.
+    pub(super) fn line_closed(
+        self: &Arc<Self>,
+        line: &Arc<Line>,
+        reason: &Arc<str>,
+        blamed: Option<&(Principal, Box<str>)>,
+    ) {
         let eager = self.settings().start == Start::Eager;
         let found = {
             let state = self.state.lock();
@@ -52,13 +57,15 @@ impl Upstream {
         // One that never was ready belongs to no slot yet; who tried to start it says why.
         if let Some((number, expected, needed)) = found {
             self.note_end(line, reason, expected);
-            if !expected {
-                let crashes = &mut self.state.lock().crashes;
-                blamed.iter().for_each(|(whose, tool)| crashes.note(whose, tool));
-            }
-            // What one agent does to it, or its own weight, is no reason to keep it from the others.
+            // What one agent does to it, or its own weight, is no reason to keep it from the others. A connection is lost for
+            // other reasons, and requests over HTTP do not say which agent they are of.
             let cut_off = line.link.outbox.account().cut().is_cancelled();
-            let alone = cut_off || !blamed.is_empty();
+            let is_process = line.instance().is_some_and(|instance| instance.pid.is_some());
+            let blamed = blamed.filter(|(whose, _)| is_process && !cut_off && matches!(whose, Principal::Session(_)));
+            if let Some((whose, tool)) = blamed.filter(|_| !expected) {
+                self.state.lock().crashes.note(whose, tool);
+            }
+            let alone = cut_off || blamed.is_some();
             let needed = needed && !self.around.stop.is_cancelled();
             let failed = Event::Failed { needed, spread: fastrand::f64(), alone };
             self.event(number, if expected { Event::Stopped } else { failed });

@@ -1,7 +1,7 @@
 //! How many instances of an upstream may run (`max_instances`), and who makes place for another one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -45,6 +45,22 @@ impl Upstream {
         drop(state);
         self.drain_line(&line, Duration::ZERO);
         Ok(())
+    }
+
+    /// Makes place for the instance of a slot, if it would be started now.
+    pub(super) fn make_place_to_start(self: &Arc<Self>, number: u64) -> Result<(), Failure> {
+        let now = Instant::now();
+        let starts = {
+            let state = self.state.lock();
+            let slot = state.slots.iter().find(|slot| slot.number == number);
+            slot.is_some_and(|slot| match slot.life {
+                State::Idle => true,
+                State::Backoff { until } => now >= until,
+                State::Broken => state.records.failures(&slot.key).1.is_none_or(|until| now >= until),
+                State::Starting | State::Ready { .. } | State::Draining { .. } => false,
+            })
+        };
+        if starts { self.make_place(Some(number)) } else { Ok(()) }
     }
 
     /// Whether a slot that may start again cannot, because others took its place while it paused.

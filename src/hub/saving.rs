@@ -61,13 +61,13 @@ impl Upstream {
     /// Writes what is known now; what changes meanwhile is written the next time.
     async fn save_now(self: Arc<Self>) {
         let catalogs = self.state.lock().catalogs.clone();
-        // The file is another's by then.
-        if self.retired.load(Ordering::Relaxed) {
-            return;
-        }
-        let (path, of, name) = (self.file.path.clone(), self.file.fingerprint.clone(), self.name.clone());
-        drop(self);
-        let saved = tokio::task::spawn_blocking(move || catalog::save(&path, &of, &catalogs)).await;
+        let name = self.name.clone();
+        let save = move || match self.retired.load(Ordering::Relaxed) {
+            // The file is another's by then.
+            true => Ok(()),
+            false => catalog::save(&self.file.path, &self.file.fingerprint, &catalogs),
+        };
+        let saved = tokio::task::spawn_blocking(save).await;
         if let Ok(Err(error)) = saved {
             tracing::warn!(server = %name, %error, "catalog not saved: the next daemon must ask again");
         }

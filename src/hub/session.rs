@@ -135,23 +135,22 @@ impl Session {
             return;
         }
         if let Err(Refused::Full | Refused::OverBudget) = self.sink.push(to, size, fill) {
+            if self.lacks_room(to) {
+                return;
+            }
             self.stalled.store(true, Ordering::Relaxed);
             tracing::warn!(session = self.id.0, waiting = self.sink.waiting(), "agent does not read: disconnected");
             self.gone.cancel();
+            if self.stay == Stay::OneRequest {
+                // Its response ends, and with it the session.
+                self.sink.discard();
+            }
         }
     }
 
     /// Who what waits of it and for it is weighed for.
     pub fn account(&self) -> &Account {
         self.sink.account()
-    }
-
-    /// Forgets what waits, if it was cut off.
-    pub(super) fn give_back(&self) {
-        if self.account().cut().is_cancelled() {
-            self.stalled.store(true, Ordering::Relaxed);
-            self.sink.discard();
-        }
     }
 
     /// Queues a whole frame.

@@ -140,11 +140,16 @@ impl Upstream {
             let state = self.state.lock();
             state.slots.iter().find(|slot| state.fits(slot, &key)).map(|slot| slot.number)
         };
-        let number = match found {
-            Some(number) => number,
-            None => self.add_slot(key)?,
-        };
-        self.wake_slot(number)
+        match found {
+            Some(number) => {
+                self.make_place_to_start(number)?;
+                self.wake_slot(number)
+            }
+            None => {
+                let number = self.add_slot(key)?;
+                self.wake_slot(number)
+            }
+        }
     }
 
     /// Like [`Upstream::want`], for an instance without a call; `None` if all are taken, and there may be no more.
@@ -156,7 +161,8 @@ impl Upstream {
             fitting.find(|slot| slot.up().is_none_or(|line| !line.is_taken(key.starter))).map(|slot| slot.number)
         };
         let number = match found {
-            Some(number) => number,
+            Some(number) if self.make_place_to_start(number).is_ok() => number,
+            Some(_) => return Ok(None),
             None if self.lane.is_alone() && self.has_line(&key) => return Ok(None),
             None => match self.add_slot(key) {
                 Ok(number) => number,
@@ -169,7 +175,6 @@ impl Upstream {
 
     /// Has a slot's instance started if it is not up; returns where its news come.
     fn wake_slot(self: &Arc<Self>, number: u64) -> Result<watch::Receiver<Phase>, Failure> {
-        self.make_place(Some(number))?;
         self.event(number, Event::Wanted);
         let state = self.state.lock();
         let server = self.name.clone();

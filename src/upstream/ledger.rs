@@ -19,7 +19,7 @@ use crate::files::{check_ours, create_private, replace};
 use crate::processes;
 
 /// The variable that every server's environment carries: which daemon started it, and as which process.
-pub(super) const MARK: &str = "TRUNKLINE_DAEMON";
+pub const MARK: &str = "TRUNKLINE_DAEMON";
 
 /// Handle to the ledger of one daemon.
 #[derive(Debug, Clone)]

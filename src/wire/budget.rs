@@ -85,16 +85,16 @@ impl Bound {
         let accounts: Vec<_> = self.accounts.lock().iter().filter_map(Weak::upgrade).collect();
         // What was cut gives back all that it holds as soon as its owner has its turn.
         let held = |account: &Owned| account.held.load(Ordering::Relaxed);
-        let mut others: Vec<_> =
-            accounts.iter().filter(|one| !one.cut.is_cancelled() && !std::ptr::eq(&***one, asks)).collect();
-        others.sort_by_key(|one| held(one));
+        let others = accounts.iter().filter(|one| !one.cut.is_cancelled() && !std::ptr::eq(&***one, asks));
+        let mut others: Vec<_> = others.map(|one| (held(one), one)).collect();
+        others.sort_by_key(|(held, _)| *held);
         let own = held(asks) + more;
-        let mut all = own + others.iter().map(|one| held(one)).sum::<usize>();
+        let mut all = own + others.iter().map(|(held, _)| held).sum::<usize>();
         while all > self.most {
-            match others.pop().filter(|heaviest| held(heaviest) > own) {
-                Some(heaviest) => {
-                    all -= held(heaviest);
-                    let (whose, held, most) = (&heaviest.whose, held(heaviest), self.most);
+            match others.pop().filter(|(held, _)| *held > own) {
+                Some((held, heaviest)) => {
+                    all -= held;
+                    let (whose, most) = (&heaviest.whose, self.most);
                     tracing::warn!(whose = %whose, held, most, "memory for what waits is used up (max_memory): who holds most of it is cut off");
                     heaviest.cut.cancel();
                     self.cut.notify_one();

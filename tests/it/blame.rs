@@ -35,6 +35,22 @@ fn a_call_that_ends_the_server_is_refused_to_its_agent_alone() {
 }
 
 #[test]
+fn one_end_counts_once_however_many_calls_it_ends() {
+    let daemon = Daemon::start(&own_server("t", &["--tool=hold", "--tool=exit"]));
+    let mut agent = daemon.agent("t");
+    for id in 10..14 {
+        agent.send_call(&id.to_string(), "hold", r#"{"key":"k"}"#);
+    }
+    agent.send_call("14", "exit", r#"{"code":1}"#);
+    for _ in 10..15 {
+        assert!(error_of(&agent.line()).contains("stopped before it answered"));
+    }
+    eventually("it is back", || daemon.server("t")["state"] == "ready");
+    agent.send_call("20", "hold", r#"{"key":"k"}"#);
+    assert!(agent.call("21", "release", r#"{"key":"k"}"#).contains("result"), "neither is blamed");
+}
+
+#[test]
 fn there_are_never_more_processes_than_may_be() {
     let server = own_server("t", &[]).replace("[servers.t]\n", "[servers.t]\nshare = \"session\"\nmax_instances = 2\n");
     let daemon = Daemon::start(&server);

@@ -165,13 +165,15 @@ fn a_name_is_not_a_place_to_keep_megabytes() {
         ("`params.cursor`", request("tools/list", json!({ "cursor": long }))),
         ("`params.taskId`", request("tasks/get", json!({ "taskId": long }))),
         ("`params._meta.progressToken`", request("tools/call", json!({ "_meta": { "progressToken": long } }))),
-        ("`params.clientInfo`", request("initialize", json!({ "clientInfo": { "name": long } }))),
+        ("`params.clientInfo`", request("initialize", json!({ "clientInfo": { "name": long.repeat(3) } }))),
         ("`params.capabilities`", request("initialize", json!({ "capabilities": { "x": long } }))),
     ] {
         let frame = frame.to_string();
         agent.send(&frame);
         for answer in [agent.line(), post(&endpoint, &[("Mcp-Session-Id", &session)], &frame).body] {
-            assert!(answer.contains("-32600") && answer.contains(name) && answer.len() < 1_000, "{name}: {answer}");
+            let id = if name == "`id`" { "\"id\":null" } else { "\"id\":5" };
+            let is_right = answer.contains("-32600") && answer.contains(name) && answer.contains(id);
+            assert!(is_right && answer.len() < 1_000, "{name}: {answer}");
         }
     }
     let call = agent.ask(&large(6, "echo", 200_000));

@@ -14,6 +14,7 @@ use crate::environment;
 use crate::files::create_private;
 use crate::paths::Places;
 use crate::program;
+use crate::upstream::MARK;
 
 pub(super) fn log_path(places: &Places) -> PathBuf {
     places.logs().join(daemon::LOG_FILE)
@@ -110,7 +111,8 @@ fn arguments(places: &Places) -> Vec<std::ffi::OsString> {
 
 /// What a daemon may know of the process that has it started: where the person is, and what every server gets.
 fn known(name: &str) -> bool {
-    environment::by_default(name) || name.starts_with("TRUNKLINE_")
+    // A daemon that a server of another one starts is none of that one's processes.
+    environment::by_default(name) || name.starts_with("TRUNKLINE_") && name != MARK
 }
 
 /// Starts the daemon in a session of its own. What is returned ends when it is up, or has failed.
@@ -175,7 +177,8 @@ fn managed(places: &Places) -> anyhow::Result<Option<Child>> {
         command.arg("--property").arg(property);
     }
     for (name, value) in std::env::vars_os() {
-        let is_place = |name: &str| name == "HOME" || name.starts_with("XDG_") || name.starts_with("TRUNKLINE_");
+        let is_place =
+            |name: &str| name == "HOME" || name.starts_with("XDG_") || name.starts_with("TRUNKLINE_") && name != MARK;
         if let Some(name) = name.to_str().filter(|name| is_place(name) && !name.contains("SESSION")) {
             let mut setting = std::ffi::OsString::from(format!("--setenv={name}="));
             setting.push(value);

@@ -39,6 +39,8 @@ pub(super) async fn weighed(body: Body, cap: usize, account: &Account) -> Result
         }
         bytes.extend_from_slice(&chunk);
     }
+    bytes.shrink_to_fit();
+    held.resize(bytes.len()).map_err(|_| Unread::OverBudget)?;
     Ok(Weighed { bytes, _held: held })
 }
 

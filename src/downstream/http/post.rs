@@ -230,7 +230,7 @@ impl Face {
         if let Some(message) = mirror::mismatch(envelope, headers) {
             return mismatch(&message);
         }
-        let attached = match Attached::for_one_request(&self, view, account) {
+        let attached = match Attached::for_one_request(&self, view, &account) {
             Ok(attached) => attached,
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
         };
@@ -294,11 +294,10 @@ impl Face {
         match self.hub.take(session, envelope) {
             Routed::Done => {}
             Routed::Later(later) | Routed::Aside(later) => {
-                let gone = session.gone.clone();
+                let (session, id) = (session.clone(), envelope.id.to_owned());
                 self.tasks.spawn(async move {
-                    // Who waits for it learns that it has ended.
-                    if contained(gone.run_until_cancelled(later)).await.is_err() {
-                        gone.cancel();
+                    if let Err(fault) = contained(session.gone.run_until_cancelled(later)).await {
+                        session.reply(&id, &reply::error(&id, code::INTERNAL, &fault.to_string()));
                     }
                 });
             }

@@ -49,8 +49,9 @@ impl Attached {
     }
 
     /// Attaches an agent for one request, which is weighed for `account`.
-    pub(super) fn for_one_request(face: &Face, view: View, account: Account) -> Result<Self, Failure> {
-        let streams = Streams::new(account, Replay::No);
+    pub(super) fn for_one_request(face: &Face, view: View, account: &Account) -> Result<Self, Failure> {
+        // Its body is weighed beside what comes of it.
+        let streams = Streams::new(account.beside(account.limit()), Replay::No);
         Self::new(face, view, Stay::OneRequest, streams, face.ends.stop.child_token())
     }
 

@@ -54,7 +54,7 @@ impl Line {
             session.remove_line(self);
         }
         if let Some(upstream) = self.upstream.upgrade() {
-            upstream.line_closed(self, &reason, &blamed);
+            upstream.line_closed(self, &reason, blamed.as_ref());
         }
     }
 
@@ -86,11 +86,10 @@ impl Line {
     }
 }
 
-/// The calls at which a process ended, if they are all one agent's: nobody else can have ended it.
-fn blamed(pending: &[Pending]) -> Vec<(Principal, Box<str>)> {
-    let calls = pending.iter().filter_map(|pending| Some((pending.owner.agent()?.0, pending.tool.clone()?)));
-    let calls: Vec<_> = calls.map(|(session, tool)| (session.principal(), tool)).collect();
-    let others = pending.iter().filter(|pending| pending.caller().is_some()).count();
-    let one = calls.first().is_some_and(|(first, _)| calls.iter().all(|(whose, _)| whose == first));
-    if one && others == calls.len() { calls } else { Vec::new() }
+/// The call at which a process ended, if it is one agent's and of one tool, however often made: nothing else can have ended it.
+fn blamed(pending: &[Pending]) -> Option<(Principal, Box<str>)> {
+    let mut calls = pending.iter().filter(|pending| pending.caller().is_some());
+    let call = |pending: &Pending| Some((pending.owner.agent()?.0.principal(), pending.tool.clone()?));
+    let first = call(calls.next()?)?;
+    calls.all(|other| call(other).as_ref() == Some(&first)).then_some(first)
 }

@@ -1,0 +1,50 @@
+//! Memory that was freed goes back to the system when there is much of it.
+
+/// How much more than after the last look there must be, in bytes.
+const MUCH: usize = 32 << 20;
+
+/// Looks from time to time.
+#[derive(Debug, Default)]
+pub struct Heap {
+    /// What was resident after the last time.
+    before: usize,
+}
+
+impl Heap {
+    /// Gives back what can be, if much has come since the last time that is not among the `used` bytes.
+    pub fn look(&mut self, used: usize) {
+        let Some(resident) = resident() else { return };
+        if resident < self.before {
+            self.before = resident;
+        }
+        if resident.saturating_sub(used) > self.before + MUCH {
+            give_back();
+            self.before = self::resident().unwrap_or(resident).saturating_sub(used);
+            tracing::debug!(resident, after = self.before, "freed memory given back");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn resident() -> Option<usize> {
+    let pages = procfs::process::Process::myself().ok()?.statm().ok()?.resident;
+    usize::try_from(pages * procfs::page_size()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn resident() -> Option<usize> {
+    None
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "the allocator of the C library has no other door")]
+fn give_back() {
+    unsafe extern "C" {
+        /// `malloc_trim(3)`
+        safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+    }
+    malloc_trim(0);
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn give_back() {}
