@@ -99,6 +99,11 @@
 //! sorts the first, notes a `Quirk`, and tells the line of the last (`Inbound::Unreadable`) -> `inbound::stray` fails the call that it was for. An answer under a strange id goes
 //! there too, and waits until one request is left that it can be for.
 //!
+//! **What waits.** Whoever makes something wait has a `wire::Account` of the one `Budget`: a connection for what is read of it, a session for its
+//! queue and its requests that wait, a link for its queue and for what was asked and not answered, an upstream for its catalogs. A queue takes and gives
+//! back by itself; what else is kept holds a `Held` for as long. Where all of it is `max_memory`, `Bound::make_room` finds the heaviest: it is refused, or its
+//! token is cancelled, and its owner (the connection, the process, `Hub::keep_to_budget`) drops what it has.
+//!
 //! **A death.** The instance's owner task sees the process end -> `Line::inbound(Closed)` fails its calls, or repeats a list
 //! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Line::succeed` moves the agents over.
 //!
