@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use members::Lookalike;
-use members::{Members, Wanted, nested, once, wanted};
+use members::{Wanted, nested, once, read, skip, wanted};
 pub use params::{Meta, Params, Reference, result_meta, task_id};
 use reply::code;
 use serde::de::MapAccess;
@@ -145,7 +145,8 @@ impl<'a> Envelope<'a> {
         if frame.trim_start().starts_with('[') {
             return Err(Malformed::Batch);
         }
-        let Members::<Raw<'_>>(members) = serde_json::from_str(frame).map_err(Malformed::Json)?;
+        let mut members = Raw::default();
+        read(frame, &mut members).map_err(Malformed::Json)?;
         members.into_envelope(frame)
     }
 
@@ -298,7 +299,8 @@ wanted!(Raw, |this, map| {
     "method" => once(&mut this.method, map),
     "result" => once(&mut this.result, map),
     "error" => once(&mut this.error, map),
-    "params" => nested(&mut this.params_seen, map).map(|params| this.params = params),
+    "params" => nested(&mut this.params_seen, &mut this.params, map),
+    "jsonrpc" => skip(map),
 });
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What the system tells of processes: when one started, what its group holds in memory. Linux only; elsewhere nothing
 //! is known.
 
+/// What the process is called that waits for the daemon to be gone.
+pub const GUARDIAN: &str = "trunkline-guardian";
+
 /// Which boot of the system this is.
 pub fn boot() -> String {
     let id = if cfg!(target_os = "linux") {
@@ -49,7 +52,7 @@ pub fn marked(name: &str, is: impl Fn(&str) -> bool) -> Vec<u32> {
 
 /// Programs that a server may have opened for the person, and that go on for the person.
 #[cfg(target_os = "linux")]
-const OF_PERSONS: [&str; 27] = [
+const OF_PERSONS: [&str; 28] = [
     "firefox",
     "chrome",
     "google-chrome",
@@ -77,6 +80,7 @@ const OF_PERSONS: [&str; 27] = [
     "containerd",
     "systemd",
     "trunkline",
+    GUARDIAN,
 ];
 /// What a browser is told that a program drives.
 #[cfg(target_os = "linux")]

@@ -26,9 +26,12 @@ impl Guardian {
         command.arg("--state-dir").arg(&places.state).arg("guard").arg(ledger.daemon());
         command.current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        // What the terminal tells the daemon is not for it.
         #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        {
+            use std::os::unix::process::CommandExt;
+            // It is no daemon, and is not to be taken for one; and what the terminal tells the daemon is not for it.
+            command.arg0(crate::processes::GUARDIAN).process_group(0);
+        }
         Ok(Self(command.spawn()?))
     }
 

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A set of wanted members of a JSON object, the rest passed over.
@@ -78,28 +77,36 @@ fn folded(name: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// Reads wanted members from an object; a value of another type counts as an object without members.
-pub(super) struct Members<T>(pub T);
+/// Reads wanted members of a text that is one JSON value into what is there; one of another type counts as an object without
+/// members. What is read is large: it is not moved on the way.
+pub(super) fn read<'de, T: Wanted<'de>>(text: &'de str, wanted: &mut T) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    Members(wanted).deserialize(&mut deserializer)?;
+    deserializer.end()
+}
 
-impl<'de, T: Wanted<'de>> Deserialize<'de> for Members<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MembersVisitor(PhantomData)).map(Members)
+/// Reads a value likewise.
+pub(super) struct Members<'w, T>(pub &'w mut T);
+
+impl<'de, T: Wanted<'de>> DeserializeSeed<'de> for Members<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct MembersVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Wanted<'de>> Visitor<'de> for MembersVisitor<T> {
-    type Value = T;
+impl<'de, T: Wanted<'de>> Visitor<'de> for Members<'_, T> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         #[derive(serde::Deserialize)]
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-        let mut wanted = T::default();
+        let Self(wanted) = self;
         while let Some(Key(key)) = map.next_key()? {
             if !wanted.member(&key, &mut map)? {
                 let value: &RawValue = map.next_value()?;
@@ -110,36 +117,36 @@ impl<'de, T: Wanted<'de>> Visitor<'de> for MembersVisitor<T> {
                 *first = first.take().or(found.map(Box::new));
             }
         }
-        Ok(wanted)
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(T::default())
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::default())
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -157,11 +164,20 @@ pub(super) fn twice<E: serde::de::Error>() -> E {
 }
 
 /// Reads a nested object of wanted members, once.
-pub(super) fn nested<'de, T: Wanted<'de>, A: MapAccess<'de>>(seen: &mut bool, map: &mut A) -> Result<T, A::Error> {
+pub(super) fn nested<'de, T: Wanted<'de>, A: MapAccess<'de>>(
+    seen: &mut bool,
+    wanted: &mut T,
+    map: &mut A,
+) -> Result<(), A::Error> {
     if std::mem::replace(seen, true) {
         return Err(twice());
     }
-    map.next_value().map(|Members(wanted)| wanted)
+    map.next_value_seed(Members(wanted))
+}
+
+/// Passes over a value.
+pub(super) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+    map.next_value::<IgnoredAny>().map(|_| ())
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Error as _, IgnoredAny, MapAccess};
+use serde::de::{Error as _, MapAccess};
 
-use super::members::{Lookalike, Members, Wanted, nested, once, twice, wanted};
+use super::members::{Lookalike, Members, Wanted, nested, once, read, skip, twice, wanted};
 
 /// The members of `params` that routing needs. Anything else in `params` is passed over.
 #[derive(Debug, Default)]
@@ -86,7 +86,8 @@ macro_rules! looked_at {
 
         impl $type {
             fn look(object: Option<&str>, lookalike: &mut Option<Box<Lookalike>>) -> Result<(), serde_json::Error> {
-                let Members(found) = serde_json::from_str::<Members<Self>>(object.unwrap_or("{}"))?;
+                let mut found = Self::default();
+                read(object.unwrap_or("{}"), &mut found)?;
                 *lookalike = lookalike.take().or(found.lookalike);
                 Ok(())
             }
@@ -101,7 +102,7 @@ macro_rules! looked_at {
                     return Err(twice());
                 }
                 self.seen.push(name);
-                map.next_value::<IgnoredAny>().map(|_| true)
+                skip(map).map(|()| true)
             }
 
             fn lookalike(&mut self) -> &mut Option<Box<Lookalike>> {
@@ -120,15 +121,9 @@ looked_at!(
 
 impl<'a> Params<'a> {
     fn read_meta(&mut self, raw: Option<&'a str>) -> Result<(), serde_json::Error> {
-        let Members(mut meta) = serde_json::from_str::<Members<Meta<'a>>>(raw.unwrap_or_default())?;
-        self.lookalike = self.lookalike.take().or(meta.lookalike.take());
-        self.meta = meta;
+        read(raw.unwrap_or_default(), &mut self.meta)?;
+        self.lookalike = self.lookalike.take().or(self.meta.lookalike.take());
         Ok(())
-    }
-
-    fn read_reference(&mut self, mut reference: Reference<'a>) {
-        self.lookalike = self.lookalike.take().or(reference.lookalike.take());
-        self.reference = reference;
     }
 }
 
@@ -139,7 +134,8 @@ wanted!(Params, |this, map| {
     "name" => once(&mut this.name, map),
     "uri" => once(&mut this.uri, map),
     "level" => once(&mut this.level, map),
-    "ref" => nested(&mut this.reference_seen, map).map(|reference| this.read_reference(reference)),
+    "ref" => nested(&mut this.reference_seen, &mut this.reference, map)
+        .map(|()| this.lookalike = this.lookalike.take().or(this.reference.lookalike.take())),
     "protocolVersion" => once(&mut this.protocol_version, map),
     "capabilities" => once(&mut this.capabilities, map)
         .and_then(|()| Capabilities::look(this.capabilities, &mut this.lookalike).map_err(A::Error::custom)),
@@ -178,9 +174,10 @@ pub fn result_meta(result: &str) -> Meta<'_> {
         lookalike: Option<Box<Lookalike>>,
     }
     wanted!(ResultMeta, |this, map| {
-        "_meta" => map.next_value().map(|Members(meta)| this.meta = meta),
+        "_meta" => map.next_value_seed(Members(&mut this.meta)),
     });
-    serde_json::from_str(result).map(|Members(ResultMeta { meta, .. })| meta).unwrap_or_default()
+    let mut found = ResultMeta::default();
+    if read(result, &mut found).is_ok() { found.meta } else { Meta::default() }
 }
 
 /// The id in what names a task.
