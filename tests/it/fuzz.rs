@@ -4,13 +4,18 @@
 //! into the corpus.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use crate::support::{Daemon, eventually, own_server, text_of};
 use crate::targets;
 
 /// Words of messages, lists and configurations, in spellings that readers take for each other.
@@ -124,9 +129,14 @@ pub(crate) fn inputs(target: &str) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![2 => message(), 2 => soup(), 3 => mutated(corpus(target))]
 }
 
-fn run(target: &str) {
+/// When a target has been tried for long enough.
+fn end() -> Instant {
     let seconds = std::env::var("TRUNKLINE_FUZZ").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(2);
-    let until = Instant::now() + Duration::from_secs(seconds);
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+fn run(target: &str) {
+    let until = end();
     let (_, check) = targets::ALL.into_iter().find(|(name, _)| *name == target).expect("a target");
     corpus(target).iter().for_each(|input| check(input));
     while Instant::now() < until {
@@ -165,4 +175,69 @@ fn configuration() {
 #[test]
 fn lists() {
     run("lists");
+}
+
+/// Parts of requests over HTTP.
+const HEADS: &[&str] = &[
+    "GET ",
+    "POST ",
+    "DELETE ",
+    "OPTIONS ",
+    "/mcp",
+    "/mcp/t",
+    "/mcp/%74",
+    "/metrics",
+    "http://evil/mcp",
+    "*",
+    " HTTP/1.1\r\n",
+    " HTTP/1.0\r\n",
+    "Host: 127.0.0.1\r\n",
+    "Host: evil\r\n",
+    "Origin: http://evil\r\n",
+    "Content-Type: application/json\r\n",
+    "Accept: text/event-stream\r\n",
+    "Content-Length: 10\r\n",
+    "Content-Length: 99999999999999999999\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Expect: 100-continue\r\n",
+    "Mcp-Session-Id: x\r\n",
+    "MCP-Protocol-Version: 2026-07-28\r\n",
+    "Last-Event-ID: 1-2-3\r\n",
+    "\r\n",
+    "5\r\n{\"id\"\r\n0\r\n\r\n",
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
+];
+
+#[test]
+fn whatever_comes_through_its_doors_the_daemon_stands() {
+    let daemon = Daemon::start(&format!("[http]\nlisten = \"127.0.0.1:0\"\n{}", own_server("t", &[])));
+    let endpoint = daemon.endpoint(None);
+    let bearer = format!("Authorization: Bearer {}\r\n", endpoint.token);
+    let attach = b"{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"daemon.attach\",\"params\":{\"server\":\"t\"}}\n";
+    let (until, mut tried) = (end(), 0_u32);
+    let config = Config { rng_seed: RngSeed::Fixed(fastrand::u64(..)), ..Config::default() };
+    let (mut runner, frames) = (TestRunner::new(config), vec(inputs("envelopes"), 1..6));
+    while Instant::now() < until {
+        let frames = frames.new_tree(&mut runner).expect("an input").current().join(&b"\n"[..]);
+        let mut agent = UnixStream::connect(daemon.socket()).expect("connected");
+        if tried % 2 == 0 {
+            agent.write_all(attach).expect("sent");
+        }
+        // Who says too much nonsense is cut off.
+        drop(agent.write_all(&frames).and_then(|()| agent.shutdown(std::net::Shutdown::Write)));
+        let mut head: String = (0..fastrand::usize(1..8)).map(|_| HEADS[fastrand::usize(..HEADS.len())]).collect();
+        if tried % 3 == 0 {
+            head = format!("POST /mcp/t HTTP/1.1\r\nHost: {}\r\n{bearer}{head}", endpoint.authority);
+        }
+        let mut client = TcpStream::connect(&endpoint.authority).expect("connected");
+        drop(client.write_all(head.as_bytes()).and_then(|()| client.write_all(&frames)));
+        drop(client.shutdown(std::net::Shutdown::Write));
+        client.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
+        let _answer = client.read(&mut [0; 1024]);
+        tried += 1;
+    }
+    assert!(tried > 5, "{tried}");
+    assert!(text_of(&daemon.agent("t").call("1", "echo", "{}")).contains("echo"));
+    assert!(!daemon.log().contains("a fault in trunkline"), "{}", daemon.log());
+    eventually("all have left", || daemon.status()["sessions"].as_array().is_some_and(Vec::is_empty));
 }
