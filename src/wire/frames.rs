@@ -72,13 +72,12 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 Some(at) => {
                     let end = self.scanned + at;
                     self.scanned = 0;
-                    let length =
-                        end - self.buf[..end].iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
+                    let length = self.buf[..end].trim_ascii_end().len();
                     if length == 0 {
                         self.buf.advance(end + 1);
                         continue;
                     }
-                    if length > self.cap {
+                    if self.is_too_long(end) {
                         return Err(FrameError::TooLong(self.cap));
                     }
                     self.taken = end + 1;
@@ -87,13 +86,19 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 }
                 None => self.scanned = self.buf.len(),
             }
-            if self.buf.len() > self.cap {
+            if self.is_too_long(self.buf.len()) {
                 return Err(FrameError::TooLong(self.cap));
             }
             if self.read_more().await? == 0 {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether a line of which so much is there is longer than a frame may be, however it came: white space at its end is not
+    /// counted, as long as there is little of it.
+    fn is_too_long(&self, there: usize) -> bool {
+        there > self.cap && (there - self.cap > SMALL || self.buf[..there].trim_ascii_end().len() > self.cap)
     }
 
     /// Passes over the line that was too long; `None` at the end of the stream.
@@ -199,6 +204,9 @@ mod tests {
     #[tokio::test]
     async fn lines_are_split_trimmed_and_capped() {
         assert_eq!(frames(b"a\r\n\n  \nbb\nhalf", 8).await, (vec!["a".into(), "bb".into()], None));
+        let (spaced, padded) = (b"12345678 \t\r\nb\n".as_slice(), format!("1{}\n", " ".repeat(SMALL + 8)));
+        assert_eq!(frames(spaced, 8).await.0, vec!["12345678".to_owned(), "b".to_owned()]);
+        assert!(frames(padded.as_bytes(), 8).await.1.is_some(), "not any number of spaces");
         let long = "x".repeat(100_000);
         assert_eq!(frames(format!("{long}\ny\n").as_bytes(), 100_000).await.0, vec![long.clone(), "y".into()]);
         let (before, error) = frames(format!("ok\n{long}").as_bytes(), 99_999).await;
