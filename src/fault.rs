@@ -5,6 +5,8 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
+/// How much of a fault's own words the log gets, in bytes.
+const LONGEST: usize = 200;
 /// What is said to whom it happened.
 pub const SAID: &str = "a fault in trunkline: please report what its log says of it";
 
@@ -31,7 +33,7 @@ fn words(payload: &dyn Any) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
     // It may quote what others wrote.
-    text.get(..200).unwrap_or(text)
+    &text[..text.floor_char_boundary(LONGEST)]
 }
 
 /// Panics where a test wants that: at a message with the word in `TRUNKLINE_TEST_FAULT`. In a release it does nothing.

@@ -6,21 +6,20 @@ const MUCH: usize = 32 << 20;
 /// Looks from time to time.
 #[derive(Debug, Default)]
 pub struct Heap {
-    /// What was resident after the last time.
+    /// What was resident, and not used, after the last time.
     before: usize,
 }
 
 impl Heap {
     /// Gives back what can be, if much has come since the last time that is not among the `used` bytes.
     pub fn look(&mut self, used: usize) {
-        let Some(resident) = resident() else { return };
-        if resident < self.before {
-            self.before = resident;
-        }
-        if resident.saturating_sub(used) > self.before + MUCH {
+        let unused = || resident().map(|resident| resident.saturating_sub(used));
+        let Some(now) = unused() else { return };
+        self.before = self.before.min(now);
+        if now > self.before + MUCH {
             give_back();
-            self.before = self::resident().unwrap_or(resident).saturating_sub(used);
-            tracing::debug!(resident, after = self.before, "freed memory given back");
+            self.before = unused().unwrap_or(now);
+            tracing::debug!(before = now, after = self.before, "freed memory given back");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A process that waits for the daemon to be gone: what a `kill -9` leaves behind ends then, and not with the next daemon. It
 //! holds nothing but the end of a pipe. Where the service manager watches the daemon, that does the same.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -10,12 +10,10 @@ use crate::paths::Places;
 use crate::program;
 use crate::upstream::Ledger;
 
-/// What the daemon says when it ends in order: there is nothing to do.
-const ALL_IS_WELL: &[u8] = b"well";
 /// Servers were told to end when the daemon did, and have this long for it.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The daemon's end of the pipe.
+/// It, and the daemon's end of the pipe: when the daemon is gone, however that came, so is that end.
 #[derive(Debug)]
 pub(super) struct Guardian(Child);
 
@@ -35,27 +33,19 @@ impl Guardian {
         Ok(Self(command.spawn()?))
     }
 
-    /// Lets it go: the daemon ends in order.
+    /// Ends it: the daemon ends in order, and leaves nothing behind.
     pub(super) fn dismiss(mut self) {
-        if let Some(mut pipe) = self.0.stdin.take()
-            && let Err(error) = pipe.write_all(ALL_IS_WELL)
-        {
+        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
             tracing::debug!(%error, "the guardian is gone already");
-        }
-        if let Err(error) = self.0.wait() {
-            tracing::debug!(%error, "the guardian was not waited for");
         }
     }
 }
 
 /// Waits until the daemon of this name is gone, and ends what it left behind.
 pub fn guard(state: &Path, daemon: &str) -> ExitCode {
-    let mut said = Vec::new();
-    // An error is an end, too.
-    let _end = std::io::stdin().lock().read_to_end(&mut said);
-    if said != ALL_IS_WELL {
-        std::thread::sleep(GRACE);
-        Ledger::end_left(state, daemon);
-    }
+    // Nothing ever comes; an error is an end, too.
+    let _end = std::io::stdin().lock().read_to_end(&mut Vec::new());
+    std::thread::sleep(GRACE);
+    Ledger::end_left(state, daemon);
     ExitCode::SUCCESS
 }

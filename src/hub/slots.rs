@@ -140,16 +140,11 @@ impl Upstream {
             let state = self.state.lock();
             state.slots.iter().find(|slot| state.fits(slot, &key)).map(|slot| slot.number)
         };
-        match found {
-            Some(number) => {
-                self.make_place_to_start(number)?;
-                self.wake_slot(number)
-            }
-            None => {
-                let number = self.add_slot(key)?;
-                self.wake_slot(number)
-            }
-        }
+        let number = match found {
+            Some(number) => self.make_place_to_start(number).map(|()| number)?,
+            None => self.add_slot(key)?,
+        };
+        self.wake_slot(number)
     }
 
     /// Like [`Upstream::want`], for an instance without a call; `None` if all are taken, and there may be no more.
