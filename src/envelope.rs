@@ -21,6 +21,8 @@ const MAX_DEPTH: usize = 1_000;
 /// How long what names something, or says who asks, may be in a message of an agent, in bytes.
 const LONGEST: usize = 64 << 10;
 const LONGEST_INFO: usize = 256 << 10;
+/// What it subscribes to may be as many as it knows of.
+const LONGEST_FILTER: usize = 1 << 20;
 
 /// Why a frame is not a JSON-RPC message.
 #[derive(Debug, thiserror::Error)]
@@ -123,10 +125,14 @@ impl<'a> Envelope<'a> {
         let kept = [
             ("id", self.id),
             ("method", &*self.method),
+            ("params.name", params.name.unwrap_or_default()),
             ("params.uri", params.uri.unwrap_or_default()),
+            ("params.ref.name", params.reference.name.unwrap_or_default()),
+            ("params.ref.uri", params.reference.uri.unwrap_or_default()),
             ("params.cursor", params.cursor.unwrap_or_default()),
             ("params.taskId", params.task_id.unwrap_or_default()),
             ("params.requestId", params.request_id.unwrap_or_default()),
+            ("params.notifications", params.notifications.unwrap_or_default()),
             ("params.clientInfo", params.client_info.unwrap_or_default()),
             ("params.capabilities", params.capabilities.unwrap_or_default()),
             ("params.protocolVersion", params.protocol_version.unwrap_or_default()),
@@ -134,8 +140,12 @@ impl<'a> Envelope<'a> {
             ("params._meta.io.modelcontextprotocol/clientInfo", meta.client_info.unwrap_or_default()),
             ("params._meta.io.modelcontextprotocol/clientCapabilities", meta.client_capabilities.unwrap_or_default()),
         ];
-        // Who asks may show pictures of itself.
-        let most = |name: &str| if name.ends_with("clientInfo") { LONGEST_INFO } else { LONGEST };
+        let most = |name: &str| match name {
+            // Who asks may show pictures of itself.
+            name if name.ends_with("clientInfo") => LONGEST_INFO,
+            "params.notifications" => LONGEST_FILTER,
+            _ => LONGEST,
+        };
         kept.into_iter().find(|(name, text)| text.len() > most(name)).map(|(name, text)| (name, text.len()))
     }
 

@@ -59,7 +59,7 @@
 //! 1  credentials logins and secrets at rest, and the key to them
 //! 1  http1       one connection of HTTP/1.1
 //! 1  ipc         the socket: listen, connect, who is at the other end
-//! 0  wire        frames out of bytes; bounded queues of what is to be written: one for a stream, or one for each request
+//! 1  wire        frames out of bytes, large messages read aside; bounded queues of what is to be written: one for a stream, or one for each request
 //! 0  fault       a fault of trunkline itself ends what it happened in
 //! 0  files       files and folders that are the user's alone
 //! 0  heap        freed memory goes back to the system
@@ -80,11 +80,14 @@
 //!
 //! # Walks
 //!
-//! **tools/call.** `downstream::connection` reads a frame -> `Hub::route` parses the envelope and finds the session's
+//! **tools/call.** `downstream::connection` reads a frame and parses its envelope -> `Hub::take` finds the session's
 //! line -> `Line::request` notes the pending call (our id -> session, its id, its token) and appends the frame, spliced,
 //! to the instance's outbox, which makes one line of it for every reader (`wire::line`) -> the writer task writes what has gathered. The instance's reader parses the reply -> the tap
 //! lets it past -> `Line::inbound` takes the pending call and appends the reply, ids restored, to the session's outbox.
 //! Nothing on the way allocates a JSON value, spawns a task or waits for another agent.
+//!
+//! **A long message.** `Frames` reads it in turns with the others (`wire::Turn`) -> `Message::read` has it parsed, and made one line, beside the
+//! runtime's thread -> it walks as above. Whoever must read a request again after a wait does so by `Message::again`.
 //!
 //! **First use.** The session has no line yet -> `Upstream::line` finds the slot for its key (dialect, project, roots, owner), as
 //! `hub::sharing` has it -> the pure `upstream::state` says what `Wanted` means there: nothing, a start, a pause, a refusal -> a task of

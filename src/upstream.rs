@@ -6,6 +6,7 @@ pub mod catalog;
 mod child;
 mod container;
 mod handshake;
+mod heard;
 mod http;
 mod ids;
 mod instance;

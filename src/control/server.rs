@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use jsonrpsee::core::id_providers::RandomIntegerIdProvider;
 use jsonrpsee::core::server::{
     BoundedSubscriptions, ConnectionId, Extensions, MethodCallback, MethodResponse, MethodSink, Methods,
@@ -16,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::DaemonServer;
 use super::calls::{Api, refused};
-use crate::envelope::reply::code;
+use crate::envelope::Envelope;
+use crate::envelope::reply::{self, code};
 use crate::ipc::{ReadHalf, WriteHalf, hung_up};
-use crate::wire::{Account, Frames, Outbox, Refused};
+use crate::wire::{Account, Frames, LARGE, Message, Outbox, Refused, Unreadable, Writer};
 
 /// How many calls of one connection may run at once; then it is not read from.
 const MAX_CALLS: usize = 64;
@@ -30,7 +32,7 @@ const QUEUE: usize = 1 << 20;
 /// Serves control calls on a connection until it closes; `first` is the frame that made it a control connection.
 ///
 /// Ends when the account that it is weighed for is cut off.
-pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, first: Vec<u8>, account: &Account) {
+pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, first: Message, account: &Account) {
     let (outbox, stop) = (Outbox::new(account.beside(QUEUE)), account.cut());
     let methods: Methods = api.into_rpc().into();
     let writer = outbox.clone();
@@ -38,7 +40,7 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
     let (sink, mut notices) = mpsc::channel::<Box<RawValue>>(SINK);
     let subscriptions = BoundedSubscriptions::new(MAX_SUBSCRIPTIONS);
     let mut calls = FuturesUnordered::new();
-    calls.push(dispatch(methods.clone(), first, sink.clone(), subscriptions.clone()));
+    calls.push(read_and_dispatch(ready(Ok(first)).boxed(), methods.clone(), sink.clone(), subscriptions.clone()));
     loop {
         tokio::select! {
             biased;
@@ -49,7 +51,11 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
             Some(notice) = notices.recv(), if !outbox.is_half_full() => push(&outbox, Some(notice), stop).await,
             () = outbox.room(), if outbox.is_half_full() => {}
             frame = frames.next(), if calls.len() < MAX_CALLS && !outbox.is_half_full() => match frame {
-                Ok(Some(frame)) => calls.push(dispatch(methods.clone(), frame.to_vec(), sink.clone(), subscriptions.clone())),
+                Ok(Some(_)) => {
+                    let (frame, held) = frames.take_out();
+                    let read = Message::read(frame, held, Writer::Agent).boxed();
+                    calls.push(read_and_dispatch(read, methods.clone(), sink.clone(), subscriptions.clone()));
+                }
                 Ok(None) | Err(_) => break,
             },
         }
@@ -91,14 +97,34 @@ async fn push(outbox: &Outbox, message: Option<Box<RawValue>>, stop: &Cancellati
     }
 }
 
-/// Carries one call out; a subscription answers through `sink`, and a notification not at all.
-async fn dispatch(
+async fn read_and_dispatch(
+    message: BoxFuture<'static, Result<Message, Unreadable>>,
     methods: Methods,
-    frame: Vec<u8>,
     sink: mpsc::Sender<Box<RawValue>>,
     subscriptions: BoundedSubscriptions,
 ) -> Option<Box<RawValue>> {
-    let request: Request<'_> = match serde_json::from_slice(&frame) {
+    let refused = |refusal: String| RawValue::from_string(refusal).ok();
+    let message = match message.await {
+        Ok(message) => message,
+        Err(unreadable) => return refused(unreadable.error.refusal()),
+    };
+    let Envelope { frame, id, method, .. } = message.envelope();
+    // Only what is passed on to a server is long.
+    if frame.len() > LARGE && method != "daemon.call_tool" {
+        let message = format!("the request has {} bytes, and may have {LARGE}", frame.len());
+        return refused(reply::error(if id.is_empty() { "null" } else { id }, code::INVALID_REQUEST, &message));
+    }
+    dispatch(methods, frame, sink, subscriptions).await
+}
+
+/// Carries one call out; a subscription answers through `sink`, and a notification not at all.
+async fn dispatch(
+    methods: Methods,
+    frame: &str,
+    sink: mpsc::Sender<Box<RawValue>>,
+    subscriptions: BoundedSubscriptions,
+) -> Option<Box<RawValue>> {
+    let request: Request<'_> = match serde_json::from_str(frame) {
         Ok(request) => request,
         Err(error) => {
             let error = ErrorObject::owned(code::PARSE, format!("not a JSON-RPC request: {error}"), None::<()>);

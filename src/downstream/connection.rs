@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::intake::Intake;
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Envelope, Kind};
+use crate::envelope::{Envelope, Kind, Malformed};
 use crate::fault::contained;
 use crate::hub::{Agent, Hub, Session, Stay, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::names;
 use crate::strangers::{PATIENCE, Stranger};
-use crate::wire::{Account, FrameError, Frames, Outbox, STALLED, Sink};
+use crate::wire::{Account, FrameError, Frames, LARGE, Message, Outbox, STALLED, Sink, Writer};
 
 /// How long the calls of an agent that said all it had to say may go on, and its last frames be written.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -50,9 +50,9 @@ impl Connection {
 #[derive(Debug)]
 pub enum Opened {
     /// MCP, with the first frame if it was MCP itself.
-    Agent { view: View, agent: Agent, attach_id: Option<String>, first: Option<Vec<u8>> },
+    Agent { view: View, agent: Agent, attach_id: Option<String>, first: Option<Message> },
     /// `daemon.*` calls, with the first of them.
-    Control { first: Vec<u8> },
+    Control { first: Message },
     /// Neither; this error is its answer.
     Refused { error: String },
     /// It closed without a word.
@@ -81,8 +81,8 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
             return refused(code::INVALID_REQUEST, &message);
         }
     };
-    let frame = match first {
-        Ok(Some(frame)) => frame,
+    match first {
+        Ok(Some(_)) => {}
         Ok(None) => return Opened::Silent,
         Err(error @ (FrameError::TooLong(_) | FrameError::OverBudget)) => {
             return refused(code::INVALID_REQUEST, &error.to_string());
@@ -91,11 +91,12 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
             tracing::debug!(%error, "connection lost before its first message");
             return Opened::Silent;
         }
-    };
-    let envelope = match Envelope::from_agent(frame) {
-        Ok(envelope) => envelope,
+    }
+    let message = match taken_out(&mut connection.frames).await {
+        Ok(message) => message,
         Err(error) => return Opened::Refused { error: error.refusal() },
     };
+    let envelope = message.envelope();
     let pid = connection.peer.pid;
     if envelope.kind != Kind::Request {
         return refused(
@@ -104,7 +105,7 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
         );
     }
     if envelope.method == "daemon.attach" {
-        return match attach(hub, &envelope) {
+        return match attach(hub, envelope) {
             Ok((view, agent)) => Opened::Agent {
                 view,
                 agent: Agent { pid, ..agent },
@@ -115,14 +116,14 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
         };
     }
     if envelope.method.starts_with("daemon.") {
-        return Opened::Control { first: frame.to_vec() };
+        return Opened::Control { first: message };
     }
     if envelope.method == "initialize" || envelope.method == "ping" || envelope.is_modern() {
         return Opened::Agent {
             view: View::All,
             agent: Agent { pid, ..Agent::default() },
             attach_id: None,
-            first: Some(frame.to_vec()),
+            first: Some(message),
         };
     }
     let message = format!(
@@ -132,11 +133,21 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
     Opened::Refused { error: reply::error(envelope.id, code::INVALID_REQUEST, &message) }
 }
 
+/// Reads the message that came last.
+async fn taken_out(frames: &mut Frames<ReadHalf>) -> Result<Message, Malformed> {
+    let (frame, held) = frames.take_out();
+    Message::read(frame, held, Writer::Agent).await.map_err(|unreadable| unreadable.error)
+}
+
 fn attach(hub: &Hub, envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
     #[derive(Deserialize)]
     struct Request {
         #[serde(default)]
         params: Attach,
+    }
+    let length = envelope.frame.len();
+    if length > LARGE {
+        return Err(format!("daemon.attach: the request has {length} bytes, and may have {LARGE}"));
     }
     let request: Request = serde_json::from_str(envelope.frame)
         .map_err(|error| format!("daemon.attach: {error}; it takes server or profile, cwd and client, by name"))?;
@@ -175,7 +186,7 @@ pub async fn serve(
     view: View,
     agent: Agent,
     attach_id: Option<String>,
-    first: Option<Vec<u8>>,
+    first: Option<Message>,
     ends: Ends,
 ) {
     let stop = ends.stop;
@@ -246,17 +257,28 @@ pub async fn refuse(write: &mut WriteHalf, frame: &str) {
     }
 }
 
+/// Takes a message when there is room for it.
+async fn take_large(intake: &mut Intake, session: &Session, envelope: &Envelope<'_>) {
+    while !intake.has_room_for(envelope) {
+        if intake.waits_aside() {
+            return session.refuse_for_weight(envelope);
+        }
+        intake.progress().await;
+    }
+    intake.take(envelope);
+}
+
 /// Reads until the agent has said all, and then until it has been answered.
 async fn read(
     hub: &Arc<Hub>,
     session: &Arc<Session>,
     outbox: &Outbox,
     frames: &mut Frames<ReadHalf>,
-    first: Option<Vec<u8>>,
+    first: Option<Message>,
 ) {
     let mut intake = Intake::new(hub.clone(), session.clone());
-    if let Some(frame) = first {
-        intake.take(&frame);
+    if let Some(message) = first {
+        intake.take(message.envelope());
     }
     loop {
         if outbox.is_half_full() {
@@ -273,13 +295,20 @@ async fn read(
             }
         };
         match next {
-            Ok(Some(frame)) if intake.has_room_for(frame) => intake.take(frame),
-            // What waits there may need an answer that is behind this.
-            Ok(Some(frame)) if intake.waits_aside() => intake.refuse(frame),
-            Ok(Some(_)) => {
-                frames.put_back();
-                intake.progress().await;
-            }
+            Ok(Some(frame)) if frame.len() > LARGE => match taken_out(frames).await {
+                Ok(message) => take_large(&mut intake, session, message.envelope()).await,
+                Err(error) => session.reply("null", &error.refusal()),
+            },
+            Ok(Some(frame)) => match Envelope::from_agent(frame) {
+                Ok(envelope) if intake.has_room_for(&envelope) => intake.take(&envelope),
+                // What waits there may need an answer that is behind this.
+                Ok(envelope) if intake.waits_aside() => session.refuse_for_weight(&envelope),
+                Ok(_) => {
+                    frames.put_back();
+                    intake.progress().await;
+                }
+                Err(error) => session.reply("null", &error.refusal()),
+            },
             Ok(None) => {
                 if !hung_up(frames.stream()).await {
                     // It closed its side only: what it asked for is still answered.

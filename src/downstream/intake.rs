@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::envelope::{Envelope, Kind};
 use crate::hub::{Hub, Later, Routed, Session, View};
-use crate::wire::Held;
+use crate::wire::{Held, LARGE};
 
 /// How many requests of one agent may wait for servers at once; then it is not read from.
 const MAX_WAITING: usize = 256;
@@ -19,9 +19,17 @@ pub(super) struct Intake {
     session: Arc<Session>,
     /// The request that the frames in `held` must not overtake.
     first: Option<Later>,
-    held: VecDeque<(Vec<u8>, Held)>,
+    held: VecDeque<Waiting>,
     /// Requests that wait each for itself.
     aside: FuturesUnordered<Later>,
+}
+
+/// A message whose turn has not come.
+struct Waiting {
+    /// Of a request, raw.
+    id: Option<Box<str>>,
+    frame: String,
+    held: Held,
 }
 
 impl Intake {
@@ -29,46 +37,57 @@ impl Intake {
         Self { hub, session, first: None, held: VecDeque::new(), aside: FuturesUnordered::new() }
     }
 
-    pub(super) fn take(&mut self, frame: &[u8]) {
-        if self.first.is_some() && !self.may_overtake(frame) {
-            return self.hold(frame);
+    pub(super) fn take(&mut self, envelope: &Envelope<'_>) {
+        if self.first.is_some() && !self.may_overtake(envelope) {
+            return self.hold(envelope);
         }
-        match (self.hub.route(&self.session, frame), &self.session.view) {
+        let routed = self.hub.take(&self.session, envelope);
+        self.note(routed);
+    }
+
+    fn note(&mut self, routed: Routed) {
+        match (routed, &self.session.view) {
             (Routed::Done, _) => {}
             (Routed::Later(later), View::One(_)) => self.first = Some(later),
             (Routed::Later(later), View::All | View::Profile(_)) | (Routed::Aside(later), _) => self.aside.push(later),
         }
     }
 
-    /// Whether a frame is for now, whatever waits. A cancellation takes the request that it names out of what is held.
-    fn may_overtake(&mut self, frame: &[u8]) -> bool {
-        let Ok(envelope) = Envelope::from_agent(frame) else { return false };
-        if !is_urgent(&envelope) {
+    /// Whether a message is for now, whatever waits. A cancellation takes the request that it names out of what is held.
+    fn may_overtake(&mut self, envelope: &Envelope<'_>) -> bool {
+        if !is_urgent(envelope) {
             return false;
         }
         if envelope.kind == Kind::Notification {
-            let named = |(held, _): &(Vec<u8>, Held)| {
-                Envelope::parse(held)
-                    .is_ok_and(|held| held.kind == Kind::Request && envelope.params.request_id == Some(held.id))
-            };
-            self.held.retain(|held| !named(held));
+            self.held.retain(|held| held.id.is_none() || held.id.as_deref() != envelope.params.request_id);
         }
         true
     }
 
-    /// Holds a frame until its turn comes.
-    fn hold(&mut self, frame: &[u8]) {
-        match self.session.account().hold(frame.len()) {
-            Ok(held) => self.held.push_back((frame.to_vec(), held)),
-            Err(_) => self.refuse(frame),
+    /// Holds a message until its turn comes.
+    fn hold(&mut self, envelope: &Envelope<'_>) {
+        match self.session.account().hold(envelope.frame.len()) {
+            Ok(held) => self.held.push_back(Waiting {
+                id: (envelope.kind == Kind::Request).then(|| envelope.id.into()),
+                frame: envelope.frame.to_owned(),
+                held,
+            }),
+            Err(_) => self.session.refuse_for_weight(envelope),
         }
     }
 
-    /// Says that there is no room for a frame now.
-    pub(super) fn refuse(&self, frame: &[u8]) {
-        match Envelope::from_agent(frame) {
-            Ok(envelope) => self.session.refuse_for_weight(&envelope),
-            Err(error) => self.session.reply("null", &error.refusal()),
+    /// Takes what was held, up to what must be waited for again.
+    fn go_on(&mut self) {
+        while self.first.is_none()
+            && let Some(Waiting { frame, held, .. }) = self.held.pop_front()
+        {
+            drop(held);
+            if frame.len() > LARGE {
+                let (hub, session) = (self.hub.clone(), self.session.clone());
+                self.first = Some(Box::pin(async move { hub.take_to_end(&session, frame).await }));
+            } else if let Ok(envelope) = Envelope::parse(frame.as_bytes()) {
+                self.take(&envelope);
+            }
         }
     }
 
@@ -89,10 +108,7 @@ impl Intake {
             biased;
             () = first => {
                 self.first = None;
-                while self.first.is_none() && let Some((frame, held)) = self.held.pop_front() {
-                    drop(held);
-                    self.take(&frame);
-                }
+                self.go_on();
             }
             Some(()) = self.aside.next(), if !self.aside.is_empty() => {}
         }
@@ -103,12 +119,10 @@ impl Intake {
         self.first.is_none() && self.aside.is_empty()
     }
 
-    /// Whether what waits leaves room for a frame, if that must wait as well. One message always has room.
-    pub(super) fn has_room_for(&self, frame: &[u8]) -> bool {
+    /// Whether what waits leaves room for a message, if that must wait as well. One message always has room.
+    pub(super) fn has_room_for(&self, envelope: &Envelope<'_>) -> bool {
         let account = self.session.account();
-        self.is_settled()
-            || account.held() + frame.len() <= account.limit() / 2
-            || Envelope::from_agent(frame).is_ok_and(|envelope| is_urgent(&envelope))
+        self.is_settled() || account.held() + envelope.frame.len() <= account.limit() / 2 || is_urgent(envelope)
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -53,7 +53,10 @@ impl Lookalike {
     /// What `key`, which is none of `names`, can be taken for.
     pub(super) fn of(key: &str, names: &'static [&'static str]) -> Option<Self> {
         // A letter takes three bytes at most, and a separator may stand beside each; a longer key is not walked through.
-        let can_be = |name: &str| key.len() <= 6 * name.len() && folded(key).eq(folded(name));
+        let first = folded(key).next()?;
+        let can_be = |name: &str| {
+            folded(name).next() == Some(first) && key.len() <= 6 * name.len() && folded(key).eq(folded(name))
+        };
         let name = names.iter().find(|name| can_be(name))?;
         Some(Self { found: key.to_owned(), name })
     }
@@ -109,12 +112,15 @@ impl<'de, T: Wanted<'de>> Visitor<'de> for Members<'_, T> {
         let Self(wanted) = self;
         while let Some(Key(key)) = map.next_key()? {
             if !wanted.member(&key, &mut map)? {
+                let Some(found) = Lookalike::of(&key, T::NAMES) else {
+                    skip(&mut map)?;
+                    continue;
+                };
                 let value: &RawValue = map.next_value()?;
                 // To who reads these, null is nothing; some writers write all that they know in this spelling, too.
-                let is_nothing = value.get() == "null" && is_snake_case(&key);
-                let found = Lookalike::of(&key, T::NAMES).filter(|_| !is_nothing);
-                let first = wanted.lookalike();
-                *first = first.take().or(found.map(Box::new));
+                if value.get() != "null" || !is_snake_case(&key) {
+                    wanted.lookalike().get_or_insert_with(|| Box::new(found));
+                }
             }
         }
         Ok(())

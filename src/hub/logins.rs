@@ -142,7 +142,7 @@ impl Hub {
             if !done {
                 return who.reply(&id, &upstream.needs_login("nobody has logged in").frame(&id));
             }
-            hub.route_to_end(&who, &frame).await;
+            hub.take_to_end(&who, frame).await;
         };
         Routed::Aside(cancellable(session, envelope, work))
     }

@@ -22,7 +22,7 @@ use crate::era::{Class, Era, Speech};
 use crate::lists::ListKind;
 use crate::names::{self, MAX_QUALIFIED, ServerName};
 use crate::upstream::catalog::List;
-use crate::wire::To;
+use crate::wire::{Message, To};
 
 const CAPABILITIES: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}"#;
 
@@ -311,11 +311,12 @@ impl Hub {
         let (hub, who, server, frame) = (self.clone(), session.clone(), server.to_owned(), envelope.frame.to_owned());
         let at = envelope.span(raw);
         Routed::Later(cancellable(session, envelope, async move {
-            let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+            let Some(message) = Message::again(frame).await else { return };
+            let envelope = message.envelope();
             match hub.line_for_call(&who, &server, &speech).await {
                 Ok(line) => {
                     let edit = crate::envelope::Edit { at, with: &own };
-                    hub.send_patiently(&who, line, &envelope, vec![edit], Then::Nothing).await;
+                    hub.send_patiently(&who, line, envelope, vec![edit], Then::Nothing).await;
                 }
                 Err(failure) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }

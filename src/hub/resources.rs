@@ -11,6 +11,7 @@ use crate::envelope::{Edit, Envelope, quoted, text};
 use crate::era::{Era, Speech};
 use crate::lists::ListKind;
 use crate::names::{self, ServerName};
+use crate::wire::Message;
 
 /// Where a request goes: the server, and what it calls the thing.
 struct Target {
@@ -28,7 +29,8 @@ impl Hub {
     ) -> Routed {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
         Routed::Later(cancellable(session, envelope, async move {
-            let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+            let Some(message) = Message::again(frame).await else { return };
+            let envelope = message.envelope();
             let completion = envelope.method == "completion/complete";
             let part = if completion {
                 envelope.params.reference.name.or(envelope.params.reference.uri)
@@ -77,7 +79,7 @@ impl Hub {
                         who.reply(envelope.id, &reply::result(envelope.id, "{}"));
                         return;
                     }
-                    hub.send_patiently(&who, line, &envelope, vec![edit], then).await;
+                    hub.send_patiently(&who, line, envelope, vec![edit], then).await;
                 }
                 Err(failure) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }

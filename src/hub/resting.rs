@@ -157,7 +157,7 @@ impl Hub {
             What::Login { server, before } => return Some(self.after_login(session, envelope, &server, before)),
             What::Again(_) => {
                 let (hub, who, frame) = (self.clone(), session.clone(), bare(envelope.frame));
-                let work = async move { hub.route_to_end(&who, &frame).await };
+                let work = async move { hub.take_to_end(&who, frame).await };
                 return Some(Routed::Aside(cancellable(session, envelope, work)));
             }
         }

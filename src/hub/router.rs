@@ -22,6 +22,7 @@ use crate::era::{Class, Era, Speech};
 use crate::fault;
 use crate::lists::ListKind;
 use crate::names::ServerName;
+use crate::wire::Message;
 
 /// The id of a task that no server has, raw.
 const NO_TASK: &str = "\"no-task-of-this-agent\"";
@@ -39,19 +40,7 @@ pub enum Routed {
 }
 
 impl Hub {
-    /// Takes one frame from an agent. What can be done at once is done at once.
-    pub fn route(self: &Arc<Self>, session: &Arc<Session>, frame: &[u8]) -> Routed {
-        let envelope = match Envelope::from_agent(frame) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                session.reply("null", &error.refusal());
-                return Routed::Done;
-            }
-        };
-        self.take(session, &envelope)
-    }
-
-    /// Likewise, a message that was read already.
+    /// Takes one message of an agent. What can be done at once is done at once.
     pub fn take(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
         fault::provoked_by(&envelope.method);
         match envelope.kind {
@@ -78,9 +67,10 @@ impl Hub {
         }
     }
 
-    /// Takes a frame, and waits until that is done.
-    pub(super) async fn route_to_end(self: &Arc<Self>, session: &Arc<Session>, frame: &str) {
-        match self.route(session, frame.as_bytes()) {
+    /// Takes a message that was read before, and waits until that is done.
+    pub async fn take_to_end(self: &Arc<Self>, session: &Arc<Session>, frame: String) {
+        let Some(message) = Message::again(frame).await else { return };
+        match self.take(session, message.envelope()) {
             Routed::Done => {}
             Routed::Later(later) | Routed::Aside(later) => later.await,
         }
@@ -269,7 +259,8 @@ impl Hub {
     ) -> Routed {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
         let work = async move {
-            let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+            let Some(message) = Message::again(frame).await else { return };
+            let envelope = message.envelope();
             let kind = ListKind::of_method(&envelope.method);
             let found = match kind {
                 Some(_) => hub.line(&who, server.as_str(), &speech).await,
@@ -281,9 +272,9 @@ impl Hub {
                     who.note_missed(&server, kind);
                     who.reply(envelope.id, &reply::result(envelope.id, &format!(r#"{{"{}":[]}}"#, kind.member())));
                 }
-                (Ok(line), _) => match hub.own_plan(&who, &line, &envelope) {
+                (Ok(line), _) => match hub.own_plan(&who, &line, envelope) {
                     Plan::Answered => {}
-                    Plan::Send(edits, then) => hub.send_patiently(&who, line.clone(), &envelope, edits, then).await,
+                    Plan::Send(edits, then) => hub.send_patiently(&who, line.clone(), envelope, edits, then).await,
                 },
                 (Err(failure), _) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }

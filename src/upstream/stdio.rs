@@ -11,15 +11,16 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::child::{Child, SpawnError, Streams};
+use super::heard::Heard;
 use super::instance::{Ended, Inbound, OVER_BUDGET, Running, StartError, Surroundings};
-use super::salvage::lost_between;
+use super::salvage::{lost_between, salvage};
 use super::stderr;
 use super::tap::Tap;
 use crate::config::{Given, Stdio};
 use crate::envelope::Envelope;
 use crate::fault::contained;
 use crate::lines::Lines;
-use crate::wire::{FrameError, Frames};
+use crate::wire::{FrameError, Frames, LARGE};
 
 /// How many lines of standard error an error message quotes.
 const QUOTED_LINES: usize = 5;
@@ -137,9 +138,13 @@ async fn read<O: AsyncRead + Unpin>(
 ) -> Option<String> {
     loop {
         match frames.next().await {
+            Ok(Some(frame)) if frame.len() > LARGE => {
+                let (frame, held) = frames.take_out();
+                tap.sort_heard(Heard::read(frame, held).await, inbound);
+            }
             Ok(Some(frame)) => match Envelope::parse(frame) {
                 Ok(envelope) => tap.sort(&envelope, None, inbound),
-                Err(error) => tap.sort_rest(frame, &error, inbound),
+                Err(error) => tap.sort_rest(salvage(frame), &error, inbound),
             },
             Ok(None) => return None,
             Err(FrameError::OverBudget) => return Some(OVER_BUDGET.to_owned()),

@@ -12,10 +12,11 @@ use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
 use super::handshake::{Handshake, tolerated};
+use super::heard::Heard;
 use super::ids::respelled;
 use super::instance::{Inbound, Link, Surroundings};
 use super::quirks::Quirk;
-use super::salvage::{Lost, Salvaged, salvage};
+use super::salvage::{Lost, Salvaged};
 use crate::envelope::{Edit, Envelope, Kind, Malformed, splice};
 use crate::names::ServerName;
 use crate::wire::{Outbox, Refused};
@@ -167,9 +168,9 @@ impl Tap {
         }
     }
 
-    /// The messages in bytes that are none as they are, for this reason, and what is left of one that cannot be read.
-    pub(super) fn salvaged(&self, bytes: &[u8], error: &Malformed) -> Salvaged {
-        let mut found = salvage(bytes);
+    /// Notes what was found in bytes that are no message as they are, for this reason; what there is to be done with it.
+    pub(super) fn noted(&self, found: Salvaged, error: &Malformed) -> Salvaged {
+        let mut found = found;
         if let Malformed::Ambiguous { .. } = error {
             self.note(&Quirk::Ambiguous(error.to_string()));
             found.noise.clear();
@@ -183,9 +184,17 @@ impl Tap {
         found
     }
 
-    /// Sorts what is in bytes that are no message as they are, for this reason.
-    pub(super) fn sort_rest(&self, bytes: &[u8], error: &Malformed, inbound: &impl Fn(Inbound<'_>)) {
-        let Salvaged { messages, behind_text, lost, .. } = self.salvaged(bytes, error);
+    /// Sorts what was heard.
+    pub(super) fn sort_heard(&self, heard: Heard, inbound: &impl Fn(Inbound<'_>)) {
+        match heard {
+            Heard::Message(message) => self.sort(message.envelope(), None, inbound),
+            Heard::Other { found, error } => self.sort_rest(found, &error, inbound),
+        }
+    }
+
+    /// Sorts what was found in bytes that are no message as they are, for this reason.
+    pub(super) fn sort_rest(&self, found: Salvaged, error: &Malformed, inbound: &impl Fn(Inbound<'_>)) {
+        let Salvaged { messages, behind_text, lost, .. } = self.noted(found, error);
         if let Malformed::Ambiguous { id: Some(_), .. } = error {
             // A question, which waits for an answer.
             self.say(&error.refusal());

@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use super::budget::{Account, Held};
+use super::turn::Turn;
 
 /// What a reader starts with, and goes back to when the large messages are over.
 const SMALL: usize = 8 * 1024;
@@ -52,6 +53,7 @@ pub struct Frames<R> {
     scanned: usize,
     cap: usize,
     quiet: u32,
+    turn: Turn,
     account: Account,
     /// Of a large buffer, all of it.
     held: Option<Held>,
@@ -61,7 +63,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     /// `cap` is the longest frame taken, in bytes; `account` is who the buffer is weighed for.
     pub fn new(io: R, cap: usize, account: Account) -> Self {
         let buf = BytesMut::with_capacity(SMALL);
-        Self { io, buf, taken: 0, scanned: 0, cap, quiet: 0, account, held: None }
+        Self { io, buf, taken: 0, scanned: 0, cap, quiet: 0, turn: Turn::default(), account, held: None }
     }
 
     /// The next frame, or `None` at the end of the stream; half a line at the end is dropped. Cancel-safe.
@@ -130,6 +132,15 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         &self.io
     }
 
+    /// Takes out the frame that was handed out last, a large one, with what it weighs.
+    pub fn take_out(&mut self) -> (Bytes, Option<Held>) {
+        let taken = std::mem::take(&mut self.taken);
+        let rest = BytesMut::from(&self.buf[taken..]);
+        let mut frame = std::mem::replace(&mut self.buf, rest);
+        frame.truncate(frame[..taken].trim_ascii_end().len());
+        (frame.freeze(), self.held.take())
+    }
+
     /// Leaves the frame that was handed out last in its place: the next call hands it out again.
     pub fn put_back(&mut self) {
         self.taken = 0;
@@ -144,13 +155,19 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         } else if self.buf.capacity() == self.buf.len() {
             self.grow()?;
         }
-        if self.buf.is_empty() && self.held.is_some() {
+        let read = if self.buf.is_empty() && self.held.is_some() {
             match timeout(IDLE, self.io.read_buf(&mut self.buf)).await {
-                Ok(read) => return Ok(read?),
-                Err(_) => self.shrink(),
+                Ok(read) => read?,
+                Err(_) => {
+                    self.shrink();
+                    self.io.read_buf(&mut self.buf).await?
+                }
             }
-        }
-        Ok(self.io.read_buf(&mut self.buf).await?)
+        } else {
+            self.io.read_buf(&mut self.buf).await?
+        };
+        self.turn.count(read).await;
+        Ok(read)
     }
 
     fn shrink(&mut self) {

@@ -4,7 +4,13 @@
 //! `readLine` end a line at the first, Python's `splitlines`, Swift and Node's `readline` at others of them: what comes behind it
 //! would be a message of its own to them, that nobody has checked.
 
+use bytes::Bytes;
 use memchr::memmem;
+
+/// A message without a line end.
+pub(super) fn one(message: Bytes) -> Bytes {
+    if has_line_end(&message) { joined(&message).into() } else { message }
+}
 
 /// Rewrites what stands in `out` from `from` on, a message, so that it has no line end: between members one becomes a space, in a
 /// string it is written as an escape.
@@ -20,8 +26,7 @@ pub(super) fn join(out: &mut Vec<u8>, from: usize) {
 fn has_line_end(message: &[u8]) -> bool {
     memchr::memchr2(b'\n', b'\r', message).is_some()
         || !message.is_ascii()
-            && (memmem::find(message, "\u{85}".as_bytes()).is_some()
-                || memmem::find_iter(message, b"\xe2\x80").any(|at| matches!(message.get(at + 2), Some(0xa8 | 0xa9))))
+            && ["\u{85}", "\u{2028}", "\u{2029}"].iter().any(|end| memmem::find(message, end.as_bytes()).is_some())
 }
 
 fn joined(message: &[u8]) -> Vec<u8> {

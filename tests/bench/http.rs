@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -16,12 +15,12 @@ use super::echo;
 use super::measure::{Sizes, middle};
 use super::peers::{Agent, Bench, Owned, Way, call, modern_call};
 
-/// Microseconds at the median.
+/// Microseconds at the median, with what was measured.
 pub(crate) struct Summary {
-    /// Straight to the echo server over HTTP; through trunkline to it; through trunkline to the echo on stdio.
-    pub http: [f64; 3],
-    /// On the socket to the echo, which is legacy: a legacy agent; a modern one.
-    pub eras: [f64; 2],
+    /// Straight to the echo server over HTTP; through each daemon to it, and to the echo on stdio.
+    pub http: Vec<(&'static str, f64)>,
+    /// On the socket of each daemon to the echo, which is legacy: a legacy agent; a modern one.
+    pub eras: Vec<(&'static str, f64)>,
 }
 
 /// Serves the echo over HTTP, as a server on a common library does; its port is its first line.
@@ -104,24 +103,28 @@ impl Client {
     }
 }
 
-pub(crate) fn all(bench: &Bench, sizes: &Sizes, folder: &Path, echo: &str) -> io::Result<Summary> {
-    let address = bench.http()?;
-    let token = std::fs::read_to_string(folder.join("state/http-token"))?;
-    let mut clients = [
-        Client::new(echo, "/mcp", "-")?,
-        Client::new(&address, "/mcp/http", token.trim())?,
-        Client::new(&address, "/mcp/echo", token.trim())?,
-    ];
-    let mut agents = [bench.agent(Way::Socket)?, bench.attached("echo")?];
-    let mut summary = Summary { http: [f64::MAX; 3], eras: [f64::MAX; 2] };
+pub(crate) fn all(bench: &Bench, sizes: &Sizes, echo: &str) -> io::Result<Summary> {
+    let mut summary = Summary { http: vec![("direct", f64::MAX)], eras: Vec::new() };
+    let (mut clients, mut agents) = (vec![Client::new(echo, "/mcp", "-")?], Vec::new());
+    for (index, daemon) in bench.daemons.iter().enumerate() {
+        let name = |own, others| (if index == 0 { own } else { others }, f64::MAX);
+        let (address, token) = daemon.http()?;
+        clients.push(Client::new(&address, "/mcp/http", &token)?);
+        summary.http.push(name("trunkline, server on HTTP", "  the other, server on HTTP"));
+        clients.push(Client::new(&address, "/mcp/echo", &token)?);
+        summary.http.push(name("trunkline, server on stdio", "  the other, server on stdio"));
+        agents.push((bench.agent(Way::Socket(index))?, call as fn(u64, &str) -> Vec<u8>));
+        summary.eras.push(name("legacy agent", "  the other, legacy agent"));
+        agents.push((daemon.attached("echo")?, modern_call));
+        summary.eras.push(name("modern agent, bridged", "  the other, modern agent, bridged"));
+    }
     for _ in 0..sizes.rounds {
-        for (best, client) in summary.http.iter_mut().zip(&mut clients) {
+        for ((_, best), client) in summary.http.iter_mut().zip(&mut clients) {
             let time = median(sizes.calls, |id| client.ask(call(id, "hello").trim_ascii_end()).map(drop))?;
             *best = best.min(time);
         }
-        for (index, (best, agent)) in summary.eras.iter_mut().zip(&mut agents).enumerate() {
-            let frame = |id| if index == 0 { call(id, "hello") } else { modern_call(id, "hello") };
-            *best = best.min(median(sizes.calls, |id| exchange(agent, &frame(id)))?);
+        for ((_, best), (agent, frame)) in summary.eras.iter_mut().zip(&mut agents) {
+            *best = best.min(median(sizes.calls, |id| exchange(agent, &frame(id, "hello")))?);
         }
     }
     Ok(summary)

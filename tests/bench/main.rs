@@ -9,9 +9,12 @@
 mod echo;
 mod floor;
 mod http;
+mod huge;
 mod measure;
 mod peers;
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use measure::{Sizes, Summary};
@@ -22,7 +25,7 @@ fn main() -> ExitCode {
         ["echo"] => echo::serve(),
         ["http"] => http::serve(),
         ["floor", socket] => floor::serve(socket.as_ref()),
-        rest => report(rest.contains(&"--quick")),
+        rest => report(rest.contains(&"--quick"), against(rest)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,43 +36,55 @@ fn main() -> ExitCode {
     }
 }
 
-fn report(quick: bool) -> std::io::Result<()> {
+/// The program behind `--against`.
+fn against<'a>(words: &'a [&'a str]) -> Option<&'a Path> {
+    let at = words.iter().position(|word| *word == "--against")?;
+    words.get(at + 1).map(Path::new)
+}
+
+fn report(quick: bool, against: Option<&Path>) -> io::Result<()> {
     let sizes = if quick { Sizes::QUICK } else { Sizes::FULL };
     measure::pin_to_one_cpu()?;
     let folder = tempfile::tempdir()?;
     let (_echo, echo) = http::start()?;
-    let bench = peers::Bench::start(folder.path(), &echo)?;
+    let bench = peers::Bench::start(folder.path(), &echo, against)?;
+    let ways = bench.ways();
     let Summary { latency, pipelined, large, crowd, cpu, attach, memory } = measure::all(&bench, &sizes)?;
     let direct = latency[0].0;
     println!("one call at a time, µs       p50     p99   over direct");
-    for (way, (p50, p99)) in peers::Way::ALL.iter().zip(&latency) {
+    for (way, (p50, p99)) in ways.iter().zip(&latency) {
         println!("  {:<22} {p50:>9.1} {p99:>7.1} {:>+10.1}", way.name(), p50 - direct);
     }
     for (title, rates) in [("1 agent × 32 in flight, calls/s", &pipelined), ("1 MB each way, messages/s", &large)] {
         println!("{title}   of direct");
-        for (way, rate) in peers::Way::ALL.iter().zip(rates) {
+        for (way, rate) in ways.iter().zip(rates) {
             println!("  {:<22} {rate:>12.0} {:>9.2}", way.name(), rate / rates[0]);
         }
     }
     println!("50 agents × 1, calls/s   of the floor");
-    for (way, rate) in [peers::Way::Floor, peers::Way::Socket].iter().zip(&crowd) {
-        println!("  {:<22} {rate:>12.0} {:>9.2}", way.name(), rate / crowd[0]);
+    for (way, rate) in &crowd {
+        println!("  {:<22} {rate:>12.0} {:>9.2}", way.name(), rate / crowd[0].1);
     }
-    println!("CPU a call: floor {:.1} µs, daemon {:.1} µs", cpu[0], cpu[1]);
-    let http::Summary { http, eras } = http::all(&bench, &sizes, folder.path(), &echo)?;
-    println!("over HTTP, one call at a time, µs       p50   over direct");
-    let ways = ["direct", "trunkline, server on HTTP", "trunkline, server on stdio"];
-    for (way, p50) in ways.iter().zip(http) {
-        println!("  {way:<30} {p50:>9.1} {:>+10.1}", p50 - http[0]);
+    println!("CPU a call, µs");
+    for (way, spent) in &cpu {
+        println!("  {:<22} {spent:>12.1}", way.name());
     }
-    println!("a legacy server on the socket, µs       p50");
-    for (way, p50) in ["legacy agent", "modern agent, bridged"].iter().zip(eras) {
-        println!("  {way:<30} {p50:>9.1} {:>+10.1}", p50 - eras[0]);
+    let http::Summary { http, eras } = http::all(&bench, &sizes, &echo)?;
+    for (title, rows) in [("over HTTP, one call at a time", &http), ("a legacy server on the socket", &eras)] {
+        println!("{title}, µs       p50   over the first");
+        for (name, p50) in rows {
+            println!("  {name:<32} {p50:>9.1} {:>+10.1}", p50 - rows[0].1);
+        }
     }
-    println!("attach to first tools/list, warm: {:.3} ms", attach * 1e3);
-    println!(
-        "resident: daemon with 8 idle servers {:.1} MB, with 50 agents {:.1} MB, one shim {:.1} MB",
-        memory[0], memory[1], memory[2]
-    );
+    huge::report(&bench, &sizes)?;
+    for (which, (attach, memory)) in ["trunkline", "the other"].iter().zip(attach.iter().zip(&memory)) {
+        println!(
+            "{which}: attach to first tools/list, warm: {:.3} ms; resident: daemon with 8 idle servers {:.1} MB, with 50 agents {:.1} MB, one shim {:.1} MB",
+            attach * 1e3,
+            memory[0],
+            memory[1],
+            memory[2]
+        );
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead};
 use std::time::Instant;
 
-use super::peers::{Agent, Bench, Way, call};
+use super::peers::{Agent, Bench, Daemon, Way, call};
 
 const WINDOW: u64 = 32;
 const CROWD: usize = 50;
@@ -21,18 +21,19 @@ impl Sizes {
     pub(crate) const QUICK: Self = Self { rounds: 2, calls: 500, large: 5 };
 }
 
-/// Figures by way, in the order of [`Way::ALL`]; the best of the rounds, so that a neighbour's noise does not count.
+/// Figures by way, in the order of [`Bench::ways`], or by daemon; the best of the rounds, so that a neighbour's noise does not count.
 pub(crate) struct Summary {
     pub latency: Vec<(f64, f64)>,
     pub pipelined: Vec<f64>,
     pub large: Vec<f64>,
-    /// Floor, socket.
-    pub crowd: Vec<f64>,
-    /// Microseconds of CPU a call: floor, socket.
-    pub cpu: [f64; 2],
-    pub attach: f64,
-    /// MB: daemon idle with 8 servers, with 50 agents, one shim.
-    pub memory: [f64; 3],
+    /// The floor, and each daemon's socket.
+    pub crowd: Vec<(Way, f64)>,
+    /// Microseconds of CPU a call, likewise.
+    pub cpu: Vec<(Way, f64)>,
+    /// Seconds, by daemon.
+    pub attach: Vec<f64>,
+    /// MB, by daemon: idle with 8 servers, with 50 agents, one shim.
+    pub memory: Vec<[f64; 3]>,
 }
 
 pub(crate) fn pin_to_one_cpu() -> io::Result<()> {
@@ -42,50 +43,74 @@ pub(crate) fn pin_to_one_cpu() -> io::Result<()> {
 }
 
 pub(crate) fn all(bench: &Bench, sizes: &Sizes) -> io::Result<Summary> {
-    let daemon = bench.daemon.0.id();
-    let mut idle = Vec::new();
-    for server in ["echo", "b", "c", "d", "e", "f", "g", "h"] {
-        let mut agent = bench.attached(server)?;
-        agent.greet()?;
-        idle.push(agent);
+    let ways = bench.ways();
+    let mut memory = bench.daemons.iter().map(idle).collect::<io::Result<Vec<_>>>()?;
+    for (index, daemon) in bench.daemons.iter().enumerate() {
+        let attached = (0..CROWD).map(|_| bench.agent(Way::Socket(index))).collect::<io::Result<Vec<_>>>()?;
+        memory[index][1] = resident(daemon.pid())?;
+        drop(attached);
     }
-    drop(idle);
-    let mut memory = [resident(daemon)?, 0.0, 0.0];
-    let attached = (0..CROWD).map(|_| bench.agent(Way::Socket)).collect::<io::Result<Vec<_>>>()?;
-    memory[1] = resident(daemon)?;
-    drop(attached);
-    let mut agents = Way::ALL.map(|way| bench.agent(way));
-    let mut latency = vec![(f64::MAX, f64::MAX); 4];
-    let (mut pipelined, mut large, mut cpu) = (vec![0.0f64; 4], vec![0.0f64; 4], [f64::MAX; 2]);
+    let mut agents = ways.iter().map(|way| bench.agent(*way)).collect::<io::Result<Vec<_>>>()?;
+    let mut latency = vec![(f64::MAX, f64::MAX); ways.len()];
+    let (mut pipelined, mut large) = (vec![0.0f64; ways.len()], vec![0.0f64; ways.len()]);
+    let counted = ways.iter().copied().filter(|way| pid(bench, *way).is_some());
+    let mut cpu: Vec<_> = counted.map(|way| (way, f64::MAX)).collect();
+    let mut crowd: Vec<_> = cpu.iter().map(|(way, _)| (*way, 0.0f64)).collect();
     for _ in 0..sizes.rounds {
-        for (way, agent) in agents.iter_mut().enumerate() {
-            let agent = agent.as_mut().map_err(|error| io::Error::other(error.to_string()))?;
-            let measured = [(1, bench.floor.0.id()), (2, daemon)].into_iter().find(|(measured, _)| *measured == way);
-            let before = measured.map(|(_, pid)| cpu_seconds(pid)).transpose()?;
+        for (index, (way, agent)) in ways.iter().zip(&mut agents).enumerate() {
+            let before = pid(bench, *way).map(cpu_seconds).transpose()?;
             let (p50, p99) = one_at_a_time(agent, sizes.calls)?;
-            if let (Some((_, pid)), Some(before)) = (measured, before) {
-                cpu[way - 1] = cpu[way - 1].min((cpu_seconds(pid)? - before) * 1e6 / sizes.calls as f64);
+            if let (Some(pid), Some(before)) = (pid(bench, *way), before) {
+                let spent = (cpu_seconds(pid)? - before) * 1e6 / sizes.calls as f64;
+                cpu.iter_mut().filter(|(counted, _)| counted == way).for_each(|(_, best)| *best = best.min(spent));
             }
-            latency[way] = (latency[way].0.min(p50), latency[way].1.min(p99));
-            pipelined[way] = pipelined[way].max(in_flight(agent, sizes.calls * 2)?);
+            latency[index] = (latency[index].0.min(p50), latency[index].1.min(p99));
+            pipelined[index] = pipelined[index].max(in_flight(agent, sizes.calls * 2)?);
         }
-        for (way, best) in Way::ALL.iter().zip(&mut large) {
+        for (way, best) in ways.iter().zip(&mut large) {
             *best = best.max(megabytes(bench.agent(*way)?, sizes.large)?);
         }
     }
-    if let Ok(Agent { child: Some(shim), .. }) = &agents[3] {
-        memory[2] = resident(shim.0.id())?;
+    for (way, agent) in ways.iter().zip(&agents) {
+        if let (Way::Shim(daemon), Some(shim)) = (way, &agent.child) {
+            memory[*daemon][2] = resident(shim.0.id())?;
+        }
     }
     drop(agents);
-    let mut crowd = vec![0.0f64; 2];
     for _ in 0..sizes.rounds {
-        for (way, best) in [Way::Floor, Way::Socket].iter().zip(&mut crowd) {
+        for (way, best) in &mut crowd {
             let mut agents = (0..CROWD).map(|_| bench.agent(*way)).collect::<io::Result<Vec<_>>>()?;
             *best = best.max(together(&mut agents, sizes.calls / 10)?);
         }
     }
-    let attach = (0..sizes.calls / 20).map(|_| attach(bench)).collect::<io::Result<Vec<_>>>()?;
-    Ok(Summary { latency, pipelined, large, crowd, cpu, attach: middle(attach), memory })
+    let mut attaching = vec![Vec::new(); bench.daemons.len()];
+    for _ in 0..sizes.calls / 20 {
+        for (daemon, times) in bench.daemons.iter().zip(&mut attaching) {
+            times.push(attach(daemon)?);
+        }
+    }
+    Ok(Summary { latency, pipelined, large, crowd, cpu, attach: attaching.into_iter().map(middle).collect(), memory })
+}
+
+/// The process whose time a way takes, where that is counted.
+fn pid(bench: &Bench, way: Way) -> Option<u32> {
+    match way {
+        Way::Floor => Some(bench.floor.0.id()),
+        Way::Socket(daemon) => Some(bench.daemons[daemon].pid()),
+        Way::Direct | Way::Shim(_) => None,
+    }
+}
+
+/// What a daemon takes with eight servers that nobody uses.
+fn idle(daemon: &Daemon) -> io::Result<[f64; 3]> {
+    let mut agents = Vec::new();
+    for server in ["echo", "b", "c", "d", "e", "f", "g", "h"] {
+        let mut agent = daemon.attached(server)?;
+        agent.greet()?;
+        agents.push(agent);
+    }
+    drop(agents);
+    Ok([resident(daemon.pid())?, 0.0, 0.0])
 }
 
 /// The median.
@@ -161,9 +186,9 @@ fn together(agents: &mut [Agent], rounds: u64) -> io::Result<f64> {
 }
 
 /// Seconds from connecting to the first list.
-fn attach(bench: &Bench) -> io::Result<f64> {
+fn attach(daemon: &Daemon) -> io::Result<f64> {
     let began = Instant::now();
-    let mut agent = bench.attached("echo")?;
+    let mut agent = daemon.attached("echo")?;
     agent.greet()?;
     agent.ask(r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#)?;
     Ok(began.elapsed().as_secs_f64())

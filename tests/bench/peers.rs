@@ -9,23 +9,24 @@ use std::time::{Duration, Instant};
 
 const TRUNKLINE: &str = env!("CARGO_BIN_EXE_trunkline");
 
+/// A way to the echo. The numbers say which daemon: 0 is the program that was built, 1 the one that it is measured against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Direct,
     Floor,
-    Socket,
-    Shim,
+    Socket(usize),
+    Shim(usize),
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 4] = [Self::Direct, Self::Floor, Self::Socket, Self::Shim];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Floor => "floor",
-            Self::Socket => "trunkline socket",
-            Self::Shim => "trunkline connect",
+            Self::Socket(0) => "trunkline socket",
+            Self::Shim(0) => "trunkline connect",
+            Self::Socket(_) => "  the other's",
+            Self::Shim(_) => "  the other's shim",
         }
     }
 }
@@ -42,13 +43,51 @@ impl Drop for Owned {
 
 /// The running processes that are measured.
 pub(crate) struct Bench {
-    pub daemon: Owned,
+    pub daemons: Vec<Daemon>,
     pub floor: Owned,
     folder: PathBuf,
 }
 
+/// A daemon with a folder of its own.
+pub(crate) struct Daemon {
+    program: PathBuf,
+    folder: PathBuf,
+    process: Owned,
+}
+
 impl Bench {
-    pub(crate) fn start(folder: &Path, echo: &str) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path, echo: &str, against: Option<&Path>) -> io::Result<Self> {
+        let own = std::env::current_exe()?;
+        let floor = Command::new(own).arg("floor").arg(folder.join("floor.sock")).spawn().map(Owned)?;
+        wait_for(&folder.join("floor.sock"))?;
+        let programs = [Some(Path::new(TRUNKLINE)), against];
+        let daemons = programs.into_iter().flatten().enumerate();
+        let daemons = daemons.map(|(index, program)| Daemon::start(program, folder.join(index.to_string()), echo));
+        Ok(Self { daemons: daemons.collect::<io::Result<_>>()?, floor, folder: folder.to_owned() })
+    }
+
+    /// Every way, the two programs' beside each other.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        let all = 0..self.daemons.len();
+        [Way::Direct, Way::Floor].into_iter().chain(all.clone().map(Way::Socket)).chain(all.map(Way::Shim)).collect()
+    }
+
+    /// An agent that has shaken hands over `way`.
+    pub(crate) fn agent(&self, way: Way) -> io::Result<Agent> {
+        let mut agent = match way {
+            Way::Direct => Agent::piped(Command::new(std::env::current_exe()?).arg("echo"))?,
+            Way::Floor => Agent::socket(&self.folder.join("floor.sock"))?,
+            Way::Socket(daemon) => self.daemons[daemon].attached("echo")?,
+            Way::Shim(daemon) => Agent::piped(self.daemons[daemon].command().args(["connect", "echo"]))?,
+        };
+        agent.greet()?;
+        Ok(agent)
+    }
+}
+
+impl Daemon {
+    fn start(program: &Path, folder: PathBuf, echo: &str) -> io::Result<Self> {
+        fs::create_dir(&folder)?;
         let own = std::env::current_exe()?;
         let mut config = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n[servers.http]\nera = \"legacy\"\nurl = \"http://{echo}/mcp\"\n"
@@ -57,56 +96,55 @@ impl Bench {
             config += &format!("[servers.{name}]\ncommand = {own:?}\nargs = [\"echo\"]\n");
         }
         fs::write(folder.join("config.toml"), config)?;
-        let daemon = trunkline(folder).arg("run").env("TRUNKLINE_LOG", "error").spawn().map(Owned)?;
-        let floor = Command::new(own).arg("floor").arg(folder.join("floor.sock")).spawn().map(Owned)?;
-        let bench = Self { daemon, floor, folder: folder.to_owned() };
-        bench.wait_for("run/trunkline.sock")?;
-        bench.wait_for("floor.sock")?;
-        Ok(bench)
+        let process = command(program, &folder).arg("run").env("TRUNKLINE_LOG", "error").spawn().map(Owned)?;
+        wait_for(&folder.join("run/trunkline.sock"))?;
+        Ok(Self { program: program.to_owned(), folder, process })
     }
 
-    fn wait_for(&self, socket: &str) -> io::Result<()> {
-        let end = Instant::now() + Duration::from_secs(10);
-        while UnixStream::connect(self.folder.join(socket)).is_err() {
-            if Instant::now() > end {
-                return Err(io::Error::other(format!("{socket} does not listen")));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Ok(())
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
     }
 
-    /// Where agents attach over HTTP: host and port.
-    pub(crate) fn http(&self) -> io::Result<String> {
-        let status = trunkline(&self.folder).args(["status", "--json"]).output()?.stdout;
+    fn command(&self) -> Command {
+        command(&self.program, &self.folder)
+    }
+
+    /// Where agents attach over HTTP: host and port, and the token.
+    pub(crate) fn http(&self) -> io::Result<(String, String)> {
+        let token = fs::read_to_string(self.folder.join("state/http-token"))?.trim().to_owned();
+        let status = self.command().args(["status", "--json"]).output()?.stdout;
         let status: serde_json::Value = serde_json::from_slice(&status)?;
         let url = status["http"]["url"].as_str().unwrap_or_default();
-        Ok(url.trim_start_matches("http://").trim_end_matches("/mcp").to_owned())
+        Ok((url.trim_start_matches("http://").trim_end_matches("/mcp").to_owned(), token))
     }
 
-    /// An agent that has shaken hands over `way`.
-    pub(crate) fn agent(&self, way: Way) -> io::Result<Agent> {
-        let mut agent = match way {
-            Way::Direct => Agent::piped(Command::new(std::env::current_exe()?).arg("echo"))?,
-            Way::Floor => Agent::socket(&self.folder.join("floor.sock"))?,
-            Way::Socket => self.attached("echo")?,
-            Way::Shim => Agent::piped(trunkline(&self.folder).args(["connect", "echo"]))?,
-        };
-        agent.greet()?;
-        Ok(agent)
+    /// A connection that has said nothing.
+    pub(crate) fn connected(&self) -> io::Result<Agent> {
+        Agent::socket(&self.folder.join("run/trunkline.sock"))
     }
 
     /// An agent that is attached to `server` and has not shaken hands.
     pub(crate) fn attached(&self, server: &str) -> io::Result<Agent> {
-        let mut agent = Agent::socket(&self.folder.join("run/trunkline.sock"))?;
+        let mut agent = self.connected()?;
         agent
             .ask(&format!(r#"{{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{{"server":"{server}"}}}}"#))?;
         Ok(agent)
     }
 }
 
-fn trunkline(folder: &Path) -> Command {
-    let mut command = Command::new(TRUNKLINE);
+fn wait_for(socket: &Path) -> io::Result<()> {
+    let end = Instant::now() + Duration::from_secs(10);
+    while UnixStream::connect(socket).is_err() {
+        if Instant::now() > end {
+            return Err(io::Error::other(format!("{} does not listen", socket.display())));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+fn command(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.arg("--config").arg(folder.join("config.toml")).arg("--socket").arg(folder.join("run/trunkline.sock"));
     command.arg("--state-dir").arg(folder.join("state"));
     command

@@ -137,7 +137,7 @@ pub(crate) fn seed(round: u64) -> RngSeed {
 }
 
 /// When a target has been tried for long enough.
-fn end() -> Instant {
+pub(crate) fn end() -> Instant {
     let seconds = std::env::var("TRUNKLINE_FUZZ").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(2);
     Instant::now() + Duration::from_secs(seconds)
 }

@@ -52,6 +52,7 @@ mod tidy;
 mod upgrade;
 mod views;
 mod weights;
+mod wild;
 
 #[path = "../../fuzz/targets.rs"]
 mod targets;

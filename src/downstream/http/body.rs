@@ -1,18 +1,18 @@
 //! Bodies of requests, weighed while they arrive.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::StreamExt;
 
 use super::answer::refused;
 use crate::envelope::reply::code;
-use crate::wire::{Account, Held};
+use crate::wire::{Account, Held, Turn};
 
-/// A body that counts for as long as it is there.
+/// A body, and what it weighs.
 pub(super) struct Weighed {
-    pub bytes: Vec<u8>,
-    _held: Held,
+    pub bytes: Bytes,
+    pub held: Held,
 }
 
 /// Why a body was not read to its end.
@@ -25,7 +25,7 @@ pub(super) enum Unread {
 /// Reads a body of at most `cap` bytes.
 pub(super) async fn weighed(body: Body, cap: usize, account: &Account) -> Result<Weighed, Unread> {
     let mut held = account.nothing();
-    let (mut chunks, mut bytes) = (body.into_data_stream(), Vec::new());
+    let (mut chunks, mut bytes, mut turn) = (body.into_data_stream(), Vec::new(), Turn::default());
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Unread::Cut)?;
         let length = bytes.len() + chunk.len();
@@ -38,10 +38,11 @@ pub(super) async fn weighed(body: Body, cap: usize, account: &Account) -> Result
             bytes.reserve_exact(room - bytes.len());
         }
         bytes.extend_from_slice(&chunk);
+        turn.count(chunk.len()).await;
     }
     bytes.shrink_to_fit();
     held.resize(bytes.len()).map_err(|_| Unread::OverBudget)?;
-    Ok(Weighed { bytes, _held: held })
+    Ok(Weighed { bytes: bytes.into(), held })
 }
 
 pub(super) fn over_budget() -> Response {

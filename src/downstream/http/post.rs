@@ -21,7 +21,7 @@ use crate::hub::{Routed, Session, View, incomplete, not_modern};
 use crate::names;
 use crate::oauth::random_text;
 use crate::upstream::mirror;
-use crate::wire::Account;
+use crate::wire::{Account, Message, Writer};
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// How long the answer may take before a stream is opened for it: in the legacy era, where that can be taken up again when it
@@ -64,38 +64,37 @@ impl Face {
             Ok(Err(Unread::Cut)) => return invalid(StatusCode::BAD_REQUEST, "the body was cut"),
             Err(_) => return invalid(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
         };
-        self.message(view, &headers, accepts, &body.bytes, account).await
+        match Message::read(body.bytes, Some(body.held), Writer::Agent).await {
+            Ok(message) => self.message(view, &headers, accepts, message.envelope(), account).await,
+            Err(unreadable) => refused_as(StatusCode::BAD_REQUEST, &unreadable.error.refusal()),
+        }
     }
 
-    /// Responds to the message in a body.
+    /// Responds to a message.
     async fn message(
         self: Arc<Self>,
         view: View,
         headers: &HeaderMap,
         accepts: Accepts,
-        frame: &[u8],
+        envelope: &Envelope<'_>,
         account: Account,
     ) -> Response {
         let invalid = |status, message: &str| refused(status, code::INVALID_REQUEST, message);
-        let envelope = match Envelope::from_agent(frame) {
-            Ok(envelope) => envelope,
-            Err(error) => return refused_as(StatusCode::BAD_REQUEST, &error.refusal()),
-        };
         // What is in flight may still be answered.
         if self.ends.drain.is_cancelled() && envelope.kind == Kind::Request {
             return ending();
         }
         let version = version_of(headers);
         if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
-            self.post_modern(view, headers, accepts, &envelope, account).await
+            self.post_modern(view, headers, accepts, envelope, account).await
         } else if envelope.method == "initialize" && envelope.kind == Kind::Request {
             match self.session(headers, &view) {
                 Some(attached) => {
-                    let mut response = self.post_legacy(headers, attached, accepts, &envelope).await;
+                    let mut response = self.post_legacy(headers, attached, accepts, envelope).await;
                     response.headers_mut().extend(headers.get(SESSION_ID).cloned().map(|id| (SESSION_ID, id)));
                     response
                 }
-                None => self.post_initialize(view, accepts, &envelope).await,
+                None => self.post_initialize(view, accepts, envelope).await,
             }
         } else if !headers.contains_key(SESSION_ID) {
             let message = "no session is named: begin one with `initialize`, or carry `io.modelcontextprotocol/protocolVersion` in `params._meta`";
@@ -104,7 +103,7 @@ impl Face {
             refusal
         } else {
             match self.session(headers, &view) {
-                Some(attached) => self.post_legacy(headers, attached, accepts, &envelope).await,
+                Some(attached) => self.post_legacy(headers, attached, accepts, envelope).await,
                 None => self.no_session(),
             }
         }

@@ -12,6 +12,7 @@ use crate::hub::failure::Failure;
 use crate::hub::line::Line;
 use crate::hub::session::Session;
 use crate::hub::table::Then;
+use crate::wire::Message;
 
 impl Hub {
     /// Why a line may not take a request now.
@@ -56,9 +57,10 @@ impl Hub {
         let edits: Vec<_> = edits.into_iter().map(|edit| (edit.at, edit.with.to_owned())).collect();
         let (hub, who, line, frame) = (self.clone(), session.clone(), line.clone(), envelope.frame.to_owned());
         let work = async move {
-            let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { return };
+            let Some(message) = Message::again(frame).await else { return };
+            let envelope = message.envelope();
             let edits = edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
-            hub.send_patiently(&who, line, &envelope, edits, then).await;
+            hub.send_patiently(&who, line, envelope, edits, then).await;
         };
         let later = cancellable(session, envelope, work);
         // Where it waits for a free process, an answer of this very agent may be what frees one.

@@ -14,11 +14,12 @@ use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::era::Era;
 use crate::oauth::NoToken;
+use crate::upstream::heard::Heard;
 use crate::upstream::instance::{Ended, Inbound, OVER_BUDGET};
 use crate::upstream::mirror;
 use crate::upstream::quirks::Quirk;
 use crate::upstream::salvage::Salvaged;
-use crate::wire::Account;
+use crate::wire::{Account, aside};
 
 /// How much of an error page a message quotes, in characters.
 const QUOTED: usize = 200;
@@ -55,12 +56,12 @@ impl ErrorBody {
 
 impl Shared {
     /// Brings one message to where it belongs; returns the answer, if it is that.
-    pub(super) fn deliver(&self, text: &str, posted: &Posted) -> Option<Answer> {
-        let error = match Envelope::parse(text.as_bytes()) {
-            Ok(envelope) => return self.deliver_message(&envelope, posted),
-            Err(error) => error,
+    pub(super) async fn deliver(&self, text: String, posted: &Posted) -> Option<Answer> {
+        let (found, error) = match Heard::read(text, None).await {
+            Heard::Message(message) => return self.deliver_message(message.envelope(), posted),
+            Heard::Other { found, error } => (found, error),
         };
-        let Salvaged { messages, lost, .. } = self.tap.salvaged(text.as_bytes(), &error);
+        let Salvaged { messages, lost, .. } = self.tap.noted(found, &error);
         let mut answer = None;
         for message in &messages {
             if let Ok(envelope) = Envelope::parse(message.as_bytes()) {
@@ -170,13 +171,16 @@ impl Shared {
 }
 
 /// The messages of a body.
-pub(super) fn split(text: &str) -> Vec<&str> {
-    if text.trim_start().starts_with('[')
-        && let Ok(batch) = serde_json::from_str::<Vec<&RawValue>>(text)
-    {
-        return batch.into_iter().map(RawValue::get).collect();
+pub(super) async fn split(text: String) -> Vec<String> {
+    if !text.trim_start().starts_with('[') {
+        return vec![text];
     }
-    vec![text]
+    let size = text.len();
+    let split = move || match serde_json::from_str::<Vec<&RawValue>>(&text) {
+        Ok(batch) => batch.into_iter().map(|message| message.get().to_owned()).collect(),
+        Err(_) => vec![text],
+    };
+    aside(size, split).await
 }
 
 /// The JSON-RPC error that a body is, if it is one.

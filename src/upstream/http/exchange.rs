@@ -153,13 +153,13 @@ impl Shared {
             _ if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) => {
                 match body(response, &self.bounds).await {
                     Ok(bytes) if !bytes.iter().all(u8::is_ascii_whitespace) => {
-                        self.deliver_all(&self.text_of(bytes), posted)
+                        self.deliver_all(self.text_of(bytes), posted).await
                     }
                     Ok(_) | Err(_) => Answer::Missing,
                 }
             }
             Media::Json => match body(response, &self.bounds).await {
-                Ok(bytes) => self.deliver_all(&self.text_of(bytes), posted),
+                Ok(bytes) => self.deliver_all(self.text_of(bytes), posted).await,
                 Err(reason) => Answer::Cut(reason),
             },
             Media::Other(kind) => Answer::Cut(format!("it answered with the content type `{kind}`")),
@@ -201,12 +201,16 @@ impl Shared {
     }
 
     /// Takes the messages of a JSON body: one, or a batch of them (2025-03-26).
-    fn deliver_all(&self, text: &str, posted: &Posted) -> Answer {
-        self.deliver_all_of(text, posted).unwrap_or(Answer::Missing)
+    async fn deliver_all(&self, text: String, posted: &Posted) -> Answer {
+        self.deliver_all_of(text, posted).await.unwrap_or(Answer::Missing)
     }
 
-    fn deliver_all_of(&self, text: &str, posted: &Posted) -> Option<Answer> {
-        split(text).into_iter().fold(None, |answer, message| self.deliver(message, posted).or(answer))
+    async fn deliver_all_of(&self, text: String, posted: &Posted) -> Option<Answer> {
+        let mut answer = None;
+        for message in split(text).await {
+            answer = self.deliver(message, posted).await.or(answer);
+        }
+        answer
     }
 
     /// Reads events until the answer is there, and what follows it for a moment.
@@ -221,7 +225,7 @@ impl Shared {
                     if events.was_repaired() {
                         self.tap.note(&Quirk::NotUtf8);
                     }
-                    let Some(given) = self.deliver_all_of(&data, posted) else { continue };
+                    let Some(given) = self.deliver_all_of(data, posted).await else { continue };
                     if posted.method != "initialize" {
                         self.rest(events, posted).await;
                     }
@@ -271,7 +275,7 @@ impl Shared {
         let rest = async {
             while let Some(Ok(event)) = events.next().await {
                 if let Some(data) = event.data.filter(|data| !data.is_empty()) {
-                    self.deliver(&data, posted);
+                    self.deliver(data, posted).await;
                 }
             }
         };

@@ -15,8 +15,9 @@ use super::client::{Repeat, Trouble};
 use super::events::Events;
 use super::resume::{Resume, last_event_id};
 use super::session::Session;
-use crate::envelope::{Envelope, Kind};
+use crate::envelope::Kind;
 use crate::oauth::NoToken;
+use crate::upstream::heard::Heard;
 
 /// How long the old transport may take to say where messages go.
 const FIRST_EVENT: Duration = Duration::from_secs(15);
@@ -126,7 +127,9 @@ impl Shared {
                 Some(Ok(event)) => {
                     resume.note(&event);
                     let Some(data) = event.data.filter(|data| !data.is_empty()) else { continue };
-                    split(&data).into_iter().for_each(|message| self.hear_one(message));
+                    for message in split(data).await {
+                        self.hear_one(Heard::read(message, None).await);
+                    }
                 }
                 Some(Err(error)) => return error.to_string(),
                 None => return "by the server".to_owned(),
@@ -134,16 +137,13 @@ impl Shared {
         }
     }
 
-    fn hear_one(&self, message: &str) {
-        match Envelope::parse(message.as_bytes()) {
-            Ok(envelope) => {
-                if envelope.kind == Kind::Response {
-                    self.answered_elsewhere(&envelope);
-                }
-                self.tap.sort(&envelope, None, &self.inbound);
-            }
-            Err(error) => self.tap.sort_rest(message.as_bytes(), &error, &self.inbound),
+    fn hear_one(&self, heard: Heard) {
+        if let Heard::Message(message) = &heard
+            && message.envelope().kind == Kind::Response
+        {
+            self.answered_elsewhere(message.envelope());
         }
+        self.tap.sort_heard(heard, &self.inbound);
     }
 
     /// Opens the stream of the old transport (2024-11-05), if the server speaks it: its events, and where messages go.
