@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesUnordered;
@@ -41,11 +42,11 @@ use super::mirror::Annotated;
 use super::tap::Tap;
 use crate::config::{Given, Http};
 use crate::envelope::reply::code;
-use crate::envelope::{Envelope, Kind};
+use crate::envelope::Kind;
 use crate::fault::contained;
 use crate::lines::Lines;
 use crate::names::ServerName;
-use crate::wire::{Account, Outbox};
+use crate::wire::{Account, Message, Outbox, Writer};
 
 /// How many messages wait for a session that is beginning; then no more are taken from the queue.
 const MOST_HELD: usize = 1024;
@@ -215,8 +216,12 @@ impl Owner {
                 }
                 Event::Queued(false) => return Ended::Gone("it was stopped".to_owned()),
                 Event::Queued(true) => {
-                    let frames = String::from_utf8_lossy(&batch);
-                    frames.lines().filter_map(Posted::new).for_each(|posted| self.weigh(posted));
+                    for frame in batch.split(|byte| *byte == b'\n').filter(|frame| !frame.is_empty()) {
+                        let frame = Bytes::copy_from_slice(frame);
+                        if let Ok(message) = Message::read(frame, None, Writer::Server).await {
+                            self.weigh(Posted::new(message));
+                        }
+                    }
                     queue.taken(&mut batch);
                 }
             }
@@ -230,7 +235,7 @@ impl Owner {
 
     /// Takes a message from the queue, if there is room for it beside those that are not answered.
     fn weigh(&mut self, posted: Posted) {
-        match self.sent.hold(posted.frame.len()) {
+        match self.sent.hold(posted.frame().len()) {
             Ok(held) => self.take(Posted { _held: Some(Arc::new(held)), ..posted }),
             Err(_) => drop(self.shared.tell(&posted, code::INTERNAL, OVER_BUDGET)),
         }
@@ -284,8 +289,8 @@ impl Owner {
 
     /// Ends a request. In the modern era that its stream closes tells the server; in the legacy one, the message does.
     fn cancel(&mut self, posted: Posted) {
-        let envelope = Envelope::parse(posted.frame.as_bytes()).ok();
-        let Some(id) = envelope.and_then(|envelope| envelope.params.request_id?.parse().ok()) else { return };
+        let named = posted.message.envelope().params.request_id;
+        let Some(id) = named.and_then(|id| id.parse().ok()) else { return };
         if let Some(at) = self.held.iter().position(|held| held.id == Some(id)) {
             self.held.remove(at);
             return (self.shared.inbound)(Inbound::Over(id));
@@ -320,8 +325,8 @@ impl Owner {
             Some(Done::Elsewhere(id)) => self.wait_elsewhere(id),
             Some(Done::Began(session)) => {
                 self.session = session;
-                if renews && let Some(initialized) = Posted::new(INITIALIZED) {
-                    self.send(initialized);
+                if renews && let Ok(initialized) = Message::small(INITIALIZED) {
+                    self.send(Posted::new(initialized));
                 }
             }
             Some(Done::Lost(_)) if about == About::Initialized => {

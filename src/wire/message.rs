@@ -62,10 +62,15 @@ impl Message {
                 // It became longer, and is here all the same.
                 held.settle(text.len());
             }
-            (Self::parsed(text, writer), held)
+            (parsed(text, writer), held)
         });
         let (read, held) = read.await;
         Ok(Self { read: read?, _held: held })
+    }
+
+    /// Reads a message that is known to be small.
+    pub fn small(text: impl Into<Bytes>) -> Result<Self, Unreadable> {
+        Ok(Self { read: parsed(text.into(), Writer::Server)?, _held: None })
     }
 
     /// Reads a message that was one before. Only where that was no message is there none.
@@ -77,13 +82,18 @@ impl Message {
         self.read.borrow_dependent()
     }
 
-    fn parsed(text: Bytes, writer: Writer) -> Result<Read, Unreadable> {
-        let read = Read::try_new_or_recover(text, |text| match writer {
-            Writer::Agent => Envelope::from_agent(text),
-            Writer::Server => Envelope::parse(text),
-        });
-        read.map_err(|(text, error)| Unreadable { text, error })
+    /// Its text, which is not copied.
+    pub fn text(&self) -> &Bytes {
+        self.read.borrow_owner()
     }
+}
+
+fn parsed(text: Bytes, writer: Writer) -> Result<Read, Unreadable> {
+    let read = Read::try_new_or_recover(text, |text| match writer {
+        Writer::Agent => Envelope::from_agent(text),
+        Writer::Server => Envelope::parse(text),
+    });
+    read.map_err(|(text, error)| Unreadable { text, error })
 }
 
 /// Does work over a text of `size` bytes, beside the runtime's thread if that is much. What panics there panics here.

@@ -160,7 +160,7 @@ impl Shared {
             Trouble::NoToken(NoToken::Login(why)) if handshake => Done::Fatal(Ended::NeedsLogin(why)),
             Trouble::NoToken(NoToken::Login(why)) => {
                 if let Some(id) = posted.id {
-                    (self.inbound)(Inbound::Parked { id, frame: &posted.frame, why: &why });
+                    (self.inbound)(Inbound::Parked { id, frame: posted.frame(), why: &why });
                 }
                 Done::Over
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, Url};
 
 use super::super::instance::{StartError, Surroundings};
 use super::super::quirks::Quirk;
@@ -115,13 +115,13 @@ impl Endpoint {
         Ok(Self { client: around.client.get()?, url, headers, keeper, around: around.clone() })
     }
 
-    pub(super) fn post(&self, to: &Url, frame: &str) -> RequestBuilder {
+    pub(super) fn post(&self, to: &Url, message: impl Into<Body>) -> RequestBuilder {
         self.client
             .post(to.clone())
             .headers(self.headers.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
-            .body(frame.to_owned())
+            .body(message)
     }
 
     pub(super) fn get(&self) -> RequestBuilder {

@@ -15,12 +15,12 @@ use super::events::{Broken, Events};
 use super::resume::{Resume, last_event_id};
 use super::session::{SESSION_ID, Session};
 use crate::envelope::reply::code;
-use crate::envelope::{Envelope, Kind, splice};
+use crate::envelope::{Kind, splice};
 use crate::era::Era;
 use crate::retry::retry_after;
 use crate::upstream::instance::{Ended, Inbound};
 use crate::upstream::quirks::Quirk;
-use crate::wire::Held;
+use crate::wire::{Held, Message};
 
 /// How long the end of a stream is waited for once its answer is there, so that its connection can be used again.
 const END_WAIT: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ const END_WAIT: Duration = Duration::from_secs(2);
 /// A message on its way, as trunkline sends it.
 #[derive(Debug, Clone)]
 pub(super) struct Posted {
-    pub frame: Arc<str>,
+    pub message: Arc<Message>,
     pub kind: Kind,
     pub method: String,
     /// Of a request: under which trunkline sent it.
@@ -63,10 +63,9 @@ pub(super) enum Done {
 }
 
 impl Posted {
-    /// From a frame of the outbox; `None` for what is no message.
-    pub(super) fn new(frame: &str) -> Option<Self> {
-        let envelope = Envelope::parse(frame.as_bytes()).ok()?;
-        Some(Self {
+    pub(super) fn new(message: Message) -> Self {
+        let envelope = message.envelope();
+        Self {
             kind: envelope.kind,
             method: envelope.method.clone().into_owned(),
             id: envelope.id.parse().ok().filter(|_| envelope.kind == Kind::Request),
@@ -75,16 +74,21 @@ impl Posted {
             generation: 0,
             refusal: None,
             _held: None,
-            frame: frame.into(),
-        })
+            message: Arc::new(message),
+        }
+    }
+
+    /// Its text.
+    pub(super) fn frame(&self) -> &str {
+        self.message.envelope().frame
     }
 
     /// The same request under another id.
     pub(super) fn under(&self, id: u64) -> Option<Self> {
-        let envelope = Envelope::parse(self.frame.as_bytes()).ok()?;
-        let (own, mut frame) = (id.to_string(), Vec::with_capacity(self.frame.len()));
-        splice(&self.frame, &mut [envelope.edit(envelope.id, &own)], &mut frame);
-        Self::new(std::str::from_utf8(&frame).ok()?)
+        let envelope = self.message.envelope();
+        let (own, mut frame) = (id.to_string(), Vec::with_capacity(envelope.frame.len()));
+        splice(envelope.frame, &mut [envelope.edit(envelope.id, &own)], &mut frame);
+        Message::small(frame).ok().map(Self::new)
     }
 
     /// Whether nothing else may be said before it was answered.
@@ -131,9 +135,9 @@ const NOT_NOW: Duration = Duration::from_secs(1);
 impl Shared {
     pub(super) fn request(&self, posted: &Posted, session: &Session) -> RequestBuilder {
         let to = session.messages.as_ref().unwrap_or(&self.endpoint.url);
-        let request = self.endpoint.post(to, &posted.frame);
+        let request = self.endpoint.post(to, posted.message.text().clone());
         match posted.era {
-            Era::Modern => request.headers(self.mirrored(&posted.frame)),
+            Era::Modern => request.headers(self.mirrored(posted.message.envelope())),
             Era::Legacy => request.headers(session.headers.clone()),
         }
     }

@@ -8,15 +8,15 @@ use crate::envelope::Envelope;
 use crate::era;
 use crate::upstream::catalog::next_cursor;
 use crate::upstream::mirror;
+use crate::wire::Message;
 
 /// How many pages of tools are read when headers do not match.
 const MOST_PAGES: usize = 100;
 
 impl Shared {
     /// The headers of the modern era.
-    pub(super) fn mirrored(&self, frame: &str) -> HeaderMap {
-        let envelope = Envelope::parse(frame.as_bytes());
-        envelope.map(|envelope| mirror::headers(&envelope, &self.tools.lock())).unwrap_or_default()
+    pub(super) fn mirrored(&self, envelope: &Envelope<'_>) -> HeaderMap {
+        mirror::headers(envelope, &self.tools.lock())
     }
 
     /// Asks for the tools, because they seem to be others than those that were listed last.
@@ -26,10 +26,12 @@ impl Shared {
             let page = cursor.as_ref().map(|cursor| format!(r#""cursor":{cursor},"#)).unwrap_or_default();
             let (id, meta) = (self.tap.next_id(), era::own_meta());
             let frame = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{{{page}{meta}}}}}"#);
-            let headers = self.mirrored(&frame);
+            let Ok(message) = Message::small(frame) else { return };
+            let headers = self.mirrored(message.envelope());
+            let post = || self.endpoint.post(&self.endpoint.url, message.text().clone()).headers(headers.clone());
             let sent = self
                 .endpoint
-                .send(Repeat::Safe, || self.endpoint.post(&self.endpoint.url, &frame).headers(headers.clone()))
+                .send(Repeat::Safe, post)
                 .await;
             let Ok(response) = sent else { return };
             let Some(result) = answer::result_of(response, &self.bounds).await else { return };
