@@ -13,7 +13,7 @@ use super::line::Line;
 use super::recall::under;
 use super::session::Session;
 use super::table::{Owner, Pending, Then};
-use crate::envelope::{Envelope, Kind, result_meta, splice};
+use crate::envelope::{Envelope, Kind, result_meta};
 use crate::fault;
 use crate::upstream::Inbound;
 use crate::upstream::catalog::filtered;
@@ -97,9 +97,7 @@ impl Line {
                     {
                         edits.push(envelope.edit(subscription, &id));
                     }
-                    session.send(To::Answer(&id), envelope.frame.len() + id.len(), |out| {
-                        splice(envelope.frame, &mut edits, out)
-                    });
+                    session.send_edited(To::Answer(&id), envelope, &mut edits);
                 }
                 self.answered(Some(&session));
             }

@@ -24,7 +24,7 @@ use super::session::{Session, SessionId};
 use super::storm::Storms;
 use super::table::{Across, Owner, Pending, Repeat, Table, Then};
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Edit, Envelope, splice};
+use crate::envelope::{Edit, Envelope};
 use crate::era::{Class, Dialect, Era, Speech};
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Handshake, Instance, Link};
@@ -225,7 +225,7 @@ impl Line {
         let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
         let tool = tool_of(envelope, &edits);
         self.table.lock().insert(id, Pending { across, tool, ..Pending::new(owner, then, repeat) });
-        let sent = self.link.outbox.push(envelope.frame.len(), |out| splice(envelope.frame, &mut edits, out));
+        let sent = self.link.outbox.push_edited(envelope, &mut edits);
         match sent {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
             Err(_) if self.table.lock().remove(id).is_none() => Ok(()),
@@ -294,7 +294,7 @@ impl Line {
     /// Sends a frame that needs no answer, with edits.
     pub fn notify(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
         self.link.note_notice();
-        let sent = self.link.outbox.push(envelope.frame.len(), |out| splice(envelope.frame, edits, out));
+        let sent = self.link.outbox.push_edited(envelope, edits);
         if let Err(refused) = sent {
             tracing::debug!(server = %self.name, ?refused, method = %envelope.method, "message to the server dropped");
         }

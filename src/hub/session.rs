@@ -3,6 +3,7 @@
 mod agent;
 mod announced;
 mod logged;
+mod outgoing;
 mod place;
 mod questions;
 mod waits;
@@ -33,7 +34,7 @@ use crate::envelope::Envelope;
 use crate::era::{Class, Era, LEGACY, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
-use crate::wire::{Account, Refused, Sink, To};
+use crate::wire::{Account, Sink};
 
 #[derive(Debug)]
 pub struct Session {
@@ -128,39 +129,9 @@ impl Session {
         }
     }
 
-    /// Queues one frame for the agent. An agent that lets its queue fill up is disconnected: waiting for it would make
-    /// the others wait.
-    pub fn send(&self, to: To<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) {
-        if self.stalled.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Err(Refused::Full | Refused::OverBudget) = self.sink.push(to, size, fill) {
-            if self.lacks_room(to) {
-                return;
-            }
-            self.stalled.store(true, Ordering::Relaxed);
-            tracing::warn!(session = self.id.0, waiting = self.sink.waiting(), "agent does not read: disconnected");
-            self.gone.cancel();
-            if self.stay == Stay::OneRequest {
-                // Its response ends, and with it the session.
-                self.sink.discard();
-            }
-        }
-    }
-
     /// Who what waits of it and for it is weighed for.
     pub fn account(&self) -> &Account {
         self.sink.account()
-    }
-
-    /// Queues a whole frame.
-    pub fn tell(&self, to: To<'_>, frame: &str) {
-        self.send(to, frame.len(), |out| out.extend_from_slice(frame.as_bytes()));
-    }
-
-    /// Answers the request `id`, raw.
-    pub fn reply(&self, id: &str, frame: &str) {
-        self.tell(To::Answer(id), frame);
     }
 
     /// Answers `initialize`.

@@ -41,8 +41,8 @@ use super::instance::{Ended, Inbound, OVER_BUDGET, Running, StartError, Surround
 use super::mirror::Annotated;
 use super::tap::Tap;
 use crate::config::{Given, Http};
-use crate::envelope::reply::code;
 use crate::envelope::Kind;
+use crate::envelope::reply::code;
 use crate::fault::contained;
 use crate::lines::Lines;
 use crate::names::ServerName;

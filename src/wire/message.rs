@@ -62,7 +62,7 @@ impl Message {
                 // It became longer, and is here all the same.
                 held.settle(text.len());
             }
-            (parsed(text, writer), held)
+            (parsed(text, writer, OneLine::Yes), held)
         });
         let (read, held) = read.await;
         Ok(Self { read: read?, _held: held })
@@ -70,7 +70,7 @@ impl Message {
 
     /// Reads a message that is known to be small.
     pub fn small(text: impl Into<Bytes>) -> Result<Self, Unreadable> {
-        Ok(Self { read: parsed(text.into(), Writer::Server)?, _held: None })
+        Ok(Self { read: parsed(text.into(), Writer::Server, OneLine::No)?, _held: None })
     }
 
     /// Reads a message that was one before. Only where that was no message is there none.
@@ -88,10 +88,20 @@ impl Message {
     }
 }
 
-fn parsed(text: Bytes, writer: Writer) -> Result<Read, Unreadable> {
-    let read = Read::try_new_or_recover(text, |text| match writer {
-        Writer::Agent => Envelope::from_agent(text),
-        Writer::Server => Envelope::parse(text),
+/// Whether a text is known to be one line to every reader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OneLine {
+    Yes,
+    No,
+}
+
+fn parsed(text: Bytes, writer: Writer, is_line: OneLine) -> Result<Read, Unreadable> {
+    let read = Read::try_new_or_recover(text, |text| {
+        let envelope = match writer {
+            Writer::Agent => Envelope::from_agent(text),
+            Writer::Server => Envelope::parse(text),
+        };
+        envelope.map(|envelope| Envelope { shared: Some(text).filter(|_| is_line == OneLine::Yes), ..envelope })
     });
     read.map_err(|(text, error)| Unreadable { text, error })
 }

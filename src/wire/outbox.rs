@@ -2,10 +2,12 @@
 //!
 //! Frames that pile up while the writer is busy leave in one write, and a frame costs no allocation of its own.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -13,6 +15,8 @@ use tokio_io_timeout::TimeoutWriter;
 
 use super::budget::Account;
 use super::line;
+use super::message::LARGE;
+use crate::envelope::{Edit, Envelope, Piece, pieces, splice};
 
 /// How long a reader may take nothing of what is written to it.
 pub const STALLED: Duration = Duration::from_secs(60);
@@ -48,16 +52,48 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let queue = self.queue.get_mut();
-        self.account.give_back(queue.bytes.len() + queue.writing);
+        self.account.give_back(self.queue.get_mut().waiting());
     }
 }
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// What goes before `bytes`: long messages, and what came before them.
+    ahead: VecDeque<Part>,
     bytes: Vec<u8>,
     writing: usize,
     closed: bool,
+}
+
+/// What is written in one go.
+#[derive(Debug)]
+enum Part {
+    Own(Vec<u8>),
+    /// Of a long message, which is not copied.
+    Shared(Bytes),
+}
+
+impl Part {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Queue {
+    /// Bytes that wait or are being written.
+    fn waiting(&self) -> usize {
+        self.ahead.iter().map(|part| part.bytes().len()).sum::<usize>() + self.bytes.len() + self.writing
+    }
+
+    /// Has what comes next go behind what is there.
+    fn put_ahead(&mut self) {
+        if !self.bytes.is_empty() {
+            self.ahead.push_back(Part::Own(std::mem::take(&mut self.bytes)));
+        }
+    }
 }
 
 impl Outbox {
@@ -98,6 +134,37 @@ impl Outbox {
         Ok(())
     }
 
+    /// Appends a message with edits, and the line end. A long one is not copied.
+    pub fn push_edited(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) -> Result<(), Refused> {
+        let length = envelope.frame.len();
+        let Some(text) = envelope.shared.filter(|_| length > LARGE) else {
+            return self.push(length, |out| splice(envelope.frame, edits, out));
+        };
+        let mut queue = self.0.queue.lock();
+        if queue.closed {
+            return Err(Refused::Closed);
+        }
+        self.0.account.take(length)?;
+        let before = queue.waiting();
+        pieces(length, edits, |piece| match piece {
+            Piece::Kept(range) if range.len() > LARGE => {
+                queue.put_ahead();
+                queue.ahead.push_back(Part::Shared(text.slice(range)));
+            }
+            Piece::Kept(range) => queue.bytes.extend_from_slice(&text[range]),
+            Piece::Put(with) => {
+                let from = queue.bytes.len();
+                queue.bytes.extend_from_slice(with.as_bytes());
+                line::join(&mut queue.bytes, from);
+            }
+        });
+        queue.bytes.push(b'\n');
+        self.0.account.settle(length, queue.waiting() - before);
+        drop(queue);
+        self.0.filled.notify_one();
+        Ok(())
+    }
+
     /// Takes no more frames; what waits is still written.
     pub fn close(&self) {
         self.0.queue.lock().closed = true;
@@ -109,8 +176,8 @@ impl Outbox {
     pub fn discard(&self) {
         self.close();
         let mut queue = self.0.queue.lock();
-        let gone = queue.bytes.len() + std::mem::take(&mut queue.writing);
-        queue.bytes = Vec::new();
+        let gone = queue.waiting();
+        *queue = Queue { closed: true, ..Queue::default() };
         self.0.account.give_back(gone);
     }
 
@@ -120,8 +187,7 @@ impl Outbox {
 
     /// Bytes that wait or are being written.
     pub fn waiting(&self) -> usize {
-        let queue = self.0.queue.lock();
-        queue.bytes.len() + queue.writing
+        self.0.queue.lock().waiting()
     }
 
     /// Whether it is time to wait for [`Outbox::room`].
@@ -172,12 +238,25 @@ impl Outbox {
 
     async fn write_all<W: AsyncWrite + Unpin>(&self, io: &mut W) -> io::Result<()> {
         let mut batch = Vec::new();
-        while self.take(&mut batch).await {
-            io.write_all(&batch).await?;
-            io.flush().await?;
+        loop {
+            if let Some(part) = self.take_ahead() {
+                io.write_all(part.bytes()).await?;
+            } else if self.take(&mut batch).await {
+                io.write_all(&batch).await?;
+                io.flush().await?;
+            } else {
+                return Ok(());
+            }
             self.taken(&mut batch);
         }
-        Ok(())
+    }
+
+    /// Takes what goes before all the rest.
+    fn take_ahead(&self) -> Option<Part> {
+        let mut queue = self.0.queue.lock();
+        let part = queue.ahead.pop_front()?;
+        queue.writing = part.bytes().len();
+        Some(part)
     }
 
     /// Waits for frames and takes all that wait into `batch`, which is empty, each with its line end; they count as waiting
@@ -186,8 +265,13 @@ impl Outbox {
         loop {
             {
                 let mut queue = self.0.queue.lock();
-                queue.writing = queue.bytes.len();
-                std::mem::swap(batch, &mut queue.bytes);
+                queue.writing = queue.waiting();
+                if !queue.ahead.is_empty() {
+                    queue.ahead.drain(..).for_each(|part| batch.extend_from_slice(part.bytes()));
+                    batch.append(&mut queue.bytes);
+                } else {
+                    std::mem::swap(batch, &mut queue.bytes);
+                }
                 if !batch.is_empty() || queue.closed {
                     return !batch.is_empty();
                 }
@@ -233,6 +317,37 @@ mod tests {
         tokio::time::sleep(STALLED * 2).await;
         assert_eq!(writing.await.expect("joined").expect_err("given up").kind(), io::ErrorKind::TimedOut);
         assert_eq!(push(&outbox, "more"), Err(Refused::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_long_message_keeps_its_place_and_is_not_copied() {
+        let outbox = Outbox::new(Account::alone(usize::MAX));
+        let text = Bytes::from(format!(r#"{{"id":1,"method":"m","params":{{"a":"{}"}}}}"#, "x".repeat(2 * LARGE)));
+        let kept = Envelope::parse(&text).expect("valid");
+        let envelope = Envelope { shared: Some(&text), ..kept };
+        push(&outbox, "before").expect("taken");
+        outbox.push_edited(&envelope, &mut [envelope.edit(envelope.id, "\"\u{2028}\"")]).expect("taken");
+        push(&outbox, "behind").expect("taken");
+        assert!(outbox.0.queue.lock().ahead.iter().any(|part| matches!(part, Part::Shared(_))));
+        let expected = String::from_utf8_lossy(&text).replacen('1', "\"\\u2028\"", 1);
+        let expected = format!("before\n{expected}\nbehind\n");
+        assert_eq!((outbox.waiting(), outbox.account().held()), (expected.len(), expected.len()));
+        let mut whole = Vec::new();
+        outbox.close();
+        assert!(outbox.take(&mut whole).await);
+        assert_eq!(whole.len(), expected.len());
+        outbox.taken(&mut whole);
+        assert_eq!(outbox.account().held(), 0);
+
+        let outbox = Outbox::new(Account::alone(usize::MAX));
+        push(&outbox, "before").expect("taken");
+        outbox.push_edited(&envelope, &mut [envelope.edit(envelope.id, "\"\u{2028}\"")]).expect("taken");
+        push(&outbox, "behind").expect("taken");
+        outbox.close();
+        let mut written = Vec::new();
+        outbox.write_to(&mut written).await.expect("written");
+        assert!(written == expected.as_bytes());
+        assert_eq!(outbox.account().held(), 0);
     }
 
     #[tokio::test]

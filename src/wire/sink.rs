@@ -3,6 +3,7 @@
 use super::budget::Account;
 use super::outbox::{Outbox, Refused};
 use super::streams::Streams;
+use crate::envelope::{Edit, Envelope, splice};
 
 /// What a message belongs to, by the agent's own raw id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,14 @@ impl Sink {
         match self {
             Self::Stream(outbox) => outbox.push(size, fill),
             Self::Streams(streams) => streams.push(to, size, fill),
+        }
+    }
+
+    /// Appends a message with edits.
+    pub fn push_edited(&self, to: To<'_>, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) -> Result<(), Refused> {
+        match self {
+            Self::Stream(outbox) => outbox.push_edited(envelope, edits),
+            Self::Streams(streams) => streams.push(to, envelope.frame.len(), |out| splice(envelope.frame, edits, out)),
         }
     }
 

@@ -84,9 +84,7 @@ impl Line {
                 {
                     repeat.then = Then::ListenAgain;
                 }
-                session.send(To::Call(id), envelope.frame.len() + id.len(), |out| {
-                    splice(envelope.frame, &mut [envelope.edit(raw, id)], out)
-                });
+                session.send_edited(To::Call(id), envelope, &mut [envelope.edit(raw, id)]);
             }
             Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => {
             }
@@ -204,9 +202,7 @@ impl Line {
 /// Brings progress to the call whose token it names, under the agent's own token.
 fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
     let tell = |session: &Session, to: To<'_>, token: &str| {
-        session.send(to, envelope.frame.len() + token.len(), |out| {
-            splice(envelope.frame, &mut [envelope.edit(raw, token)], out)
-        });
+        session.send_edited(to, envelope, &mut [envelope.edit(raw, token)]);
     };
     match table.get(call) {
         Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) => {
@@ -228,9 +224,7 @@ fn cancelled(table: &mut Table, envelope: &Envelope<'_>) -> Option<u64> {
     if let Some((session, id)) = table.asked.remove(raw) {
         let ours = id.to_string();
         if session.take_question(&ours).is_some() {
-            session.send(To::Agent, envelope.frame.len(), |out| {
-                splice(envelope.frame, &mut [envelope.edit(raw, &ours)], out)
-            });
+            session.send_edited(To::Agent, envelope, &mut [envelope.edit(raw, &ours)]);
         }
         return None;
     }
@@ -239,9 +233,7 @@ fn cancelled(table: &mut Table, envelope: &Envelope<'_>) -> Option<u64> {
     let id: u64 = raw.parse().ok().filter(|id| table.get(*id).is_some_and(Pending::is_listen))?;
     match table.remove(id)?.owner {
         Owner::Agent { session, id, .. } => {
-            session.send(To::Call(&id), envelope.frame.len() + id.len(), |out| {
-                splice(envelope.frame, &mut [envelope.edit(raw, &id)], out)
-            });
+            session.send_edited(To::Call(&id), envelope, &mut [envelope.edit(raw, &id)]);
             session.over(&id);
             None
         }

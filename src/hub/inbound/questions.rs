@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Envelope, splice, task_id};
+use crate::envelope::{Envelope, task_id};
 use crate::era::Dialect;
 use crate::hub::line::Line;
 use crate::hub::session::{Question, Session};
@@ -54,9 +54,7 @@ impl Line {
                 table.asked.insert(envelope.id.into(), (session.clone(), id));
                 let ours = id.to_string();
                 let to = table.raw_id(session.id, call).map_or(To::Agent, To::Call);
-                session.send(to, envelope.frame.len(), |out| {
-                    splice(envelope.frame, &mut [envelope.edit(envelope.id, &ours)], out)
-                });
+                session.send_edited(to, envelope, &mut [envelope.edit(envelope.id, &ours)]);
             }
             For::Call(id) => self.rest(&mut table, id, envelope, held),
             For::Nobody { why, ambiguous } if envelope.method == ROOTS => {

@@ -1,14 +1,13 @@
 //! The requests of an agent that wait for servers, and what there is no room for.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 
 use super::Session;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
-use crate::wire::{Held, Sink, To};
+use crate::wire::Held;
 
 /// A request that waits for a server.
 pub(in crate::hub) struct Waits {
@@ -66,21 +65,5 @@ impl Session {
     pub fn cancel_waiting(&self, id: &str) -> bool {
         let token = self.state.lock().waiting.remove(id);
         token.inspect(CancellationToken::cancel).is_some()
-    }
-
-    /// Answers a request over HTTP that its answer has no room beside those that were not read yet. The streams of others go on.
-    pub(super) fn lacks_room(&self, to: To<'_>) -> bool {
-        let (To::Answer(id), Sink::Streams(_)) = (to, &self.sink) else { return false };
-        let message = "the answer has no room beside what was not read yet (2 x max_frame, or max_memory): ask again";
-        let error = reply::error(id, code::INTERNAL, message);
-        self.sink.push(to, error.len(), |out| out.extend_from_slice(error.as_bytes())).is_ok()
-    }
-
-    /// Forgets what waits, if it was cut off.
-    pub(in crate::hub) fn give_back(&self) {
-        if self.account().cut().is_cancelled() {
-            self.stalled.store(true, Ordering::Relaxed);
-            self.sink.discard();
-        }
     }
 }

@@ -29,10 +29,7 @@ impl Shared {
             let Ok(message) = Message::small(frame) else { return };
             let headers = self.mirrored(message.envelope());
             let post = || self.endpoint.post(&self.endpoint.url, message.text().clone()).headers(headers.clone());
-            let sent = self
-                .endpoint
-                .send(Repeat::Safe, post)
-                .await;
+            let sent = self.endpoint.send(Repeat::Safe, post).await;
             let Ok(response) = sent else { return };
             let Some(result) = answer::result_of(response, &self.bounds).await else { return };
             mirror::read(&result, &mut self.tools.lock());
