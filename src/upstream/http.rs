@@ -11,6 +11,7 @@ mod events;
 mod exchange;
 mod listen;
 mod mirrored;
+mod posted;
 mod resume;
 mod session;
 
@@ -20,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::OptionFuture;
 use futures_util::stream::FuturesUnordered;
@@ -33,8 +33,9 @@ use answer::Bounds;
 use client::Endpoint;
 pub use client::HttpClient;
 use elsewhere::Elsewhere;
-use exchange::{Done, Posted, exchange};
+use exchange::{Done, exchange};
 use listen::{Listened, listen, listen_old};
+use posted::Posted;
 use session::Session;
 
 use super::instance::{Ended, Inbound, OVER_BUDGET, Running, StartError, Surroundings};
@@ -46,7 +47,7 @@ use crate::envelope::reply::code;
 use crate::fault::contained;
 use crate::lines::Lines;
 use crate::names::ServerName;
-use crate::wire::{Account, Message, Outbox, Writer};
+use crate::wire::{Account, Message, Outbox};
 
 /// How many messages wait for a session that is beginning; then no more are taken from the queue.
 const MOST_HELD: usize = 1024;
@@ -216,12 +217,7 @@ impl Owner {
                 }
                 Event::Queued(false) => return Ended::Gone("it was stopped".to_owned()),
                 Event::Queued(true) => {
-                    for frame in batch.split(|byte| *byte == b'\n').filter(|frame| !frame.is_empty()) {
-                        let frame = Bytes::copy_from_slice(frame);
-                        if let Ok(message) = Message::read(frame, None, Writer::Server).await {
-                            self.weigh(Posted::new(message));
-                        }
-                    }
+                    Posted::all(&batch).await.into_iter().for_each(|posted| self.weigh(posted));
                     queue.taken(&mut batch);
                 }
             }

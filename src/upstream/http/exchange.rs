@@ -12,35 +12,17 @@ use super::Shared;
 use super::answer::{Answer, Media, amended, body, describe, error_of, split, target};
 use super::client::{ERROR_BODY, Repeat, Trouble};
 use super::events::{Broken, Events};
+use super::posted::Posted;
 use super::resume::{Resume, last_event_id};
 use super::session::{SESSION_ID, Session};
 use crate::envelope::reply::code;
-use crate::envelope::{Kind, splice};
 use crate::era::Era;
 use crate::retry::retry_after;
 use crate::upstream::instance::{Ended, Inbound};
 use crate::upstream::quirks::Quirk;
-use crate::wire::{Held, Message};
 
 /// How long the end of a stream is waited for once its answer is there, so that its connection can be used again.
 const END_WAIT: Duration = Duration::from_secs(2);
-
-/// A message on its way, as trunkline sends it.
-#[derive(Debug, Clone)]
-pub(super) struct Posted {
-    pub message: Arc<Message>,
-    pub kind: Kind,
-    pub method: String,
-    /// Of a request: under which trunkline sent it.
-    pub id: Option<u64>,
-    pub era: Era,
-    /// How often the server has said that it does not know the session, which one that was, and in what words.
-    pub lost: u32,
-    pub generation: u32,
-    pub refusal: Option<Arc<str>>,
-    /// What it weighs.
-    pub _held: Option<Arc<Held>>,
-}
 
 /// What became of a message.
 pub(super) enum Done {
@@ -60,48 +42,6 @@ pub(super) enum Done {
     Elsewhere(u64),
     /// Nothing can come of this connection.
     Fatal(Ended),
-}
-
-impl Posted {
-    pub(super) fn new(message: Message) -> Self {
-        let envelope = message.envelope();
-        Self {
-            kind: envelope.kind,
-            method: envelope.method.clone().into_owned(),
-            id: envelope.id.parse().ok().filter(|_| envelope.kind == Kind::Request),
-            era: if envelope.is_modern() { Era::Modern } else { Era::Legacy },
-            lost: 0,
-            generation: 0,
-            refusal: None,
-            _held: None,
-            message: Arc::new(message),
-        }
-    }
-
-    /// Its text.
-    pub(super) fn frame(&self) -> &str {
-        self.message.envelope().frame
-    }
-
-    /// The same request under another id.
-    pub(super) fn under(&self, id: u64) -> Option<Self> {
-        let envelope = self.message.envelope();
-        let (own, mut frame) = (id.to_string(), Vec::with_capacity(envelope.frame.len()));
-        splice(envelope.frame, &mut [envelope.edit(envelope.id, &own)], &mut frame);
-        Message::small(frame).ok().map(Self::new)
-    }
-
-    /// Whether nothing else may be said before it was answered.
-    pub(super) fn comes_first(&self) -> bool {
-        matches!(&*self.method, "initialize" | "notifications/initialized")
-    }
-
-    /// Whether it may be sent once more where nobody knows whether it was carried out.
-    fn repeat(&self) -> Repeat {
-        let safe = ["initialize", "server/discover", "ping", "resources/read", "prompts/get", "completion/complete"];
-        let reads = safe.contains(&&*self.method) || self.method.ends_with("/list") || self.method.ends_with("/get");
-        if reads { Repeat::Safe } else { Repeat::Never }
-    }
 }
 
 /// Sends a message, and brings what comes back to where it belongs.
