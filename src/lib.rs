@@ -87,7 +87,8 @@
 //! Nothing on the way allocates a JSON value, spawns a task or waits for another agent.
 //!
 //! **A long message.** `Frames` reads it in turns with the others (`wire::Turn`) -> `Message::read` has it parsed, and made one line, beside the
-//! runtime's thread -> it walks as above. Whoever must read a request again after a wait does so by `Message::again`.
+//! runtime's thread -> it walks as above, and is not copied: `Outbox::push_edited` keeps its text (`Envelope::shared`) with the edits beside it. Whoever
+//! must read a request again after a wait does so by `Message::again`.
 //!
 //! **First use.** The session has no line yet -> `Upstream::line` finds the slot for its key (dialect, project, roots, owner), as
 //! `hub::sharing` has it -> the pure `upstream::state` says what `Wanted` means there: nothing, a start, a pause, a refusal -> a task of
