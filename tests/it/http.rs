@@ -194,6 +194,12 @@ fn a_modern_call_is_cancelled_by_closing_its_stream() {
         if discovered(request, reply) {
             return;
         }
+        if request.rpc() == "tools/list" {
+            return reply.json(&result(
+                request,
+                &json!({ "resultType": "complete", "tools": [], "ttlMs": 0, "cacheScope": "private" }),
+            ));
+        }
         reply.events();
         if request.json()["params"]["name"] == "cut" {
             return reply.raw("id: 1\ndata: \n\n");
