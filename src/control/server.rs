@@ -20,8 +20,10 @@ use super::calls::{Api, refused};
 use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
 use crate::ipc::{ReadHalf, WriteHalf, hung_up};
-use crate::wire::{Account, Frames, LARGE, Message, Outbox, Refused, Unreadable, Writer};
+use crate::wire::{Account, Frames, Message, Outbox, Refused, Unreadable, Writer};
 
+/// How long a call may be, in bytes, that is not passed on to a server.
+const LONGEST_CALL: usize = 128 << 10;
 /// How many calls of one connection may run at once; then it is not read from.
 const MAX_CALLS: usize = 64;
 const MAX_SUBSCRIPTIONS: u32 = 16;
@@ -110,8 +112,8 @@ async fn read_and_dispatch(
     };
     let Envelope { frame, id, method, .. } = message.envelope();
     // Only what is passed on to a server is long.
-    if frame.len() > LARGE && method != "daemon.call_tool" {
-        let message = format!("the request has {} bytes, and may have {LARGE}", frame.len());
+    if frame.len() > LONGEST_CALL && method != "daemon.call_tool" {
+        let message = format!("the request has {} bytes, and may have {LONGEST_CALL}", frame.len());
         return refused(reply::error(if id.is_empty() { "null" } else { id }, code::INVALID_REQUEST, &message));
     }
     dispatch(methods, frame, sink, subscriptions).await

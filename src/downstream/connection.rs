@@ -20,6 +20,8 @@ use crate::names;
 use crate::strangers::{PATIENCE, Stranger};
 use crate::wire::{Account, FrameError, Frames, LARGE, Message, Outbox, STALLED, Sink, Writer};
 
+/// How long `daemon.attach` may be, in bytes.
+const LONGEST_ATTACH: usize = 128 << 10;
 /// How long the calls of an agent that said all it had to say may go on, and its last frames be written.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -146,8 +148,8 @@ fn attach(hub: &Hub, envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
         params: Attach,
     }
     let length = envelope.frame.len();
-    if length > LARGE {
-        return Err(format!("daemon.attach: the request has {length} bytes, and may have {LARGE}"));
+    if length > LONGEST_ATTACH {
+        return Err(format!("daemon.attach: the request has {length} bytes, and may have {LONGEST_ATTACH}"));
     }
     let request: Request = serde_json::from_str(envelope.frame)
         .map_err(|error| format!("daemon.attach: {error}; it takes server or profile, cwd and client, by name"))?;

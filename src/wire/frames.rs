@@ -16,7 +16,7 @@ const SMALL: usize = 8 * 1024;
 const QUIET: u32 = 64;
 
 /// A buffer that grew past this is weighed, and not kept for long where nothing comes.
-const LARGE: usize = 256 * 1024;
+const WEIGHED: usize = 256 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How much of a line that is passed over is kept, at its beginning and at its end.
@@ -183,7 +183,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             // Of one that was larger before, only the room in front comes back.
             Some(held) if held.bytes() >= wanted => {}
             Some(held) => held.resize(wanted).map_err(|_| FrameError::OverBudget)?,
-            None if wanted <= LARGE => {}
+            None if wanted <= WEIGHED => {}
             None => self.held = Some(self.account.hold(wanted).map_err(|_| FrameError::OverBudget)?),
         }
         if wanted >= length * 2 {

@@ -13,8 +13,9 @@ use super::budget::Held;
 use super::line;
 use crate::envelope::{Envelope, Malformed};
 
-/// A message that is longer is read beside the runtime's thread.
-pub const LARGE: usize = 128 * 1024;
+/// A message that is longer is read beside the runtime's thread. For one of a megabyte, the way there and back costs more than it
+/// saves the others.
+pub const LARGE: usize = 2 << 20;
 
 /// How many are read at once. The runtime's thread needs a processor of its own.
 static READERS: LazyLock<Semaphore> =
