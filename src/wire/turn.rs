@@ -3,7 +3,7 @@
 use tokio::task::yield_now;
 
 /// After how many bytes the others have their turn.
-const SLICE: usize = 128 * 1024;
+const SLICE: usize = 512 * 1024;
 
 /// How much was read since the others had their turn.
 #[derive(Debug, Default)]
