@@ -238,28 +238,44 @@ impl Outbox {
 
     async fn write_all<W: AsyncWrite + Unpin>(&self, io: &mut W) -> io::Result<()> {
         let mut batch = Vec::new();
-        loop {
-            if let Some(part) = self.take_ahead() {
-                io.write_all(part.bytes()).await?;
-            } else if self.take(&mut batch).await {
-                io.write_all(&batch).await?;
-                io.flush().await?;
-            } else {
-                return Ok(());
-            }
+        while let Some(part) = self.take_part(&mut batch).await {
+            io.write_all(part.as_deref().unwrap_or(&batch)).await?;
+            io.flush().await?;
             self.taken(&mut batch);
+        }
+        Ok(())
+    }
+
+    /// Waits for what is to be written next: a part of a long message, or what was put into `batch`. `None` once the outbox is
+    /// closed and empty.
+    async fn take_part(&self, batch: &mut Vec<u8>) -> Option<Option<Bytes>> {
+        loop {
+            {
+                let mut queue = self.0.queue.lock();
+                let shared = match queue.ahead.pop_front() {
+                    Some(Part::Shared(bytes)) => Some(bytes),
+                    Some(Part::Own(bytes)) => {
+                        *batch = bytes;
+                        None
+                    }
+                    None => {
+                        std::mem::swap(batch, &mut queue.bytes);
+                        None
+                    }
+                };
+                queue.writing = shared.as_ref().map_or(batch.len(), Bytes::len);
+                if queue.writing > 0 {
+                    return Some(shared);
+                }
+                if queue.closed {
+                    return None;
+                }
+            }
+            self.0.filled.notified().await;
         }
     }
 
-    /// Takes what goes before all the rest.
-    fn take_ahead(&self) -> Option<Part> {
-        let mut queue = self.0.queue.lock();
-        let part = queue.ahead.pop_front()?;
-        queue.writing = part.bytes().len();
-        Some(part)
-    }
-
-    /// Waits for frames and takes all that wait into `batch`, which is empty, each with its line end; they count as waiting
+    /// Waits for frames and takes all that wait into `batch`, which is empty, in one piece, each with its line end; they count as waiting
     /// until [`Outbox::taken`]. False once the outbox is closed and empty. Cancel-safe.
     pub async fn take(&self, batch: &mut Vec<u8>) -> bool {
         loop {
@@ -343,6 +359,23 @@ mod tests {
         push(&outbox, "before").expect("taken");
         outbox.push_edited(&envelope, &mut [envelope.edit(envelope.id, "\"\u{2028}\"")]).expect("taken");
         push(&outbox, "behind").expect("taken");
+        let (mut batch, mut shared) = (Vec::new(), 0);
+        // Also where the writer waited for it, it gets the text itself.
+        let waiting = Outbox::new(Account::alone(usize::MAX));
+        let taking = tokio::spawn({
+            let waiting = waiting.clone();
+            async move {
+                while let Some(part) = waiting.take_part(&mut batch).await {
+                    shared += part.map_or(0, |part| part.len());
+                    waiting.taken(&mut batch);
+                }
+                shared
+            }
+        });
+        tokio::task::yield_now().await;
+        waiting.push_edited(&envelope, &mut [envelope.edit(envelope.id, "2")]).expect("taken");
+        waiting.close();
+        assert!(taking.await.expect("joined") > 2 * LARGE);
         outbox.close();
         let mut written = Vec::new();
         outbox.write_to(&mut written).await.expect("written");
