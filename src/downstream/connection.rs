@@ -259,6 +259,19 @@ pub async fn refuse(write: &mut WriteHalf, frame: &str) {
     }
 }
 
+/// Reads the long message that came last, while what waits goes on.
+async fn read_large(intake: &mut Intake, frames: &mut Frames<ReadHalf>) -> Result<Message, Malformed> {
+    let read = taken_out(frames);
+    tokio::pin!(read);
+    loop {
+        tokio::select! {
+            biased;
+            message = &mut read => return message,
+            () = intake.progress(), if !intake.is_settled() => {}
+        }
+    }
+}
+
 /// Takes a message when there is room for it.
 async fn take_large(intake: &mut Intake, session: &Session, envelope: &Envelope<'_>) {
     while !intake.has_room_for(envelope) {
@@ -297,7 +310,7 @@ async fn read(
             }
         };
         match next {
-            Ok(Some(frame)) if frame.len() > LARGE => match taken_out(frames).await {
+            Ok(Some(frame)) if frame.len() > LARGE => match read_large(&mut intake, frames).await {
                 Ok(message) => take_large(&mut intake, session, message.envelope()).await,
                 Err(error) => session.reply("null", &error.refusal()),
             },

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::envelope::{Envelope, Kind};
 use crate::hub::{Hub, Later, Routed, Session, View};
-use crate::wire::{Held, LARGE};
+use crate::wire::{Held, LARGE, Message};
 
 /// How many requests of one agent may wait for servers at once; then it is not read from.
 const MAX_WAITING: usize = 256;
@@ -81,11 +81,17 @@ impl Intake {
         while self.first.is_none()
             && let Some(Waiting { frame, held, .. }) = self.held.pop_front()
         {
-            drop(held);
             if frame.len() > LARGE {
                 let (hub, session) = (self.hub.clone(), self.session.clone());
-                self.first = Some(Box::pin(async move { hub.take_to_end(&session, frame).await }));
-            } else if let Ok(envelope) = Envelope::parse(frame.as_bytes()) {
+                self.first = Some(Box::pin(async move {
+                    let Some(message) = Message::again(frame).await else { return };
+                    drop(held);
+                    hub.take_to_end(&session, message.envelope()).await;
+                }));
+                return;
+            }
+            drop(held);
+            if let Ok(envelope) = Envelope::parse(frame.as_bytes()) {
                 self.take(&envelope);
             }
         }

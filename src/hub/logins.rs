@@ -22,7 +22,7 @@ use crate::era::{self, Dialect, Era, Speech};
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::oauth::{Afresh, Keeper, Login};
-use crate::wire::To;
+use crate::wire::{Message, To};
 
 /// How long a person may take to log in before the call that waits for it fails.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -142,7 +142,8 @@ impl Hub {
             if !done {
                 return who.reply(&id, &upstream.needs_login("nobody has logged in").frame(&id));
             }
-            hub.take_to_end(&who, frame).await;
+            let Some(message) = Message::again(frame).await else { return };
+            hub.take_to_end(&who, message.envelope()).await;
         };
         Routed::Aside(cancellable(session, envelope, work))
     }

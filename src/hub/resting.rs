@@ -27,7 +27,7 @@ use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text};
 use crate::names::ServerName;
 use crate::oauth::random_text;
-use crate::wire::Held;
+use crate::wire::{Held, Message};
 
 /// How a `requestState` of trunkline's begins; then comes which daemon's it is, because a server may be a trunkline too.
 const STATE: &str = "trunkline:";
@@ -157,7 +157,10 @@ impl Hub {
             What::Login { server, before } => return Some(self.after_login(session, envelope, &server, before)),
             What::Again(_) => {
                 let (hub, who, frame) = (self.clone(), session.clone(), bare(envelope.frame));
-                let work = async move { hub.take_to_end(&who, frame).await };
+                let work = async move {
+                    let Some(message) = Message::again(frame).await else { return };
+                    hub.take_to_end(&who, message.envelope()).await;
+                };
                 return Some(Routed::Aside(cancellable(session, envelope, work)));
             }
         }

@@ -67,10 +67,9 @@ impl Hub {
         }
     }
 
-    /// Takes a message that was read before, and waits until that is done.
-    pub async fn take_to_end(self: &Arc<Self>, session: &Arc<Session>, frame: String) {
-        let Some(message) = Message::again(frame).await else { return };
-        match self.take(session, message.envelope()) {
+    /// Likewise, and waits until it is done.
+    pub async fn take_to_end(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
+        match self.take(session, envelope) {
             Routed::Done => {}
             Routed::Later(later) | Routed::Aside(later) => later.await,
         }

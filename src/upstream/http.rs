@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::OptionFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -34,7 +34,7 @@ use client::Endpoint;
 pub use client::HttpClient;
 use elsewhere::Elsewhere;
 use exchange::{Done, exchange};
-use listen::{Listened, listen, listen_old};
+use listen::{Listened, listen_old};
 use posted::Posted;
 use session::Session;
 
@@ -185,6 +185,8 @@ impl Owner {
     async fn work(&mut self) -> Ended {
         let shared = self.shared.clone();
         let (queue, mut batch) = (shared.tap.outbox(), Vec::new());
+        // Of a long message, that takes a while; the exchanges go on.
+        let mut reading: Option<BoxFuture<'static, Vec<Posted>>> = None;
         loop {
             let event = tokio::select! {
                 biased;
@@ -195,7 +197,8 @@ impl Owner {
                 Some(listened) = OptionFuture::from(self.listening.as_mut()), if self.listening.is_some() => {
                     Event::Listened(listened)
                 }
-                more = queue.take(&mut batch), if self.may_take(queue) => Event::Queued(more),
+                Some(posted) = OptionFuture::from(reading.as_mut()), if reading.is_some() => Event::Read(posted),
+                more = queue.take(&mut batch), if reading.is_none() && self.may_take(queue) => Event::Queued(more),
             };
             match event {
                 Event::Done(about, done) => {
@@ -217,7 +220,11 @@ impl Owner {
                 }
                 Event::Queued(false) => return Ended::Gone("it was stopped".to_owned()),
                 Event::Queued(true) => {
-                    Posted::all(&batch).await.into_iter().for_each(|posted| self.weigh(posted));
+                    reading = Some(Box::pin(Posted::all(std::mem::take(&mut batch))));
+                }
+                Event::Read(posted) => {
+                    reading = None;
+                    posted.into_iter().for_each(|posted| self.weigh(posted));
                     queue.taken(&mut batch);
                 }
             }
@@ -339,16 +346,6 @@ impl Owner {
         None
     }
 
-    /// The session can be used, as soon as the server has the stream on which it may ask something.
-    fn initialized(&mut self) {
-        if self.session.messages.is_some() {
-            return self.go_on();
-        }
-        let (told, heard) = oneshot::channel();
-        self.listening = Some(Box::pin(listen(self.shared.clone(), self.session.clone(), told)));
-        self.heard = Some(heard);
-    }
-
     fn go_on(&mut self) {
         self.waits = false;
         if self.renewing.take().is_some() {
@@ -395,4 +392,6 @@ enum Event {
     Listened(Listened),
     /// Frames wait in the batch; false at the end of the queue.
     Queued(bool),
+    /// They were read.
+    Read(Vec<Posted>),
 }

@@ -2,13 +2,15 @@
 //!
 //! Frames that pile up while the writer is busy leave in one write, and a frame costs no allocation of its own.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use queue::{Part, Queue};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio_io_timeout::TimeoutWriter;
@@ -53,46 +55,6 @@ struct Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.account.give_back(self.queue.get_mut().waiting());
-    }
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    /// What goes before `bytes`: long messages, and what came before them.
-    ahead: VecDeque<Part>,
-    bytes: Vec<u8>,
-    writing: usize,
-    closed: bool,
-}
-
-/// What is written in one go.
-#[derive(Debug)]
-enum Part {
-    Own(Vec<u8>),
-    /// Of a long message, which is not copied.
-    Shared(Bytes),
-}
-
-impl Part {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Own(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
-        }
-    }
-}
-
-impl Queue {
-    /// Bytes that wait or are being written.
-    fn waiting(&self) -> usize {
-        self.ahead.iter().map(|part| part.bytes().len()).sum::<usize>() + self.bytes.len() + self.writing
-    }
-
-    /// Has what comes next go behind what is there.
-    fn put_ahead(&mut self) {
-        if !self.bytes.is_empty() {
-            self.ahead.push_back(Part::Own(std::mem::take(&mut self.bytes)));
-        }
     }
 }
 

@@ -7,37 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::mock::{Mock, Reply, Request};
+use crate::support::mock::{Mock, Request, discovered, greet, result, text};
 use crate::support::{Daemon, error_of, eventually, modern, text_of};
 
 const CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitation":{}}"#;
-
-fn result(request: &Request, result: &Value) -> String {
-    json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result }).to_string()
-}
-
-fn text(request: &Request, text: &str) -> String {
-    result(request, &json!({ "content": [{ "type": "text", "text": text }] }))
-}
-
-/// What a legacy server does besides its calls: greets under this session id, and has no stream of its own.
-fn greet(request: &Request, reply: &mut Reply, session: &str) -> bool {
-    match request.rpc().as_str() {
-        "server/discover" => {
-            reply.answer(400, "", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no session"}}"#)
-        }
-        "initialize" => {
-            let about = json!({ "protocolVersion": request.json()["params"]["protocolVersion"], "capabilities": { "tools": {}, "logging": {}, "resources": { "subscribe": true } }, "serverInfo": { "name": "h", "version": "1" } });
-            let headers = format!("Content-Type: application/json\r\nMcp-Session-Id: {session}\r\n");
-            reply.answer(200, &headers, &result(request, &about));
-        }
-        "notifications/initialized" | "notifications/cancelled" => reply.answer(202, "", ""),
-        "logging/setLevel" | "resources/subscribe" => reply.json(&result(request, &json!({}))),
-        "GET" | "DELETE" => reply.answer(405, "", ""),
-        _ => return false,
-    }
-    true
-}
 
 #[test]
 fn a_session_that_the_server_lost_is_begun_once_for_all_who_wait() {
@@ -177,13 +150,6 @@ fn a_question_on_a_calls_own_stream_belongs_to_that_call() {
     });
     let server = daemon.server("h");
     assert_eq!((server["ambiguous_request"].is_null(), server["instances"].as_array().map(Vec::len)), (true, Some(1)));
-}
-
-fn discovered(request: &Request, reply: &mut Reply) -> bool {
-    if request.rpc() == "server/discover" {
-        reply.json(&result(request, &json!({ "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private" })));
-    }
-    request.rpc() == "server/discover"
 }
 
 #[test]

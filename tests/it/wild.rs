@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fuzz::{end, inputs, seed};
-use crate::support::mock::Mock;
+use crate::support::mock::{Mock, greet};
 use crate::support::{Agent, Daemon, command, http, own_server, text_of, undisturbed};
 
 /// What comes out of these words, in any order, one text after the other.
@@ -88,20 +88,18 @@ const EVENTS: &[&str] = &[
 fn whatever_a_server_answers_over_http_a_call_ends() {
     let bodies = Arc::new(Mutex::new(Texts::new((words(EVENTS, 12), 0..6_usize, 0..5_usize))));
     let answers = bodies.clone();
-    let server = Mock::start(move |request, reply| match request.rpc().as_str() {
-        "initialize" => {
-            let id = &request.json()["id"];
-            reply.json(&json!({ "jsonrpc": "2.0", "id": id, "result": { "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "serverInfo": { "name": "h", "version": "1" } } }).to_string());
+    let server = Mock::start(move |request, reply| {
+        if greet(request, reply, "s") {
+            return;
         }
-        "tools/call" => {
-            let (body, status, kind) = answers.lock().next();
-            let status = [200, 200, 202, 400, 404, 500][status];
-            let kind = ["text/event-stream", "application/json", "TEXT/Event-Stream; x=1", "text/plain", ""][kind];
-            let body = body.replace("ID", &request.json()["id"].to_string());
-            reply.answer(status, &format!("Content-Type: {kind}\r\n"), &body);
+        if request.rpc() != "tools/call" {
+            return reply.answer(202, "", "");
         }
-        "GET" => reply.answer(405, "", ""),
-        _ => reply.answer(202, "", ""),
+        let (body, status, kind) = answers.lock().next();
+        let status = [200, 200, 202, 400, 404, 500][status];
+        let kind = ["text/event-stream", "application/json", "TEXT/Event-Stream; x=1", "text/plain", ""][kind];
+        let body = body.replace("ID", &request.json()["id"].to_string());
+        reply.answer(status, &format!("Content-Type: {kind}\r\n"), &body);
     });
     let daemon = Daemon::start(&format!("{}{}", server.entry("era = \"legacy\""), own_server("t", &[])));
     until_end(|number| {

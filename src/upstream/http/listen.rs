@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use url::Host;
 
-use super::Shared;
 use super::answer::{Media, split};
 use super::client::{Repeat, Trouble};
 use super::events::Events;
 use super::resume::{Resume, last_event_id};
 use super::session::Session;
+use super::{Owner, Shared};
 use crate::envelope::Kind;
 use crate::oauth::NoToken;
 use crate::upstream::heard::Heard;
@@ -117,6 +117,18 @@ fn at_the_same_place(messages: &Url, server: &Url) -> Option<Url> {
     let mut here = messages.clone();
     let moved = same && is_here(messages) && is_here(server) && here.set_host(server.host_str()).is_ok();
     moved.then_some(here)
+}
+
+impl Owner {
+    /// The session can be used, as soon as the server has the stream on which it may ask something.
+    pub(super) fn initialized(&mut self) {
+        if self.session.messages.is_some() {
+            return self.go_on();
+        }
+        let (told, heard) = oneshot::channel();
+        self.listening = Some(Box::pin(listen(self.shared.clone(), self.session.clone(), told)));
+        self.heard = Some(heard);
+    }
 }
 
 impl Shared {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::client::Repeat;
 use crate::envelope::{Kind, splice};
 use crate::era::Era;
-use crate::wire::{Held, Message, Writer};
+use crate::wire::{Held, LARGE, Message, Writer};
 
 /// A message on its way, as trunkline sends it.
 #[derive(Debug, Clone)]
@@ -28,10 +28,12 @@ pub(super) struct Posted {
 
 impl Posted {
     /// The messages of a batch of the outbox.
-    pub(super) async fn all(batch: &[u8]) -> Vec<Self> {
-        let mut all = Vec::new();
+    pub(super) async fn all(batch: Vec<u8>) -> Vec<Self> {
+        let (mut all, batch) = (Vec::new(), Bytes::from(batch));
         for frame in batch.split(|byte| *byte == b'\n').filter(|frame| !frame.is_empty()) {
-            let message = Message::read(Bytes::copy_from_slice(frame), None, Writer::Server).await;
+            // A short one must not keep its long neighbours.
+            let frame = if frame.len() > LARGE { batch.slice_ref(frame) } else { Bytes::copy_from_slice(frame) };
+            let message = Message::read(frame, None, Writer::Server).await;
             all.extend(message.map(Self::new));
         }
         all

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -114,6 +114,43 @@ impl Drop for Mock {
         // Wakes the one who listens.
         drop(TcpStream::connect(self.url.trim_start_matches("http://").trim_end_matches("/mcp")));
     }
+}
+
+/// An answer with this result.
+pub(crate) fn result(request: &Request, result: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": request.json()["id"], "result": result }).to_string()
+}
+
+/// The answer of a tool that says this.
+pub(crate) fn text(request: &Request, text: &str) -> String {
+    result(request, &json!({ "content": [{ "type": "text", "text": text }] }))
+}
+
+/// What a legacy server does besides its calls: greets under this session id, and has no stream of its own.
+pub(crate) fn greet(request: &Request, reply: &mut Reply, session: &str) -> bool {
+    match request.rpc().as_str() {
+        "server/discover" => {
+            reply.answer(400, "", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no session"}}"#)
+        }
+        "initialize" => {
+            let about = json!({ "protocolVersion": request.json()["params"]["protocolVersion"], "capabilities": { "tools": {}, "logging": {}, "resources": { "subscribe": true } }, "serverInfo": { "name": "h", "version": "1" } });
+            let headers = format!("Content-Type: application/json\r\nMcp-Session-Id: {session}\r\n");
+            reply.answer(200, &headers, &result(request, &about));
+        }
+        "notifications/initialized" | "notifications/cancelled" => reply.answer(202, "", ""),
+        "logging/setLevel" | "resources/subscribe" => reply.json(&result(request, &json!({}))),
+        "GET" | "DELETE" => reply.answer(405, "", ""),
+        _ => return false,
+    }
+    true
+}
+
+/// What a modern server does besides its calls.
+pub(crate) fn discovered(request: &Request, reply: &mut Reply) -> bool {
+    if request.rpc() == "server/discover" {
+        reply.json(&result(request, &json!({ "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private" })));
+    }
+    request.rpc() == "server/discover"
 }
 
 fn read(stream: &TcpStream) -> Option<Request> {
