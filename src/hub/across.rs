@@ -1,18 +1,20 @@
 //! Requests and answers between an agent of one era and a server of the other.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Hub;
 use super::bridge::{self, AsTask, Fate};
 use super::level::Level;
 use super::line::Line;
-use super::recall::under;
 use super::router::Plan;
 use super::session::Session;
 use super::table::{Across, Rest, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, splice, text};
 use crate::era::{Era, LEGACY_ALL, MODERN};
+use crate::wire::To;
 
 /// An agent's request that was answered: whose, under which id and token, and what was to be done.
 #[derive(Debug, Clone)]
@@ -123,53 +125,66 @@ pub(super) fn bad_level(id: &str) -> String {
     reply::error(id, code::INVALID_PARAMS, "`level` is not one of the log levels of RFC 5424")
 }
 
+/// What is changed in a request for a server of the other era, and what is kept of it.
+pub(super) struct Crossing {
+    pub edits: Vec<(Range<usize>, String)>,
+    pub across: Box<Across>,
+}
+
 impl Line {
-    /// A request with the view's edits, in the era of the server, and what is kept of it; `None` if it is in it already.
+    /// What a request with the view's edits must be changed in for a server of the other era; `None` if it speaks the agent's.
+    /// `ours` is the progress token towards the server, if the agent gave one.
     pub(super) fn cross(
         &self,
         session: &Session,
         envelope: &Envelope<'_>,
         edits: &[Edit<'_>],
-    ) -> Option<(String, Across)> {
+        ours: &str,
+    ) -> Option<Crossing> {
         let agent = bridge::era_of(envelope);
         if agent == self.era() {
             return None;
         }
         let meta = envelope.params.meta_raw;
+        let meta = meta.map(|meta| (meta, with_token(meta, envelope.params.meta.progress_token, ours)));
+        let own = meta.as_ref().map(|(_, own)| &**own);
         let (with, level) = match agent {
-            Era::Modern => (meta.map(bridge::legacy_meta), envelope.params.meta.log_level.and_then(Level::parse)),
+            Era::Modern => (own.map(bridge::legacy_meta), envelope.params.meta.log_level.and_then(Level::parse)),
             Era::Legacy => {
                 let capabilities = session.class().map(|class| class.capabilities.clone()).unwrap_or("{}".to_owned());
                 let capabilities = bridge::without_tasks(&capabilities);
                 let level = self.level_of(session.id).map(Level::raw);
-                (Some(bridge::modern_meta(meta, session.client_info().as_deref(), &capabilities, level)), None)
+                (Some(bridge::modern_meta(own, session.client_info().as_deref(), &capabilities, level)), None)
             }
         };
-        let mut all = edits.to_vec();
-        let put = with.as_ref().filter(|_| meta.is_none()).map(|with| format!(r#""_meta":{with}"#));
-        let put = put.and_then(|put| bridge::at_params(envelope.frame, &put));
-        match (meta, &with, &put) {
-            (Some(meta), Some(with), _) => all.push(envelope.edit(meta, with)),
-            (None, _, Some((at, put))) => all.push(Edit { at: at.clone(), with: put }),
-            (_, _, _) => {}
-        }
-        let mut frame = Vec::with_capacity(envelope.frame.len() + 256);
-        splice(envelope.frame, &mut all, &mut frame);
-        let mut frame = String::from_utf8(frame).ok()?;
         if let Some(level) = level {
             self.want_level(session.id, level);
         }
-        let task = self.task_of(agent, &envelope.method, &frame);
+        let task = self.task_of(agent, envelope, edits);
+        let mut more = Vec::new();
+        // What is not there yet is put first in the params.
+        let mut put = Vec::new();
         if task == AsTask::Allowed {
-            frame = bridge::as_task(&frame)?;
+            put.push(bridge::AS_TASK.to_owned());
+        }
+        match (meta, with) {
+            (Some((meta, _)), Some(with)) => more.push((envelope.span(meta), with)),
+            (None, Some(with)) => put.push(format!(r#""_meta":{with}"#)),
+            (_, None) => {}
+        }
+        if !put.is_empty() {
+            more.extend(bridge::at_params(envelope.frame, &put.join(",")));
         }
         let asks_back = agent == Era::Legacy && bridge::may_ask(&envelope.method);
-        let kept = (asks_back || task != AsTask::Never).then(|| frame.clone().into());
+        let frame = (asks_back || task != AsTask::Never).then(|| {
+            let own = more.iter().map(|(at, with)| Edit { at: at.clone(), with });
+            spliced(envelope.frame, edits.iter().cloned().chain(own)).into()
+        });
         let across = Across {
             agent,
             method: (&*envelope.method).into(),
             subject: bridge::subject(envelope),
-            frame: kept,
+            frame,
             retried: None,
             task,
             level,
@@ -177,14 +192,15 @@ impl Line {
             opened: Vec::new(),
             _held: None,
         };
-        Some((frame, across))
+        Some(Crossing { edits: more, across: Box::new(across) })
     }
 
-    /// Brings an answer across. `frame` is what the agent may see of it.
-    pub(super) fn answer_across(self: &Arc<Self>, asker: Asker, across: Across, frame: &str) {
-        let response = Envelope::parse(frame.as_bytes()).ok().filter(|_| across.agent == Era::Legacy);
-        let outcome = response.and_then(|response| across.task.outcome(&response));
-        let Ok(envelope) = Envelope::parse(outcome.as_deref().unwrap_or(frame).as_bytes()) else { return };
+    /// Brings an answer across; `response` is what the agent may see of it.
+    pub(super) fn answer_across(self: &Arc<Self>, asker: Asker, across: Across, response: &Envelope<'_>) {
+        let outcome = Some(response).filter(|_| across.agent == Era::Legacy);
+        let outcome = outcome.and_then(|response| across.task.outcome(response));
+        let outcome = outcome.as_ref().and_then(|outcome| Envelope::parse(outcome.as_bytes()).ok());
+        let envelope = outcome.as_ref().unwrap_or(response);
         match across.agent {
             Era::Modern => {
                 if let Some(requests) = envelope.error.and_then(bridge::elicitation_result) {
@@ -207,7 +223,10 @@ impl Line {
             }
         }
         let Asker { session, id, .. } = asker;
-        session.reply(&id, &crossed(&envelope, &across, &id));
+        let crossed = crossed(envelope, &across);
+        let mut edits: Vec<_> = crossed.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
+        edits.push(envelope.edit(envelope.id, &id));
+        session.send_edited(To::Answer(&id), envelope, &mut edits);
     }
 
     /// Keeps an answer for the agent that is to come back for it.
@@ -215,27 +234,38 @@ impl Line {
         if let Some(hub) = self.upstream.upgrade().and_then(|upstream| upstream.hub.upgrade())
             && let Some(state) = &rest.state
         {
-            let frame = crossed(envelope, across, "0");
+            let crossed = crossed(envelope, across);
+            let own = crossed.iter().map(|(at, with)| Edit { at: at.clone(), with });
+            let frame = spliced(envelope.frame, own.chain([envelope.edit(envelope.id, "0")]));
             hub.resting.keep(state, &frame, self.link.outbox.account().hold(frame.len()).ok());
         }
     }
 }
 
-/// An answer as an agent of the other era reads it, under its id.
-fn crossed(envelope: &Envelope<'_>, across: &Across, id: &str) -> String {
-    let mut edits = vec![envelope.edit(envelope.id, id)];
+/// `_meta`, raw, with another progress token in place of its own.
+fn with_token<'m>(meta: &'m str, token: Option<&str>, ours: &str) -> Cow<'m, str> {
+    let Some(token) = token.filter(|token| *token != "null") else { return meta.into() };
+    let at = token.as_ptr() as usize - meta.as_ptr() as usize;
+    format!("{}{ours}{}", &meta[..at], &meta[at + token.len()..]).into()
+}
+
+/// What is changed in an answer for an agent of the other era, but for its id.
+fn crossed(envelope: &Envelope<'_>, across: &Across) -> Vec<(Range<usize>, String)> {
     let code = envelope.error.and_then(|error| bridge::error_code(across.agent, &across.method, error));
-    let code = code.map(|(raw, code)| (raw, code.to_string()));
-    if let Some((raw, code)) = &code {
-        edits.push(envelope.edit(raw, code));
-    }
+    let code = code.map(|(raw, code)| (envelope.span(raw), code.to_string()));
     let members = envelope.result.filter(|_| across.agent == Era::Modern);
-    let members = members.and_then(|result| Some((result, bridge::modern_members(&across.method, result)?)));
-    if let Some((result, members)) = &members {
+    let members = members.and_then(|result| {
         let at = envelope.span(result).start + 1;
-        edits.push(Edit { at: at..at, with: members });
-    }
-    let mut out = Vec::with_capacity(envelope.frame.len() + 80);
-    splice(envelope.frame, &mut edits, &mut out);
-    String::from_utf8(out).unwrap_or_else(|_| under(envelope.frame, id).unwrap_or_default())
+        Some((at..at, bridge::modern_members(&across.method, result)?))
+    });
+    code.into_iter().chain(members).collect()
+}
+
+/// A frame with edits.
+fn spliced<'e>(frame: &str, edits: impl Iterator<Item = Edit<'e>>) -> String {
+    let mut edits: Vec<_> = edits.collect();
+    let more = edits.iter().map(|edit| edit.with.len()).sum::<usize>();
+    let mut out = Vec::with_capacity(frame.len() + more);
+    splice(frame, &mut edits, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }

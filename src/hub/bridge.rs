@@ -19,7 +19,7 @@ pub(super) use questions::{
     Asked, InputRequired, elicitation_name, elicitation_result, input_request, input_responses, may_ask,
     page_not_shown, question, related, retry, subject,
 };
-pub(super) use tasks::{AsTask, Step, Task, allowed, as_task, begun, is_task_only, names_tasks};
+pub(super) use tasks::{AS_TASK, AsTask, Step, Task, allowed, begun, is_task_only, names_tasks};
 
 use crate::envelope::Envelope;
 use crate::envelope::reply::code;

@@ -9,9 +9,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::across::Asker;
 use super::bridge::{self, AsTask, InputRequired, Step, Task};
+use super::crashes::tool_of;
 use super::line::Line;
 use super::table::{Across, Opened, Owner, Table};
-use crate::envelope::{Envelope, text};
+use crate::envelope::{Edit, Envelope};
 use crate::era::Era;
 use crate::lists::ListKind;
 use crate::upstream::Handshake;
@@ -33,16 +34,15 @@ enum Next {
 }
 
 impl Line {
-    /// Whether the server may have to make a task of an agent's request, or does at once; `frame` is how it goes there.
-    pub(super) fn task_of(&self, agent: Era, method: &str, frame: &str) -> AsTask {
+    /// Whether the server may have to make a task of an agent's request, or does at once; `edits` are the view's.
+    pub(super) fn task_of(&self, agent: Era, envelope: &Envelope<'_>, edits: &[Edit<'_>]) -> AsTask {
         match agent {
-            _ if method != "tools/call" => AsTask::Never,
+            _ if envelope.method != "tools/call" => AsTask::Never,
             Era::Legacy => AsTask::IfNeeded,
             Era::Modern if !self.makes_tasks() => AsTask::Never,
             Era::Modern => {
-                // There, the tool has the server's own name.
-                let tool = Envelope::parse(frame.as_bytes()).ok().and_then(|envelope| text(envelope.params.name?));
-                if tool.is_some_and(|tool| self.is_task_only(&tool)) { AsTask::Allowed } else { AsTask::IfNeeded }
+                let only = tool_of(envelope, edits).is_some_and(|tool| self.is_task_only(&tool));
+                if only { AsTask::Allowed } else { AsTask::IfNeeded }
             }
         }
     }

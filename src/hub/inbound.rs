@@ -86,7 +86,8 @@ impl Line {
                 }
                 if let Some(across) = across {
                     let asker = Asker { session: session.clone(), id, token, then };
-                    self.answer_across(asker, *across, screened.as_deref().unwrap_or(envelope.frame));
+                    let screened = screened.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
+                    self.answer_across(asker, *across, screened.as_ref().unwrap_or(envelope));
                 } else if let Some(frame) = screened.and_then(|frame| under(&frame, &id)) {
                     session.reply(&id, &frame);
                 } else {

@@ -22,7 +22,7 @@ use super::recall::greeting;
 use super::registry::Upstream;
 use super::session::{Session, SessionId};
 use super::storm::Storms;
-use super::table::{Across, Owner, Pending, Repeat, Table, Then};
+use super::table::{Owner, Pending, Repeat, Table, Then};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope};
 use crate::era::{Class, Dialect, Era, Speech};
@@ -194,39 +194,24 @@ impl Line {
         then: Then,
         repeat: Option<Box<Repeat>>,
     ) -> Result<(), Refused> {
-        match self.cross(session, envelope, &edits) {
-            None => self.send_request(session, envelope, edits, then, repeat, None),
-            Some((frame, mut across)) => match Envelope::parse(frame.as_bytes()) {
-                _ if !across.weigh(session) => Err(Refused::OverBudget),
-                Ok(envelope) => self.send_request(session, &envelope, Vec::new(), then, repeat, Some(Box::new(across))),
-                // A request stays one.
-                Err(_) => Err(Refused::Closed),
-            },
-        }
-    }
-
-    fn send_request(
-        &self,
-        session: &Arc<Session>,
-        envelope: &Envelope<'_>,
-        edits: Vec<Edit<'_>>,
-        then: Then,
-        repeat: Option<Box<Repeat>>,
-        across: Option<Box<Across>>,
-    ) -> Result<(), Refused> {
         let id = self.link.next_id();
         let ours = id.to_string();
+        let mut crossing = self.cross(session, envelope, &edits, &ours);
+        if crossing.as_mut().is_some_and(|crossing| !crossing.across.weigh(session)) {
+            return Err(Refused::OverBudget);
+        }
+        let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
+        let (more, across) = match crossing {
+            Some(crossing) => (crossing.edits, Some(crossing.across)),
+            None => (token.map(|token| (envelope.span(token), ours.clone())).into_iter().collect(), None),
+        };
         let mut edits = edits;
         edits.push(envelope.edit(envelope.id, &ours));
-        let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
-        if let Some(token) = token {
-            edits.push(envelope.edit(token, &ours));
-        }
+        edits.extend(more.iter().map(|(at, with)| Edit { at: at.clone(), with }));
         let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
         let tool = tool_of(envelope, &edits);
         self.table.lock().insert(id, Pending { across, tool, ..Pending::new(owner, then, repeat) });
-        let sent = self.link.outbox.push_edited(envelope, &mut edits);
-        match sent {
+        match self.link.outbox.push_edited(envelope, &mut edits) {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
             Err(_) if self.table.lock().remove(id).is_none() => Ok(()),
             sent => sent,

@@ -1,8 +1,12 @@
 //! What a request says of its agent: in the modern era in each `_meta`, in the legacy era once.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
-use super::handshake::Object;
+use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
 use super::without;
 use crate::era::MODERN;
 
@@ -43,26 +47,61 @@ pub(in crate::hub) fn modern_meta(
     text
 }
 
-/// Where members can be put first in a frame's `params`, and the text that puts them there.
+/// Where members can be put first in a frame's `params`, and the text that puts them there. What stands behind that place is
+/// not read.
 pub(in crate::hub) fn at_params(frame: &str, members: &str) -> Option<(Range<usize>, String)> {
-    let Object(all) = serde_json::from_str(frame).ok()?;
-    let start = |raw: &str| raw.as_ptr() as usize - frame.as_ptr() as usize;
-    match all.iter().find(|(name, _)| name == "params").map(|(_, raw)| raw.get()) {
-        Some(params @ "null") => {
-            let at = start(params);
-            Some((at..at + params.len(), format!("{{{members}}}")))
+    let Some(at) = start_of_params(frame)? else {
+        let at = frame.trim_end().len() - 1;
+        return Some((at..at, format!(r#","params":{{{members}}}"#)));
+    };
+    let params = &frame[at..];
+    if let Some(inner) = params.strip_prefix('{') {
+        let comma = if inner.trim_start().starts_with('}') { "" } else { "," };
+        return Some((at + 1..at + 1, format!("{members}{comma}")));
+    }
+    params.starts_with("null").then(|| (at..at + "null".len(), format!("{{{members}}}")))
+}
+
+/// Where the value of a frame's `params` begins, if it has any; `None` if the frame is no object.
+fn start_of_params(frame: &str) -> Option<Option<usize>> {
+    /// Stops at the name, and notes where the text goes on.
+    struct Find<'f> {
+        frame: &'f str,
+        at: &'f mut Option<usize>,
+    }
+    impl<'de> Visitor<'de> for Find<'de> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
         }
-        Some(params) => {
-            let inner = params.strip_prefix('{')?;
-            let at = start(params) + 1;
-            let comma = if inner.trim_start().starts_with('}') { "" } else { "," };
-            Some((at..at, format!("{members}{comma}")))
-        }
-        None => {
-            let at = frame.trim_end().len() - 1;
-            Some((at..at, format!(r#","params":{{{members}}}"#)))
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            #[derive(serde::Deserialize)]
+            struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+            while let Some(Name(name)) = map.next_key()? {
+                match name {
+                    Cow::Borrowed(name) if name == "params" => {
+                        let end = name.as_ptr() as usize - self.frame.as_ptr() as usize + name.len();
+                        let value = self.frame[end + 1..].trim_start().trim_start_matches(':').trim_start();
+                        *self.at = Some(self.frame.len() - value.len());
+                        return Err(A::Error::custom("found"));
+                    }
+                    // The name is written with escapes.
+                    Cow::Owned(name) if name == "params" => {
+                        let value: &RawValue = map.next_value()?;
+                        *self.at = Some(value.get().as_ptr() as usize - self.frame.as_ptr() as usize);
+                        return Err(A::Error::custom("found"));
+                    }
+                    Cow::Borrowed(_) | Cow::Owned(_) => drop(map.next_value::<IgnoredAny>()?),
+                }
+            }
+            Ok(())
         }
     }
+    let mut at = None;
+    let read = serde_json::Deserializer::from_str(frame).deserialize_map(Find { frame, at: &mut at });
+    (read.is_ok() || at.is_some()).then_some(at)
 }
 
 #[cfg(test)]
@@ -88,10 +127,14 @@ mod tests {
             (r#"{"id":1,"params":{ }}"#, r#"{"id":1,"params":{"x":0 }}"#),
             (r#"{"params":null,"id":1}"#, r#"{"params":{"x":0},"id":1}"#),
             (r#"{"id":1} "#, r#"{"id":1,"params":{"x":0}} "#),
+            (r#"{"x":"params","params" : {"params":1}}"#, r#"{"x":"params","params" : {"x":0,"params":1}}"#),
+            (r#"{"\u0070arams":{"a":1},"id":1}"#, r#"{"\u0070arams":{"x":0,"a":1},"id":1}"#),
         ] {
             let (at, text) = at_params(frame, r#""x":0"#).expect("an object");
             assert_eq!(format!("{}{text}{}", &frame[..at.start], &frame[at.end..]), expected);
         }
-        assert_eq!(at_params(r#"{"params":[1]}"#, "x"), None);
+        for odd in [r#"{"params":[1]}"#, r#"{"params":"{"}"#, "[]", "1"] {
+            assert_eq!(at_params(odd, "x"), None, "{odd}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::meta::at_params;
 use super::questions::{InputRequired, anew};
 use super::without;
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Edit, Envelope, quoted, splice, task_id};
+use crate::envelope::{Edit, Envelope, quoted, task_id};
 use crate::era::Era;
 
 /// How soon a modern server's task is looked at again, where it does not say, and within which bounds it may.
@@ -223,18 +223,16 @@ pub(in crate::hub) fn is_task_only(tool: &str) -> bool {
             .is_some_and(|support| support == "required")
 }
 
-/// A call with which a legacy client asks for a task.
-pub(in crate::hub) fn as_task(call: &str) -> Option<String> {
-    let (at, text) = at_params(call, r#""task":{}"#)?;
-    let mut out = Vec::with_capacity(call.len() + text.len());
-    splice(call, &mut [Edit { at, with: &text }], &mut out);
-    String::from_utf8(out).ok()
-}
+/// The member of a call's params with which a legacy client asks for a task.
+pub(in crate::hub) const AS_TASK: &str = r#""task":{}"#;
 
 /// A call, as it went to the server, under another id, so that the server may make a task of it.
 pub(in crate::hub) fn allowed(agent: Era, call: &str, id: u64) -> Option<String> {
     match agent {
-        Era::Modern => anew(&as_task(call)?, id, None),
+        Era::Modern => {
+            let (at, text) = at_params(call, AS_TASK)?;
+            anew(call, id, Some(Edit { at, with: &text }))
+        }
         Era::Legacy => {
             let envelope = Envelope::parse(call.as_bytes()).ok()?;
             let capabilities = envelope.params.meta.client_capabilities?;
