@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod connect;
 mod demo;
+mod done;
 mod login;
 mod logs;
 mod report;
@@ -12,7 +13,7 @@ mod secret;
 mod shim_args;
 mod start;
 
-use std::io::{self, Write};
+use std::io::{self};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,52 +22,19 @@ use anyhow::Context;
 use clap::Parser;
 use jsonrpsee::core::client::Error as RpcError;
 
+use crate::cli::args::{Args, Command, Program};
+use crate::cli::done::{Done, Trouble, complain};
+use crate::cli::shim_args::ShimArgs;
 use crate::control::{self, Client, DaemonClient};
 use crate::daemon;
-use crate::envelope::reply::code;
 use crate::files;
 use crate::ipc::{self, Signpost};
 use crate::paths::Places;
 use crate::retry::Backoff;
-use crate::shown::Shown;
-use args::{Args, Command, Program};
 use connect::Attach;
-use shim_args::ShimArgs;
 
 /// How long a daemon may take to end; it gives its servers up before that.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(20);
-
-/// Why a command did not do what it was told.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error("no trunkline daemon is running on {0}: start one with `trunkline run`, or let `trunkline connect` do it")]
-    NoDaemon(String),
-    #[error("{0}")]
-    Daemon(String),
-    /// A person must log in first.
-    #[error("{0}")]
-    NeedsLogin(String),
-    #[error("cannot write the output: {0}")]
-    Output(#[from] io::Error),
-    #[error(transparent)]
-    Other(#[from] anyhow::Error),
-}
-
-impl From<RpcError> for Trouble {
-    fn from(error: RpcError) -> Self {
-        if let RpcError::Call(object) = error {
-            let message = object.message().to_owned();
-            return if object.code() == code::NEEDS_LOGIN { Self::NeedsLogin(message) } else { Self::Daemon(message) };
-        }
-        if matches!(error, RpcError::RestartNeeded(_)) {
-            let message = "the daemon closed the connection before it answered: it may be starting or ending; its log says more (`journalctl --user -u trunkline`, or logs/daemon.log in the state folder)";
-            return Self::Daemon(message.to_owned());
-        }
-        Self::Daemon(format!("the daemon did not answer: {error}"))
-    }
-}
-
-type Done = Result<ExitCode, Trouble>;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -102,16 +70,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
-}
-
-fn complain(text: &str) {
-    // There is nowhere left to report that standard error is closed.
-    drop(writeln!(Shown(io::stderr()), "trunkline: {text}"));
-}
-
-/// Standard output for people: what others wrote is shown without its control characters.
-fn out() -> Shown<io::StdoutLock<'static>> {
-    Shown(io::stdout().lock())
 }
 
 fn run(args: &Args, own: Places) -> Done {

@@ -5,6 +5,7 @@ mod codex;
 mod file;
 mod key;
 mod keyring;
+mod keys;
 mod record;
 mod vault;
 

@@ -7,18 +7,20 @@ mod edits;
 mod members;
 mod params;
 pub mod reply;
+mod text;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
 
-pub use edits::{Edit, Piece, pieces, splice, without};
+pub use edits::{Edit, Piece, pieces, splice, spliced, without};
 pub use members::Lookalike;
 use members::{Wanted, nested, once, read, skip, wanted};
 pub use params::{Meta, Params, Reference, result_meta, task_id};
 use reply::code;
 use serde::de::MapAccess;
+pub use text::{quoted, text};
 
 /// Deepest nesting of arrays and objects that an agent may send; deeper JSON overflows the stacks of common parsers.
 const MAX_DEPTH: usize = 1_000;
@@ -178,6 +180,12 @@ impl<'a> Envelope<'a> {
         format!(r#"{{"id":{id},{rest}"#)
     }
 
+    /// A frame under another raw id, if it is a message.
+    pub fn with_id(frame: &str, id: &str) -> Option<String> {
+        let envelope = Envelope::parse(frame.as_bytes()).ok()?;
+        Some(spliced(frame, [envelope.edit(envelope.id, id)]))
+    }
+
     /// Where `part`, a slice of this frame, stands in it.
     pub fn span(&self, part: &str) -> Range<usize> {
         let start = (part.as_ptr() as usize).wrapping_sub(self.frame.as_ptr() as usize);
@@ -194,18 +202,6 @@ impl<'a> Envelope<'a> {
     pub fn is_modern(&self) -> bool {
         self.params.meta.is_modern() || self.method == "server/discover"
     }
-}
-
-/// The value of a raw JSON string, or `None` where the raw text is no string.
-pub fn text(raw: &str) -> Option<Cow<'_, str>> {
-    #[derive(serde::Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(raw).ok().map(|text| text.0)
-}
-
-/// `value` as raw JSON string text.
-pub fn quoted(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
 }
 
 /// Counts brackets first, which is nearly free, and walks the text only when there are enough to matter.

@@ -1,85 +1,62 @@
 //! Routes between sessions and instances. Owns no I/O: frames come in as text and go out through queues.
 
 mod acquaint;
-mod across;
-mod bridge;
-mod clock;
-mod crashes;
-mod ending;
+mod agent;
+mod deliver;
+mod eras;
 mod events;
 mod failure;
-mod fetch;
-mod find;
-mod following;
-mod inbound;
-mod key;
-mod lane;
-mod largest;
+mod ids;
+mod input;
+mod instance;
 mod level;
-mod line;
-mod lingering;
-mod listener;
-mod listens;
 mod logins;
-mod membership;
-mod merged;
-mod news;
-mod offered;
-mod orders;
 mod patience;
-mod places;
-mod recall;
-mod records;
-mod registry;
 mod reload;
-mod remembered;
-mod resources;
-mod resting;
+mod remember;
 mod roots;
-mod rounds;
-mod router;
-mod saving;
+mod route;
+mod routed;
+mod server;
+mod services;
 mod session;
-mod settle;
 mod sharing;
-mod slots;
-mod spelled;
-mod start;
 mod stopped;
-mod storm;
-mod table;
-mod undecided;
+mod subscriptions;
+mod tasks;
+mod upkeep;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-pub use across::not_modern;
-pub use events::{Event, Events};
+pub use agent::{Agent, Stay, View};
+pub use eras::{incomplete, not_modern};
+pub use events::{Event, Events, Reloaded};
 pub use failure::Failure;
-pub use key::Key;
-pub use line::{Call, Line};
-pub use registry::{Known, Upstream};
-pub use reload::Reloaded;
-pub use remembered::Remembered;
-use resting::Resting;
-pub use router::{Later, Routed, incomplete};
-pub use session::{Agent, Session, SessionId, Stay, View};
-use stopped::Stopped;
+pub use ids::{InstanceId, SessionId};
+pub use instance::Line;
+pub use routed::{Later, Routed};
+pub use server::{Known, Upstream};
+pub use services::Around;
+pub use session::Session;
+pub use session::restore::Remembered;
+
+use input::rounds::Rounds;
+use input::suspended::Resting;
+use server::{Above, Instances};
+use services::Services;
+use session::question::Question;
 
 use crate::config::{Config, Server};
-use crate::credentials::Vault;
+use crate::era::Speech;
 use crate::names::ServerName;
-use crate::oauth::Keepers;
-use crate::upstream::{HttpClient, Ledger, Quirks, ServerLog, Surroundings};
+use crate::upstream::{Quirks, ServerLog, Surroundings};
 use crate::wire::{Account, Budget, Sink};
 
 /// How much may wait of and for one agent together, and for one server, in messages of the largest size.
@@ -89,38 +66,25 @@ const QUEUE_FRAMES: usize = 2;
 pub struct Hub {
     /// In the order of the configuration.
     upstreams: RwLock<Arc<Vec<Arc<Upstream>>>>,
-    /// What runs: where a server could not be changed, still its old settings.
-    config: RwLock<Arc<Config>>,
-    sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
+    services: Arc<Services>,
+    instances: Instances,
     attached: AtomicU64,
-    pub events: Events,
     /// Where agents may attach over HTTP, or why they cannot; nothing if that is not wanted.
     pub http: RwLock<Option<Result<String, String>>>,
     /// What is wrong with the configuration file as it is now, or with what it asks for.
     problems: RwLock<Vec<String>>,
     resting: Resting,
-    stopped: Stopped,
+    rounds: Rounds,
     /// Told when there may be servers of which nothing is known.
     strangers: Notify,
-    /// Of all servers that are reached over HTTP.
-    client: HttpClient,
-    around: Around,
 }
 
-/// What the hub's servers live in.
+/// An instance where it stands: with the server that it is of, and the hub.
 #[derive(Debug, Clone)]
-pub struct Around {
-    /// Where all tasks run.
-    pub tasks: TaskTracker,
-    /// Ends them.
-    pub stop: CancellationToken,
-    pub ledger: Ledger,
-    /// The folder for catalogs and logs.
-    pub state: PathBuf,
-    pub vault: Vault,
-    pub keepers: Keepers,
-    /// Of all that waits.
-    pub budget: Budget,
+pub struct Site {
+    pub(in crate::hub) hub: Arc<Hub>,
+    pub server: Arc<Upstream>,
+    pub line: Arc<Line>,
 }
 
 impl Hub {
@@ -128,46 +92,52 @@ impl Hub {
     pub fn new(config: Config, around: Around) -> Arc<Self> {
         let hub = Arc::new(Self {
             upstreams: RwLock::default(),
-            config: RwLock::new(Arc::new(config)),
-            sessions: Mutex::default(),
+            services: Arc::new(Services::new(around, config)),
+            instances: Instances::default(),
             attached: AtomicU64::new(0),
-            events: Events::default(),
             http: RwLock::default(),
             problems: RwLock::default(),
             resting: Resting::default(),
-            stopped: Stopped::open(&around.state),
+            rounds: Rounds::default(),
             strangers: Notify::new(),
-            client: HttpClient::default(),
-            around,
         });
         let config = hub.config();
         let all = config.servers.iter().map(|(name, server)| hub.new_upstream(name, server)).collect();
         *hub.upstreams.write() = Arc::new(all);
         hub.upstreams().iter().for_each(|upstream| upstream.start_eagerly());
-        hub.around.tasks.spawn(hub.clone().keep_time());
-        hub.around.tasks.spawn(hub.clone().follow_logins());
-        hub.around.tasks.spawn(hub.clone().get_acquainted());
-        hub.around.tasks.spawn(hub.clone().keep_to_budget());
+        let tasks = &hub.services.around.tasks;
+        tasks.spawn(hub.clone().keep_time());
+        tasks.spawn(hub.clone().follow_logins());
+        tasks.spawn(hub.clone().get_acquainted());
+        tasks.spawn(hub.clone().keep_to_budget());
         hub
     }
 
     fn new_upstream(self: &Arc<Self>, name: &ServerName, server: &Server) -> Arc<Upstream> {
+        let shared = &self.services.around;
         let around = Surroundings {
-            tasks: self.around.tasks.clone(),
-            stop: self.around.stop.clone(),
-            log: ServerLog::open(self.around.state.join("logs").join(format!("{name}.log"))),
+            tasks: shared.tasks.clone(),
+            stop: shared.stop.clone(),
+            log: ServerLog::open(shared.state.join("logs").join(format!("{name}.log"))),
             quirks: Quirks::default(),
             max_frame: self.config().daemon.max_frame.0,
-            ledger: self.around.ledger.clone(),
+            ledger: shared.ledger.clone(),
             name: name.clone(),
-            client: self.client.clone(),
-            vault: self.around.vault.clone(),
-            keepers: self.around.keepers.clone(),
-            budget: self.around.budget.clone(),
+            client: self.services.client.clone(),
+            vault: shared.vault.clone(),
+            keepers: shared.keepers.clone(),
+            budget: shared.budget.clone(),
         };
-        let catalogs = self.around.state.join("catalogs");
-        let upstream = Upstream::new(Arc::downgrade(self), name.clone(), server.clone(), around, &catalogs);
-        if self.stopped.has(name) {
+        // The hub lives as long as the daemon.
+        let hub = self.clone();
+        let above = Above {
+            instances: self.instances.clone(),
+            hears: Arc::new(move |server, line, inbound| {
+                Site { hub: hub.clone(), server: server.clone(), line: line.clone() }.inbound(inbound);
+            }),
+        };
+        let upstream = Upstream::new(self.services.clone(), above, server.clone(), around);
+        if self.services.stopped.has(name) {
             upstream.hold();
         }
         upstream
@@ -199,20 +169,20 @@ impl Hub {
 
     /// An account for one agent, which is cut off when `cut` is cancelled.
     pub fn account(&self, whose: impl Into<Cow<'static, str>>, cut: CancellationToken) -> Account {
-        self.around.budget.account(whose, self.config().daemon.max_frame.0 * QUEUE_FRAMES, cut)
+        self.services.around.budget.account(whose, self.config().daemon.max_frame.0 * QUEUE_FRAMES, cut)
     }
 
     /// What bounds all that waits.
     pub fn budget(&self) -> &Budget {
-        &self.around.budget
+        &self.services.around.budget
     }
 
     /// Has those that were cut off give back what they hold, until the daemon ends.
     async fn keep_to_budget(self: Arc<Self>) {
         loop {
             tokio::select! {
-                () = self.around.budget.cut() => {}
-                () = self.around.stop.cancelled() => return,
+                () = self.services.around.budget.cut() => {}
+                () = self.services.around.stop.cancelled() => return,
             }
             self.sessions().iter().for_each(|session| session.give_back());
             self.upstreams().iter().for_each(|upstream| upstream.give_back());
@@ -221,7 +191,7 @@ impl Hub {
 
     /// The configuration that runs.
     pub fn config(&self) -> Arc<Config> {
-        self.config.read().clone()
+        self.services.config()
     }
 
     /// The name of a server that an agent asks for, which may be written as in the configuration.
@@ -258,28 +228,44 @@ impl Hub {
     }
 
     /// The servers that a session sees, disabled ones left out, in the order of the configuration.
-    pub(crate) fn visible(&self, session: &Session) -> Vec<Arc<Upstream>> {
+    pub(in crate::hub) fn visible(&self, session: &Session) -> Vec<Arc<Upstream>> {
         let all = self.upstreams();
         let enabled = all.iter().filter(|upstream| upstream.settings().is_usable());
         enabled.filter(|upstream| self.sees(session, &upstream.name)).cloned().collect()
     }
 
-    fn sees(&self, session: &Session, server: &ServerName) -> bool {
-        match &session.view {
-            View::One(name) => name == server,
-            View::All => true,
-            View::Profile(profile) => {
-                self.config().profiles.get(&**profile).is_some_and(|profile| profile.servers.contains(server))
-            }
-        }
+    pub(in crate::hub) fn sees(&self, session: &Session, server: &ServerName) -> bool {
+        self.services.sees(session, server)
     }
 
     pub fn sessions(&self) -> Vec<Arc<Session>> {
-        self.sessions.lock().values().cloned().collect()
+        self.services.sessions.all()
     }
 
-    pub(crate) fn is_attached(&self, session: SessionId) -> bool {
-        self.sessions.lock().contains_key(&session)
+    pub(in crate::hub) fn is_attached(&self, session: SessionId) -> bool {
+        self.services.sessions.is_attached(session)
+    }
+
+    /// What happens, for those who watch.
+    pub fn events(&self) -> &Events {
+        &self.services.events
+    }
+
+    /// An instance that is up, where it stands.
+    pub(in crate::hub) fn site(self: &Arc<Self>, instance: InstanceId) -> Option<Site> {
+        let (server, line) = self.instances.get(instance)?;
+        Some(Site { hub: self.clone(), server, line })
+    }
+
+    /// The instances that a session uses.
+    pub(in crate::hub) fn sites(self: &Arc<Self>, session: &Session) -> Vec<Site> {
+        session.instances().into_iter().filter_map(|id| self.site(id)).collect()
+    }
+
+    /// The instance that a session has joined at a server for what is so spoken, if it is still up.
+    pub(in crate::hub) fn joined(self: &Arc<Self>, session: &Session, server: &str, speech: &Speech) -> Option<Site> {
+        let mut joined = session.joined(server).into_iter();
+        joined.find_map(|(id, class)| self.site(id).filter(|site| site.line.serves(speech, &class)))
     }
 
     /// Attaches an agent. The caller writes what the sink holds, and calls [`Hub::detach`] at the end.
@@ -303,25 +289,25 @@ impl Hub {
         }
         let id = SessionId(1 + self.attached.fetch_add(1, Ordering::Relaxed));
         let name = agent.name.clone();
-        let session = Arc::new(Session::new(id, view, stay, agent, sink, gone, self.around.tasks.clone()));
-        self.sessions.lock().insert(id, session.clone());
+        let session = Arc::new(Session::new(id, view, stay, agent, sink, gone, self.services.around.tasks.clone()));
+        self.services.sessions.add(session.clone());
         if stay == Stay::Lasting {
-            self.events.publish(Event::AgentAttached { session: id, agent: name });
+            self.services.events.publish(Event::AgentAttached { session: id, agent: name });
         }
         Ok(session)
     }
 
     /// Ends what an agent left behind: its calls are cancelled, its questions refused, its subscriptions given up, and
     /// processes of its own ended.
-    pub fn detach(&self, session: &Session) {
-        self.sessions.lock().remove(&session.id);
+    pub fn detach(self: &Arc<Self>, session: &Session) {
+        self.services.sessions.remove(session.id);
         for question in session.take_questions() {
-            question.refuse("the agent that was asked left");
+            self.refuse(&question, "the agent that was asked left");
         }
-        session.end_rounds();
-        for line in session.lines() {
-            line.leave(session);
-            session.remove_line(&line);
+        self.end_rounds(session);
+        for site in self.sites(session) {
+            site.line.leave(session);
+            session.note_left(&site.line.name, site.line.id);
         }
         self.forget(session);
         for upstream in self.upstreams().iter() {
@@ -329,13 +315,25 @@ impl Hub {
         }
         self.wake_none_of(session);
         if session.stay == Stay::Lasting {
-            self.events.publish(Event::AgentLeft { session: session.id, agent: session.agent().name });
+            self.services.events.publish(Event::AgentLeft { session: session.id, agent: session.agent().name });
         }
     }
 
     /// Leaves nothing of a session with servers that are not up: it has left, or is another now.
-    fn forget(&self, session: &Session) {
+    pub(in crate::hub) fn forget(&self, session: &Session) {
         self.upstreams().iter().for_each(|upstream| upstream.forget(session.id));
+    }
+
+    /// Tells who asked that there will be no answer.
+    fn refuse(self: &Arc<Self>, question: &Question, reason: &str) {
+        match question {
+            Question::Server { instance, id, .. } => {
+                if let Some(site) = self.site(*instance) {
+                    site.line.refuse(id, reason);
+                }
+            }
+            Question::Round { .. } | Question::Roots | Question::Login(_) => {}
+        }
     }
 
     /// Waits until no agent has a call in flight, but no longer than `patience`.

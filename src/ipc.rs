@@ -2,17 +2,18 @@
 
 #[cfg(unix)]
 mod activation;
+mod errors;
+mod peer;
 mod signpost;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
-use std::io;
-use std::path::PathBuf;
-
 #[cfg(unix)]
 pub use activation::activated;
+pub use errors::{AcceptError, ListenError};
+pub use peer::Peer;
 pub use signpost::Signpost;
 #[cfg(unix)]
 pub use unix::{
@@ -24,48 +25,3 @@ pub use windows::{
     Claim, ClientStream, Listener, ReadHalf, Reader, WriteHalf, connect, connect_blocking, holder, hung_up, is_claimed,
     start_lock,
 };
-
-/// Why the endpoint cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    #[error("a trunkline daemon is already running (pid {pid}) on {path}: use it, or `trunkline shutdown` it first")]
-    AlreadyRunning { path: PathBuf, pid: String },
-    #[error(
-        "{path} is a symbolic link: the socket's folder must be a real folder of yours; name another place with --socket"
-    )]
-    Symlink { path: PathBuf },
-    #[error("{path} is not a folder: remove it, or name another place with --socket")]
-    NotAFolder { path: PathBuf },
-    #[error("{path} belongs to user id {owner}, not to you ({you}): name another place with --socket")]
-    Owner { path: PathBuf, owner: u32, you: u32 },
-    #[error("{path} is open to other users (mode {mode:04o}): run `chmod 700 {path}`")]
-    Mode { path: PathBuf, mode: u32 },
-    #[error(
-        "{path} is answered by a program of user id {owner}, not by yours ({you}): nothing was sent to it; name another place with --socket"
-    )]
-    Foreign { path: PathBuf, owner: u32, you: u32 },
-    #[error("{path} exists and is not a socket: remove it, or name another place with --socket")]
-    NotASocket { path: PathBuf },
-    #[error(
-        "the socket path {path} has {length} bytes and the system takes at most {most}: name a shorter place with --socket"
-    )]
-    PathTooLong { path: PathBuf, length: usize, most: usize },
-    #[error("cannot {doing} {path}: {error}")]
-    Io { doing: &'static str, path: PathBuf, error: io::Error },
-}
-
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Process id, where the system tells it.
-    pub pid: Option<u32>,
-}
-
-/// Why a connection was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    #[error("refused a connection from user id {0}: only your own processes may connect")]
-    Foreign(u32),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}

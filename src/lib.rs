@@ -69,6 +69,7 @@
 //! 0  program     where this program is, also after an upgrade
 //! 0  processes   what the system tells of processes
 //! 0  environment which of a person's variables a server gets
+//! 0  random      text that nobody can guess
 //! 0  retry       pauses between tries
 //! 0  strangers   connections that have shown nothing yet
 //! 0  descriptors how many files and connections may be open
@@ -159,6 +160,7 @@ pub mod oauth;
 pub mod paths;
 pub mod processes;
 pub mod program;
+pub mod random;
 pub mod retry;
 pub mod shown;
 pub mod strangers;

@@ -55,6 +55,11 @@ impl ListKind {
         }
     }
 
+    /// That notification, whole.
+    pub fn notification(self) -> String {
+        format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, self.changed())
+    }
+
     pub fn of_changed(method: &str) -> Option<Self> {
         [Self::Tools, Self::Prompts, Self::Resources].into_iter().find(|kind| kind.changed() == method)
     }

@@ -61,6 +61,41 @@ impl<W: Write> Write for Shown<W> {
     }
 }
 
+/// What is shorter than this is no secret, and would turn up in any text.
+const SHORTEST: usize = 6;
+
+/// A text of others without what was sent to them: some repeat it in their errors.
+pub fn scrubbed(text: &str, sent: &[&str]) -> String {
+    let secrets = sent.iter().filter(|secret| secret.len() >= SHORTEST);
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+}
+
+/// How much of a text that is no message is kept, in characters.
+const KEPT: usize = 300;
+
+/// A text as it may be shown: without control characters and the sequences that they begin, and not longer than needed.
+pub fn printable(text: &str) -> String {
+    let mut out = String::new();
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => match letters.next() {
+                Some('[') => while letters.next().is_some_and(|letter| !('@'..='~').contains(&letter)) {},
+                // An operating system command, which ends with BEL or ESC and a backslash.
+                Some(']') => while letters.next_if(|letter| !matches!(letter, '\u{7}' | '\u{1b}')).is_some() {},
+                Some(_) | None => {}
+            },
+            letter if letter.is_control() => {}
+            letter => out.push(letter),
+        }
+        if out.len() > KEPT {
+            out.push('…');
+            break;
+        }
+    }
+    out.trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

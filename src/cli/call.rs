@@ -3,12 +3,11 @@
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
+use crate::cli::done::{Done, out};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-
-use super::Done;
 
 /// The arguments: one JSON object, `-` for one on standard input, or `key=value` pairs. A value that is JSON counts as
 /// such, any other as a string; `key:=value` must be JSON.
@@ -60,7 +59,7 @@ pub(super) fn print(result: &RawValue, json: bool) -> Done {
         text: Option<String>,
     }
     let parsed = serde_json::from_str::<Result>(result.get());
-    let mut out = super::out();
+    let mut out = out();
     match &parsed {
         Ok(parsed)
             if !json && parsed.content.iter().all(|content| content.kind == "text") && !parsed.content.is_empty() =>

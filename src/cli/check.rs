@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{Done, Trouble, secret};
+use crate::cli::done::{Done, Trouble, out};
+use crate::cli::secret;
 use crate::config::{Config, Examined, LoadError, Problem, located};
 use crate::control::{self, DaemonClient};
 use crate::paths::Places;
@@ -30,7 +31,7 @@ pub(super) fn run(file: &Path, places: &Places, json: bool) -> Done {
         let checked = Checked { file, examined: &examined };
         writeln!(io::stdout(), "{}", serde_json::to_string(&checked).map_err(anyhow::Error::from)?)?;
     } else {
-        let (mut out, mut err) = (super::out(), Shown(io::stderr().lock()));
+        let (mut out, mut err) = (out(), Shown(io::stderr().lock()));
         located(file, problems).iter().try_for_each(|line| writeln!(err, "{line}"))?;
         let notes: Vec<_> =
             notes.iter().map(|note| Problem { message: format!("note: {}", note.message), ..*note }).collect();

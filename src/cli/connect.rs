@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 pub(super) use attach::Attach;
-use attach::AttachError;
-use held::Held;
-use lines::{Lines, each};
-use memory::{Heard, Memory};
-use streams::{finish, raw_stdio};
 
-use super::{Done, complain, start};
+use crate::cli::connect::attach::AttachError;
+use crate::cli::connect::held::Held;
+use crate::cli::connect::lines::{Lines, each};
+use crate::cli::connect::memory::{Heard, Memory};
+use crate::cli::connect::streams::{finish, raw_stdio};
+use crate::cli::done::{Done, complain};
+use crate::cli::start;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::files;

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::{Done, report};
+use crate::cli::demo::agent::{Agent, Seen};
+use crate::cli::done::Done;
+use crate::cli::report;
 use crate::ipc;
 use crate::paths::Places;
 use crate::retry::Backoff;
-use agent::{Agent, Seen};
 
 const START_WAIT: Duration = Duration::from_secs(10);
 

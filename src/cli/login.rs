@@ -9,7 +9,7 @@ use futures_util::future::OptionFuture;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Done, Trouble, complain};
+use crate::cli::done::{Done, Trouble, complain, out};
 use crate::control::{Client, DaemonClient};
 
 /// How long the end of a login may take to be heard of.
@@ -27,7 +27,7 @@ pub(super) async fn run(client: &Client, server: &str, browser: Browser) -> Done
     complain(&format!("asking `{server}` where to log in …"));
     let begun = client.login(server.to_owned(), None).await?;
     complain("open this page to log in:");
-    writeln!(super::out(), "{}", begun.url)?;
+    writeln!(out(), "{}", begun.url)?;
     io::stdout().flush()?;
     let mut pasted = match browser {
         Browser::Open => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::Done;
+use crate::cli::done::{Done, out};
 use crate::control::{Client, DaemonClient, LogLine, Missed};
 
 /// The lines that are there already come at once; this long without one, and there are no more.
@@ -29,7 +29,7 @@ fn print(message: &RawValue, json: bool) -> io::Result<()> {
     if json {
         return writeln!(io::stdout(), "{message}");
     }
-    let mut out = super::out();
+    let mut out = out();
     match (serde_json::from_str::<LogLine>(message.get()), serde_json::from_str::<Missed>(message.get())) {
         (Ok(LogLine { line }), _) => writeln!(out, "{line}"),
         (Err(_), Ok(Missed { missed })) => writeln!(out, "({missed} lines missed)"),

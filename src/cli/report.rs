@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Done;
+use crate::cli::done::{Done, complain, out};
 use crate::control::{Credentials, Instance, LoginStatus, ServerStatus, ServerTools, SessionStatus, Status};
 use crate::hub::Reloaded;
 use crate::shown;
@@ -18,7 +18,7 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
     if json {
         return print_json(status);
     }
-    let mut out = super::out();
+    let mut out = out();
     let (pid, up) = (status.pid, age(status.uptime));
     writeln!(out, "trunkline {} (pid {pid}), up {up}", status.version)?;
     writeln!(out, "socket {}, configuration {}", status.socket.display(), status.config.display())?;
@@ -217,7 +217,7 @@ pub(super) fn reloaded(reloaded: &Reloaded, json: bool) -> Done {
     if json {
         return print_json(reloaded);
     }
-    let mut out = super::out();
+    let mut out = out();
     let Reloaded { added, removed, changed, tuned, kept, needs_restart, problems } = reloaded;
     for (what, names) in [("added", added), ("removed", removed), ("changed", changed), ("settings changed", tuned)] {
         if !names.is_empty() {
@@ -231,11 +231,11 @@ pub(super) fn reloaded(reloaded: &Reloaded, json: bool) -> Done {
         writeln!(out, "`{setting}` counts from the daemon's next start")?;
     }
     for (server, reason) in kept {
-        super::complain(&format!(
+        complain(&format!(
             "server `{server}` does not start with its new settings, and goes on with the old ones: {reason}"
         ));
     }
-    problems.iter().for_each(|problem| super::complain(problem));
+    problems.iter().for_each(|problem| complain(problem));
     Ok(if kept.is_empty() && problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -251,10 +251,10 @@ pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {
         print_json(&servers)?;
         return Ok(code);
     }
-    let mut out = super::out();
+    let mut out = out();
     for ServerTools { server, tools, error } in servers {
         if let Some(error) = error {
-            super::complain(&format!("{server}: {error}"));
+            complain(&format!("{server}: {error}"));
         }
         for tool in tools {
             let Ok(tool) = serde_json::from_str::<Tool>(tool.get()) else { continue };

@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroize;
 
-use super::args::SecretCommand;
-use super::{Done, Trouble, complain};
+use crate::cli::args::SecretCommand;
+use crate::cli::done::{Done, Trouble, complain};
 use crate::config::Secrets;
 use crate::credentials::{Vault, VaultError, hide_memory};
 use crate::paths::Places;

@@ -3,16 +3,17 @@
 #[cfg(unix)]
 pub(super) mod detach;
 mod launch;
+mod listening;
 
-use std::io;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
+use crate::cli::start::launch::{Launched, log_path};
+use crate::cli::start::listening::try_connect;
 use crate::ipc::{self, ClientStream, Reader, Signpost};
 use crate::paths::Places;
 use crate::retry::Backoff;
-use launch::{Launched, log_path};
 
 /// How long a daemon may take to listen, with the login shell that tells it of the person's environment.
 const START_WAIT: Duration = Duration::from_secs(30);
@@ -47,25 +48,6 @@ pub(super) fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)>
                 log_path(places).display()
             ),
         }
-    }
-}
-
-/// Connects to the daemon, if one listens: where the running one says that it does, else at the place that follows from
-/// this process's environment.
-fn try_connect(places: &Places) -> anyhow::Result<Option<(Reader, ClientStream)>> {
-    let followed = Signpost::follow(places.clone());
-    let first = connect_to(&followed.socket)?;
-    match first {
-        None if followed.socket != places.socket => connect_to(&places.socket),
-        first => Ok(first),
-    }
-}
-
-fn connect_to(socket: &std::path::Path) -> anyhow::Result<Option<(Reader, ClientStream)>> {
-    match ipc::connect_blocking(socket) {
-        Ok(connected) => Ok(Some(connected)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot connect to {}", socket.display())),
     }
 }
 

@@ -1,15 +1,12 @@
 //! What can be told of a server in a container by its command line. Pure.
 
-use super::transport::Stdio;
-
 /// The programs' own flags that are followed by a value.
 const WITH_VALUE: [&str; 11] =
     ["-H", "--host", "-c", "--context", "--config", "-l", "--log-level", "-f", "--file", "-p", "--project-name"];
 
 /// What is missing from a command that starts a container, so that the container ends with its server; nothing if it starts none.
-pub(super) fn remark(stdio: &Stdio) -> Option<String> {
-    let words: Vec<&str> = stdio.args.iter().map(|word| word.text()).collect();
-    let missing = missing(stdio.command.text(), &words)?;
+pub(super) fn remark(command: &str, words: &[&str]) -> Option<String> {
+    let missing = missing(command, words)?;
     if missing.is_empty() {
         return None;
     }

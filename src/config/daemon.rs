@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config::decode::{Decode, Fields, one_of};
+use crate::config::node::Node;
+use crate::config::problems::Problems;
+use crate::config::values::{Limit, Size, Span};
 use schemars::JsonSchema;
-
-use super::decode::{Decode, Fields, Problems, one_of};
-use super::node::Node;
-use super::values::{Limit, Size, Span};
 
 /// What may wait, where nothing is said: so much, and so many of the largest messages.
 const MEMORY: (usize, usize) = (512 << 20, 16);

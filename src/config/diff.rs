@@ -1,6 +1,7 @@
 //! What a new configuration changes, decided before anything is touched.
 
-use super::{Config, Server};
+use crate::config::Config;
+use crate::config::server::Server;
 use crate::names::ServerName;
 
 /// What happens to one server.

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::config::decode::{Decode, Fields};
+use crate::config::node::Node;
+use crate::config::problems::Problems;
 use schemars::JsonSchema;
-
-use super::decode::{Decode, Fields, Problems};
-use super::node::Node;
 
 const PORT: u16 = 7337;
 /// What a program on this machine calls it.

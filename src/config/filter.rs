@@ -1,10 +1,10 @@
 //! Which tools of a server agents see.
 
+use crate::config::decode::{Decode, Fields};
+use crate::config::node::Node;
+use crate::config::problems::Problems;
 use schemars::JsonSchema;
 use wildmatch::WildMatch;
-
-use super::decode::{Decode, Fields, Problems};
-use super::node::Node;
 
 /// `tools = { allow = […], deny = […] }`: names, with `*` for any characters and `?` for one. A tool is offered if `allow`
 /// names it, or is empty, and `deny` does not.

@@ -5,13 +5,12 @@
 mod values;
 mod words;
 
+use crate::config::foreign::values::{items, oauth, templated, text, texts, truth};
+use crate::config::foreign::words::{OWN, letters, passed_over, spelled};
+use crate::config::node::{Member, Node, Value};
+use crate::config::problems::Problems;
+use crate::config::transport::is_reserved;
 use std::ops::Range;
-
-use super::decode::Problems;
-use super::node::{Member, Node, Value};
-use super::transport::is_reserved;
-use values::{items, oauth, templated, text, texts, truth};
-use words::{OWN, letters, spelled};
 
 /// Where other tools keep their servers.
 const ROOTS: [&str; 7] =
@@ -169,7 +168,7 @@ impl Entry {
                 self.add("oauth", at, node, problems);
             }
             Some("account" | "env_vars") => self.add(ours.unwrap_or_default(), at, node, problems),
-            Some(_) | None => foreign(&at, &name, problems),
+            Some(_) | None => passed_over(&at, &name, problems),
         });
     }
 
@@ -293,7 +292,7 @@ impl Entry {
         for member in members {
             match spelled(&member.name) {
                 Some("headers") => self.headers(member.at, member.node, problems),
-                Some(_) | None => foreign(&member.at, &member.name, problems),
+                Some(_) | None => passed_over(&member.at, &member.name, problems),
             }
         }
     }
@@ -332,12 +331,4 @@ impl Entry {
     fn has(&self, name: &str) -> bool {
         self.members.iter().any(|member| member.name == name)
     }
-}
-
-fn foreign(at: &Range<usize>, name: &str, problems: &mut Problems<'_>) {
-    let message = match &*letters(name) {
-        "envfile" => "variables are not read from a file here: name them in `env`, or pass yours on with `env_vars`",
-        _ => "this setting of another tool is passed over",
-    };
-    problems.note(at.start, message.to_owned());
 }

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
+use crate::config::problems::Problems;
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 use toml::de::{DeTable, DeValue};
-
-use super::decode::Problems;
 
 /// How many syntax errors of a file are named: one that is something else altogether has an error on each line.
 const NAMED: usize = 5;

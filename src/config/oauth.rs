@@ -1,12 +1,10 @@
 //! `oauth = { … }`: what a server's entry says of its login, where discovery does not.
 
-use std::collections::BTreeMap;
-
+use crate::config::decode::{Decode, Fields, one_of};
+use crate::config::node::Node;
+use crate::config::problems::Problems;
+use crate::config::values::Template;
 use schemars::JsonSchema;
-
-use super::decode::{Decode, Fields, Problems, one_of};
-use super::node::Node;
-use super::values::Template;
 
 /// How to log in. All of it is optional: a server tells where, and most authorization servers register clients by themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
@@ -192,6 +190,3 @@ impl Decode for Algorithm {
         one_of(node, &all.map(|algorithm| (algorithm.name(), algorithm)), problems)
     }
 }
-
-/// The secrets that a person keeps under names, for `${keyring:NAME}`.
-pub type Secrets = BTreeMap<String, secrecy::SecretString>;

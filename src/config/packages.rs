@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use crate::config::decode::{Decode, Fields, one_of};
+use crate::config::node::Node;
+use crate::config::problems::Problems;
+use crate::config::share::Share;
+use crate::config::transport::Stdio;
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use super::decode::{Decode, Fields, Problems, one_of};
-use super::node::Node;
-use super::server::Share;
-use super::transport::Stdio;
 
 /// `[packages."NAME"]`: what is known of a published server, wherever it is used.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

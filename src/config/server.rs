@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
-use super::decode::{Decode, Fields, Problems, one_of};
-use super::filter::Filter;
-use super::node::Node;
-use super::packages::Known;
-use super::transport::{Stdio, Transport};
-use super::values::{Limit, Span, Template};
+use crate::config::decode::{Decode, Fields, one_of};
+use crate::config::filter::Filter;
+use crate::config::node::Node;
+use crate::config::packages::Known;
+use crate::config::problems::Problems;
+use crate::config::share::Share;
+use crate::config::transport::{Stdio, Transport};
+use crate::config::values::{Limit, Span, Template};
 use crate::era::Era;
 use crate::names::ServerName;
 
@@ -98,17 +100,6 @@ impl EraChoice {
             Self::Modern => Some(Era::Modern),
         }
     }
-}
-
-/// Who shares an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Share {
-    /// As few processes as are right, by what is known of the server and what it has shown.
-    Auto,
-    All,
-    Project,
-    Session,
 }
 
 /// When a server starts.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::config::container;
+use crate::config::decode::{Decode, Fields};
+use crate::config::node::{Node, Value};
+use crate::config::oauth::OAuth;
+use crate::config::problems::Problems;
+use crate::config::values::{Given, Secrets, Template, at_home};
 use schemars::JsonSchema;
-
-use super::container;
-use super::decode::{Decode, Fields, Problems};
-use super::node::{Node, Value};
-use super::oauth::{OAuth, Secrets};
-use super::values::{Given, Template, at_home};
 
 /// A server's `command` or `url`, and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
@@ -110,7 +110,8 @@ impl Stdio {
         {
             remarks.push(format!("the folder {} that it is to work in is not there", self.folder(&cwd).display()));
         }
-        remarks.extend(container::remark(self));
+        let words: Vec<&str> = self.args.iter().map(|word| word.text()).collect();
+        remarks.extend(container::remark(self.command.text(), &words));
         remarks
     }
 }

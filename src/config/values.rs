@@ -1,14 +1,13 @@
 //! Values with a form of their own: durations, sizes, and text with `${…}` in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::decode::Decode;
+use crate::config::node::{Node, Value};
+use crate::config::problems::Problems;
 use secrecy::ExposeSecret;
-
-use super::decode::{Decode, Problems};
-use super::node::{Node, Value};
-use super::oauth::Secrets;
 
 /// A length of time: a whole number and `ms`, `s`, `m`, `h` or `d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +72,9 @@ enum Kind {
     File,
     Keyring,
 }
+
+/// The secrets that a person keeps under names, for `${keyring:NAME}`.
+pub type Secrets = BTreeMap<String, secrecy::SecretString>;
 
 /// What `${project}` and `${keyring:NAME}` stand for.
 #[derive(Debug, Clone, Copy)]

@@ -232,7 +232,7 @@ impl DaemonServer for Api {
     }
 
     async fn subscribe_events(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {
-        let events = self.hub.events.watch();
+        let events = self.hub.events().watch();
         let sink = pending.accept().await?;
         follow(sink, events, |event| event).await;
         Ok(())
@@ -325,7 +325,7 @@ async fn tools_of(upstream: Arc<Upstream>, cwd: Option<PathBuf>) -> ServerTools 
                 upstream.line(&key).await.map_err(|failure| failure.to_string())?
             }
         };
-        line.list(ListKind::Tools).await.map_err(|error| error.to_string())
+        upstream.list(&line, ListKind::Tools).await.map_err(|error| error.to_string())
     };
     let list =
         tokio::time::timeout(LIST_WAIT, list).await.unwrap_or_else(|_| Err(format!("no list within {LIST_WAIT:?}")));

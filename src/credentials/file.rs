@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use serde::{Deserialize, Serialize};
 
-use super::key::{Key, Place};
-use super::record::Records;
+use crate::credentials::key::{Key, Place};
+use crate::credentials::record::Records;
 use crate::files::create_private;
 use crate::retry::Backoff;
 

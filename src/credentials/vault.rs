@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, TrySendError};
 
+use crate::credentials::codex;
+use crate::credentials::codex::ForeignLogin;
+use crate::credentials::file::{FileError, RecordFile, Stamp};
+use crate::credentials::key::{Key, Place};
+use crate::credentials::keys::{KeyError, Keys};
+use crate::credentials::record::Records;
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::oneshot;
-
-use super::codex::{self, ForeignLogin};
-use super::file::{FileError, RecordFile, Stamp};
-use super::key::{Key, KeyError, Keys, Place};
-use super::record::Records;
 
 /// How many may wait for the disk.
 const JOBS: usize = 1024;

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::intake::Intake;
+use crate::downstream::intake::Intake;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, Malformed};
 use crate::fault::contained;

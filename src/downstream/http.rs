@@ -5,17 +5,19 @@
 mod answer;
 mod body;
 mod connection;
+mod face;
 mod guard;
+mod lifetimes;
 mod listen;
 mod metrics;
 mod post;
 mod records;
+mod requests;
 mod sessions;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -27,33 +29,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::Ends;
-use answer::{refused, stream};
-use connection::Connection;
-use guard::Guard;
-use metrics::Requests;
-use records::Records;
-use sessions::Sessions;
-
 use crate::config;
+use crate::downstream::connection::Ends;
+use crate::downstream::http::answer::{ending, not_allowed, refused, stream};
+use crate::downstream::http::connection::Connection;
+use crate::downstream::http::face::{Face, Shared};
+use crate::downstream::http::guard::Guard;
+use crate::downstream::http::records::Records;
+use crate::downstream::http::requests::Requests;
+use crate::downstream::http::sessions::Sessions;
 use crate::envelope::reply::code;
 use crate::hub::{Hub, View};
 use crate::wire::EventId;
-
-/// What all requests need.
-pub(super) struct Face {
-    hub: Arc<Hub>,
-    guard: Guard,
-    sessions: Sessions,
-    records: Arc<Records>,
-    /// Held while sessions and records change together.
-    turn: Mutex<()>,
-    requests: Requests,
-    tasks: TaskTracker,
-    ends: Ends,
-}
-
-type Shared = State<Arc<Face>>;
 
 /// Serves agents over HTTP until the daemon ends. That the address is taken is told, and tried again.
 pub async fn serve_http(hub: Arc<Hub>, place: config::Face, state: &Path, tasks: TaskTracker, ends: Ends) {
@@ -82,7 +69,7 @@ pub async fn serve_http(hub: Arc<Hub>, place: config::Face, state: &Path, tasks:
     };
     let face = Arc::new(face);
     let noted = CancellationToken::new();
-    tasks.spawn(sessions::keep(face.clone(), noted.clone()));
+    tasks.spawn(lifetimes::keep(face.clone(), noted.clone()));
     tasks.spawn(face.records.clone().keep(noted));
     listen::run(face.clone(), router(face, &origins), listen).await;
 }
@@ -210,20 +197,4 @@ impl Face {
         let message = "the session is not known, or over: send `initialize` to begin another";
         refused(StatusCode::NOT_FOUND, code::CONNECTION_CLOSED, message)
     }
-}
-
-/// GET and DELETE belong to sessions, of which the modern era has none.
-fn not_allowed() -> Response {
-    let message = "only POST without a session: GET and DELETE belong to a session, named by `Mcp-Session-Id`";
-    let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, code::INVALID_REQUEST, message);
-    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
-    response
-}
-
-fn ending() -> Response {
-    refused(StatusCode::SERVICE_UNAVAILABLE, code::CONNECTION_CLOSED, "the daemon is ending")
-}
-
-fn empty(status: StatusCode) -> Response {
-    (status, Body::empty()).into_response()
 }

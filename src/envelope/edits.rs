@@ -50,6 +50,16 @@ pub fn pieces<'e>(length: usize, edits: &mut [Edit<'e>], mut each: impl FnMut(Pi
     each(Piece::Kept(done..length));
 }
 
+/// A frame with the edits carried out.
+pub fn spliced<'e>(frame: &str, edits: impl IntoIterator<Item = Edit<'e>>) -> String {
+    let mut edits: Vec<_> = edits.into_iter().collect();
+    let more = edits.iter().map(|edit| edit.with.len()).sum::<usize>();
+    let mut out = Vec::with_capacity(frame.len() + more);
+    splice(frame, &mut edits, &mut out);
+    // Edits stand for whole parts of a text.
+    String::from_utf8(out).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

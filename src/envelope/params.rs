@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::envelope::members::{Lookalike, Members, Wanted, nested, once, read, skip, twice, wanted};
 use serde::de::{Error as _, MapAccess};
-
-use super::members::{Lookalike, Members, Wanted, nested, once, read, skip, twice, wanted};
 
 /// The members of `params` that routing needs. Anything else in `params` is passed over.
 #[derive(Debug, Default)]

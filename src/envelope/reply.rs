@@ -1,8 +1,7 @@
 //! The frames that trunkline itself writes: results, errors, notifications.
 
+use crate::envelope::text::quoted;
 use std::fmt::Write as _;
-
-use super::quoted;
 
 /// Error codes of JSON-RPC 2.0 and of MCP (`schema.ts`).
 pub mod code {

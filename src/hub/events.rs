@@ -1,14 +1,31 @@
 //! What happens in the daemon, for those who watch.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use super::reload::Reloaded;
-use super::session::SessionId;
+use crate::hub::ids::SessionId;
 use crate::names::ServerName;
 
 /// How far a watcher may fall behind before it misses events.
 const FOLLOW: usize = 256;
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    /// Servers with new processes in place of the old ones, or that start so the next time.
+    pub changed: Vec<String>,
+    /// Servers whose filters, limits or timeouts changed.
+    pub tuned: Vec<String>,
+    /// Servers that did not start with their new settings and go on with the old ones: name and reason.
+    pub kept: Vec<(String, String)>,
+    /// Settings that count from the daemon's next start.
+    pub needs_restart: Vec<String>,
+    /// What is wrong with the file: these entries are left out.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -23,7 +40,7 @@ pub enum Event {
 }
 
 /// Hands events to any number of watchers; none of them can hold the daemon up.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Events(broadcast::Sender<Event>);
 
 impl Default for Events {

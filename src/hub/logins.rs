@@ -2,80 +2,38 @@
 //! the login is done everything goes on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{broadcast, oneshot};
 use tokio::time::timeout;
 
-use super::Hub;
-use super::failure::Failure;
-use super::line::Line;
-use super::registry::Upstream;
-use super::resting::{What, input_required};
-use super::router::{Routed, cancellable};
-use super::session::{Accepted, Question, Session};
-use super::table::Parked;
-use crate::config::{Given, Secrets, Transport, check_url};
 use crate::envelope::reply;
 use crate::envelope::{Envelope, quoted, without};
 use crate::era::{self, Dialect, Era, Speech};
+use crate::hub::failure::Failure;
+use crate::hub::input::suspended::{What, input_required};
+use crate::hub::instance::calls::pending::Parked;
+use crate::hub::routed::{Routed, cancellable};
+use crate::hub::server::Upstream;
+use crate::hub::server::login::PATIENCE;
+use crate::hub::session::Session;
+use crate::hub::session::question::{Accepted, Question};
+use crate::hub::{Hub, Site};
 use crate::lists::ListKind;
 use crate::names::ServerName;
-use crate::oauth::{Afresh, Keeper, Login};
+use crate::oauth::Keeper;
 use crate::wire::{Message, To};
 
-/// How long a person may take to log in before the call that waits for it fails.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// What the question is called in `inputRequests`.
 const INPUT: &str = "login";
 
-impl Upstream {
-    /// The keeper of its login; nobody for a server that is started by a command, or has credentials in its entry.
-    pub async fn keeper(&self) -> Result<Option<Keeper>, Failure> {
-        let settings = self.settings();
-        let Transport::Http(http) = &settings.transport else { return Ok(None) };
-        if http.has_own_authorization() {
-            return Ok(None);
-        }
-        let unusable = |reason: String| self.unavailable(reason);
-        let names = settings.templates().flat_map(|template| template.secret_names()).collect();
-        let secrets: Secrets = self.around.vault.secrets(names).await.map_err(|error| unusable(error.to_string()))?;
-        let given = Given { project: None, secrets: &secrets };
-        let text = http.url.expand(given).map_err(|error| unusable(error.to_string()))?;
-        let url = check_url(&text).map_err(unusable)?;
-        let keeper =
-            self.around.keepers.keeper(&self.name, &url, http, given).map_err(|error| unusable(error.to_string()))?;
-        *self.keeper.lock() = Some(keeper.clone());
-        Ok(Some(keeper))
-    }
-
-    /// Likewise, once it is known what the server asks for.
-    pub async fn login_keeper(self: &Arc<Self>) -> Result<Option<Keeper>, Failure> {
-        if let Some(reason) = &self.settings().wrong {
-            return Err(Failure::Misconfigured { server: self.name.clone(), reason: reason.as_str().into() });
-        }
-        let keeper = self.keeper().await?;
-        if keeper.as_ref().is_some_and(|keeper| !keeper.is_challenged()) {
-            // What comes of it does not matter: if it asks for a login, it says where.
-            drop(self.line(&self.own_key(None)).await);
-        }
-        Ok(keeper)
-    }
-
-    /// Why a login is needed, if one is.
-    pub fn login_need(&self) -> Option<Arc<str>> {
-        self.keeper.lock().as_ref().and_then(Keeper::need)
-    }
-}
-
 impl Hub {
     /// Goes on with servers as soon as their login is done, until the daemon ends.
-    pub(super) async fn follow_logins(self: Arc<Self>) {
-        let mut logins = self.around.keepers.logins();
+    pub(in crate::hub) async fn follow_logins(self: Arc<Self>) {
+        let mut logins = self.services.around.keepers.logins();
         loop {
             let login = tokio::select! {
                 login = logins.recv() => login,
-                () = self.around.stop.cancelled() => return,
+                () = self.services.around.stop.cancelled() => return,
             };
             let id = match login {
                 Ok(id) => Some(id),
@@ -99,17 +57,17 @@ impl Hub {
         for session in self.sessions().into_iter().filter(|session| session.misses(&upstream.name)) {
             let Some(speech) = session.last_speech() else { continue };
             let (hub, name) = (self.clone(), upstream.name.clone());
-            self.around.tasks.spawn(async move { drop(hub.line(&session, name.as_str(), &speech).await) });
+            self.services.around.tasks.spawn(async move { drop(hub.line(&session, name.as_str(), &speech).await) });
         }
     }
 
     /// Like [`Hub::line`], for a call: where a login is needed and the agent can show its URL, the person is asked first.
-    pub(super) async fn line_for_call(
+    pub(in crate::hub) async fn line_for_call(
         self: &Arc<Self>,
         session: &Arc<Session>,
         server: &str,
         speech: &Speech,
-    ) -> Result<Arc<Line>, Failure> {
+    ) -> Result<Site, Failure> {
         match self.line(session, server, speech).await {
             Err(failure @ Failure::NeedsLogin { .. }) if speech.class().shows_urls() => {
                 self.log_in(session, &self.upstream(server)?, speech.era(), failure).await?;
@@ -121,7 +79,7 @@ impl Hub {
 
     /// Takes a request with which a modern agent comes back after it was asked for a login, where `before` were done: as it was
     /// at first, once the login is done.
-    pub(super) fn after_login(
+    pub(in crate::hub) fn after_login(
         self: &Arc<Self>,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
@@ -161,8 +119,8 @@ impl Hub {
         }
         let (mut answer, asks) = session.login_asked(&upstream.name);
         if let Some(asks) = asks {
-            let (session, upstream, stop) = (session.clone(), upstream.clone(), self.around.stop.clone());
-            self.around.tasks.spawn(async move {
+            let (session, upstream, stop) = (session.clone(), upstream.clone(), self.services.around.stop.clone());
+            self.services.around.tasks.spawn(async move {
                 let accepted = tokio::select! {
                     accepted = ask(&session, &upstream) => accepted,
                     () = session.gone.cancelled() => Accepted::No,
@@ -176,35 +134,6 @@ impl Hub {
             Some(Accepted::Yes) => Ok(()),
             Some(Accepted::No) | None => Err(failure),
         }
-    }
-}
-
-impl Upstream {
-    /// Begins a login, or joins the one that is under way.
-    async fn begin_login(&self) -> Option<(Keeper, Arc<Login>)> {
-        let keeper = self.keeper().await.ok()??;
-        match keeper.login(Afresh::Join).await {
-            Ok(login) => Some((keeper, login)),
-            Err(error) => {
-                tracing::warn!(server = %self.name, error, "login not begun");
-                None
-            }
-        }
-    }
-
-    /// Whether more logins than `before` are done, or are in time.
-    async fn logged_in(&self, before: u64) -> bool {
-        let Ok(Some(keeper)) = self.keeper().await else { return false };
-        match keeper.open_login() {
-            _ if keeper.logins() > before => true,
-            Some(login) => timeout(PATIENCE, keeper.logged_in(&login, before)).await.unwrap_or(false),
-            None => false,
-        }
-    }
-
-    /// What a person is told.
-    fn login_message(&self) -> String {
-        quoted(&format!("The MCP server `{}` asks you to log in. Open the page to go on.", self.name))
     }
 }
 
@@ -258,14 +187,14 @@ impl Hub {
 }
 
 /// What an agent answered to the question for a login: its whole answer, or one of several under this name.
-pub(super) fn accepts(answer: &str, name: Option<&str>) -> Accepted {
+pub(in crate::hub) fn accepts(answer: &str, name: Option<&str>) -> Accepted {
     let value = serde_json::from_str::<serde_json::Value>(answer).unwrap_or_default();
     let answer = name.map_or(&value, |name| &value[name]);
     if answer["action"] == "accept" { Accepted::Yes } else { Accepted::No }
 }
 
 /// A request without what answers an earlier question.
-pub(super) fn bare(frame: &str) -> String {
+pub(in crate::hub) fn bare(frame: &str) -> String {
     let mut frame = frame.to_owned();
     for _ in 0..2 {
         let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { break };
@@ -275,58 +204,61 @@ pub(super) fn bare(frame: &str) -> String {
     frame
 }
 
-impl Line {
+impl Site {
     /// The server was not given a request, because a login is needed: the person is asked, or the one who called told.
-    pub(super) fn parked(self: &Arc<Self>, id: u64, frame: &str, why: &Arc<str>) {
-        let failure = Failure::NeedsLogin { server: self.name.clone(), reason: why.clone() };
-        let upstream = self.upstream.upgrade();
-        let hub = upstream.as_ref().and_then(|upstream| upstream.hub.upgrade());
+    pub(in crate::hub) fn parked(&self, id: u64, frame: &str, why: &Arc<str>) {
+        let failure = Failure::NeedsLogin { server: self.line.name.clone(), reason: why.clone() };
         let caller = {
-            let mut table = self.table.lock();
+            let mut table = self.line.table.lock();
             table.set_parked(id, Parked::Yes);
             let pending = table.get(id);
-            let era = pending.and_then(|pending| pending.across.as_ref()).map_or(self.era(), |across| across.agent);
+            let era =
+                pending.and_then(|pending| pending.across.as_ref()).map_or(self.line.era(), |across| across.agent);
             pending.and_then(|pending| pending.owner.agent()).map(|(session, _)| (session.clone(), era))
         };
         let envelope = Envelope::parse(frame.as_bytes()).ok();
         // Lists are asked for by agents of their own accord: no reason to bother a person.
         let call = envelope.filter(|envelope| ListKind::of_method(&envelope.method).is_none());
-        let (Some((session, era)), Some(upstream), Some(hub), Some(call)) = (caller, upstream, hub, call) else {
+        let (Some((session, era)), Some(call)) = (caller, call) else {
             return self.refuse_parked(id, &failure);
         };
-        let shows_urls = match self.dialect() {
+        let shows_urls = match self.line.dialect() {
             Some(Dialect::Legacy(_)) => session.classes().iter().any(|class| class.shows_urls()),
             Some(Dialect::Modern) | None => call.params.meta.client_capabilities.is_some_and(era::shows_urls),
         };
         if !shows_urls {
             return self.refuse_parked(id, &failure);
         }
-        let (line, frame) = (self.clone(), frame.to_owned());
-        upstream.around.tasks.clone().spawn(async move {
-            let outcome = hub.log_in(&session, &upstream, era, failure).await;
-            let mut table = line.table.lock();
+        let (site, frame) = (self.clone(), frame.to_owned());
+        self.line.around.tasks.spawn(async move {
+            let outcome = site.hub.log_in(&session, &site.server, era, failure).await;
+            let mut table = site.line.table.lock();
             table.set_parked(id, Parked::No);
             let waits = table.is_waited_for(id);
             drop(table);
             match outcome {
-                Ok(()) if !waits => line.over(id),
+                Ok(()) if !waits => site.line.over(id),
                 Ok(()) => {
-                    let sent = line.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()));
-                    if sent.is_err() {
-                        line.refuse_parked(id, &upstream.unavailable("it does not take the request after the login"));
+                    if site.line.push(&frame).is_err() {
+                        site.refuse_parked(
+                            id,
+                            &site.server.unavailable("it does not take the request after the login"),
+                        );
                     }
                 }
-                Err(failure) => line.refuse_parked(id, &failure),
+                Err(failure) => site.refuse_parked(id, &failure),
             }
         });
     }
 
     /// Answers in the server's place, with all that an answer brings about.
-    fn refuse_parked(self: &Arc<Self>, id: u64, failure: &Failure) {
+    fn refuse_parked(&self, id: u64, failure: &Failure) {
         let frame = failure.frame(&id.to_string());
         match Envelope::parse(frame.as_bytes()) {
             Ok(envelope) => self.response(&envelope),
-            Err(error) => tracing::error!(server = %self.name, %error, "an error of trunkline's own cannot be read"),
+            Err(error) => {
+                tracing::error!(server = %self.line.name, %error, "an error of trunkline's own cannot be read")
+            }
         }
     }
 }

@@ -44,14 +44,14 @@ fn of(names: &str) -> (Duration, Duration) {
 
 /// What an agent waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Awaited {
+pub(in crate::hub) enum Awaited {
     Handshake,
     List,
 }
 
 /// Until when an answer may wait for servers that are starting. While an agent attaches, its whole patience is for all that
 /// it asks then.
-pub(super) fn until(names: &str, attached: Instant, now: Instant, what: Awaited) -> Instant {
+pub(in crate::hub) fn until(names: &str, attached: Instant, now: Instant, what: Awaited) -> Instant {
     let (handshake, patience) = of(names);
     let begun = if now.saturating_duration_since(attached) < patience { attached } else { now };
     match what {

@@ -5,39 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 
-use super::Hub;
-use super::events::Event;
-use super::failure::Failure;
-use super::key::Key;
-use super::line::Line;
-use super::registry::Upstream;
-use super::session::{Session, View};
-use crate::config::{Config, Diff, Start};
+use crate::config::Config;
+use crate::config::diff::Diff;
+use crate::hub::Hub;
+use crate::hub::agent::View;
+use crate::hub::events::{Event, Reloaded};
+use crate::hub::server::Upstream;
+use crate::hub::session::Session;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 
 /// How long the calls of a process that is replaced or removed may go on.
 const DRAIN: Duration = Duration::from_secs(60);
-
-/// What a reload did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloaded {
-    pub added: Vec<String>,
-    pub removed: Vec<String>,
-    /// Servers with new processes in place of the old ones, or that start so the next time.
-    pub changed: Vec<String>,
-    /// Servers whose filters, limits or timeouts changed.
-    pub tuned: Vec<String>,
-    /// Servers that did not start with their new settings and go on with the old ones: name and reason.
-    pub kept: Vec<(String, String)>,
-    /// Settings that count from the daemon's next start.
-    pub needs_restart: Vec<String>,
-    /// What is wrong with the file: these entries are left out.
-    #[serde(default)]
-    pub problems: Vec<String>,
-}
 
 impl Hub {
     /// Publishes why a configuration was not taken; the one that runs goes on.
@@ -45,7 +25,7 @@ impl Hub {
         for problem in &problems {
             tracing::error!(problem, "configuration not taken: the last good one stays");
         }
-        self.events.publish(Event::ConfigRefused { problems: problems.clone() });
+        self.services.events.publish(Event::ConfigRefused { problems: problems.clone() });
         *self.problems.write() = problems;
     }
 
@@ -97,7 +77,7 @@ impl Hub {
         let upstreams: Vec<_> = upstreams.collect();
         self.part_with_others(&old, &upstreams);
         *self.upstreams.write() = Arc::new(upstreams);
-        *self.config.write() = Arc::new(config);
+        self.services.set_config(config);
         // Where a new process took over, it is asked what it offers, and a difference is told then.
         let unasked =
             replaced.iter().filter(|(_, new)| new.lines().is_empty()).map(|(old, _)| old.name.clone()).collect();
@@ -179,6 +159,17 @@ impl Hub {
         }
     }
 
+    /// Tells every agent concerned, once, that these servers offer something else, or are or are not there.
+    fn announce(&self, servers: &BTreeSet<ServerName>, kinds: &[ListKind], besides: &[Arc<Session>]) {
+        for session in self.sessions() {
+            let concerned = servers.iter().any(|server| self.sees(&session, server))
+                || besides.iter().any(|other| other.id == session.id);
+            if concerned && session.hears_news() {
+                session.tell_all_changed(kinds.iter().copied());
+            }
+        }
+    }
+
     fn publish_reload(&self, reloaded: &Reloaded) {
         let Reloaded { added, removed, changed, tuned, kept, needs_restart, problems } = reloaded;
         if kept.is_empty() || [added, removed, changed, tuned].iter().any(|names| !names.is_empty()) {
@@ -196,68 +187,10 @@ impl Hub {
         let restart = needs_restart.iter().map(|name| format!("`{name}` counts from the daemon's next start"));
         self.note_problems(problems.clone());
         self.problems.write().extend(kept.chain(restart));
-        self.events.publish(Event::ConfigReloaded(reloaded.clone()));
+        self.services.events.publish(Event::ConfigReloaded(reloaded.clone()));
     }
 }
 
 fn names(upstreams: &[Arc<Upstream>]) -> Vec<ServerName> {
     upstreams.iter().map(|upstream| upstream.name.clone()).collect()
-}
-
-impl Upstream {
-    /// Starts under new settings what runs under the old ones, and takes its agents over; fails if it does not start.
-    async fn take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), String> {
-        let taken = self.try_take_over(old).await;
-        if taken.is_err() {
-            self.retire("its new settings were not taken");
-            self.drain(Duration::ZERO);
-        }
-        taken.map_err(|failure| failure.reason())
-    }
-
-    /// Whether it is the same server as before, and can be used.
-    fn continues(&self, old: &Self) -> bool {
-        self.settings().is_usable() && self.settings().written == old.settings().written
-    }
-
-    async fn try_take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), Failure> {
-        if self.settings().written == old.settings().written {
-            self.inherit(old);
-        }
-        if self.state.lock().held.is_some() {
-            return Ok(());
-        }
-        if self.settings().start == Start::Eager
-            && self.settings().is_usable()
-            && old.lines().iter().all(|line| line.session_ids().is_empty())
-        {
-            // Nobody waits for it, but it is to run.
-            for key in self.eager_keys() {
-                self.line(&key).await?;
-            }
-        }
-        let mut moves: Vec<(Arc<Line>, Arc<Session>, Key)> = Vec::new();
-        for line in old.lines().into_iter().filter(|line| self.continues(old) && !line.is_draining()) {
-            let Some(dialect) = line.dialect().cloned() else { continue };
-            for session in line.sessions() {
-                let Some(speech) = session.last_speech() else { continue };
-                let key = self.key(&session, &speech, dialect.era()).await;
-                moves.push((line.clone(), session, key));
-            }
-        }
-        for (_, _, key) in &moves {
-            self.line(key).await?;
-        }
-        for (line, session, key) in &moves {
-            // Up already: this does not wait.
-            if let Ok(new) = self.line(key).await
-                && self.hub.upgrade().is_some_and(|hub| hub.is_attached(session.id))
-            {
-                new.succeed(line, |other| other.id == session.id);
-            } else {
-                self.drain_owned(session.id);
-            }
-        }
-        Ok(())
-    }
 }

@@ -8,14 +8,12 @@ use futures_util::future::join_all;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::Hub;
-use super::line::Line;
-use super::registry::Upstream;
-use super::session::{Place, Question, Session, named_roots};
-use super::sharing::ROOTS;
-use super::slots::Slot;
 use crate::envelope::{Envelope, reply};
-use crate::era::Dialect;
+use crate::hub::session::Session;
+use crate::hub::session::place::{Place, named_roots};
+use crate::hub::session::question::Question;
+use crate::hub::sharing::ROOTS;
+use crate::hub::{Hub, Site};
 use crate::names::ServerName;
 use crate::wire::To;
 
@@ -31,14 +29,14 @@ const ROOTS_WAIT: Duration = Duration::from_secs(5);
 impl Hub {
     /// Asks an agent for its roots, if it has any and a server depends on them. Where the project is not known meanwhile,
     /// requests that need it wait.
-    pub(super) fn ask_roots(self: &Arc<Self>, session: &Arc<Session>) {
+    pub(in crate::hub) fn ask_roots(self: &Arc<Self>, session: &Arc<Session>) {
         if !self.is_to_name_roots(session) {
             return self.take_roots(session, None);
         }
         let id = session.ask(Question::Roots);
         session.tell(To::Agent, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
         let (hub, session) = (self.clone(), session.clone());
-        self.around.tasks.spawn(async move {
+        self.services.around.tasks.spawn(async move {
             tokio::select! {
                 () = tokio::time::sleep(ROOTS_WAIT) => {}
                 () = session.gone.cancelled() => return,
@@ -50,13 +48,13 @@ impl Hub {
     }
 
     /// Whether an agent has roots, and a server for which that matters.
-    pub(super) fn is_to_name_roots(&self, session: &Session) -> bool {
+    pub(in crate::hub) fn is_to_name_roots(&self, session: &Session) -> bool {
         session.class().is_some_and(|class| class.has("roots"))
             && self.visible(session).iter().any(|upstream| upstream.depends_on_project())
     }
 
     /// Asks the agents of a server for their roots that were not asked when they attached, because it did not matter then.
-    pub(super) fn ask_those_not_asked(self: &Arc<Self>, server: &ServerName) {
+    pub(in crate::hub) fn ask_those_not_asked(self: &Arc<Self>, server: &ServerName) {
         for session in self.sessions() {
             let unasked = session.is_greeted() && session.last_place().roots.is_none();
             let sees = self.visible(&session).iter().any(|upstream| upstream.name == *server);
@@ -68,10 +66,9 @@ impl Hub {
     }
 
     /// Has requests wait that depend on where an agent works, until it has said so. A process of its own stays its own.
-    pub(super) fn wait_for_roots(&self, session: &Session) {
-        for line in session.lines() {
-            let shared = line.owner().is_none();
-            if line.upstream.upgrade().is_some_and(|upstream| shared && upstream.depends_on_project()) {
+    pub(in crate::hub) fn wait_for_roots(self: &Arc<Self>, session: &Session) {
+        for Site { server, line, .. } in self.sites(session) {
+            if line.owner().is_none() && server.depends_on_project() {
                 line.part(session);
             }
         }
@@ -79,7 +76,7 @@ impl Hub {
     }
 
     /// Takes an agent's answer, or does without. In another project it gets other processes; what is in flight goes on.
-    pub(super) fn take_roots(&self, session: &Arc<Session>, answer: Option<&Envelope<'_>>) {
+    pub(in crate::hub) fn take_roots(self: &Arc<Self>, session: &Arc<Session>, answer: Option<&Envelope<'_>>) {
         let known = session.last_place();
         let place = match answer {
             Some(answer) => {
@@ -98,14 +95,14 @@ impl Hub {
     }
 
     /// Takes the roots that a modern agent brought when it was asked in a call.
-    pub(super) fn take_modern_roots(&self, session: &Arc<Session>, result: &str) {
+    pub(in crate::hub) fn take_modern_roots(self: &Arc<Self>, session: &Arc<Session>, result: &str) {
         if let (None, Some(roots)) = (session.class(), named_roots(result)) {
             self.move_to(session, Place { roots: Some(roots), ..session.last_place() });
         }
     }
 
     /// Notes where an agent works. A process of its own learns of other roots; what others share, it leaves.
-    fn move_to(&self, session: &Arc<Session>, place: Place) {
+    fn move_to(self: &Arc<Self>, session: &Arc<Session>, place: Place) {
         let roots = || session.last_speech().and_then(|speech| session.roots(speech.class()));
         let before = roots();
         session.set_place(Some(place));
@@ -118,11 +115,9 @@ impl Hub {
     }
 
     /// Takes a session off the processes that depend on its project; what is in flight goes on.
-    pub(super) fn leave_project(&self, session: &Session) {
-        for line in session.lines() {
-            if line.upstream.upgrade().is_some_and(|upstream| upstream.depends_on_project()) {
-                line.part(session);
-            }
+    pub(in crate::hub) fn leave_project(self: &Arc<Self>, session: &Session) {
+        for Site { line, .. } in self.sites(session).iter().filter(|site| site.server.depends_on_project()) {
+            line.part(session);
         }
         for upstream in self.upstreams().iter().filter(|upstream| upstream.depends_on_project()) {
             upstream.forget(session.id);
@@ -130,99 +125,57 @@ impl Hub {
     }
 }
 
-impl Upstream {
-    /// Whether its server is known to ask for roots when it is greeted, and not only in a call.
-    fn asks_roots_first(&self) -> bool {
-        self.state.lock().catalogs.shown.roots_by_itself
-    }
-
-    /// An agent has other roots now. A process that it has for itself, or with agents that have named none yet, is told; from
-    /// one whose other agents have others, it goes.
-    fn take_other_roots(&self, session: &Arc<Session>, before: &Option<Arc<str>>, now: &Option<Arc<str>>) {
-        let project = session.place_now().folder;
-        let lines: Vec<_> = {
-            let mut state = self.state.lock();
-            let of_agent = |slot: &&mut Slot| slot.key.roots == *before && slot.key.project == project;
-            let mine = state.slots.iter_mut().filter(of_agent).filter_map(|slot| {
-                let members = slot.up().map(|line| line.sessions()).unwrap_or_default();
-                let others = members.iter().filter(|member| member.id != session.id);
-                let agree = others.map(|other| other.place_now().roots).all(|roots| roots.is_none() || roots == *now);
-                let started =
-                    slot.key.starter == Some(session.id) || members.iter().any(|member| member.id == session.id);
-                (agree && started).then(|| slot.key.roots.clone_from(now));
-                slot.up().cloned().map(|line| (line, agree))
-            });
-            mine.collect()
-        };
-        for (line, agree) in lines {
-            if !agree && self.asks_roots() {
-                line.part(session);
-            } else if agree && line.told_roots.borrow().as_ref().is_some_and(|told| Some(told) != now.as_ref()) {
-                line.answer_text(&reply::notification("notifications/roots/list_changed", ""));
-            }
-        }
-    }
-}
-
-impl Line {
+impl Site {
     /// Answers a server that asks for roots and names no call, from what the agents of this process have named: they are the
     /// same for all of them, or the server is refused.
-    pub(super) fn answer_roots(self: &Arc<Self>, id: &str, otherwise: &'static str, ambiguous: bool) {
-        let (line, id) = (self.clone(), id.to_owned());
-        let Some(upstream) = self.upstream.upgrade() else { return };
-        upstream.around.tasks.clone().spawn(async move {
-            match line.roots(&upstream).await {
+    pub(in crate::hub) fn answer_roots(&self, id: &str, otherwise: &'static str, ambiguous: bool) {
+        let (site, id) = (self.clone(), id.to_owned());
+        self.line.around.tasks.spawn(async move {
+            match site.roots().await {
                 Some(roots) => {
-                    line.answer_text(&reply::result(&id, &format!(r#"{{"roots":{roots}}}"#)));
-                    line.told_roots.send_replace(Some(roots));
+                    site.line.answer_text(&reply::result(&id, &format!(r#"{{"roots":{roots}}}"#)));
+                    site.line.told_roots.send_replace(Some(roots));
                 }
                 None => {
                     if ambiguous {
-                        upstream.note_interactive(ROOTS);
+                        site.server.note_interactive(ROOTS);
                     }
-                    line.refuse(&id, otherwise);
+                    site.line.refuse(&id, otherwise);
                 }
             }
         });
     }
 
-    /// Whether its server may ask for roots when it is greeted. Over HTTP nothing tells when it would have asked.
-    pub(super) fn may_ask_roots_first(&self) -> bool {
-        let promised = matches!(self.dialect(), Some(Dialect::Legacy(class)) if class.has("roots"));
-        let is_process = self.instance().is_some_and(|instance| instance.pid.is_some());
-        promised && (is_process || self.upstream.upgrade().is_some_and(|upstream| upstream.asks_roots_first()))
-    }
-
     /// Waits until a server that asks for roots when it is greeted has been told them, and has looked at them: a call must
     /// not be faster.
-    pub(super) async fn roots_told(self: &Arc<Self>, upstream: &Upstream) {
+    pub(in crate::hub) async fn roots_told(&self) {
         let told = async {
-            let mut told = self.told_roots.subscribe();
+            let mut told = self.line.told_roots.subscribe();
             // A server that asks has asked before it answers what comes behind the greeting.
-            drop((&mut self.ask("ping", "").answer).await);
-            if !upstream.asks_roots_first() {
+            drop((&mut self.line.ask("ping", "").answer).await);
+            if !self.server.asks_roots_first() {
                 return;
             }
             // It fails only with the line itself.
             drop(told.wait_for(Option::is_some).await);
             // It has read them when it answers what comes behind.
-            drop((&mut self.ask("ping", "").answer).await);
+            drop((&mut self.line.ask("ping", "").answer).await);
             tokio::time::sleep(ROOTS_READ).await;
         };
         // Once: what it asks later, it asks beside calls.
-        self.roots_read.get_or_init(|| async { drop(tokio::time::timeout(ROOTS_TOLD, told).await) }).await;
+        self.line.roots_read.get_or_init(|| async { drop(tokio::time::timeout(ROOTS_TOLD, told).await) }).await;
     }
 
     /// The roots that all agents of this process have named, or the one for which it was started. One that names others
     /// later gets another process then.
-    async fn roots(&self, upstream: &Upstream) -> Option<Arc<str>> {
-        let mut sessions = self.sessions();
+    async fn roots(&self) -> Option<Arc<str>> {
+        let mut sessions = self.line.sessions();
         if sessions.is_empty() {
-            let hub = upstream.hub.upgrade()?;
-            sessions = hub.sessions().into_iter().filter(|session| Some(session.id) == self.starter).collect();
+            sessions =
+                self.hub.sessions().into_iter().filter(|session| Some(session.id) == self.line.starter).collect();
         }
         sessions.retain(|session| session.answers(ROOTS));
-        let asked = upstream.depends_on_project();
+        let asked = self.server.depends_on_project();
         if asked {
             let all = sessions.iter().map(|session| session.roots_settled());
             drop(tokio::time::timeout(ROOTS_WAIT, join_all(all)).await);

@@ -1,12 +1,16 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
-mod agent;
-mod announced;
-mod logged;
-mod outgoing;
-mod place;
-mod questions;
-mod waits;
+pub(in crate::hub) mod announced;
+pub(in crate::hub) mod asking;
+pub(in crate::hub) mod filter;
+pub(in crate::hub) mod logged;
+pub(in crate::hub) mod outgoing;
+pub(in crate::hub) mod place;
+pub(in crate::hub) mod question;
+pub(in crate::hub) mod restore;
+pub(in crate::hub) mod roots;
+pub(in crate::hub) mod subscribed;
+pub(in crate::hub) mod waits;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -15,23 +19,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(super) use agent::Principal;
-pub use agent::{Agent, SessionId, Stay, View};
-use announced::Announced;
-pub(super) use place::{Place, named_roots};
-pub(super) use questions::{Accepted, Question};
-
-use super::bridge::without_tasks;
-use super::line::Line;
-use super::listens::{Filter, Listens};
-use super::remembered::Missing;
-use super::rounds::Round;
 use crate::envelope::Envelope;
 use crate::era::{Class, Era, LEGACY, Speech};
+use crate::hub::agent::{Agent, Principal, Stay, View};
+use crate::hub::eras::without_tasks;
+use crate::hub::ids::{InstanceId, SessionId};
+use crate::hub::session::announced::Announced;
+use crate::hub::session::filter::{Filter, Listens};
+use crate::hub::session::place::Place;
+use crate::hub::session::question::{Accepted, Question};
+use crate::hub::session::restore::Missing;
 use crate::lists::ListKind;
 use crate::names::ServerName;
 use crate::wire::{Account, Sink};
@@ -64,8 +67,11 @@ pub struct Session {
     /// The last one that was known.
     last_place: Mutex<Place>,
     /// What it had at an earlier daemon, and has not got back yet.
-    pub(super) missing: Mutex<Missing>,
+    pub(in crate::hub) missing: Mutex<Missing>,
 }
+
+/// Instances of one server, and of which class the agent was when it joined each.
+pub(in crate::hub) type Joined = SmallVec<[(InstanceId, Arc<Class>); 1]>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -73,10 +79,10 @@ struct State {
     class: Option<Arc<Class>>,
     /// What the last request of the modern era promised: raw, and as a class.
     promised: Option<(Box<str>, Arc<Class>)>,
-    /// The lines that it uses, and of which class it was when it joined them.
-    lines: Vec<(Arc<Line>, Arc<Class>)>,
-    /// Lines that carry a call of this session's, and will get no other.
-    visits: Vec<Arc<Line>>,
+    /// The instances that it uses, by their server.
+    joined: FxHashMap<ServerName, Joined>,
+    /// Instances that carry a call of this session's, and will get no other.
+    visits: Vec<InstanceId>,
     /// Its `clientInfo`, raw.
     client_info: Option<Arc<str>>,
     questions: HashMap<u64, Question>,
@@ -90,8 +96,6 @@ struct State {
     logins: HashMap<ServerName, watch::Receiver<Option<Accepted>>>,
     /// Raw JSON of the level set in the all-servers view.
     level: Option<String>,
-    /// Calls that wait for answers to what a modern server asks, by raw id.
-    rounds: HashMap<Box<str>, Arc<Round>>,
     listens: Listens,
 }
 
@@ -135,18 +139,18 @@ impl Session {
     }
 
     /// Answers `initialize`.
-    pub(super) fn greet(&self, id: &str, frame: &str) {
+    pub(in crate::hub) fn greet(&self, id: &str, frame: &str) {
         self.reply(id, frame);
         self.greeted.store(true, Ordering::Relaxed);
     }
 
     /// Notes that an earlier daemon has answered `initialize`.
-    pub(super) fn resume_greeted(&self) {
+    pub(in crate::hub) fn resume_greeted(&self) {
         self.greeted.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is a legacy agent whose handshake is over.
-    pub(super) fn is_greeted(&self) -> bool {
+    pub(in crate::hub) fn is_greeted(&self) -> bool {
         self.greeted.load(Ordering::Relaxed) && self.class().is_some()
     }
 
@@ -217,7 +221,7 @@ impl Session {
     }
 
     /// All that it is called, by itself and by the program that started its shim.
-    pub(super) fn names(&self) -> String {
+    pub(in crate::hub) fn names(&self) -> String {
         let info = self.client_info().unwrap_or_default();
         format!("{} {info}", self.agent().name.unwrap_or_default())
     }
@@ -226,15 +230,15 @@ impl Session {
         self.state.lock().client_info.clone()
     }
 
-    /// Begins a legacy session; returns the lines of an earlier handshake, which may have promised something else.
-    pub fn begin(&self, class: Class) -> Vec<Arc<Line>> {
+    /// Begins a legacy session; returns the instances of an earlier handshake, which may have promised something else.
+    pub fn begin(&self, class: Class) -> Vec<InstanceId> {
         self.roots_settled.send_replace(false);
         self.greeted.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.class = Some(Arc::new(class));
         state.promised = None;
-        let visits = std::mem::take(&mut state.visits);
-        std::mem::take(&mut state.lines).into_iter().map(|(line, _)| line).chain(visits).collect()
+        let joined = std::mem::take(&mut state.joined).into_values().flatten().map(|(id, _)| id);
+        joined.chain(std::mem::take(&mut state.visits)).collect()
     }
 
     /// How this request of the agent is spoken; `None` before any handshake.
@@ -267,13 +271,13 @@ impl Session {
     }
 
     /// What it has declared, in either era.
-    pub(super) fn classes(&self) -> Vec<Arc<Class>> {
+    pub(in crate::hub) fn classes(&self) -> Vec<Arc<Class>> {
         let state = self.state.lock();
         state.class.iter().chain(state.promised.as_ref().map(|(_, class)| class)).cloned().collect()
     }
 
     /// Whether it has declared that it answers a server's request of this kind.
-    pub(super) fn answers(&self, method: &str) -> bool {
+    pub(in crate::hub) fn answers(&self, method: &str) -> bool {
         let capability = match method {
             "elicitation/create" => "elicitation",
             "sampling/createMessage" => "sampling",
@@ -283,39 +287,51 @@ impl Session {
         self.classes().iter().any(|class| class.has(capability))
     }
 
+    /// Who may come back for what it leaves behind.
+    pub(in crate::hub) fn principal(&self) -> Principal {
+        match self.stay {
+            Stay::Lasting => Principal::Session(self.id),
+            Stay::OneRequest => Principal::Http(self.view.clone(), self.client_info()),
+        }
+    }
+
     pub fn era(&self) -> Option<Era> {
         self.last_speech().map(|speech| speech.era())
     }
 
-    /// The line that this session already has to a server for what is so spoken, if it is still up.
-    pub fn line(&self, server: &str, speech: &Speech) -> Option<Arc<Line>> {
-        let mut state = self.state.lock();
-        state.lines.retain(|(line, _)| !line.is_closed());
-        let mut lines = state.lines.iter();
-        lines.find(|(line, class)| line.serves(server, speech, class)).map(|(line, _)| line.clone())
+    /// The instances of a server that it has joined.
+    pub(in crate::hub) fn joined(&self, server: &str) -> Joined {
+        self.state.lock().joined.get(server).cloned().unwrap_or_default()
     }
 
-    pub fn remove_line(&self, line: &Line) {
-        let mut state = self.state.lock();
-        state.lines.retain(|(known, _)| !std::ptr::eq(&**known, line));
-        state.visits.retain(|known| !std::ptr::eq(&**known, line));
-    }
-
-    pub fn lines(&self) -> Vec<Arc<Line>> {
+    /// All that it uses.
+    pub(in crate::hub) fn instances(&self) -> Vec<InstanceId> {
         let state = self.state.lock();
-        state.lines.iter().map(|(line, _)| line).chain(&state.visits).cloned().collect()
+        state.joined.values().flatten().map(|(id, _)| id).chain(&state.visits).copied().collect()
     }
 
-    /// Notes a line that serves one call only, or only what is in flight.
-    pub fn visit(&self, line: &Arc<Line>) {
-        self.remove_line(line);
-        self.state.lock().visits.push(line.clone());
-    }
-
-    pub fn add_line(&self, line: &Arc<Line>, class: &Arc<Class>) {
+    pub(in crate::hub) fn note_left(&self, server: &ServerName, instance: InstanceId) {
         let mut state = self.state.lock();
-        state.lines.retain(|(known, own)| !Arc::ptr_eq(known, line) || own != class);
-        state.lines.push((line.clone(), class.clone()));
+        if let Some(joined) = state.joined.get_mut(server) {
+            joined.retain(|(known, _)| *known != instance);
+            if joined.is_empty() {
+                state.joined.remove(server);
+            }
+        }
+        state.visits.retain(|known| *known != instance);
+    }
+
+    /// Notes an instance that serves one call only, or only what is in flight.
+    pub(in crate::hub) fn note_visit(&self, server: &ServerName, instance: InstanceId) {
+        self.note_left(server, instance);
+        self.state.lock().visits.push(instance);
+    }
+
+    pub(in crate::hub) fn note_joined(&self, server: &ServerName, instance: InstanceId, class: &Arc<Class>) {
+        let mut state = self.state.lock();
+        let joined = state.joined.entry(server.clone()).or_default();
+        joined.retain(|(known, own)| *known != instance || own != class);
+        joined.push((instance, class.clone()));
     }
 
     pub fn note_missed(&self, server: &ServerName, kind: ListKind) {
@@ -351,15 +367,15 @@ impl Session {
         self.state.lock().level = Some(level.to_owned());
     }
 
-    pub(super) fn listens(&self) -> Listens {
+    pub(in crate::hub) fn listens(&self) -> Listens {
         self.state.lock().listens.clone()
     }
 
-    pub(super) fn note_listen(&self, id: &str, filter: Filter) {
+    pub(in crate::hub) fn note_listen(&self, id: &str, filter: Filter) {
         self.state.lock().listens.insert(id.into(), filter);
     }
 
-    pub(super) fn forget_listen(&self, id: &str) -> Option<Filter> {
+    pub(in crate::hub) fn forget_listen(&self, id: &str) -> Option<Filter> {
         self.state.lock().listens.remove(id)
     }
 }

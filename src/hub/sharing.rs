@@ -1,16 +1,18 @@
 //! How far a process of a server is shared: what the configuration orders, what is known of the server, what it has shown.
 //! Pure: from these to who may use a process, and what is promised to it.
 
+pub(in crate::hub) mod key;
+
 use crate::config::{Known, Server, Share, Transport};
 use crate::era::Class;
 use crate::upstream::catalog::Shown;
 
 /// What a server asks of a client to learn the folders that it may work in.
-pub(super) const ROOTS: &str = "roots/list";
+pub(in crate::hub) const ROOTS: &str = "roots/list";
 
 /// Whose a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(in crate::hub) enum Scope {
     /// Everybody's.
     All,
     /// One folder's.
@@ -21,7 +23,7 @@ pub(super) enum Scope {
 
 /// What agents must have declared alike to share a process within its scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Clients {
+pub(in crate::hub) enum Clients {
     /// The same revision and capabilities: it is known to make a difference, or an order says no more.
     Same,
     /// The same of these capabilities: it looks at no others.
@@ -33,7 +35,7 @@ pub(super) enum Clients {
 
 /// How a server is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sharing {
+pub(in crate::hub) struct Sharing {
     pub scope: Scope,
     pub clients: Clients,
     /// Why, in words for `status`.
@@ -41,7 +43,7 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    pub(super) fn of(server: &Server, shown: &Shown) -> Self {
+    pub(in crate::hub) fn of(server: &Server, shown: &Shown) -> Self {
         let order = |scope, words: &str| Self { scope, clients: Clients::Same, because: format!("{words}: ordered") };
         match server.share {
             Share::All => order(Scope::All, "shared by all"),
@@ -98,7 +100,7 @@ impl Sharing {
     }
 
     /// What an order would save where several processes run, and what it would take for granted.
-    pub(super) fn advice(&self, server: &Server, processes: usize, projects: usize) -> Option<String> {
+    pub(in crate::hub) fn advice(&self, server: &Server, processes: usize, projects: usize) -> Option<String> {
         if server.share != Share::Auto || processes < 2 {
             return None;
         }
@@ -115,7 +117,7 @@ impl Sharing {
     }
 
     /// What is to be promised to a process that is started for an agent of this class.
-    pub(super) fn promise(&self, class: &Class, shown: &Shown) -> Class {
+    pub(in crate::hub) fn promise(&self, class: &Class, shown: &Shown) -> Class {
         match &self.clients {
             Clients::Same => class.clone(),
             // In a revision that trunkline does not know, the server itself answers the agent.
@@ -133,7 +135,7 @@ impl Sharing {
     }
 
     /// Whether a process that was promised one class can serve an agent of another.
-    pub(super) fn admits(&self, promised: &Class, class: &Class, shown: &Shown) -> bool {
+    pub(in crate::hub) fn admits(&self, promised: &Class, class: &Class, shown: &Shown) -> bool {
         promised == class
             || match &self.clients {
                 Clients::Same => false,

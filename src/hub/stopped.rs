@@ -9,13 +9,13 @@ use crate::files::{check_ours, replace};
 use crate::names::ServerName;
 
 #[derive(Debug)]
-pub(super) struct Stopped {
+pub(in crate::hub) struct Stopped {
     path: PathBuf,
     names: Mutex<BTreeSet<String>>,
 }
 
 impl Stopped {
-    pub(super) fn open(state: &Path) -> Self {
+    pub(in crate::hub) fn open(state: &Path) -> Self {
         let path = state.join("stopped");
         let text = check_ours(&path).and_then(|()| std::fs::read_to_string(&path)).unwrap_or_else(|error| {
             if error.kind() != std::io::ErrorKind::NotFound {
@@ -27,17 +27,17 @@ impl Stopped {
         Self { path, names }
     }
 
-    pub(super) fn has(&self, name: &ServerName) -> bool {
+    pub(in crate::hub) fn has(&self, name: &ServerName) -> bool {
         self.names.lock().contains(name.as_str())
     }
 
-    pub(super) fn add(&self, name: &ServerName) {
+    pub(in crate::hub) fn add(&self, name: &ServerName) {
         if self.names.lock().insert(name.to_string()) {
             self.save();
         }
     }
 
-    pub(super) fn remove(&self, name: &ServerName) {
+    pub(in crate::hub) fn remove(&self, name: &ServerName) {
         if self.names.lock().remove(name.as_str()) {
             self.save();
         }

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(unix)]
+use super::unix::connect_blocking;
+#[cfg(windows)]
+use super::windows::connect_blocking;
 use crate::files::{check_ours, replace};
 use crate::paths::{self, Places};
 use crate::processes;
@@ -43,7 +47,7 @@ impl Signpost {
             let started = processes::start_time(found.pid);
             started.is_some() && started == found.started
         } else {
-            super::connect_blocking(&found.socket).is_ok()
+            connect_blocking(&found.socket).is_ok()
         };
         lives.then_some(found)
     }

@@ -13,7 +13,8 @@ use tokio::io::Interest;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{AcceptError, ListenError, Peer};
+use super::errors::{AcceptError, ListenError};
+use super::peer::Peer;
 
 pub type ReadHalf = OwnedReadHalf;
 pub type WriteHalf = OwnedWriteHalf;

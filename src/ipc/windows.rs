@@ -18,7 +18,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 use widestring::u16cstr;
 
-use super::{AcceptError, ListenError, Peer};
+use super::errors::{AcceptError, ListenError};
+use super::peer::Peer;
 
 pub type ReadHalf = RecvPipeStream<Bytes>;
 pub type WriteHalf = SendPipeStream<Bytes>;

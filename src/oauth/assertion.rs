@@ -26,7 +26,7 @@ pub(super) fn sign(client: &str, issuer: &str, key: &SecretString, algorithm: &s
     let key = if algorithm.starts_with("ES") { EncodingKey::from_ec_pem(pem) } else { EncodingKey::from_rsa_pem(pem) };
     let key = key.map_err(|error| format!("`private_key` is no key in PEM for {algorithm}: {error}"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let jti = super::random_text();
+    let jti = crate::random::random_text();
     let claims = Claims { iss: client, sub: client, aud: issuer, iat: now, exp: now + LIFE, jti };
     let signed = jsonwebtoken::encode(&Header::new(signature), &claims, &key);
     signed.map(Into::into).map_err(|error| format!("`private_key` does not sign: {error}"))

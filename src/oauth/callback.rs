@@ -1,5 +1,6 @@
 //! The page on 127.0.0.1 that a browser comes back to: it takes one kind of request, and says what to do next.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -12,10 +13,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::login::Redirect;
 use crate::http1;
 use crate::names::ServerName;
 use crate::strangers::{PATIENCE, Stranger, Strangers};
+
+/// How a login ended.
+pub type Outcome = Result<(), Arc<str>>;
+
+/// A redirect, and who waits to hear what came of it.
+pub(super) struct Redirect {
+    pub url: Url,
+    pub reply: oneshot::Sender<Outcome>,
+}
 
 #[derive(Clone)]
 struct Page {

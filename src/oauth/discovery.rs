@@ -13,11 +13,11 @@ use rmcp::transport::auth::{
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::guard::Guard;
-use super::pinned::{Pinned, way_out};
-use super::target::Target;
 use crate::config::{Pkce, Resource};
 use crate::credentials::{Client, ClientAuth, Credential, Endpoints, Origin};
+use crate::oauth::guard::Guard;
+use crate::oauth::pinned::{Pinned, way_out};
+use crate::oauth::target::Target;
 
 /// What an authorization server is told that trunkline is called.
 const CLIENT_NAME: &str = "trunkline";

@@ -1,9 +1,9 @@
 //! A login that another program made, as one of trunkline's own: the rest of it is found out anew.
 
-use super::discovery::Discovered;
-use super::guard::Guard;
-use super::target::Target;
 use crate::credentials::{Client, ClientAuth, Credential, ForeignLogin, Origin, Tokens};
+use crate::oauth::discovery::Discovered;
+use crate::oauth::guard::Guard;
+use crate::oauth::target::Target;
 
 pub(super) async fn credential(target: &Target, login: ForeignLogin) -> Result<Credential, String> {
     let guard = Guard::new(&target.url).await.map_err(|error| error.to_string())?;

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use reqwest::header::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Shared;
-use super::foreign;
-use super::login::Login;
-use super::state::{LoginState, State};
-use super::target::Target;
-use super::task::{Command, Task};
-use crate::credentials::{CredentialId, ForeignLogin, Tokens};
+use crate::credentials::{CredentialId, ForeignLogin};
+use crate::oauth::bearer::{Bearer, Challenge, NoToken};
+use crate::oauth::command::{Afresh, Command};
+use crate::oauth::foreign;
+use crate::oauth::login::Login;
+use crate::oauth::shared::Shared;
+use crate::oauth::state::{LoginState, State};
+use crate::oauth::target::Target;
+use crate::oauth::task::Task;
 
 /// How many may ask at once before one waits to ask.
 const COMMANDS: usize = 256;
@@ -31,53 +31,6 @@ struct Inner {
     state: watch::Receiver<State>,
     /// The newest generation of tokens that the server took.
     accepted: Arc<AtomicU64>,
-}
-
-/// A token as it is sent.
-#[derive(Debug, Clone)]
-pub struct Bearer {
-    token: SecretString,
-    pub(super) generation: u64,
-}
-
-/// What a server asked for instead of answering, with its `WWW-Authenticate`.
-#[derive(Debug)]
-pub enum Challenge {
-    /// 401: a token, or another one.
-    Token(String),
-    /// 403 with `insufficient_scope`: one that may do more.
-    Scope(String),
-    /// Another one, because this one may have run out, though the server does not say so.
-    Stale,
-}
-
-/// Why there is no token to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoToken {
-    /// A person must log in.
-    Login(Arc<str>),
-    /// Not now, or not for this.
-    Unavailable(Arc<str>),
-}
-
-impl Bearer {
-    pub(super) fn new(tokens: &Tokens) -> Self {
-        Self { token: tokens.access.clone(), generation: tokens.generation }
-    }
-
-    /// The token itself, to look for it.
-    pub fn token(&self) -> &str {
-        self.token.expose_secret()
-    }
-
-    /// The value of the `Authorization` header.
-    pub fn header(&self) -> HeaderValue {
-        let value = HeaderValue::from_str(&format!("Bearer {}", self.token.expose_secret()));
-        // What cannot be sent is refused by the server like any wrong token.
-        let mut value = value.unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
-        value.set_sensitive(true);
-        value
-    }
 }
 
 impl Keeper {
@@ -247,13 +200,6 @@ impl Keeper {
         self.0.commands.send(command(reply)).await.ok()?;
         answer.await.ok()
     }
-}
-
-/// Whether a login that is under way will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Afresh {
-    Join,
-    Begin,
 }
 
 fn ended() -> NoToken {

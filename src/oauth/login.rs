@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::callback;
-use super::discovery::{Begun, Discovered};
-use super::guard::{Guard, Guards};
-use super::renew::next_tokens;
-use super::target::Target;
-use super::token;
 use crate::credentials::{Client, Credential, Endpoints, Tokens};
+use crate::oauth::callback::{Outcome, Redirect};
+use crate::oauth::discovery::{Begun, Discovered};
+use crate::oauth::guard::{Guard, Guards};
+use crate::oauth::renew::next_tokens;
+use crate::oauth::target::Target;
+use crate::oauth::{callback, token};
 
 /// How long a person may take.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -25,9 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const REDIRECTS: usize = 4;
 /// Where the browser is sent, if nothing else is configured.
 const PATH: &str = "/callback";
-
-/// How a login ended.
-pub type Outcome = Result<(), Arc<str>>;
 
 /// Why a login is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +43,6 @@ pub struct Login {
     outcome: watch::Receiver<Option<Outcome>>,
     ends: CancellationToken,
     why: OnceLock<Why>,
-}
-
-/// A redirect, and who waits to hear what came of it.
-pub(super) struct Redirect {
-    pub url: Url,
-    pub reply: oneshot::Sender<Outcome>,
 }
 
 /// What is needed to finish a login.

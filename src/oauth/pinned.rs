@@ -6,8 +6,8 @@ use reqwest::{Request, StatusCode, Url};
 use rmcp::transport::auth::{AuthError, OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpRequest};
 use serde_json::Value;
 
-use super::guard::Guard;
 use crate::config::{OAuth, Resource};
+use crate::oauth::guard::Guard;
 
 /// Where authorization servers publish their metadata (RFC 8414, OpenID Connect Discovery).
 const WELL_KNOWN: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];

@@ -9,12 +9,13 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use super::discovery::Discovered;
-use super::guard::{Guard, Guards};
-use super::state::wall;
-use super::target::Target;
-use super::token::{self, Granted, TokenError};
 use crate::credentials::{Credential, Records, Tokens, Vault, VaultError};
+use crate::oauth::discovery::Discovered;
+use crate::oauth::guard::{Guard, Guards};
+use crate::oauth::target::Target;
+use crate::oauth::token;
+use crate::oauth::token::{Granted, TokenError};
+use crate::oauth::wall_clock::wall;
 
 /// What came of it.
 #[derive(Debug)]

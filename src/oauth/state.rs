@@ -1,11 +1,11 @@
 //! What is known of a login at this moment, for those who ask: the token to use, or why there is none.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use super::keeper::Bearer;
-use super::login::Login;
 use crate::credentials::{Credential, Tokens};
+use crate::oauth::bearer::Bearer;
+use crate::oauth::login::Login;
 
 /// A token is refreshed when less than this is left of it, or less than this part of its life.
 const EARLY: (Duration, u32) = (Duration::from_secs(60), 4);
@@ -90,11 +90,6 @@ impl State {
         self.issuer = credential.map(|credential| credential.endpoints.issuer.as_str().into());
         self.scopes = credential.map(|credential| credential.scopes.clone()).unwrap_or_default().into();
     }
-}
-
-/// Seconds since 1970.
-pub(super) fn wall() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -11,18 +11,20 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::OptionFuture;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
-use super::guard::Guards;
-use super::keeper::{Afresh, Bearer, Challenge, NoToken};
-use super::login::{Finished, Login, Pending};
-use super::renew::Renewed;
-use super::state::{Held, State, wall};
-use super::target::Target;
 use crate::credentials::Credential;
+use crate::oauth::bearer::{Bearer, NoToken};
+use crate::oauth::command::{Command, Reply};
+use crate::oauth::guard::Guards;
+use crate::oauth::login::{Finished, Login, Pending};
+use crate::oauth::renew::Renewed;
+use crate::oauth::shared::Shared;
+use crate::oauth::state::{Held, State};
+use crate::oauth::target::Target;
+use crate::oauth::wall_clock::wall;
 
 /// How often a token that could not be saved is tried to be.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
@@ -30,33 +32,8 @@ const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// How long a refresh may go on when the daemon ends.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-type Reply<T> = oneshot::Sender<T>;
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Prepared = Result<(Arc<Login>, Pending), String>;
-
-/// What a keeper is asked to do.
-pub(super) enum Command {
-    Token(Reply<Result<Option<Bearer>, NoToken>>),
-    Challenged {
-        sent: Option<u64>,
-        challenge: Challenge,
-        reply: Reply<Result<Bearer, NoToken>>,
-    },
-    /// The token ends soon.
-    Renew,
-    Login {
-        afresh: Afresh,
-        reply: Reply<Result<Arc<Login>, String>>,
-    },
-    TakeOver {
-        credential: Box<Credential>,
-        reply: Reply<Result<(), String>>,
-    },
-    Logout(Reply<Result<bool, String>>),
-    Reconsider,
-    /// The configuration says something else of it.
-    Retarget,
-}
 
 pub(super) struct Task {
     target: Arc<Mutex<Arc<Target>>>,

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::assertion;
-use super::guard::{Answer, Guard, GuardError};
-use super::scrubbed;
 use crate::credentials::{Client, ClientAuth, Endpoints};
+use crate::oauth::assertion;
+use crate::oauth::guard::{Answer, Guard, GuardError};
 use crate::retry::retry_after;
+use crate::shown::scrubbed;
 
 /// What a token endpoint gave.
 pub(super) struct Granted {

@@ -9,8 +9,6 @@ use process_wrap::tokio::{ChildWrapper, CommandWrap};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::container;
-use super::ledger::{Ledger, MARK};
 use crate::config::{BadTemplate, Given, Stdio};
 #[cfg(unix)]
 use crate::descriptors;
@@ -19,6 +17,8 @@ use crate::environment;
 use crate::processes;
 #[cfg(target_os = "linux")]
 use crate::retry::Backoff;
+use crate::upstream::container;
+use crate::upstream::ledger::{Ledger, MARK};
 
 /// How long a server has to end after its standard input closed, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);

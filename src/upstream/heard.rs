@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::salvage::{Salvaged, salvage};
 use crate::envelope::Malformed;
+use crate::upstream::salvage::{Salvaged, salvage};
 use crate::wire::{Held, Message, Unreadable, Writer, aside};
 
 /// A text of a server's.

@@ -5,18 +5,21 @@
 //! lost it, one `initialize` begins another, and the messages that were turned away go out again.
 
 mod answer;
+mod bounds;
 mod client;
+mod done;
 mod elsewhere;
 mod events;
 mod exchange;
 mod listen;
 mod mirrored;
+mod owner;
 mod posted;
 mod resume;
 mod session;
+mod shared;
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,29 +28,29 @@ use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use answer::Bounds;
-use client::Endpoint;
-pub use client::HttpClient;
-use elsewhere::Elsewhere;
-use exchange::{Done, exchange};
-use listen::{Listened, listen_old};
-use posted::Posted;
-use session::Session;
-
-use super::instance::{Ended, Inbound, OVER_BUDGET, Running, StartError, Surroundings};
-use super::mirror::Annotated;
-use super::tap::Tap;
 use crate::config::{Given, Http};
 use crate::envelope::Kind;
 use crate::envelope::reply::code;
 use crate::fault::contained;
 use crate::lines::Lines;
-use crate::names::ServerName;
-use crate::wire::{Account, Message, Outbox};
+use crate::upstream::http::bounds::Bounds;
+use crate::upstream::http::client::Endpoint;
+use crate::upstream::http::done::{About, Done, Listened};
+use crate::upstream::http::exchange::exchange;
+use crate::upstream::http::listen::listen_old;
+use crate::upstream::http::owner::Owner;
+use crate::upstream::http::posted::Posted;
+use crate::upstream::http::session::Session;
+use crate::upstream::http::shared::Shared;
+use crate::upstream::inbound::Inbound;
+use crate::upstream::running::{Ended, OVER_BUDGET, Running};
+use crate::upstream::start_error::StartError;
+use crate::upstream::surroundings::Surroundings;
+use crate::upstream::tap::Tap;
+use crate::wire::{Message, Outbox};
 
 /// How many messages wait for a session that is beginning; then no more are taken from the queue.
 const MOST_HELD: usize = 1024;
@@ -61,57 +64,6 @@ const MOST_LOST: u32 = 2;
 const GOODBYE: Duration = Duration::from_secs(2);
 /// What follows the answer to `initialize`.
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-
-/// What all exchanges of a connection need.
-struct Shared {
-    name: ServerName,
-    endpoint: Endpoint,
-    tap: Arc<Tap>,
-    inbound: Box<dyn Fn(Inbound<'_>) + Send + Sync>,
-    bounds: Bounds,
-    /// How long what comes first may take, each time.
-    patience: Duration,
-    /// Which parameters the modern era repeats in headers.
-    tools: Mutex<Annotated>,
-    /// Whether the stream of what belongs to no request is open.
-    listens: AtomicBool,
-    /// Requests whose answers may come there, and what ends the wait for each.
-    elsewhere: Mutex<Elsewhere>,
-}
-
-/// What an exchange was about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum About {
-    Request(u64),
-    /// `notifications/initialized`: from then on the session can be used.
-    Initialized,
-    Other,
-}
-
-/// `None` where the exchange was cancelled.
-type Exchange = Pin<Box<dyn Future<Output = (About, Option<Done>)> + Send>>;
-type Listening = Pin<Box<dyn Future<Output = Listened> + Send>>;
-
-struct Owner {
-    shared: Arc<Shared>,
-    stop: CancellationToken,
-    session: Session,
-    exchanges: FuturesUnordered<Exchange>,
-    /// Requests under way, and what ends each.
-    open: HashMap<u64, CancellationToken>,
-    /// Messages that must wait until what comes first is over.
-    held: VecDeque<Posted>,
-    waits: bool,
-    /// Told when the server listens to what is asked of its stream: its questions would be lost before that.
-    heard: Option<oneshot::Receiver<()>>,
-    /// The `initialize` that began the session.
-    initialize: Option<Posted>,
-    /// The id of the one that begins it anew.
-    renewing: Option<u64>,
-    listening: Option<Listening>,
-    /// Who what was taken from the queue is weighed for, until it is answered.
-    sent: Account,
-}
 
 /// Opens the wire; the first message connects.
 pub(super) fn start(

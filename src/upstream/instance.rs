@@ -1,175 +1,31 @@
 //! One live connection to an upstream: its wire, its tasks, and what its handshake said.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::handshake::Handshake;
-use super::http::{self, HttpClient};
-use super::ids::Ids;
-use super::ledger::Ledger;
-use super::quirks::{Quirk, Quirks};
-use super::stderr::ServerLog;
-use super::stdio::{self, quoted_stderr};
-use super::tap::Tap;
 use crate::config::{Given, Server, Template, Transport};
-use crate::credentials::Vault;
-use crate::envelope::Envelope;
 use crate::era::{self, Class, Era};
-use crate::lines::Lines;
-use crate::names::ServerName;
-use crate::oauth::Keepers;
-use crate::wire::{Account, Budget, Outbox};
+use crate::upstream::handshake::Handshake;
+use crate::upstream::inbound::Inbound;
+use crate::upstream::link::Link;
+use crate::upstream::running::{Ended, Running};
+use crate::upstream::start_error::StartError;
+use crate::upstream::stdio::quoted_stderr;
+use crate::upstream::surroundings::Surroundings;
+use crate::upstream::tap::Tap;
+use crate::upstream::terms::{Speak, Terms};
+use crate::upstream::{http, stdio};
 
 /// How long a server may be silent on `server/discover` before it is sent `initialize`, as in `rmcp`'s own probe.
 const PROBE: Duration = Duration::from_secs(10);
 /// How long the wire may take to say why it ended.
 const OWNER_WAIT: Duration = Duration::from_secs(4);
-
-/// Why a server is stopped, or a call of it fails, where too much waits for it or comes of it.
-pub(super) const OVER_BUDGET: &str =
-    "as much waits in the daemon as may (max_memory), and most of it for this server or from it";
-
-/// The way to a server: its queue, and the ids of what goes into it.
-#[derive(Debug, Clone)]
-pub struct Link {
-    pub outbox: Outbox,
-    ids: Ids,
-    order: Arc<Order>,
-}
-
-/// What was said last that needs no answer, and what was answered last. A server takes messages in their order.
-#[derive(Debug, Default)]
-struct Order {
-    /// The id that the next request had then.
-    notice: AtomicU64,
-    /// The id behind the highest one that was answered.
-    answered: AtomicU64,
-}
-
-impl Link {
-    /// A link whose queue holds as much as the account may; where that is cut off, the server is stopped.
-    pub fn new(account: Account) -> Self {
-        Self { outbox: Outbox::new(account), ids: Ids::new(), order: Arc::default() }
-    }
-
-    /// An id that this server was not given before.
-    pub fn next_id(&self) -> u64 {
-        self.ids.next()
-    }
-
-    /// Notes that something goes to the server that it need not answer.
-    pub fn note_notice(&self) {
-        self.order.notice.store(self.ids.peek(), Ordering::Relaxed);
-    }
-
-    pub(super) fn note_answer(&self, id: u64) {
-        self.order.answered.fetch_max(id + 1, Ordering::Relaxed);
-    }
-
-    /// Whether the server has answered something behind the last message that it need not answer: it will not speak of that
-    /// any more.
-    pub fn is_settled(&self) -> bool {
-        let notice = self.order.notice.load(Ordering::Relaxed);
-        notice == 0 || self.order.answered.load(Ordering::Relaxed) > notice
-    }
-
-    /// Whether something was asked under this id.
-    pub fn has_issued(&self, id: u64) -> bool {
-        self.ids.holds(id)
-    }
-}
-
-/// What to say to a server that starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Speak {
-    /// The eras to try on the same process, in this order.
-    pub eras: Vec<Era>,
-    /// What to promise in `initialize`.
-    pub class: Class,
-}
-
-/// On what terms an instance starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    pub speak: Speak,
-    /// The folder that its agents work in.
-    pub project: Option<PathBuf>,
-    /// Who to say that we are, raw, if it serves one agent only; otherwise trunkline.
-    pub client_info: Option<String>,
-    /// Nobody waits for it.
-    pub background: bool,
-}
-
-/// What an instance passes up, in the order in which the server sent it.
-#[derive(Debug)]
-pub enum Inbound<'a> {
-    /// A message; `call` is the request on whose stream it came, where the wire tells.
-    Message { envelope: &'a Envelope<'a>, call: Option<u64> },
-    /// A message behind text on its line, which may be one that the server was sent, and has written down.
-    BehindText(&'a Envelope<'a>),
-    /// An answer came that cannot be read: to this request, or it is not known to which.
-    Unreadable { id: Option<u64>, reason: &'a str },
-    /// The server was not given the request `id`, because a person must log in first: `frame` can be sent again.
-    Parked { id: u64, frame: &'a str, why: &'a Arc<str> },
-    /// No answer to this request will come: it was cancelled.
-    Over(u64),
-    /// The server has ended the stream of this request, and is asked for the rest of it later (legacy era).
-    Paused(u64),
-    /// The server had lost the session, and has another now: it must be told again what held in the old one.
-    Renewed,
-    /// Nothing more will come, for this reason.
-    Closed(&'a str),
-}
-
-/// Why an instance did not start.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StartError {
-    #[error("{0}")]
-    Spawn(String),
-    /// A `${…}` in its settings has no value: the server has not failed.
-    #[error("{0}")]
-    Template(String),
-    #[error("it did not answer the handshake within {0:?} (startup_timeout){1}")]
-    Timeout(Duration, String),
-    #[error("it ended during the handshake: {0}")]
-    Ended(String),
-    /// Nothing can be said of the server itself: something on the way failed.
-    #[error("{0}")]
-    Unreachable(String),
-    #[error("{0}")]
-    NeedsLogin(Arc<str>),
-    #[error("it refused the handshake: {0}")]
-    Refused(String),
-}
-
-/// How a wire ended.
-#[derive(Debug, Clone)]
-pub(super) enum Ended {
-    Gone(String),
-    Unreachable(String),
-    NeedsLogin(Arc<str>),
-}
-
-/// A wire that was just opened.
-pub(super) struct Running {
-    /// Of a child process.
-    pub pid: Option<u32>,
-    /// Cancelled when all of it is gone.
-    pub gone: CancellationToken,
-    pub owner: JoinHandle<Ended>,
-    /// What a child process said last.
-    pub last_lines: Lines,
-}
 
 /// A started server. Dropping it leaves the wire to its owner task, which ends with the token.
 #[derive(Debug)]
@@ -183,43 +39,6 @@ pub struct Instance {
     /// Cancelled when the process is gone.
     gone: CancellationToken,
     _rmcp: RunningService<RoleClient, ClientConfig>,
-}
-
-/// The surroundings of an instance: who owns its tasks, and where its lines go.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    pub name: ServerName,
-    pub tasks: TaskTracker,
-    pub stop: CancellationToken,
-    pub log: ServerLog,
-    pub quirks: Quirks,
-    pub max_frame: usize,
-    pub ledger: Ledger,
-    pub client: HttpClient,
-    pub vault: Vault,
-    pub keepers: Keepers,
-    /// Of all that waits.
-    pub budget: Budget,
-}
-
-impl Surroundings {
-    /// Tells once, in the server's log and the daemon's, what the server does that it should not.
-    pub fn note(&self, quirk: &Quirk) {
-        if let Some(text) = self.quirks.note(quirk) {
-            self.log.push(&format!("trunkline: {text}"));
-            tracing::warn!(server = %self.name, "{text}");
-        }
-    }
-
-    /// Does something after a pause, unless everything ends before.
-    pub fn later(&self, pause: Duration, work: impl FnOnce() + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-                work();
-            }
-        });
-    }
 }
 
 impl Instance {

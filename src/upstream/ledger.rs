@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::container;
 use crate::files::{check_ours, create_private, replace};
 use crate::processes;
+use crate::upstream::container;
 
 /// The variable that every server's environment carries: which daemon started it, and as which process.
 pub const MARK: &str = "TRUNKLINE_DAEMON";

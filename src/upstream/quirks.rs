@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::salvage::printable;
 use crate::lines::is_told;
+use crate::shown::printable;
 
 /// How many are kept of a server.
 const MOST: usize = 32;

@@ -1,19 +1,18 @@
 //! Finds the messages in what a server writes that is not one message: bytes that are no UTF-8, a byte-order mark, a batch,
 //! text around a message. Pure, and linear in the length of the text.
 
+use crate::shown::printable;
 use std::borrow::Cow;
 
 use memchr::memmem;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::quirks::Quirk;
 use crate::envelope::{Envelope, Kind};
+use crate::upstream::quirks::Quirk;
 
 /// How many beginnings of a message are looked at in one line.
 const TRIES: usize = 16;
-/// How much of a text that is no message is kept, in characters.
-const KEPT: usize = 300;
 /// What only a server says, of what is no answer. Anything else behind text may be what the server has read, written down by it.
 const OF_SERVERS: [&str; 9] = [
     "roots/list",
@@ -164,29 +163,6 @@ fn is_message(text: &str) -> bool {
         };
         is_its && text.contains("\"jsonrpc\"")
     })
-}
-
-/// A text as it may be shown: without control characters and the sequences that they begin, and not longer than needed.
-pub(super) fn printable(text: &str) -> String {
-    let mut out = String::new();
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\u{1b}' => match letters.next() {
-                Some('[') => while letters.next().is_some_and(|letter| !('@'..='~').contains(&letter)) {},
-                // An operating system command, which ends with BEL or ESC and a backslash.
-                Some(']') => while letters.next_if(|letter| !matches!(letter, '\u{7}' | '\u{1b}')).is_some() {},
-                Some(_) | None => {}
-            },
-            letter if letter.is_control() => {}
-            letter => out.push(letter),
-        }
-        if out.len() > KEPT {
-            out.push('…');
-            break;
-        }
-    }
-    out.trim().to_owned()
 }
 
 /// What is left of a message that begins a line, and cannot be read to its end. Nothing if it does not look like one.

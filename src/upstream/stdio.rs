@@ -10,16 +10,19 @@ use tokio::io::AsyncRead;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::child::{Child, SpawnError, Streams};
-use super::heard::Heard;
-use super::instance::{Ended, Inbound, OVER_BUDGET, Running, StartError, Surroundings};
-use super::salvage::{lost_between, salvage};
-use super::stderr;
-use super::tap::Tap;
 use crate::config::{Given, Stdio};
 use crate::envelope::Envelope;
 use crate::fault::contained;
 use crate::lines::Lines;
+use crate::upstream::child::{Child, SpawnError, Streams};
+use crate::upstream::heard::Heard;
+use crate::upstream::inbound::Inbound;
+use crate::upstream::running::{Ended, OVER_BUDGET, Running};
+use crate::upstream::salvage::{lost_between, salvage};
+use crate::upstream::start_error::StartError;
+use crate::upstream::stderr;
+use crate::upstream::surroundings::Surroundings;
+use crate::upstream::tap::Tap;
 use crate::wire::{FrameError, Frames, LARGE};
 
 /// How many lines of standard error an error message quotes.

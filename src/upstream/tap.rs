@@ -11,14 +11,16 @@ use rmcp::service::RoleClient;
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
-use super::handshake::{Handshake, tolerated};
-use super::heard::Heard;
-use super::ids::respelled;
-use super::instance::{Inbound, Link, Surroundings};
-use super::quirks::Quirk;
-use super::salvage::{Lost, Salvaged};
 use crate::envelope::{Edit, Envelope, Kind, Malformed, splice};
 use crate::names::ServerName;
+use crate::upstream::handshake::{Handshake, tolerated};
+use crate::upstream::heard::Heard;
+use crate::upstream::ids::respelled;
+use crate::upstream::inbound::Inbound;
+use crate::upstream::link::Link;
+use crate::upstream::quirks::Quirk;
+use crate::upstream::salvage::{Lost, Salvaged};
+use crate::upstream::surroundings::Surroundings;
 use crate::wire::{Outbox, Refused};
 
 /// `rmcp` asks one thing at a time while it shakes hands.

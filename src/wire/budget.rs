@@ -5,11 +5,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::wire::refused::Refused;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-
-use super::outbox::Refused;
 
 /// The bound on what all accounts hold together, in bytes. Where something more is to be held, the account that holds most is
 /// the one that must give way: if that is the one that asks, it is refused, and otherwise the other one is cut.

@@ -3,12 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use crate::wire::budget::{Account, Held};
+use crate::wire::turn::Turn;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
-
-use super::budget::{Account, Held};
-use super::turn::Turn;
 
 /// What a reader starts with, and goes back to when the large messages are over.
 const SMALL: usize = 8 * 1024;

@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
 use bytes::Bytes;
-use self_cell::self_cell;
 use tokio::sync::Semaphore;
 use tokio::task::{spawn, spawn_blocking};
 
-use super::budget::Held;
-use super::line;
 use crate::envelope::{Envelope, Malformed};
+use crate::wire::budget::Held;
+use crate::wire::line;
+use self_cell::self_cell;
 
 /// A message that is longer is read beside the runtime's thread. For one of a megabyte, the way there and back costs more than it
 /// saves the others.

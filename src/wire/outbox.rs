@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use queue::{Part, Queue};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio_io_timeout::TimeoutWriter;
 
-use super::budget::Account;
-use super::line;
-use super::message::LARGE;
 use crate::envelope::{Edit, Envelope, Piece, pieces, splice};
+use crate::wire::budget::Account;
+use crate::wire::line;
+use crate::wire::message::LARGE;
+use crate::wire::outbox::queue::{Part, Queue};
+use crate::wire::refused::Refused;
 
 /// How long a reader may take nothing of what is written to it.
 pub const STALLED: Duration = Duration::from_secs(60);
@@ -27,16 +28,6 @@ pub const STALLED: Duration = Duration::from_secs(60);
 const KEEP: usize = 256 * 1024;
 /// Up to here a buffer grows by doubling.
 const DOUBLES: usize = 1 << 20;
-
-/// Why a frame was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// As much waits as may.
-    Full,
-    /// As much waits in the whole daemon as may, and nobody holds more of it.
-    OverBudget,
-    Closed,
-}
 
 /// Handle to one bounded queue of outgoing bytes.
 #[derive(Debug, Clone)]

@@ -1,20 +1,11 @@
 //! Where the messages for one agent go: all on one stream, or each request's on its own.
 
-use super::budget::Account;
-use super::outbox::{Outbox, Refused};
-use super::streams::Streams;
 use crate::envelope::{Edit, Envelope, splice};
-
-/// What a message belongs to, by the agent's own raw id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum To<'a> {
-    /// It answers this request.
-    Answer(&'a str),
-    /// It comes of this request.
-    Call(&'a str),
-    /// It belongs to no request.
-    Agent,
-}
+use crate::wire::budget::Account;
+use crate::wire::outbox::Outbox;
+use crate::wire::refused::Refused;
+use crate::wire::streams::Streams;
+use crate::wire::to::To;
 
 #[derive(Debug, Clone)]
 pub enum Sink {

@@ -3,22 +3,22 @@
 //! Where a reader may come back for what it missed (MCP 2025-11-25 `basic/transports`, "Resumability and Redelivery"), a
 //! stream keeps what was read, as far as its bound allows, until some time after its end.
 
-mod reader;
+mod event;
+pub(super) mod reader;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::wire::budget::{Account, Held};
+use crate::wire::line;
+use crate::wire::refused::Refused;
+use crate::wire::to::To;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub use reader::{EventId, Read, Reader};
-
-use super::budget::{Account, Held};
-use super::line;
-use super::outbox::Refused;
-use super::sink::To;
+pub use event::{EventId, Read};
 
 /// The stream of what belongs to no request.
 const LISTENING: u64 = 0;
@@ -103,55 +103,6 @@ impl Streams {
     /// Who what waits is weighed for.
     pub fn account(&self) -> &Account {
         &self.0.account
-    }
-
-    /// Opens a stream for the answer to the request `id`, raw; `None` if that id is in use.
-    pub fn open(&self, id: &str) -> Option<Reader> {
-        let mut state = self.0.state.lock();
-        state.sweep(self.0.account.limit());
-        if state.open.contains_key(id) {
-            return None;
-        }
-        state.last += 1;
-        let number = state.last;
-        state.open.insert(id.into(), number);
-        state.streams.insert(number, Stream::default());
-        self.read_in(&mut state, number, 0)
-    }
-
-    /// Reads what belongs to no request; a reader that did so before ends.
-    pub fn listen(&self) -> Option<Reader> {
-        let mut state = self.0.state.lock();
-        let stream = state.streams.entry(LISTENING).or_default();
-        let next = stream.read.max(stream.first);
-        self.read_in(&mut state, LISTENING, next)
-    }
-
-    /// Reads on behind an event; `None` if its stream is not kept. What belongs to no request goes on, whatever was lost with
-    /// an earlier daemon.
-    pub fn resume(&self, after: EventId) -> Option<Reader> {
-        match (after.epoch == self.0.epoch, after.stream) {
-            (true, stream) => self.read_in(&mut self.0.state.lock(), stream, after.next),
-            (false, LISTENING) => self.listen(),
-            (false, _) => None,
-        }
-    }
-
-    fn read_in(&self, state: &mut State, stream: u64, next: u64) -> Option<Reader> {
-        let found = state.streams.get_mut(&stream)?;
-        if next < found.first || next > found.first + found.frames.len() as u64 {
-            return None;
-        }
-        if state.closed {
-            found.ended.get_or_insert_with(Instant::now);
-        }
-        found.readers += 1;
-        found.read_by = Some(found.readers);
-        found.paused = false;
-        found.told.notify_waiters();
-        let (number, told) = (found.readers, found.told.clone());
-        state.readers += 1;
-        Some(Reader { streams: self.clone(), stream, number, start: next, next, told })
     }
 
     /// Appends a message of about `size` bytes, written by `fill`, to the stream that it belongs on.
@@ -315,6 +266,7 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use super::reader::Reader;
     use super::*;
 
     fn push(streams: &Streams, to: To<'_>, frame: &str) -> Result<(), Refused> {

@@ -20,7 +20,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("subtle::", &["downstream"]),
     ("keyring_core::", &["credentials"]),
     ("zbus::", &["credentials"]),
-    ("aws_lc_rs::", &["credentials", "oauth"]),
+    ("aws_lc_rs::", &["credentials", "oauth", "random"]),
     ("process_wrap::", &["upstream"]),
     ("clap::", &["cli"]),
     ("tracing_subscriber::", &["daemon"]),

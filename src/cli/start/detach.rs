@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context;
 
-use crate::cli::Done;
+use crate::cli::done::Done;
 use crate::program;
 
 pub(in crate::cli) fn run(words: &[std::ffi::OsString]) -> Done {

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 
 use anyhow::{Context, bail};
 
+use crate::cli::start::listening::try_connect;
 use crate::daemon;
 use crate::environment;
 use crate::files::create_private;
@@ -69,7 +70,7 @@ impl Launched {
                     return Ok(Some(self));
                 }
                 // It is up, or it has ended; which of the two, the next try to connect tells.
-                if super::try_connect(places)?.is_some() {
+                if try_connect(places)?.is_some() {
                     return Ok(Some(self));
                 }
             }

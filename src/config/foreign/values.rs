@@ -1,9 +1,8 @@
 //! The values of other tools, as ours. Pure.
 
-use super::foreign;
-use super::words::{OAUTH, letters, respelled};
-use crate::config::decode::Problems;
+use crate::config::foreign::words::{OAUTH, letters, passed_over, respelled};
 use crate::config::node::{Member, Node, Value};
+use crate::config::problems::Problems;
 
 pub(super) fn oauth(node: Node, problems: &mut Problems<'_>) -> Node {
     let Node { at, value: Value::Table(members) } = node else { return node };
@@ -26,7 +25,7 @@ pub(super) fn oauth(node: Node, problems: &mut Problems<'_>) -> Node {
             (Some(name), value) => {
                 kept.push(Member { name: name.to_owned(), at: member.at, node: Node { at: member.node.at, value } });
             }
-            (None, _) => problems.under(&member.name, |problems| foreign(&member.at, &member.name, problems)),
+            (None, _) => problems.under(&member.name, |problems| passed_over(&member.at, &member.name, problems)),
         }
     }
     Node { at, value: Value::Table(kept) }

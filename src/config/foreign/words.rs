@@ -1,5 +1,9 @@
 //! The words of other tools, and ours for them. Pure.
 
+use std::ops::Range;
+
+use crate::config::problems::Problems;
+
 /// Our words for keys that others spell in their own way, by their letters alone.
 const SPELLINGS: [(&str, &str); 31] = [
     ("command", "command"),
@@ -98,6 +102,15 @@ pub(super) fn respelled(text: &str) -> String {
         rest = behind;
     }
     out + rest
+}
+
+/// Notes that a setting is not taken.
+pub(super) fn passed_over(at: &Range<usize>, name: &str, problems: &mut Problems<'_>) {
+    let message = match &*letters(name) {
+        "envfile" => "variables are not read from a file here: name them in `env`, or pass yours on with `env_vars`",
+        _ => "this setting of another tool is passed over",
+    };
+    problems.note(at.start, message.to_owned());
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub(super) async fn respond<H: Send + 'static, U: Fn(&[u8])>(
         }
         // There is no answer to come, nor anything to take up.
         Ok(Read::End) if accepts.events => return stream(reader, Some(Read::End), Named::No, held),
-        Ok(Read::End) => return super::empty(StatusCode::NO_CONTENT),
+        Ok(Read::End) => return empty(StatusCode::NO_CONTENT),
         Ok(first @ (Read::Frame(..) | Read::Pause)) => Some(first),
         Err(_) => None,
     };
@@ -110,7 +110,7 @@ pub(super) async fn respond<H: Send + 'static, U: Fn(&[u8])>(
             }
             Read::Frame(frame, _) => unseen(&frame),
             Read::Pause => {}
-            Read::End => return super::empty(StatusCode::NO_CONTENT),
+            Read::End => return empty(StatusCode::NO_CONTENT),
         }
     }
 }
@@ -192,6 +192,22 @@ pub(super) fn by_error(frame: &Bytes) -> StatusCode {
         Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY | code::UNSUPPORTED_VERSION) => StatusCode::BAD_REQUEST,
         Some(_) | None => StatusCode::OK,
     }
+}
+
+/// GET and DELETE belong to sessions, of which the modern era has none.
+pub(super) fn not_allowed() -> Response {
+    let message = "only POST without a session: GET and DELETE belong to a session, named by `Mcp-Session-Id`";
+    let mut response = refused(StatusCode::METHOD_NOT_ALLOWED, code::INVALID_REQUEST, message);
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+    response
+}
+
+pub(super) fn ending() -> Response {
+    refused(StatusCode::SERVICE_UNAVAILABLE, code::CONNECTION_CLOSED, "the daemon is ending")
+}
+
+pub(super) fn empty(status: StatusCode) -> Response {
+    (status, Body::empty()).into_response()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::StreamExt;
 
-use super::answer::refused;
+use crate::downstream::http::answer::refused;
 use crate::envelope::reply::code;
 use crate::wire::{Account, Held, Turn};
 

@@ -8,10 +8,10 @@ use axum::response::Response;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::answer::refused;
+use crate::downstream::http::answer::refused;
 use crate::envelope::reply::code;
 use crate::files::{check_ours, is_private, replace};
-use crate::oauth::random_text;
+use crate::random::random_text;
 
 /// What this machine calls itself.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

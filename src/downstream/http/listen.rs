@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::Face;
-use super::connection::Connection;
+use crate::downstream::http::connection::Connection;
+use crate::downstream::http::face::Face;
 use crate::http1;
 use crate::retry::Backoff;
 use crate::strangers::{Stranger, Strangers};

@@ -1,37 +1,19 @@
 //! `/metrics`: what the daemon counts, for Prometheus (OpenMetrics text).
 
-use std::sync::atomic::AtomicU64;
-
 use axum::extract::State;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Shared;
+use crate::downstream::http::face::Shared;
+use crate::downstream::http::requests::{Counters, Labels};
 use crate::era::Era;
 use crate::hub::{Hub, Upstream};
 
-type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge>;
-type Counters = Family<Labels, Counter<u64, AtomicU64>>;
-
-/// Requests by method and status.
-#[derive(Default)]
-pub(super) struct Requests(Counters);
-
-impl Requests {
-    pub(super) fn count(&self, method: &Method, status: StatusCode) {
-        // A method is whatever a client writes; only the known ones are told apart.
-        let known = [Method::GET, Method::POST, Method::DELETE].contains(method);
-        let method = if known { method.as_str() } else { "other" };
-        let labels = vec![("method", method.to_owned()), ("status", status.as_u16().to_string())];
-        self.0.get_or_create(&labels).inc();
-    }
-}
 
 pub(super) async fn show(State(face): Shared) -> Response {
     let mut registry = Registry::with_prefix("trunkline");

@@ -8,18 +8,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tokio::time::timeout;
 
-use super::answer::{self, Accepts, Form, Named, accepts, refused, refused_as, respond};
-use super::body::{Unread, over_budget, weighed};
-use super::connection::Connection;
-use super::sessions::{self, Attached, SESSION_ID};
-use super::{Face, empty, ending};
+use crate::downstream::http::answer::{Accepts, Form, Named, accepts, empty, ending, refused, refused_as, respond};
+use crate::downstream::http::body::{Unread, over_budget, weighed};
+use crate::downstream::http::connection::Connection;
+use crate::downstream::http::face::Face;
+use crate::downstream::http::sessions::{Attached, SESSION_ID};
+use crate::downstream::http::{answer, sessions};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, text};
 use crate::era::{LEGACY_ALL, MODERN, Speech};
 use crate::fault::contained;
 use crate::hub::{Routed, Session, View, incomplete, not_modern};
+use crate::lists::ListKind;
 use crate::names;
-use crate::oauth::random_text;
+use crate::random::random_text;
 use crate::upstream::mirror;
 use crate::wire::{Account, Message, Writer};
 
@@ -110,7 +112,7 @@ impl Face {
     }
 
     async fn post_initialize(self: Arc<Self>, view: View, accepts: Accepts, envelope: &Envelope<'_>) -> Response {
-        let attached = match Attached::lasting(&self, view) {
+        let attached = match Attached::lasting(&self.hub, &self.ends, view) {
             Ok(attached) => Arc::new(attached),
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
         };
@@ -151,7 +153,7 @@ impl Face {
             self.records.forget(id);
             return None;
         }
-        let attached = Arc::new(Attached::lasting(self, view.clone()).ok()?);
+        let attached = Arc::new(Attached::lasting(&self.hub, &self.ends, view.clone()).ok()?);
         self.hub.go_on(&attached.session, remembered);
         self.add(id, attached.clone(), &turn);
         Some(attached)
@@ -229,7 +231,7 @@ impl Face {
         if let Some(message) = mirror::mismatch(envelope, headers) {
             return mismatch(&message);
         }
-        let attached = match Attached::for_one_request(&self, view, &account) {
+        let attached = match Attached::for_one_request(&self.hub, &self.ends, view, &account) {
             Ok(attached) => attached,
             Err(failure) => return refused_as(StatusCode::NOT_FOUND, &failure.frame(envelope.id)),
         };
@@ -283,8 +285,8 @@ impl Face {
     }
 
     async fn list_tools(&self, session: &Arc<Session>, server: &str, speech: &Speech) {
-        if let Ok(line) = self.hub.line(session, server, speech).await {
-            drop(line.list(crate::lists::ListKind::Tools).await);
+        if let Ok(site) = self.hub.line(session, server, speech).await {
+            drop(site.server.list(&site.line, ListKind::Tools).await);
         }
     }
 

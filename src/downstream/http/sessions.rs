@@ -1,16 +1,16 @@
 //! Sessions of the legacy era over HTTP: made by `initialize`, named by `Mcp-Session-Id`, ended by DELETE or by silence.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::Face;
-use super::answer::Named;
+use crate::downstream::connection::Ends;
+use crate::downstream::http::answer::Named;
 use crate::hub::{Agent, Failure, Hub, Session, Stay, View};
 use crate::wire::{Account, Replay, Sink, Streams};
 
@@ -25,11 +25,9 @@ pub(super) fn id_of(headers: &HeaderMap) -> Option<&str> {
 const SILENCE: Duration = Duration::from_secs(60 * 60);
 /// How many sessions there may be; the one that was silent for longest makes place.
 const MOST: usize = 1024;
-/// How often silence is looked at.
-const LOOK: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<String, Arc<Attached>>>);
+pub(super) struct Sessions(pub Mutex<HashMap<String, Arc<Attached>>>);
 
 /// One of them; dropped, the agent has left.
 pub(super) struct Attached {
@@ -37,34 +35,28 @@ pub(super) struct Attached {
     pub streams: Streams,
     hub: Arc<Hub>,
     used: Mutex<Instant>,
-    left: AtomicBool,
+    pub left: AtomicBool,
 }
 
 impl Attached {
     /// Attaches an agent whose session lasts.
-    pub(super) fn lasting(face: &Face, view: View) -> Result<Self, Failure> {
-        let gone = face.ends.stop.child_token();
-        let account = face.hub.account("an agent over HTTP", gone.clone());
-        Self::new(face, view, Stay::Lasting, Streams::new(account, Replay::Yes), gone)
+    pub(super) fn lasting(hub: &Arc<Hub>, ends: &Ends, view: View) -> Result<Self, Failure> {
+        let gone = ends.stop.child_token();
+        let account = hub.account("an agent over HTTP", gone.clone());
+        Self::new(hub, view, Stay::Lasting, Streams::new(account, Replay::Yes), gone)
     }
 
     /// Attaches an agent for one request, which is weighed for `account`.
-    pub(super) fn for_one_request(face: &Face, view: View, account: &Account) -> Result<Self, Failure> {
+    pub(super) fn for_one_request(hub: &Arc<Hub>, ends: &Ends, view: View, account: &Account) -> Result<Self, Failure> {
         // Its body is weighed beside what comes of it.
         let streams = Streams::new(account.beside(account.limit()), Replay::No);
-        Self::new(face, view, Stay::OneRequest, streams, face.ends.stop.child_token())
+        Self::new(hub, view, Stay::OneRequest, streams, ends.stop.child_token())
     }
 
     /// Attaches an agent that is reached by `streams`, for as long as this lives.
-    fn new(face: &Face, view: View, stay: Stay, streams: Streams, gone: CancellationToken) -> Result<Self, Failure> {
-        let session = face.hub.attach(view, stay, Agent::default(), Sink::Streams(streams.clone()), gone)?;
-        Ok(Self {
-            session,
-            streams,
-            hub: face.hub.clone(),
-            used: Mutex::new(Instant::now()),
-            left: AtomicBool::new(false),
-        })
+    fn new(hub: &Arc<Hub>, view: View, stay: Stay, streams: Streams, gone: CancellationToken) -> Result<Self, Failure> {
+        let session = hub.attach(view, stay, Agent::default(), Sink::Streams(streams.clone()), gone)?;
+        Ok(Self { session, streams, hub: hub.clone(), used: Mutex::new(Instant::now()), left: AtomicBool::new(false) })
     }
 
     /// Whether this agent's streams can be taken up where they were cut.
@@ -73,13 +65,13 @@ impl Attached {
         if named { Named::Yes } else { Named::No }
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let idle = !self.streams.are_read() && self.session.in_flight() == 0;
         self.session.gone.is_cancelled() || idle && self.used.lock().elapsed() > SILENCE
     }
 
     /// The agent has left, whoever still holds its streams.
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         if !self.left.swap(true, Ordering::Relaxed) {
             self.session.gone.cancel();
             self.hub.detach(&self.session);
@@ -96,7 +88,7 @@ impl Drop for Attached {
 
 impl Sessions {
     /// Adds a session; returns the one that had to make place, if one had to.
-    fn add(&self, id: &str, attached: Arc<Attached>) -> Option<(String, Arc<Attached>)> {
+    pub(super) fn add(&self, id: &str, attached: Arc<Attached>) -> Option<(String, Arc<Attached>)> {
         let mut all = self.0.lock();
         let quiet = all.iter().filter(|(_, attached)| !attached.streams.are_read());
         let oldest = quiet.min_by_key(|(_, attached)| *attached.used.lock()).map(|(id, _)| id.clone());
@@ -129,74 +121,7 @@ impl Sessions {
         ended.is_some()
     }
 
-    fn all(&self) -> Vec<Arc<Attached>> {
+    pub(super) fn all(&self) -> Vec<Arc<Attached>> {
         self.0.lock().values().cloned().collect()
     }
-}
-
-impl Face {
-    /// Notes how a session is now, for the next daemon.
-    pub(super) fn note(&self, id: &str, attached: &Attached) {
-        let _turn = self.turn.lock();
-        if attached.left.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Some(remembered) = self.hub.remember(&attached.session) {
-            self.records.note(id, &attached.session.view, remembered);
-        }
-    }
-
-    /// Keeps a session under an id that nobody can guess, for who has the turn.
-    pub(super) fn add(&self, id: &str, attached: Arc<Attached>, _turn: &MutexGuard<'_, ()>) {
-        if let Some((oldest, attached)) = self.sessions.add(id, attached) {
-            attached.leave();
-            self.records.forget(&oldest);
-        }
-    }
-
-    /// Ends sessions that are over.
-    fn sweep(&self) {
-        let _turn = self.turn.lock();
-        let over: Vec<_> = self.sessions.0.lock().extract_if(|_, attached| attached.is_over()).collect();
-        for (id, attached) in over {
-            attached.leave();
-            self.records.forget(&id);
-        }
-        let live: HashSet<_> = self.sessions.0.lock().keys().cloned().collect();
-        self.records.sweep(|id| live.contains(id));
-        self.sessions.all().iter().for_each(|attached| attached.streams.sweep());
-    }
-
-    fn note_all(&self) {
-        let all: Vec<_> = self.sessions.0.lock().iter().map(|(id, attached)| (id.clone(), attached.clone())).collect();
-        all.iter().for_each(|(id, attached)| self.note(id, attached));
-    }
-}
-
-/// Ends sessions that are silent for long, or whose agent does not read; and all of them with the daemon, when the last that
-/// is to be known of them is `noted`.
-pub(super) async fn keep(face: Arc<Face>, noted: CancellationToken) {
-    let _noted = noted.drop_guard();
-    loop {
-        tokio::select! {
-            biased;
-            () = face.ends.drain.cancelled() => break,
-            () = tokio::time::sleep(LOOK) => {
-                face.sweep();
-                face.note_all();
-            }
-        }
-    }
-    face.note_all();
-    let all = face.sessions.all();
-    for session in face.hub.sessions().iter().filter(|session| session.is_over_http()) {
-        face.hub.close_listens(session);
-    }
-    let settled = futures_util::future::join_all(all.iter().map(|attached| attached.session.settled()));
-    tokio::select! {
-        _ = settled => {}
-        () = face.ends.stop.cancelled() => {}
-    }
-    face.sessions.0.lock().clear();
-    all.iter().for_each(|attached| attached.streams.close());
 }

@@ -1,20 +1,16 @@
 //! How often an agent hears that a list changed: at once, then once a second at most, and of the last change always.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-
-use super::Session;
-use crate::lists::ListKind;
 
 /// The time between two announcements of one kind.
 const APART: Duration = Duration::from_secs(1);
 
 /// The announcements of one agent, by their method.
 #[derive(Debug, Default)]
-pub(super) struct Announced(Mutex<HashMap<&'static str, Last>>);
+pub(in crate::hub) struct Announced(Mutex<HashMap<&'static str, Last>>);
 
 #[derive(Debug)]
 struct Last {
@@ -25,7 +21,7 @@ struct Last {
 
 /// What to do with an announcement.
 #[derive(Debug, PartialEq, Eq)]
-enum Due {
+pub(in crate::hub) enum Due {
     Now,
     In(Duration),
     /// One that waits is told in its place.
@@ -33,7 +29,7 @@ enum Due {
 }
 
 impl Announced {
-    fn note(&self, method: &'static str, frame: &str, now: Instant) -> Due {
+    pub(in crate::hub) fn note(&self, method: &'static str, frame: &str, now: Instant) -> Due {
         let mut all = self.0.lock();
         match all.get_mut(method) {
             Some(last) if now.duration_since(last.at) < APART => {
@@ -50,33 +46,11 @@ impl Announced {
     }
 
     /// What has waited.
-    fn take(&self, method: &'static str) -> Option<Box<str>> {
+    pub(in crate::hub) fn take(&self, method: &'static str) -> Option<Box<str>> {
         let mut all = self.0.lock();
         let last = all.get_mut(method)?;
         last.at = Instant::now();
         last.next.take()
-    }
-}
-
-impl Session {
-    /// Tells the agent that a list changed: in the legacy era as such, on its subscriptions in the modern one.
-    /// `frame` is what a legacy agent reads.
-    pub(in crate::hub) fn tell_changed(self: &Arc<Self>, kind: ListKind, frame: &str) {
-        match self.announced.note(kind.changed(), frame, Instant::now()) {
-            Due::Now => self.announce(kind, frame),
-            Due::Joined => {}
-            Due::In(pause) => {
-                let session = self.clone();
-                self.tasks.spawn(async move {
-                    let pause = tokio::time::sleep(pause);
-                    if session.gone.run_until_cancelled(pause).await.is_some()
-                        && let Some(frame) = session.announced.take(kind.changed())
-                    {
-                        session.announce(kind, &frame);
-                    }
-                });
-            }
-        }
     }
 }
 

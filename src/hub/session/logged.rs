@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Session;
 use crate::envelope::reply;
+use crate::hub::session::Session;
 use crate::wire::To;
 
 /// They are left out where this part of what may wait for the agent does.

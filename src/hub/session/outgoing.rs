@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Session, Stay};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope};
+use crate::hub::agent::Stay;
+use crate::hub::session::Session;
 use crate::wire::{Refused, Sink, To};
 
 impl Session {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Session;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
+use crate::hub::session::Session;
 use crate::wire::Held;
 
 /// A request that waits for a server.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Prepared, Reply, Task};
 use crate::credentials::Credential;
-use crate::oauth::keeper::{Afresh, NoToken};
+use crate::oauth::bearer::NoToken;
+use crate::oauth::command::{Afresh, Reply};
 use crate::oauth::login::{Finished, Login, Why, prepare};
 use crate::oauth::renew::Renewed;
-use crate::oauth::state::wall;
+use crate::oauth::task::{Prepared, Task};
 use crate::oauth::token;
+use crate::oauth::wall_clock::wall;
 
 /// How long taking tokens back may hold up a logout.
 const REVOKE: Duration = Duration::from_secs(15);

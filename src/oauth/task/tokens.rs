@@ -8,11 +8,12 @@ use rmcp::transport::auth::WWWAuthenticateParams;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Reply, SAVE_AGAIN, Task};
 use crate::credentials::Credential;
-use crate::oauth::keeper::{Bearer, Challenge, NoToken};
+use crate::oauth::bearer::{Bearer, Challenge, NoToken};
+use crate::oauth::command::Reply;
 use crate::oauth::renew::{Renewal, Renewed, save};
-use crate::oauth::state::wall;
+use crate::oauth::task::{SAVE_AGAIN, Task};
+use crate::oauth::wall_clock::wall;
 use crate::retry::pause_after;
 
 /// Pauses after a failed refresh: the first, and the longest.

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::Catalogs;
 use crate::config::{Given, Secrets, Server, Transport, find_program};
 use crate::files::{check_ours, replace};
+use crate::upstream::catalog::catalogs::Catalogs;
 
 /// Counts changes of the file's form.
 const FORM: u32 = 1;
@@ -86,7 +86,8 @@ mod tests {
     fn what_is_not_ours_is_set_aside() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("catalogs/x.json");
-        let catalogs = Catalogs { interactive: Some("elicitation/create".into()), ..Catalogs::default() };
+        let mut catalogs = Catalogs::default();
+        catalogs.interactive = Some("elicitation/create".into());
         save(&path, "1", &catalogs).expect("saved");
         assert_eq!(load(&path, "1").interactive, catalogs.interactive);
         assert_eq!(load(&path, "2").interactive, None);

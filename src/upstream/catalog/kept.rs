@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::items;
 use crate::era::Dialect;
+use crate::upstream::catalog::items;
 use crate::wire::{Account, Held};
 
 /// How often the words of a list are in memory: as they came, as items, and as the items of a process.

@@ -1,17 +1,10 @@
 //! What a server has shown of how it tells its clients apart, by what it offers and what it asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{Audience, Catalog, Catalogs, read_items};
-use crate::era::{Class, Dialect};
-use crate::lists::ListKind;
-
-/// How many kinds of clients are kept that are treated alike, and how long what one declares may be.
-const MOST_ALIKE: usize = 32;
-const LONGEST: usize = 4096;
+use crate::era::Class;
 
 /// What a server has shown of how it tells its clients apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,94 +20,4 @@ pub struct Shown {
     pub by_client: bool,
     /// It offered something else in another folder.
     pub by_folder: bool,
-}
-
-/// What comes of comparing a new offer with those that are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compared {
-    /// There is nothing to compare it with.
-    Unknown,
-    Same,
-    Different,
-}
-
-impl Catalogs {
-    /// Compares what a process offers with what others of another class offered in this daemon's time, and notes what that
-    /// shows; tells whether it is news, too.
-    pub fn compare(&mut self, audience: &Audience) -> (Compared, bool) {
-        let Dialect::Legacy(class) = &audience.dialect else { return (Compared::Unknown, false) };
-        let Some(own) = self.get(audience).and_then(Catalog::offer) else { return (Compared::Unknown, false) };
-        let before = self.shown.clone();
-        let mut compared = Compared::Unknown;
-        for catalog in &self.each {
-            let Dialect::Legacy(other) = &catalog.audience.dialect else { continue };
-            if catalog.audience == *audience {
-                continue;
-            }
-            let Some(offer) = catalog.offer() else { continue };
-            match (catalog.audience.project == audience.project, other == class, offer == own) {
-                (true, false, true) => {
-                    for class in [other, class] {
-                        let room = self.shown.alike.len() < MOST_ALIKE && class.capabilities.len() <= LONGEST;
-                        if room && !self.shown.alike.contains(class) {
-                            self.shown.alike.push(class.clone());
-                        }
-                    }
-                    compared = if compared == Compared::Different { compared } else { Compared::Same };
-                }
-                // What an earlier daemon was offered may just be old.
-                (_, _, false) if catalog.confirmed.is_none() => {}
-                (true, false, false) => {
-                    self.shown.by_client = true;
-                    compared = Compared::Different;
-                }
-                (false, true, false) => self.shown.by_folder = true,
-                (_, _, _) => {}
-            }
-        }
-        (compared, self.shown != before)
-    }
-
-    /// Whether there is an offer that [`Self::compare`] could compare another one of `audience` with.
-    pub fn has_other(&self, audience: &Audience) -> bool {
-        let Dialect::Legacy(class) = &audience.dialect else { return false };
-        self.each.iter().any(|catalog| {
-            matches!(&catalog.audience.dialect, Dialect::Legacy(other) if other != class)
-                && catalog.audience.project == audience.project
-        })
-    }
-
-    /// For whom there is an offer that answers for `audience` at once: its own, else anybody's, but for what the server is
-    /// known to offer to some only. What it says for `audience` itself comes later.
-    pub fn nearest(&self, audience: &Audience, has: impl Fn(&Catalog) -> bool) -> Option<Audience> {
-        let may_differ = |other: &Audience| {
-            (other.dialect != audience.dialect && self.shown.by_client)
-                || (other.project != audience.project && self.shown.by_folder)
-        };
-        let distance = |other: &Audience| {
-            let era = u8::from(other.dialect.era() != audience.dialect.era());
-            (other != audience, era, other.project != audience.project, other.dialect != audience.dialect)
-        };
-        let all = self.each.iter().filter(|catalog| !may_differ(&catalog.audience) && has(catalog));
-        all.map(|catalog| &catalog.audience).min_by_key(|other| distance(other)).cloned()
-    }
-}
-
-impl Catalog {
-    /// What can be compared with another one: the handshake but for the revision, which follows the client's, and the items
-    /// of each list in whatever order.
-    fn offer(&self) -> Option<(Value, BTreeMap<ListKind, Vec<String>>)> {
-        let frame: Value = serde_json::from_str(&self.handshake.as_ref()?.text).ok()?;
-        let mut handshake = frame.get("result")?.clone();
-        handshake.as_object_mut()?.remove("protocolVersion");
-        let mut lists = BTreeMap::new();
-        for (kind, pages) in &self.lists {
-            let mut items = Vec::new();
-            pages.iter().for_each(|page| drop(read_items(&page.kept.text, *kind, &mut items)));
-            let mut items: Vec<String> = items.into_iter().map(|item| item.raw.into_string()).collect();
-            items.sort_unstable();
-            lists.insert(*kind, items);
-        }
-        Some((handshake, lists))
-    }
 }

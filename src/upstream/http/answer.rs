@@ -6,21 +6,24 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::Shared;
-use super::client::{Trouble, reason};
-use super::events::Events;
-use super::exchange::Done;
-use super::posted::Posted;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::era::Era;
 use crate::oauth::NoToken;
 use crate::upstream::heard::Heard;
-use crate::upstream::instance::{Ended, Inbound, OVER_BUDGET};
+use crate::upstream::http::bounds::Bounds;
+use crate::upstream::http::client::Trouble;
+use crate::upstream::http::done::Done;
+use crate::upstream::http::events::Events;
+use crate::upstream::http::posted::Posted;
+use crate::upstream::http::shared::Shared;
+use crate::upstream::http_client::reason;
+use crate::upstream::inbound::Inbound;
 use crate::upstream::mirror;
 use crate::upstream::quirks::Quirk;
+use crate::upstream::running::{Ended, OVER_BUDGET};
 use crate::upstream::salvage::Salvaged;
-use crate::wire::{Account, aside};
+use crate::wire::aside;
 
 /// How much of an error page a message quotes, in characters.
 const QUOTED: usize = 200;
@@ -232,20 +235,6 @@ impl Media {
             kind if kind.starts_with("application/") && kind.ends_with("+json") => Self::Json,
             _ => Self::Other(written.to_owned()),
         }
-    }
-}
-
-/// How much is taken of a response, and who it is weighed for.
-#[derive(Debug, Clone)]
-pub(super) struct Bounds {
-    pub max_frame: usize,
-    pub account: Account,
-}
-
-impl Bounds {
-    /// The same for something that is no message.
-    pub(super) fn of(&self, most: usize) -> Self {
-        Self { max_frame: most, account: self.account.clone() }
     }
 }
 

@@ -1,14 +1,14 @@
 //! Answers that a server gives on the stream of what belongs to no request, though the specification forbids it.
 
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::exchange::Done;
-use super::{About, Owner, Shared};
 use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
+use crate::upstream::http::done::{About, Done};
+use crate::upstream::http::owner::Owner;
+use crate::upstream::http::shared::Shared;
 use crate::upstream::quirks::Quirk;
 
 /// How long an answer is waited for that is to come on another stream; a call that takes longer must say so there.
@@ -16,13 +16,6 @@ const ELSEWHERE: Duration = Duration::from_secs(300);
 
 /// How many answers are remembered that came before it was known that they would.
 const EARLY: usize = 64;
-
-/// What is waited for on another stream, and what came there before it was waited for.
-#[derive(Debug, Default)]
-pub(super) struct Elsewhere {
-    waiting: HashMap<u64, CancellationToken>,
-    early: VecDeque<u64>,
-}
 
 impl Shared {
     /// Notes an answer that came on the stream of what belongs to no request.

@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use reqwest::Response;
 use sse_stream::{Sse, SseByteStream};
 
-use super::super::instance::OVER_BUDGET;
-use super::answer::Bounds;
+use crate::upstream::http::bounds::Bounds;
+use crate::upstream::http_client::reason;
+use crate::upstream::running::OVER_BUDGET;
 use crate::wire::Held;
 
 type Body = Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>;
@@ -90,7 +91,7 @@ impl Stream for Counted {
             let Some(chunk) = chunk else {
                 return (!std::mem::replace(&mut self.over, true)).then(|| Ok(Bytes::from_static(END)));
             };
-            Some(chunk.map_err(|error| Broken::Cut(super::client::reason(&error))).and_then(|chunk| {
+            Some(chunk.map_err(|error| Broken::Cut(reason(&error))).and_then(|chunk| {
                 let mut since = self.since.lock();
                 // A chunk may hold several events, each within its bound.
                 if since.bytes() > self.cap {

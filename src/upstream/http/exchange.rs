@@ -5,44 +5,25 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use reqwest::header::RETRY_AFTER;
-use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
-use super::Shared;
-use super::answer::{Answer, Media, amended, body, describe, error_of, split, target};
-use super::client::{ERROR_BODY, Repeat, Trouble};
-use super::events::{Broken, Events};
-use super::posted::Posted;
-use super::resume::{Resume, last_event_id};
-use super::session::{SESSION_ID, Session};
 use crate::envelope::reply::code;
 use crate::era::Era;
 use crate::retry::retry_after;
-use crate::upstream::instance::{Ended, Inbound};
+use crate::upstream::http::answer::{Answer, Media, amended, body, describe, error_of, split, target};
+use crate::upstream::http::client::{ERROR_BODY, Repeat, Trouble};
+use crate::upstream::http::done::Done;
+use crate::upstream::http::events::{Broken, Events};
+use crate::upstream::http::posted::Posted;
+use crate::upstream::http::resume::{Resume, last_event_id};
+use crate::upstream::http::session::{SESSION_ID, Session};
+use crate::upstream::http::shared::Shared;
+use crate::upstream::inbound::Inbound;
 use crate::upstream::quirks::Quirk;
 
 /// How long the end of a stream is waited for once its answer is there, so that its connection can be used again.
 const END_WAIT: Duration = Duration::from_secs(2);
-
-/// What became of a message.
-pub(super) enum Done {
-    /// It was answered, or taken, or its sender was told why not; what the server may still say is not waited for.
-    Over,
-    /// `initialize` was answered: this is the session.
-    Began(Session),
-    /// The server does not know the session, and has not looked at the message.
-    Lost(Posted),
-    /// The server speaks the transport before Streamable HTTP: its events, and where messages go.
-    OldTransport(Posted, Box<Events>, Url),
-    /// The headers do not match the tools as they are now.
-    Mismatch,
-    /// The server asks to be asked later, before anything is known of it.
-    NotNow(Duration),
-    /// The answer is to come on the stream of what belongs to no request.
-    Elsewhere(u64),
-    /// Nothing can come of this connection.
-    Fatal(Ended),
-}
 
 /// Sends a message, and brings what comes back to where it belongs.
 pub(super) async fn exchange(shared: Arc<Shared>, posted: Posted, session: Session) -> Done {

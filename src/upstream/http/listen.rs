@@ -9,31 +9,23 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use url::Host;
 
-use super::answer::{Media, split};
-use super::client::{Repeat, Trouble};
-use super::events::Events;
-use super::resume::{Resume, last_event_id};
-use super::session::Session;
-use super::{Owner, Shared};
 use crate::envelope::Kind;
 use crate::oauth::NoToken;
 use crate::upstream::heard::Heard;
+use crate::upstream::http::answer::{Media, split};
+use crate::upstream::http::client::{Repeat, Trouble};
+use crate::upstream::http::done::Listened;
+use crate::upstream::http::events::Events;
+use crate::upstream::http::owner::Owner;
+use crate::upstream::http::resume::{Resume, last_event_id};
+use crate::upstream::http::session::Session;
+use crate::upstream::http::shared::Shared;
 
 /// How long the old transport may take to say where messages go.
 const FIRST_EVENT: Duration = Duration::from_secs(15);
 
 /// How long messages wait for the stream to be there.
 const HEARD: Duration = Duration::from_millis(500);
-
-/// How listening ended.
-pub(super) enum Listened {
-    /// The server offers no such stream, or has given it up.
-    NotOffered,
-    /// The server does not know the session of this generation.
-    Lost(u32),
-    /// The old transport ends with its stream.
-    Ended(String),
-}
 
 /// Listens for as long as the session lasts. `told` hears when the stream is there, or will not be.
 pub(super) async fn listen(shared: Arc<Shared>, session: Session, told: oneshot::Sender<()>) -> Listened {

@@ -2,11 +2,12 @@
 
 use reqwest::header::HeaderMap;
 
-use super::client::Repeat;
-use super::{Shared, answer};
 use crate::envelope::Envelope;
 use crate::era;
 use crate::upstream::catalog::next_cursor;
+use crate::upstream::http::answer;
+use crate::upstream::http::client::Repeat;
+use crate::upstream::http::shared::Shared;
 use crate::upstream::mirror;
 use crate::wire::Message;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::client::Repeat;
 use crate::envelope::{Kind, splice};
 use crate::era::Era;
+use crate::upstream::http::client::Repeat;
 use crate::wire::{Held, LARGE, Message, Writer};
 
 /// A message on its way, as trunkline sends it.

@@ -1,11 +1,11 @@
 //! Reads one stream, as far as its reader is the last one that came.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use bytes::Bytes;
+use crate::wire::streams::event::{EventId, Read};
+use crate::wire::streams::{LISTENING, State, Stream, Streams};
 use tokio::sync::Notify;
-
-use super::Streams;
 
 /// Reads one stream.
 #[derive(Debug)]
@@ -18,37 +18,54 @@ pub struct Reader {
     pub(super) told: Arc<Notify>,
 }
 
-/// What a reader finds.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Read {
-    /// A message, and the id of its event.
-    Frame(Bytes, EventId),
-    /// The server wants the reader to come back later for the rest.
-    Pause,
-    /// Nothing more will come, or another reader has taken over.
-    End,
-}
-
-/// Names a message on a stream: what comes after it can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventId {
-    pub(super) epoch: u32,
-    pub(super) stream: u64,
-    pub(super) next: u64,
-}
-
-impl std::fmt::Display for EventId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:x}-{}-{}", self.epoch, self.stream, self.next)
+impl Streams {
+    /// Opens a stream for the answer to the request `id`, raw; `None` if that id is in use.
+    pub fn open(&self, id: &str) -> Option<Reader> {
+        let mut state = self.0.state.lock();
+        state.sweep(self.0.account.limit());
+        if state.open.contains_key(id) {
+            return None;
+        }
+        state.last += 1;
+        let number = state.last;
+        state.open.insert(id.into(), number);
+        state.streams.insert(number, Stream::default());
+        self.read_in(&mut state, number, 0)
     }
-}
 
-impl EventId {
-    pub fn parse(text: &str) -> Option<Self> {
-        let (epoch, rest) = text.split_once('-')?;
-        let (stream, next) = rest.split_once('-')?;
-        let epoch = u32::from_str_radix(epoch, 16).ok()?;
-        Some(Self { epoch, stream: stream.parse().ok()?, next: next.parse().ok()? })
+    /// Reads what belongs to no request; a reader that did so before ends.
+    pub fn listen(&self) -> Option<Reader> {
+        let mut state = self.0.state.lock();
+        let stream = state.streams.entry(LISTENING).or_default();
+        let next = stream.read.max(stream.first);
+        self.read_in(&mut state, LISTENING, next)
+    }
+
+    /// Reads on behind an event; `None` if its stream is not kept. What belongs to no request goes on, whatever was lost with
+    /// an earlier daemon.
+    pub fn resume(&self, after: EventId) -> Option<Reader> {
+        match (after.epoch == self.0.epoch, after.stream) {
+            (true, stream) => self.read_in(&mut self.0.state.lock(), stream, after.next),
+            (false, LISTENING) => self.listen(),
+            (false, _) => None,
+        }
+    }
+
+    fn read_in(&self, state: &mut State, stream: u64, next: u64) -> Option<Reader> {
+        let found = state.streams.get_mut(&stream)?;
+        if next < found.first || next > found.first + found.frames.len() as u64 {
+            return None;
+        }
+        if state.closed {
+            found.ended.get_or_insert_with(Instant::now);
+        }
+        found.readers += 1;
+        found.read_by = Some(found.readers);
+        found.paused = false;
+        found.told.notify_waiters();
+        let (number, told) = (found.readers, found.told.clone());
+        state.readers += 1;
+        Some(Reader { streams: self.clone(), stream, number, start: next, next, told })
     }
 }
 

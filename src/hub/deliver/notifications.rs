@@ -1,0 +1,253 @@
+//! What a server says unasked, brought to the agents that it concerns, and to no other.
+
+use std::sync::Arc;
+
+use crate::envelope::reply;
+use crate::envelope::{Envelope, quoted, splice, text};
+use crate::era::Era;
+use crate::hub::Site;
+use crate::hub::ids::SessionId;
+use crate::hub::instance::calls::pending::{Owner, Pending, Then};
+use crate::hub::instance::calls::{Table, Whose};
+use crate::hub::level::Level;
+use crate::hub::session::Session;
+use crate::lists::ListKind;
+use crate::wire::To;
+
+impl Site {
+    pub(in crate::hub) fn notification(&self, envelope: &Envelope<'_>, call: Option<u64>) {
+        if let Some(raw) = envelope.params.meta.subscription_id {
+            return self.on_subscription(envelope, raw);
+        }
+        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+            return self.changed(kind, envelope.frame);
+        }
+        if let Some(raw) = envelope.params.uri.filter(|_| envelope.method == "notifications/resources/updated") {
+            return self.updated(raw, envelope);
+        }
+        let mut table = self.line.table.lock();
+        match &*envelope.method {
+            "notifications/progress" => {
+                if let Some(raw) = envelope.params.progress_token
+                    && let Ok(ours) = raw.parse()
+                {
+                    let moved = || table.followed(|task| task.progress == ours);
+                    let call = if table.get(ours).is_none() { moved().unwrap_or(ours) } else { ours };
+                    table.note_progress(call);
+                    to_progress(&table, envelope, raw, ours, call);
+                }
+            }
+            "notifications/cancelled" => {
+                if let Some(id) = cancelled(&mut table, envelope) {
+                    drop(table);
+                    self.line.stopped_listening(id);
+                }
+            }
+            "notifications/message" => self.log(&table, envelope, call),
+            "notifications/tasks/status" => {
+                if let Some(session) = envelope.params.task_id.and_then(text).and_then(|id| table.tasks.session(&id)) {
+                    session.tell(To::Agent, envelope.frame);
+                }
+            }
+            _ => self.unaddressed(&table, envelope, call),
+        }
+    }
+
+    /// Brings a notification to the subscription that it names: an agent's, or trunkline's own.
+    fn on_subscription(&self, envelope: &Envelope<'_>, raw: &str) {
+        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+            self.server.forget_list(&self.line, kind);
+        }
+        let mut table = self.line.table.lock();
+        let id: Option<u64> = raw.parse().ok().or_else(|| text(raw)?.parse().ok());
+        let Some(id) = id else { return };
+        if let Some(Pending { owner: Owner::Agent { session, .. }, .. }) = table.get(id)
+            && envelope.method.starts_with("notifications/tasks")
+            && !envelope.params.task_id.and_then(text).is_some_and(|task| table.tasks.is_of(&task, session))
+        {
+            tracing::debug!(server = %self.line.name, session = session.id.0, "dropped news of a task that is not the agent's");
+            return;
+        }
+        let Some(pending) = table.get_mut(id) else { return };
+        match &pending.owner {
+            Owner::Listener => {
+                drop(table);
+                self.heard(id, envelope);
+            }
+            Owner::Agent { .. }
+                if pending.then == Then::ListenAgain
+                    && envelope.method == "notifications/subscriptions/acknowledged" =>
+            {
+                pending.then = Then::Listen;
+            }
+            Owner::Agent { session, id, .. } => {
+                if envelope.method == "notifications/subscriptions/acknowledged"
+                    && let Some(repeat) = &mut pending.repeat
+                {
+                    repeat.then = Then::ListenAgain;
+                }
+                session.send_edited(To::Call(id), envelope, &mut [envelope.edit(raw, id)]);
+            }
+            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => {
+            }
+        }
+    }
+
+    /// Takes what comes on a subscription of its own.
+    pub(in crate::hub) fn heard(&self, id: u64, envelope: &Envelope<'_>) {
+        if envelope.method == "notifications/subscriptions/acknowledged" {
+            let replaced = {
+                let mut state = self.line.listening.0.lock();
+                state.lost = 0;
+                if state.open == Some(id) { std::mem::take(&mut state.replaced) } else { Vec::new() }
+            };
+            return self.line.end_listening(&replaced);
+        }
+        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+            return self.changed(kind, &kind.notification());
+        }
+        if let Some(uri) = envelope.params.uri.filter(|_| envelope.method == "notifications/resources/updated") {
+            // In the words that those know who did not subscribe here.
+            let frame = reply::notification(&envelope.method, &format!(r#"{{"uri":{uri}}}"#));
+            if let Ok(envelope) = Envelope::parse(frame.as_bytes()) {
+                self.updated(envelope.params.uri.unwrap_or_default(), &envelope);
+            }
+        }
+    }
+
+    /// Tells who was told of a list that it changed, in the words of `frame`.
+    pub(in crate::hub) fn announce_changed(&self, kind: ListKind, frame: &str) {
+        let sessions = self.line.sessions();
+        sessions.iter().for_each(|session| session.tell_changed(kind, frame));
+        self.tell_the_others(kind, frame, &sessions);
+    }
+
+    /// Tells those who were answered from the catalog, and are not on this instance, that a list changed.
+    fn tell_the_others(&self, kind: ListKind, frame: &str, told: &[Arc<Session>]) {
+        let Some(audience) = self.line.audience().filter(|_| self.server.shares_lists()) else { return };
+        let others = self.server.listeners(audience).into_iter();
+        let others = others.filter(|session| told.iter().all(|told| told.id != session.id));
+        others.for_each(|session| session.tell_changed(kind, frame));
+    }
+
+    /// Brings an update to those who subscribed to the URI, or to one that it lies under, each by the URI that they know.
+    pub(in crate::hub) fn updated(&self, raw: &str, envelope: &Envelope<'_>) {
+        let Some(uri) = text(raw) else { return };
+        let table = self.line.table.lock();
+        for member in table.members.values() {
+            let Some(session) = &member.session else { continue };
+            let exact = member.uris.iter().find(|(known, _)| *known == *uri);
+            let found = exact.or_else(|| member.uris.iter().find(|(known, _)| uri.starts_with(known.as_str())));
+            if let Some((server_uri, agent_uri)) = found {
+                let as_known = uri.replacen(server_uri.as_str(), agent_uri, 1);
+                let quoted = quoted(&as_known);
+                let mut edits = if server_uri == agent_uri { Vec::new() } else { vec![envelope.edit(raw, &quoted)] };
+                let mut frame = Vec::with_capacity(envelope.frame.len() + quoted.len());
+                splice(envelope.frame, &mut edits, &mut frame);
+                session.tell_updated(&as_known, &String::from_utf8_lossy(&frame));
+            }
+        }
+    }
+
+    /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
+    fn log(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
+        let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
+        // Only the calls that somebody waits for count: one that was cancelled may never be answered.
+        let whose = match (call, table.at_work()) {
+            (None, Some(id)) => Whose::One(id),
+            (call, _) => table.whose_on(call),
+        };
+        match whose {
+            Whose::One(id) if table.session(id).is_some() => self.log_to(table, id, level, envelope, call),
+            // Without a call, a message of the modern era is nobody's: there, each request asks for its own.
+            Whose::Idle if self.line.era() == Era::Legacy => {
+                for member in table.members.values() {
+                    if let Some(session) = member.session.as_ref().filter(|session| session.class().is_some())
+                        && table.wants(member, level)
+                    {
+                        session.log(To::Agent, envelope.frame);
+                    }
+                }
+            }
+            Whose::One(_) | Whose::Idle | Whose::Several | Whose::Nobody => {
+                self.server.log.push(&format!("[a message that names no agent] {}", envelope.frame));
+            }
+        }
+    }
+
+    fn log_to(&self, table: &Table, id: SessionId, level: Level, envelope: &Envelope<'_>, call: Option<u64>) {
+        let Some((session, member)) = table.session(id).zip(table.members.get(&id)) else { return };
+        let to = |raw: Option<&str>| session.log(raw.map_or(To::Agent, To::Call), envelope.frame);
+        if self.line.era() == Era::Modern {
+            // The server keeps to what the request asked for.
+            to(table.raw_id(id, call));
+        } else if table.has_modern(id, call) {
+            if let Some((raw, _)) = table.logged(id).filter(|(_, wanted)| level >= *wanted) {
+                to(Some(raw));
+            }
+        } else if table.wants(member, level) {
+            to(table.raw_id(id, call));
+        }
+    }
+
+    /// A notification of a kind that names no agent: delivered only where there is no doubt.
+    fn unaddressed(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
+        let mut sessions = table.sessions();
+        let session = match (table.whose_on(call), sessions.next(), sessions.next()) {
+            (Whose::One(id), _, _) => table.session(id),
+            (Whose::Idle, Some(only), None) => Some(only),
+            (Whose::Idle | Whose::Several | Whose::Nobody, _, _) => None,
+        };
+        // The modern era has no such message: that the agent comes back is what tells.
+        let unknown = envelope.method == "notifications/elicitation/complete";
+        match session.filter(|session| !(unknown && table.has_modern(session.id, call))) {
+            Some(session) => session.tell(table.raw_id(session.id, call).map_or(To::Agent, To::Call), envelope.frame),
+            None => {
+                tracing::debug!(server = %self.line.name, method = %envelope.method, "dropped a notification that names no agent")
+            }
+        }
+    }
+}
+
+/// Brings progress to the call whose token it names, under the agent's own token.
+fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
+    let tell = |session: &Session, to: To<'_>, token: &str| {
+        session.send_edited(to, envelope, &mut [envelope.edit(raw, token)]);
+    };
+    match table.get(call) {
+        Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) => {
+            tell(session, To::Call(id), token)
+        }
+        Some(_) => {}
+        None => {
+            // The call was answered with a task, which goes on.
+            if let Some((session, token)) = table.tasks.progress(ours) {
+                tell(&session, To::Agent, token);
+            }
+        }
+    }
+}
+
+/// The server takes back a question that it asked, or ends a subscription: returns one of trunkline's own.
+fn cancelled(table: &mut Table, envelope: &Envelope<'_>) -> Option<u64> {
+    let raw = envelope.params.request_id?;
+    if let Some((session, id)) = table.asked.remove(raw) {
+        let ours = id.to_string();
+        if session.take_question(&ours).is_some() {
+            session.send_edited(To::Agent, envelope, &mut [envelope.edit(raw, &ours)]);
+        }
+        return None;
+    }
+    table.take_back(raw);
+    // Only what lives until somebody ends it is ended so; any other number is a question that was answered meanwhile.
+    let id: u64 = raw.parse().ok().filter(|id| table.get(*id).is_some_and(Pending::is_listen))?;
+    match table.remove(id)?.owner {
+        Owner::Agent { session, id, .. } => {
+            session.send_edited(To::Call(&id), envelope, &mut [envelope.edit(raw, &id)]);
+            session.over(&id);
+            None
+        }
+        Owner::Listener => Some(id),
+        Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => None,
+    }
+}

@@ -1,0 +1,52 @@
+//! What a server asks: brought to the one agent that it is for, or refused.
+
+use crate::envelope::Envelope;
+use crate::hub::Site;
+use crate::hub::instance::attribution::For;
+use crate::hub::session::question::Question;
+use crate::hub::sharing::ROOTS;
+use crate::wire::To;
+
+const TOO_MANY: &str = "as many requests of this server wait for answers as may";
+/// How many requests of one process may wait for answers.
+const MOST: usize = 1024;
+
+impl Site {
+    /// A request of the server's. It is passed on only when it can belong to exactly one agent.
+    pub(in crate::hub) fn question(&self, envelope: &Envelope<'_>, call: Option<u64>) {
+        let idle = self.line.table.lock().calls() == 0;
+        if self.server.note_asks(&envelope.method, idle) && envelope.method == ROOTS {
+            self.hub.ask_those_not_asked(&self.line.name);
+        }
+        let held = self.line.link.outbox.account().hold(envelope.frame.len());
+        let mut table = self.line.table.lock();
+        let (Ok(held), true) = (held, table.asked.len() < MOST) else {
+            drop(table);
+            return self.line.refuse(envelope.id, TOO_MANY);
+        };
+        match self.line.asked_of(&table, envelope, call) {
+            For::Agent(session) => {
+                let token = envelope.params.meta.progress_token.map(Into::into);
+                let question = Question::Server { instance: self.line.id, id: envelope.id.into(), token };
+                let id = session.ask(question);
+                table.asked.insert(envelope.id.into(), (session.clone(), id));
+                let ours = id.to_string();
+                let to = table.raw_id(session.id, call).map_or(To::Agent, To::Call);
+                session.send_edited(to, envelope, &mut [envelope.edit(envelope.id, &ours)]);
+            }
+            For::Call(id) => self.rest(&mut table, id, envelope, held),
+            For::Nobody { why, ambiguous } if envelope.method == ROOTS => {
+                drop(table);
+                self.answer_roots(envelope.id, why, ambiguous);
+            }
+            For::Nobody { why, ambiguous } => {
+                drop(table);
+                // What it asks while it has no call would not be clearer if it had one at a time.
+                if ambiguous {
+                    self.server.note_interactive(&envelope.method);
+                }
+                self.line.refuse(envelope.id, why);
+            }
+        }
+    }
+}

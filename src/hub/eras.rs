@@ -1,0 +1,25 @@
+//! What one era's messages are in the other: pure, and the only place that knows. ERAS.md has it as a table.
+//!
+//! Only what the other era must have, or cannot know, is put in or taken out; all the rest stays the text that was sent
+//! (MCP 2026-07-28 `changelog`, `basic/versioning`).
+
+mod disposition;
+mod handshake;
+mod meta;
+mod object;
+mod questions;
+mod refusals;
+mod results;
+mod tasks;
+
+pub(in crate::hub) use disposition::{Fate, era_of, fate};
+pub(in crate::hub) use handshake::{discover_result, greeting, initialize_result, supported, without_tasks};
+pub(in crate::hub) use meta::{at_params, legacy_meta, modern_meta};
+pub(in crate::hub) use questions::{
+    Asked, InputRequired, elicitation_name, elicitation_result, input_request, input_responses, may_ask,
+    page_not_shown, question, related, retry, subject,
+};
+pub(in crate::hub) use refusals::{bad_level, no_method, unknown_state, unsupported};
+pub use refusals::{incomplete, not_modern};
+pub(in crate::hub) use results::{crossed, modern_members};
+pub(in crate::hub) use tasks::{AS_TASK, AsTask, Step, Task, allowed, begun, is_task_only, names_tasks};

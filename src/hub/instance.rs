@@ -1,0 +1,354 @@
+//! One instance as the hub sees it: what agents send to it, with ids of its own.
+
+pub(in crate::hub) mod attribution;
+pub(in crate::hub) mod calls;
+pub(in crate::hub) mod cancelling;
+pub(in crate::hub) mod crossing;
+pub(in crate::hub) mod lane;
+pub(in crate::hub) mod listener;
+pub(in crate::hub) mod listening;
+pub(in crate::hub) mod lists;
+pub(in crate::hub) mod membership;
+pub(super) mod own_requests;
+pub(in crate::hub) mod shown;
+pub(in crate::hub) mod storms;
+pub(in crate::hub) mod task_tools;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OnceCell, watch};
+
+use crate::envelope::reply::{self, code};
+use crate::envelope::{Edit, Envelope};
+use crate::era::{Class, Dialect, Era, Speech};
+use crate::hub::eras;
+use crate::hub::eras::initialize_result;
+use crate::hub::ids::{InstanceId, SessionId};
+use crate::hub::instance::calls::Table;
+use crate::hub::instance::calls::pending::{Owner, Pending, Repeat, Then};
+use crate::hub::instance::lane::Lane;
+use crate::hub::instance::listening::Listening;
+use crate::hub::instance::lists::Lists;
+use crate::hub::instance::storms::Storms;
+use crate::hub::instance::task_tools::TaskTools;
+use crate::hub::server::crashes::tool_of;
+use crate::hub::session::Session;
+use crate::names::ServerName;
+use crate::upstream::catalog::Audience;
+use crate::upstream::{Handshake, Instance, Link, Surroundings};
+use crate::wire::Refused;
+
+/// How long a request waits for a server that does not read its input.
+const ROOM_WAIT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Line {
+    pub id: InstanceId,
+    pub(in crate::hub) name: ServerName,
+    pub(in crate::hub) around: Surroundings,
+    pub(in crate::hub) link: Link,
+    pub(in crate::hub) table: Mutex<Table>,
+    pub(in crate::hub) lane: Arc<Lane>,
+    pub(in crate::hub) lists: Lists,
+    pub(in crate::hub) listening: Listening,
+    pub(in crate::hub) storms: Storms,
+    /// It takes no new calls.
+    draining: AtomicBool,
+    /// Told when a call is over while it drains, and when it ends.
+    idle: Notify,
+    instance: OnceLock<Served>,
+    /// Whether a legacy server can make tasks of calls.
+    makes_tasks: OnceLock<bool>,
+    pub(in crate::hub) task_tools: Arc<TaskTools>,
+    /// The roots that the server was told last, where trunkline told it.
+    pub(in crate::hub) told_roots: watch::Sender<Option<Arc<str>>>,
+    /// Set when it has had the time to look at them, or will not ask for any. No call is faster.
+    pub(in crate::hub) roots_read: OnceCell<()>,
+    /// The agent that it was started for, if it was for one.
+    pub(in crate::hub) starter: Option<SessionId>,
+}
+
+/// An instance, and whom it serves.
+#[derive(Debug)]
+struct Served {
+    instance: Instance,
+    audience: Audience,
+    owner: Option<SessionId>,
+}
+
+impl Line {
+    /// An instance that is about to be started; `lane` and `task_tools` are those of its server.
+    pub(in crate::hub) fn new(
+        around: Surroundings,
+        lane: Arc<Lane>,
+        task_tools: Arc<TaskTools>,
+        link: Link,
+        starter: Option<SessionId>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: InstanceId::next(),
+            name: around.name.clone(),
+            around,
+            link,
+            table: Mutex::default(),
+            lane,
+            lists: Lists::default(),
+            listening: Listening::default(),
+            storms: Storms::default(),
+            draining: AtomicBool::new(false),
+            idle: Notify::new(),
+            instance: OnceLock::new(),
+            makes_tasks: OnceLock::new(),
+            task_tools,
+            told_roots: watch::Sender::new(None),
+            roots_read: OnceCell::new(),
+            starter,
+        })
+    }
+
+    /// Gives it its connection, once.
+    pub(in crate::hub) fn set_instance(&self, instance: Instance, audience: Audience, owner: Option<SessionId>) {
+        if let Err(Served { instance, .. }) = self.instance.set(Served { instance, audience, owner }) {
+            instance.stop();
+        }
+    }
+
+    pub fn instance(&self) -> Option<&Instance> {
+        self.instance.get().map(|served| &served.instance)
+    }
+
+    /// For whom the instance was started.
+    pub fn audience(&self) -> Option<&Audience> {
+        self.instance.get().map(|served| &served.audience)
+    }
+
+    /// The one session that the instance belongs to, if it belongs to one.
+    pub fn owner(&self) -> Option<SessionId> {
+        self.instance.get().and_then(|served| served.owner)
+    }
+
+    pub fn dialect(&self) -> Option<&Dialect> {
+        self.audience().map(|audience| &audience.dialect)
+    }
+
+    pub fn era(&self) -> Era {
+        self.instance().map_or(Era::Legacy, |instance| instance.era)
+    }
+
+    /// What the server answers `initialize` with, under this id; in the modern era, what it would.
+    pub(in crate::hub) fn greeting(&self, id: &str, version: &str) -> Option<String> {
+        let handshake = self.handshake()?;
+        match self.era() {
+            Era::Legacy => eras::greeting(handshake.initialize.as_deref()?, id, version),
+            Era::Modern => {
+                let result = initialize_result(handshake.discover.as_deref()?, version, self.name.as_str())?;
+                Some(reply::result(id, &result))
+            }
+        }
+    }
+
+    pub fn handshake(&self) -> Option<&Handshake> {
+        self.instance().map(|instance| &instance.handshake)
+    }
+
+    /// Whether it can take what an agent says so that joined it when it was of `class`: directly, or across the eras.
+    pub fn serves(&self, speech: &Speech, class: &Arc<Class>) -> bool {
+        let promised = match self.dialect() {
+            Some(Dialect::Legacy(_)) => Arc::ptr_eq(class, speech.class()) || class == speech.class(),
+            Some(Dialect::Modern) => true,
+            None => false,
+        };
+        promised && !self.is_draining() && !self.is_closed() && self.roots_read.initialized()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has no calls, or has ended.
+    pub(in crate::hub) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.in_flight() == 0 || self.is_closed() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Takes no more calls. Those who have it look for another; what is in flight goes on.
+    pub(in crate::hub) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(in crate::hub) fn stop(&self) {
+        if let Some(instance) = self.instance() {
+            instance.stop();
+        }
+    }
+
+    /// Whether it may not have a call of this agent's now: it carries one at a time, and has one; or a question of the
+    /// server's could be for a call that another agent has cancelled.
+    pub(in crate::hub) fn is_taken(&self, session: Option<SessionId>) -> bool {
+        if self.era() != Era::Legacy || !self.lane.is_careful() {
+            return false;
+        }
+        let table = self.table.lock();
+        self.lane.is_narrow() && table.calls() > 0 || table.lingers_for_another(session)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.link.outbox.is_closed()
+    }
+
+    /// Sends an agent's request on, under an id of this line's own. `edits` are the view's: a name, a URI.
+    pub fn request(
+        &self,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+    ) -> Result<(), Refused> {
+        let repeat = Repeat::may_be_kept(envelope).then(|| {
+            let edits = edits.iter().map(|edit| (edit.at.clone(), edit.with.to_owned())).collect();
+            Box::new(Repeat { frame: envelope.frame.into(), edits, then: then.clone() })
+        });
+        self.request_with(session, envelope, edits, then, repeat)
+    }
+
+    fn request_with(
+        &self,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+        repeat: Option<Box<Repeat>>,
+    ) -> Result<(), Refused> {
+        let id = self.link.next_id();
+        let ours = id.to_string();
+        let mut crossing = self.cross(session, envelope, &edits, &ours);
+        if crossing.as_mut().is_some_and(|crossing| !crossing.across.weigh(session)) {
+            return Err(Refused::OverBudget);
+        }
+        let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
+        let (more, across) = match crossing {
+            Some(crossing) => (crossing.edits, Some(crossing.across)),
+            None => (token.map(|token| (envelope.span(token), ours.clone())).into_iter().collect(), None),
+        };
+        let mut edits = edits;
+        edits.push(envelope.edit(envelope.id, &ours));
+        edits.extend(more.iter().map(|(at, with)| Edit { at: at.clone(), with }));
+        let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
+        let tool = tool_of(envelope, &edits);
+        self.table.lock().insert(id, Pending { across, tool, ..Pending::new(owner, then, repeat) });
+        match self.link.outbox.push_edited(envelope, &mut edits) {
+            // Where it was taken out already, the instance ended meanwhile, and the agent knows.
+            Err(_) if self.table.lock().remove(id).is_none() => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Like [`Line::request`], but waits for room and answers the agent itself if the request cannot be sent.
+    pub async fn request_patiently(
+        &self,
+        session: &Arc<Session>,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+    ) {
+        let mut waited = Ok(());
+        let sent = loop {
+            match self.request(session, envelope, edits.clone(), then.clone()) {
+                Err(Refused::Full) if waited.is_ok() => {
+                    waited = tokio::time::timeout(ROOM_WAIT, self.link.outbox.room_for(envelope.frame.len())).await
+                }
+                other => break other,
+            }
+        };
+        if let Err(refused) = sent {
+            session.reply(envelope.id, &self.not_sent(envelope.id, refused));
+        }
+    }
+
+    /// Sends what another instance did not live to answer; but for a subscription, it is not sent a third time.
+    pub(in crate::hub) fn request_again(&self, session: &Arc<Session>, repeat: &Repeat) {
+        let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
+        let listens = matches!(repeat.then, Then::Listen | Then::ListenAgain);
+        let again = listens.then(|| Box::new(repeat.clone()));
+        let edits = repeat.edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
+        if let Err(refused) = self.request_with(session, &envelope, edits, repeat.then.clone(), again) {
+            session.reply(envelope.id, &self.not_sent(envelope.id, refused));
+        }
+    }
+
+    pub(in crate::hub) fn not_sent(&self, id: &str, refused: Refused) -> String {
+        match refused {
+            Refused::Full => {
+                let waiting = self.link.outbox.waiting();
+                let message = format!("server `{}` does not read its input: {waiting} bytes wait for it", self.name);
+                reply::error(id, code::INTERNAL, &message)
+            }
+            Refused::OverBudget => {
+                let message = format!(
+                    "server `{}` cannot be sent more now: as much waits of this agent, or in the whole daemon, as may (max_memory)",
+                    self.name
+                );
+                reply::error(id, code::INTERNAL, &message)
+            }
+            Refused::Closed => {
+                let message = format!("server `{}` stopped: {}", self.name, self.closed_reason());
+                reply::error(id, code::CONNECTION_CLOSED, &message)
+            }
+        }
+    }
+
+    pub fn closed_reason(&self) -> Arc<str> {
+        self.table.lock().closed.clone().unwrap_or_else(|| "it is shutting down".into())
+    }
+
+    /// Sends a frame that needs no answer, with edits.
+    pub fn notify(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
+        self.link.note_notice();
+        let sent = self.link.outbox.push_edited(envelope, edits);
+        if let Err(refused) = sent {
+            tracing::debug!(server = %self.name, ?refused, method = %envelope.method, "message to the server dropped");
+        }
+    }
+
+    /// Gives the server an answer in trunkline's words.
+    pub(in crate::hub) fn answer_text(&self, frame: &str) {
+        if let Err(refused) = self.notify_text(frame) {
+            tracing::debug!(server = %self.name, ?refused, "answer to the server dropped");
+        }
+    }
+
+    /// Sends a frame that needs no answer.
+    pub(in crate::hub) fn notify_text(&self, frame: &str) -> Result<(), Refused> {
+        self.link.note_notice();
+        self.push(frame)
+    }
+
+    pub(in crate::hub) fn push(&self, frame: &str) -> Result<(), Refused> {
+        self.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
+    }
+
+    /// Gives the server the answer of the agent that it asked, under the id that it asked with.
+    pub fn answer(&self, id: &str, envelope: &Envelope<'_>) {
+        self.table.lock().asked.remove(id);
+        self.notify(envelope, &mut [envelope.edit(envelope.id, id)]);
+    }
+
+    /// Tells the server that a question will not be answered.
+    pub fn refuse(&self, server_id: &str, message: &str) {
+        self.table.lock().asked.remove(server_id);
+        tracing::debug!(server = %self.name, message, "refused what the server asks");
+        if let Err(refused) = self.notify_text(&reply::error(server_id, code::INTERNAL, message)) {
+            tracing::debug!(server = %self.name, ?refused, "refusal dropped");
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
+
+pub(in crate::hub) mod cancelled;
+pub(in crate::hub) mod counts;
+pub(in crate::hub) mod member;
+pub(in crate::hub) mod members;
+pub(in crate::hub) mod pending;
+pub(in crate::hub) mod tasks;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
+
+use crate::era::Era;
+use crate::hub::eras::{AsTask, Task, may_ask};
+use crate::hub::ids::SessionId;
+use crate::hub::instance::calls::member::Member;
+use crate::hub::instance::calls::pending::{Owner, Parked, Pending, Then};
+use crate::hub::instance::calls::tasks::Tasks;
+use crate::hub::level::Level;
+use crate::hub::session::Session;
+
+/// Whose a message without an address can be.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::hub) enum Whose {
+    /// Exactly one session has calls in flight.
+    One(SessionId),
+    /// No session has.
+    Idle,
+    /// Several have.
+    Several,
+    /// It came on the stream of a call that is no agent's.
+    Nobody,
+}
+
+#[derive(Debug)]
+pub(in crate::hub) struct Table {
+    pending: FxHashMap<u64, Pending>,
+    /// How many of them somebody waits for.
+    waited_for: usize,
+    pub members: FxHashMap<SessionId, Member>,
+    cancelled: VecDeque<u64>,
+    /// The server's open requests, by its raw id: who was asked, under which id.
+    pub asked: HashMap<Box<str>, (Arc<Session>, u64)>,
+    pub closed: Option<Arc<str>>,
+    /// When an agent last asked, or was answered.
+    used: Instant,
+    /// The level that the server was told last.
+    pub told_level: Option<Level>,
+    pub tasks: Tasks,
+    /// How many requests were taken out without an answer, which may still come, and when the last one was.
+    pub unanswered: u64,
+    unanswered_at: Option<Instant>,
+    /// Answers that wait until it is known which request they are for.
+    pub strays: usize,
+    /// An agent has called something, so that there may be a state of that agent's.
+    pub served: bool,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            pending: FxHashMap::default(),
+            waited_for: 0,
+            members: FxHashMap::default(),
+            cancelled: VecDeque::new(),
+            asked: HashMap::new(),
+            closed: None,
+            used: Instant::now(),
+            told_level: None,
+            tasks: Tasks::default(),
+            unanswered: 0,
+            unanswered_at: None,
+            strays: 0,
+            served: false,
+        }
+    }
+}
+
+impl Table {
+    pub(in crate::hub) fn insert(&mut self, id: u64, pending: Pending) {
+        // A subscription is no call: nobody waits for its end.
+        if !pending.is_listen() {
+            if let Owner::Agent { session, .. } = &pending.owner {
+                session.began();
+                self.used = Instant::now();
+                self.served |= !matches!(pending.then, Then::List { .. });
+            }
+            self.waited_for += 1;
+        }
+        if let Some(session) = pending.caller() {
+            self.members.entry(session).or_default().in_flight += 1;
+        }
+        self.pending.insert(id, pending);
+    }
+
+    pub(in crate::hub) fn get(&self, id: u64) -> Option<&Pending> {
+        self.pending.get(&id)
+    }
+
+    pub(in crate::hub) fn get_mut(&mut self, id: u64) -> Option<&mut Pending> {
+        self.pending.get_mut(&id)
+    }
+
+    /// Lets a modern agent go, which is to come back: who it was, under which id, and what it asked about.
+    pub(in crate::hub) fn let_rest(&mut self, id: u64) -> Option<(Arc<Session>, Box<str>, Box<str>)> {
+        let pending = self.pending.get_mut(&id).filter(|pending| !pending.is_cancelled())?;
+        let subject = pending.across.as_ref()?.subject.clone();
+        let Owner::Agent { session, id, .. } = &pending.owner else { return None };
+        let (session, id) = (session.clone(), id.clone());
+        pending.owner = Owner::Resting(session.id);
+        session.ended();
+        Some((session, id, subject))
+    }
+
+    /// Gives a call that rests to the agent that came back for it; tells whether it still was there.
+    pub(in crate::hub) fn wake(&mut self, id: u64, session: &Arc<Session>, own: &str, token: Option<&str>) -> bool {
+        let Some(pending) = self.pending.get_mut(&id) else { return false };
+        let Owner::Resting(before) = pending.owner else { return false };
+        let owner = Owner::Agent { session: session.clone(), id: own.into(), token: token.map(Into::into) };
+        pending.owner = owner;
+        session.began();
+        self.members.entry(session.id).or_default().in_flight += 1;
+        self.leave_call(before);
+        true
+    }
+
+    /// One call less is in flight of a session.
+    fn leave_call(&mut self, session: SessionId) {
+        if let Some(member) = self.members.get_mut(&session) {
+            member.in_flight -= 1;
+            if member.in_flight == 0 && (member.session.is_none() || member.visiting) {
+                self.members.remove(&session);
+            }
+        }
+    }
+
+    /// Which of a session's calls something belongs to: the one that the wire tells, or the only one.
+    pub(in crate::hub) fn call_of(&self, session: SessionId, told: Option<u64>) -> Option<u64> {
+        if told.is_some() {
+            return told;
+        }
+        let mut calls = self.pending.iter().filter(|(_, pending)| pending.caller() == Some(session));
+        match (calls.next(), calls.next()) {
+            (Some((id, _)), None) => Some(*id),
+            (_, _) => None,
+        }
+    }
+
+    /// The agent's own id of that call, raw.
+    pub(in crate::hub) fn raw_id(&self, session: SessionId, told: Option<u64>) -> Option<&str> {
+        self.get(self.call_of(session, told)?)?.owner.agent().map(|(_, id)| id)
+    }
+
+    /// The server takes a question back that a modern agent may not have been told yet.
+    pub(in crate::hub) fn take_back(&mut self, raw: &str) {
+        for rest in self.pending.values_mut().filter_map(|pending| pending.rest.as_mut()) {
+            rest.questions.retain(|waiting| *waiting.id != *raw);
+        }
+    }
+
+    /// Whether a session has a call here that came across from the modern era: the one that the wire tells, or any.
+    pub(in crate::hub) fn has_modern(&self, session: SessionId, told: Option<u64>) -> bool {
+        let of_modern = |pending: &Pending| pending.across.as_ref().is_some_and(|across| across.agent == Era::Modern);
+        match told.and_then(|told| self.pending.get(&told)) {
+            Some(pending) => of_modern(pending),
+            None => self.pending.values().any(|pending| pending.caller() == Some(session) && of_modern(pending)),
+        }
+    }
+
+    /// The agent that made a call, if it waits for it.
+    pub(in crate::hub) fn caller(&self, id: u64) -> Option<&Arc<Session>> {
+        self.pending.get(&id)?.owner.agent().map(|(session, _)| session)
+    }
+
+    /// Whether a modern agent can be told to come back for this call.
+    pub(in crate::hub) fn may_rest(&self, id: u64) -> bool {
+        let across = self.pending.get(&id).and_then(|pending| pending.across.as_ref());
+        across.is_some_and(|across| may_ask(&across.method))
+    }
+
+    /// The calls of a session that came across from the modern era and ask for log messages: their ids, and from which level on.
+    pub(in crate::hub) fn logged(&self, session: SessionId) -> Option<(&str, Level)> {
+        let of = |pending: &Pending| pending.across.as_ref().filter(|across| across.agent == Era::Modern)?.level;
+        self.pending.values().find_map(|pending| {
+            let (_, id) = pending.owner.agent().filter(|(own, _)| own.id == session)?;
+            Some((id, of(pending)?))
+        })
+    }
+
+    /// Takes the subscriptions of a session that the server itself keeps: our ids, and its own.
+    pub(in crate::hub) fn take_listens(&mut self, session: SessionId) -> Vec<(u64, Box<str>)> {
+        let listens = self.pending.iter().filter(|(_, pending)| pending.is_listen());
+        let own = listens.filter_map(|(id, pending)| {
+            let (_, raw) = pending.owner.agent().filter(|(own, _)| own.id == session)?;
+            Some((*id, raw.into()))
+        });
+        let own: Vec<_> = own.collect();
+        own.iter().for_each(|(id, _)| drop(self.remove(*id)));
+        own
+    }
+
+    /// The same call goes on under another id.
+    pub(in crate::hub) fn go_on_as(&mut self, id: u64, next: u64) {
+        if let Some(pending) = self.pending.remove(&id) {
+            pending.rest.iter().for_each(|rest| rest.call.store(next, Ordering::Relaxed));
+            self.pending.insert(next, pending);
+        }
+    }
+
+    /// The call that became this task of the server's, which trunkline follows.
+    pub(in crate::hub) fn followed(&self, is: impl Fn(&Task) -> bool) -> Option<u64> {
+        let task = |pending: &Pending| match &pending.across.as_ref()?.task {
+            AsTask::Is(task) => Some(is(task)),
+            AsTask::Never | AsTask::IfNeeded | AsTask::Allowed => None,
+        };
+        self.pending.iter().find(|(_, pending)| task(pending) == Some(true)).map(|(id, _)| *id)
+    }
+
+    /// Takes a request out because it was answered.
+    pub(in crate::hub) fn answered(&mut self, id: u64) -> Option<Pending> {
+        let (unanswered, last) = (self.unanswered, self.unanswered_at);
+        let pending = self.remove(id);
+        (self.unanswered, self.unanswered_at) = (unanswered, last);
+        pending
+    }
+
+    pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        if !pending.is_listen() {
+            (self.unanswered, self.unanswered_at) = (self.unanswered + 1, Some(Instant::now()));
+        }
+        if pending.cancelled.is_none() && !pending.is_listen() {
+            self.waited_for -= 1;
+            if let Owner::Agent { session, .. } = &pending.owner {
+                session.ended();
+                self.used = Instant::now();
+            }
+        }
+        if let Some(session) = pending.caller() {
+            self.leave_call(session);
+        }
+        Some(pending)
+    }
+
+    pub(in crate::hub) fn drain(&mut self) -> Vec<Pending> {
+        let ids: Vec<_> = self.pending.keys().copied().collect();
+        ids.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Lets go those who came for one call and have none.
+    pub(in crate::hub) fn dismiss_visitors(&mut self) {
+        self.members.retain(|_, member| !member.visiting || member.in_flight > 0);
+    }
+
+    /// The id under which an agent's request `id`, raw, went to the server.
+    pub(in crate::hub) fn find(&self, whose: SessionId, raw: &str) -> Option<u64> {
+        let mut all = self.pending.iter();
+        all.find(|(_, pending)| pending.owner.agent().is_some_and(|(session, id)| session.id == whose && id == raw))
+            .map(|(id, _)| *id)
+    }
+
+    /// Hands the calls of an agent that leaves to nobody; returns our ids, and its own.
+    pub(in crate::hub) fn abandon(&mut self, leaver: SessionId) -> Vec<(u64, Box<str>)> {
+        let mut abandoned = Vec::new();
+        for (id, pending) in &self.pending {
+            if let Some((_, raw)) = pending.owner.agent().filter(|(session, _)| session.id == leaver) {
+                abandoned.push((*id, raw.into()));
+            }
+        }
+        for (id, _) in &abandoned {
+            self.note_cancelled(*id);
+            if let Some(pending) = self.pending.get_mut(id) {
+                pending.owner = Owner::Gone(leaver);
+            }
+        }
+        if let Some(member) = self.members.get_mut(&leaver) {
+            member.session = None;
+            if member.in_flight == 0 {
+                self.members.remove(&leaver);
+            }
+        }
+        abandoned
+    }
+
+    /// Whose a message is that does not say to which call it belongs.
+    pub(in crate::hub) fn whose(&self) -> Whose {
+        let mut busy = self.members.iter().filter(|(_, member)| member.in_flight > 0);
+        match (busy.next(), busy.next()) {
+            (None, _) => Whose::Idle,
+            (Some((session, _)), None) => Whose::One(*session),
+            (Some(_), Some(_)) => Whose::Several,
+        }
+    }
+
+    /// Whose a message is that came on the stream of this call, where the wire tells.
+    pub(in crate::hub) fn whose_on(&self, call: Option<u64>) -> Whose {
+        let Some(call) = call else { return self.whose() };
+        match self.pending.get(&call).map(|pending| &pending.owner) {
+            Some(Owner::Agent { session, .. }) => Whose::One(session.id),
+            Some(Owner::Gone(session) | Owner::Resting(session)) => Whose::One(*session),
+            Some(Owner::Daemon(_)) => Whose::One(SessionId::DAEMON),
+            // It may also be over.
+            Some(Owner::Hub(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody) | None => Whose::Nobody,
+        }
+    }
+
+    /// Notes that the user is being asked for a login, for this call, or is not any more.
+    pub(in crate::hub) fn set_parked(&mut self, id: u64, parked: Parked) {
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.parked = parked == Parked::Yes;
+        }
+    }
+
+    /// Notes that the server is at a call: its time begins anew.
+    pub(in crate::hub) fn note_progress(&mut self, id: u64) {
+        self.hear_of_cancelled(id);
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.spent = None;
+        }
+    }
+
+    /// Adds `elapsed` to what each call has taken; returns those that have now taken `limit` or more.
+    pub(in crate::hub) fn overdue(&mut self, elapsed: Duration, limit: Duration) -> Vec<u64> {
+        let mut overdue = Vec::new();
+        for (id, pending) in &mut self.pending {
+            let asked = match &pending.owner {
+                Owner::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
+                Owner::Daemon(_) => false,
+                Owner::Gone(_)
+                | Owner::Resting(_)
+                | Owner::Hub(_)
+                | Owner::Listener
+                | Owner::Fence(_)
+                | Owner::Nobody => continue,
+            };
+            if asked || pending.parked || pending.cancelled.is_some() || pending.is_listen() {
+                continue;
+            }
+            // Counted from the first look on, so that no call has less time than it was promised.
+            let spent = pending.spent.map_or(Duration::ZERO, |spent| spent + elapsed);
+            pending.spent = Some(spent);
+            if spent >= limit {
+                overdue.push(*id);
+            }
+        }
+        overdue
+    }
+
+    /// Takes a call from the one who waits for it. The server may still be at it.
+    pub(in crate::hub) fn give_up(&mut self, id: u64) -> Option<Owner> {
+        self.note_cancelled(id);
+        let pending = self.pending.get_mut(&id)?;
+        let nobody = Owner::Gone(pending.caller()?);
+        Some(std::mem::replace(&mut pending.owner, nobody))
+    }
+
+    pub(in crate::hub) fn session(&self, id: SessionId) -> Option<&Arc<Session>> {
+        self.members.get(&id)?.session.as_ref()
+    }
+
+    pub(in crate::hub) fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.members.values().filter_map(|member| member.session.as_ref())
+    }
+}

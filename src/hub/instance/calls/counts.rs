@@ -1,0 +1,76 @@
+//! How many requests are in flight, how old they are, and whether anybody uses the instance.
+
+use crate::hub::ids::SessionId;
+use crate::hub::instance::calls::Table;
+use crate::hub::instance::calls::pending::{Owner, Pending};
+use std::time::Duration;
+
+/// For how long the answer may come to a request that nobody waits for any more.
+const LATE: Duration = Duration::from_secs(300);
+
+impl Table {
+    /// Whether an answer may come to a request that was taken out.
+    pub(in crate::hub) fn expects_late_answers(&self) -> bool {
+        self.unanswered_at.is_some_and(|at| at.elapsed() < LATE)
+    }
+
+    /// Whether whatever the server says can concern one session only.
+    pub(in crate::hub) fn is_one_sessions(&self) -> bool {
+        let mut callers = self.pending.values().filter_map(Pending::caller).chain(self.members.keys().copied());
+        let first = callers.next();
+        callers.all(|caller| Some(caller) == first)
+    }
+
+    /// What the server may still answer.
+    pub(in crate::hub) fn requests(&self) -> Vec<u64> {
+        let requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen());
+        requests.map(|(id, _)| *id).collect()
+    }
+
+    /// The only request that the server may still answer, if there is only one.
+    pub(in crate::hub) fn only(&self) -> Option<u64> {
+        let mut requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen());
+        requests.next().map(|(id, _)| *id).filter(|_| requests.next().is_none())
+    }
+
+    /// The calls of agents that were made so long ago: whose each is, and its age.
+    pub(in crate::hub) fn older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
+        let waited_for = self.pending.values().filter(|pending| !pending.is_listen() && pending.cancelled.is_none());
+        let old = waited_for.filter_map(|pending| {
+            let (session, _) = pending.owner.agent()?;
+            Some((session.id, pending.since.elapsed())).filter(|(_, since)| *since >= age)
+        });
+        old.collect()
+    }
+
+    /// Requests that somebody waits for.
+    pub(in crate::hub) fn in_flight(&self) -> usize {
+        self.waited_for
+    }
+
+    /// What the server has asked, of agents of either era, and nobody has answered.
+    pub(in crate::hub) fn questions(&self) -> usize {
+        let resting = self.pending.values().filter_map(|pending| pending.rest.as_ref());
+        self.asked.len() + resting.map(|rest| rest.questions.len()).sum::<usize>()
+    }
+
+    /// Calls that the server may still be at, of agents that are here or were.
+    pub(in crate::hub) fn calls(&self) -> usize {
+        self.members.values().map(|member| member.in_flight).sum()
+    }
+
+    /// How long nobody has used the instance; `None` while somebody does.
+    pub(in crate::hub) fn unused_for(&self) -> Option<Duration> {
+        let listens = |pending: &Pending| {
+            pending.is_listen() && pending.cancelled.is_none() && matches!(pending.owner, Owner::Agent { .. })
+        };
+        let subscribed =
+            self.members.values().any(|member| !member.uris.is_empty()) || self.pending.values().any(listens);
+        (self.waited_for == 0 && !subscribed).then(|| self.used.elapsed())
+    }
+
+    /// Whether somebody still waits for this.
+    pub(in crate::hub) fn is_waited_for(&self, id: u64) -> bool {
+        self.pending.get(&id).is_some_and(|pending| pending.cancelled.is_none())
+    }
+}

@@ -1,0 +1,158 @@
+//! Calls that nobody waits for any more, and when each is over.
+//!
+//! A server may still be at a call that was cancelled and not answered, and ask or say something for it. Such a call counts for
+//! as long as that may be, and no longer: many servers never answer a call that was cancelled (MCP
+//! `basic/utilities/cancellation` tells them not to).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::envelope::Envelope;
+use crate::envelope::reply::{self, code};
+use crate::era::Era;
+use crate::hub::eras::AsTask;
+use crate::hub::instance::Line;
+use crate::hub::instance::calls::pending::{Owner, QUIET};
+use crate::hub::session::Session;
+use crate::wire::Refused;
+
+impl Line {
+    pub(in crate::hub) fn send_cancelled(self: &Arc<Self>, id: u64, reason: &str) -> Result<(), Refused> {
+        if !self.cancel_task(id) {
+            return Ok(());
+        }
+        let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
+        let sent = self.notify_text(&reply::notification("notifications/cancelled", &params));
+        // Also where the server does not read now: the call is over some time all the same.
+        if sent != Err(Refused::Closed) && self.table.lock().get(id).is_some_and(|pending| pending.cancelled.is_some())
+        {
+            self.let_linger(id);
+        }
+        sent
+    }
+
+    /// Passes on an agent's cancellation if it names a call of that agent on this line.
+    pub fn cancel(self: &Arc<Self>, session: &Session, envelope: &Envelope<'_>) -> bool {
+        let Some(raw) = envelope.params.request_id else { return false };
+        let mut table = self.table.lock();
+        let Some(id) = table.find(session.id, raw) else { return false };
+        table.note_cancelled(id);
+        drop(table);
+        session.over(raw);
+        if self.cancel_task(id) {
+            let ours = id.to_string();
+            self.notify(envelope, &mut [envelope.edit(raw, &ours)]);
+            self.let_linger(id);
+        }
+        true
+    }
+
+    /// Cancels the task that a call has become; tells whether the server is at a request for the call besides.
+    fn cancel_task(&self, id: u64) -> bool {
+        let mut table = self.table.lock();
+        let across = table.get_mut(id).and_then(|pending| pending.across.as_mut());
+        let Some(across) = across else { return true };
+        let asleep = matches!(&across.task, AsTask::Is(task) if task.asleep);
+        let cancel = across.cancellation();
+        drop(table);
+        self.cancel_with(cancel);
+        !asleep
+    }
+
+    /// Tells a server that nobody wants a task any more.
+    pub(in crate::hub) fn cancel_with(&self, params: Option<String>) {
+        if let Some(params) = params {
+            self.send_own("tasks/cancel", &params, Owner::Nobody);
+        }
+    }
+
+    /// Sees to it that a call which was just cancelled is forgotten when the server is done with it.
+    pub(in crate::hub) fn let_linger(self: &Arc<Self>, id: u64) {
+        // The modern era has no ping, and no question that names no call.
+        let fence = (self.era() == Era::Legacy).then(|| self.send_own("ping", "", Owner::Fence(id)));
+        let line = self.clone();
+        self.around.later(QUIET, move || line.look_at_cancelled(id, fence));
+    }
+
+    fn look_at_cancelled(self: &Arc<Self>, id: u64, fence: Option<u64>) {
+        let over = self.table.lock().get(id).and_then(|pending| pending.cancelled).map(|cancelled| cancelled.over());
+        let left = over.map(|over| over.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
+        match left {
+            Some(left) => {
+                let line = self.clone();
+                self.around.later(left, move || line.look_at_cancelled(id, fence));
+            }
+            None => {
+                fence.iter().for_each(|fence| drop(self.table.lock().remove(*fence)));
+                if over.is_some() {
+                    tracing::debug!(server = %self.name, "a cancelled call is over");
+                    self.over(id);
+                }
+            }
+        }
+    }
+
+    /// A call that was cancelled, and of which nothing more will be heard.
+    pub(in crate::hub) fn over(self: &Arc<Self>, id: u64) {
+        let pending = self.table.lock().remove(id);
+        match pending.map(|pending| pending.owner) {
+            Some(Owner::Agent { session, .. }) => self.answered(Some(&session)),
+            Some(
+                Owner::Daemon(_)
+                | Owner::Hub(_)
+                | Owner::Gone(_)
+                | Owner::Resting(_)
+                | Owner::Listener
+                | Owner::Fence(_)
+                | Owner::Nobody,
+            ) => self.answered(None),
+            None => {}
+        }
+    }
+
+    /// A call is over: whoever waits for a free instance, or for this one to be done, may go on.
+    pub(in crate::hub) fn answered(&self, caller: Option<&Session>) {
+        if let Some(session) = caller
+            && !self.table.lock().members.contains_key(&session.id)
+        {
+            session.note_left(&self.name, self.id);
+        }
+        self.lane.free();
+        if self.is_draining() {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// It has ended: whoever waits for it to be done need not.
+    pub(in crate::hub) fn note_closed(&self) {
+        self.lane.free();
+        self.idle.notify_waiters();
+    }
+
+    /// Ends the calls that have taken longer than `limit`, in words that name the server.
+    pub(in crate::hub) fn expire(self: &Arc<Self>, elapsed: Duration, limit: Duration) {
+        let overdue = self.table.lock().overdue(elapsed, limit);
+        for id in overdue {
+            let owner = self.table.lock().give_up(id);
+            let message = format!("server `{}` did not answer within {limit:?} (call_timeout)", self.name);
+            if let Err(refused) = self.send_cancelled(id, "call_timeout") {
+                tracing::debug!(server = %self.name, ?refused, "cancellation dropped");
+            }
+            match owner {
+                Some(Owner::Agent { session, id, .. }) => {
+                    session.reply(&id, &reply::error(&id, code::TIMEOUT, &message));
+                }
+                Some(Owner::Daemon(sender)) => drop(sender.send(Err(message.into()))),
+                Some(
+                    Owner::Gone(_)
+                    | Owner::Resting(_)
+                    | Owner::Hub(_)
+                    | Owner::Listener
+                    | Owner::Fence(_)
+                    | Owner::Nobody,
+                )
+                | None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What can be told of a line: who uses it, and what it is at.
+
+use std::time::Duration;
+
+use crate::hub::ids::SessionId;
+use crate::hub::instance::Line;
+use crate::lists::ListKind;
+use crate::upstream::Handshake;
+
+impl Line {
+    /// Whether an agent has called anything of it.
+    pub(in crate::hub) fn has_served(&self) -> bool {
+        self.table.lock().served
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.table.lock().in_flight()
+    }
+
+    /// The calls of agents that were made so long ago: whose each is, and its age.
+    pub fn calls_older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
+        self.table.lock().older_than(age)
+    }
+
+    /// What the server has asked, and nobody has answered.
+    pub fn questions(&self) -> usize {
+        self.table.lock().questions()
+    }
+
+    pub fn session_ids(&self) -> Vec<SessionId> {
+        let mut ids: Vec<_> = self.table.lock().sessions().map(|session| session.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Whether a server may have what it does not declare: some have tools all the same, or declare nothing at all.
+    pub(in crate::hub) fn may_offer(&self, kind: ListKind) -> bool {
+        let nothing = || self.handshake().is_some_and(Handshake::declares_nothing);
+        kind == ListKind::Tools || nothing()
+    }
+}

@@ -1,0 +1,334 @@
+//! What an agent sends, brought to the server it is for.
+
+pub(in crate::hub) mod all_servers;
+pub(in crate::hub) mod find;
+pub(in crate::hub) mod other_era;
+pub(in crate::hub) mod plan;
+pub(in crate::hub) mod recall;
+pub(in crate::hub) mod refused;
+pub(in crate::hub) mod resource_uris;
+pub(in crate::hub) mod send;
+
+use std::sync::Arc;
+
+use crate::envelope::reply::{self, code};
+use crate::envelope::{Envelope, Kind, text};
+use crate::era::{Class, Era, Speech};
+use crate::fault;
+use crate::hub::agent::View;
+use crate::hub::eras::{incomplete, no_method};
+use crate::hub::failure::Failure;
+use crate::hub::instance::calls::pending::Then;
+use crate::hub::level::Level;
+use crate::hub::logins::accepts;
+use crate::hub::route::plan::Plan;
+use crate::hub::route::refused::is_own_task;
+use crate::hub::routed::{Routed, cancellable};
+use crate::hub::session::Session;
+use crate::hub::session::question::Question;
+use crate::hub::{Hub, Site};
+use crate::lists::ListKind;
+use crate::names::ServerName;
+use crate::wire::Message;
+
+/// The id of a task that no server has, raw.
+const NO_TASK: &str = "\"no-task-of-this-agent\"";
+
+impl Hub {
+    /// Takes one message of an agent. What can be done at once is done at once.
+    pub fn take(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
+        fault::provoked_by(&envelope.method);
+        match envelope.kind {
+            Kind::Request => self.request(session, envelope),
+            Kind::Notification => {
+                self.notification(session, envelope);
+                Routed::Done
+            }
+            Kind::Response => {
+                match session.take_question(envelope.id) {
+                    Some(Question::Server { instance, id, .. }) => {
+                        if let Some(site) = self.site(instance) {
+                            site.line.answer(&id, envelope);
+                        }
+                    }
+                    Some(Question::Round { call, round: number, index }) => {
+                        let round = self.rounds.get(session.id, &call).filter(|round| round.number == number);
+                        if let Some(round) = round {
+                            self.answer_round(&round, index, envelope.id, envelope);
+                        }
+                    }
+                    Some(Question::Roots) => self.take_roots(session, Some(envelope)),
+                    Some(Question::Login(sender)) => {
+                        let answer = accepts(envelope.result.unwrap_or_default(), None);
+                        if sender.send(answer).is_err() {
+                            tracing::debug!(session = session.id.0, "nobody waits for this login any more");
+                        }
+                    }
+                    None => tracing::debug!(session = session.id.0, id = envelope.id, "dropped an answer to nothing"),
+                }
+                Routed::Done
+            }
+        }
+    }
+
+    /// Likewise, and waits until it is done.
+    pub async fn take_to_end(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
+        match self.take(session, envelope) {
+            Routed::Done => {}
+            Routed::Later(later) | Routed::Aside(later) => later.await,
+        }
+    }
+
+    fn request(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
+        session.missing.lock().overtake(envelope);
+        if envelope.method == "initialize" {
+            if !envelope.is_modern() {
+                return self.initialize(session, envelope);
+            }
+            // To a server, it would begin a session; the era has none.
+            session.reply(envelope.id, &no_method(envelope));
+            return Routed::Done;
+        }
+        if let Some(refusal) = incomplete(envelope) {
+            session.reply(envelope.id, &refusal);
+            return Routed::Done;
+        }
+        if envelope.is_modern() && session.client_info().is_none() {
+            introduce(session, envelope.params.meta.client_info);
+        }
+        let speech = session.speech(envelope);
+        if let Some(routed) = self.back_from_rest(session, envelope) {
+            return routed;
+        }
+        let Some(speech) = speech else {
+            // Both eras let an agent ask whether anybody is there before it introduces itself.
+            let answer = match &*envelope.method {
+                "ping" => reply::result(envelope.id, "{}"),
+                _ => {
+                    let message = "the session has not begun: send `initialize`, or carry `io.modelcontextprotocol/protocolVersion` in `params._meta`";
+                    reply::error(envelope.id, code::INVALID_REQUEST, message)
+                }
+            };
+            session.reply(envelope.id, &answer);
+            return Routed::Done;
+        };
+        match &session.view {
+            View::All | View::Profile(_) => self.merged(session, envelope, speech),
+            View::One(server) => match self.joined(session, server.as_str(), &speech) {
+                Some(site) => self.send_own(session, &site, envelope),
+                None => self.without_line(session, server, speech, envelope),
+            },
+        }
+    }
+
+    fn initialize(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
+        let version = envelope.params.protocol_version.and_then(text);
+        let class = version.and_then(|version| Class::of(&version, envelope.params.capabilities.unwrap_or("{}")));
+        let Some(class) = class else {
+            let message = "initialize: `protocolVersion` must be a string and `capabilities` an object";
+            session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, message));
+            return Routed::Done;
+        };
+        introduce(session, envelope.params.client_info);
+        self.end_rounds(session);
+        for site in session.begin(class.clone()).into_iter().filter_map(|id| self.site(id)) {
+            site.line.leave(session);
+        }
+        self.forget(session);
+        let View::One(server) = &session.view else {
+            return self.greet_when_known(session, envelope, &class);
+        };
+        let upstream = match self.upstream(server.as_str()) {
+            Ok(upstream) => upstream,
+            Err(failure) => {
+                session.reply(envelope.id, &failure.frame(envelope.id));
+                return Routed::Done;
+            }
+        };
+        let speech = Speech::Legacy(Arc::new(class.clone()));
+        if upstream.lines().is_empty()
+            && let Some(answer) = self.recall(session, &upstream, &speech, envelope)
+        {
+            session.greet(envelope.id, &answer);
+            return Routed::Done;
+        }
+        let Some(waits) = session.wait_with(envelope) else { return Routed::Done };
+        let (hub, session, server, id) = (self.clone(), session.clone(), server.clone(), envelope.id.to_owned());
+        Routed::Later(Box::pin(async move {
+            let _waits = waits;
+            match hub.find_line(&session, server.as_str(), &speech).await {
+                Ok(Site { line, .. }) => {
+                    let frame = line.greeting(&id, class.answer_version());
+                    // Joined only behind its answer, so that no notification can overtake the handshake.
+                    session.greet(
+                        &id,
+                        &frame.unwrap_or_else(|| {
+                            reply::error(&id, code::INTERNAL, "the server's handshake was not kept")
+                        }),
+                    );
+                    line.join(&session, speech.class());
+                }
+                // It need not connect again when the login is done.
+                Err(Failure::NeedsLogin { .. }) => session.greet(&id, &hub.greeting(&session, &id, &class)),
+                Err(failure) => session.reply(&id, &failure.frame(&id)),
+            }
+        }))
+    }
+
+    /// A request of a one-server view whose server is not up for it: answered from what is known, or when it is up.
+    fn without_line(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        server: &ServerName,
+        speech: Speech,
+        envelope: &Envelope<'_>,
+    ) -> Routed {
+        let recalled = self.upstream(server.as_str()).ok();
+        match recalled.and_then(|upstream| self.recall(session, &upstream, &speech, envelope)) {
+            Some(answer) => {
+                session.reply(envelope.id, &answer);
+                Routed::Done
+            }
+            None => self.start_then_send(session, server.clone(), speech, envelope),
+        }
+    }
+
+    /// Sends a request of a one-server view on, as it is.
+    fn send_own(self: &Arc<Self>, session: &Arc<Session>, site: &Site, envelope: &Envelope<'_>) -> Routed {
+        match self.own_plan(session, site, envelope) {
+            Plan::Answered => Routed::Done,
+            Plan::Send(edits, then) => self.send(session, site, envelope, edits, then),
+        }
+    }
+
+    /// Brings a notification to the agent's servers of its own era; the other era has none of them.
+    fn pass_on(self: &Arc<Self>, session: &Session, envelope: &Envelope<'_>) {
+        let era = if session.class().is_some() { Era::Legacy } else { Era::Modern };
+        let sites = self.sites(session).into_iter().filter(|site| site.line.era() == era);
+        sites.for_each(|site| site.line.notify(envelope, &mut []));
+    }
+
+    /// What to do with a request of a one-server view.
+    fn own_plan<'e>(self: &Arc<Self>, session: &Arc<Session>, site: &Site, envelope: &Envelope<'e>) -> Plan<'e> {
+        let line = &site.line;
+        if let Some(plan) = self.across(session, site, envelope) {
+            return plan;
+        }
+        let uri = || envelope.params.uri.and_then(text);
+        if let Some(kind) = ListKind::of_method(&envelope.method).filter(|_| !envelope.params.is_retry()) {
+            return Plan::Send(Vec::new(), Then::List { kind, cursor: envelope.params.cursor.map(Into::into) });
+        }
+        if let Some(refusal) = refused::refusal(session, site, envelope) {
+            session.reply(envelope.id, &refusal);
+            return Plan::Answered;
+        }
+        match &*envelope.method {
+            "tasks/list" => Plan::Send(Vec::new(), Then::Tasks),
+            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => match envelope.params.task_id {
+                // To whoever did not begin a task, the server itself says that there is none.
+                Some(raw) if !is_own_task(session, line, raw) => {
+                    Plan::Send(vec![envelope.edit(raw, NO_TASK)], Then::Nothing)
+                }
+                Some(_) | None => Plan::Send(Vec::new(), Then::Nothing),
+            },
+            "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
+            "logging/setLevel" => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
+                Some((raw, level)) => {
+                    let (before, effective) = line.set_level(session.id, level);
+                    Plan::Send(vec![envelope.edit(raw, effective)], Then::SetLevel { before })
+                }
+                None => Plan::Send(Vec::new(), Then::Nothing),
+            },
+            "resources/subscribe" => match uri() {
+                Some(uri) => {
+                    line.subscribe(session.id, &uri, &uri);
+                    Plan::Send(Vec::new(), Then::Subscribe(uri.into_owned()))
+                }
+                None => Plan::Send(Vec::new(), Then::Nothing),
+            },
+            "resources/unsubscribe" if uri().is_some_and(|uri| line.unsubscribe(session.id, &uri)) => {
+                session.reply(envelope.id, &reply::result(envelope.id, "{}"));
+                Plan::Answered
+            }
+            _ => Plan::Send(Vec::new(), Then::Nothing),
+        }
+    }
+
+    fn start_then_send(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        server: ServerName,
+        speech: Speech,
+        envelope: &Envelope<'_>,
+    ) -> Routed {
+        let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
+        let work = async move {
+            let Some(message) = Message::again(frame).await else { return };
+            let envelope = message.envelope();
+            let kind = ListKind::of_method(&envelope.method);
+            let found = match kind {
+                Some(_) => hub.line(&who, server.as_str(), &speech).await,
+                None => hub.line_for_call(&who, server.as_str(), &speech).await,
+            };
+            match (found, kind) {
+                (Err(Failure::NeedsLogin { .. }), Some(kind)) if who.class().is_some() => {
+                    // What it offers is told when the login is done.
+                    who.note_missed(&server, kind);
+                    who.reply(envelope.id, &reply::result(envelope.id, &format!(r#"{{"{}":[]}}"#, kind.member())));
+                }
+                (Ok(site), _) => match hub.own_plan(&who, &site, envelope) {
+                    Plan::Answered => {}
+                    Plan::Send(edits, then) => hub.send_patiently(&who, site.clone(), envelope, edits, then).await,
+                },
+                (Err(failure), _) => who.reply(envelope.id, &failure.frame(envelope.id)),
+            }
+        };
+        Routed::Later(cancellable(session, envelope, work))
+    }
+
+    fn notification(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
+        match &*envelope.method {
+            // rmcp said so to the server already, once for all who share it.
+            "notifications/initialized" => {
+                if self.is_to_name_roots(session) {
+                    // The handshake went where the agent was before it could be asked.
+                    self.wait_for_roots(session);
+                }
+                self.ask_roots(session);
+            }
+            "notifications/roots/list_changed" => {
+                self.pass_on(session, envelope);
+                self.ask_roots(session);
+            }
+            "notifications/cancelled" => {
+                let waiting = envelope.params.request_id.is_some_and(|id| {
+                    let round = self.rounds.get(session.id, id).is_some_and(|round| self.end_round(&round));
+                    let waiting = session.cancel_waiting(id) || round;
+                    if waiting {
+                        session.over(id);
+                    }
+                    waiting || self.end_listen(session, id)
+                });
+                if !waiting && !self.sites(session).iter().any(|site| site.line.cancel(session, envelope)) {
+                    tracing::debug!(
+                        session = session.id.0,
+                        "a cancellation came too late, or names no call of this agent"
+                    );
+                }
+            }
+            "notifications/progress" => {
+                let asker = envelope.params.progress_token.and_then(|token| session.asker_of_token(token));
+                if let Some(site) = asker.and_then(|asker| self.site(asker)) {
+                    site.line.notify(envelope, &mut []);
+                }
+            }
+            _ => self.pass_on(session, envelope),
+        }
+    }
+}
+
+fn introduce(session: &Session, client_info: Option<&str>) {
+    if let Some(client_info) = client_info {
+        session.introduce(client_info);
+    }
+}

@@ -1,0 +1,64 @@
+//! What an agent may not ask of a server, in its one-server view: tools that are kept back, and what is another agent's. A
+//! server may read what a check cannot, so that what cannot be checked is refused.
+
+use serde::Deserialize;
+
+use crate::envelope::reply::{self, code};
+use crate::envelope::{Envelope, task_id, text};
+use crate::hub::Site;
+use crate::hub::instance::Line;
+use crate::hub::server::Upstream;
+use crate::hub::session::Session;
+
+/// The refusal of a request, if it is refused.
+pub(in crate::hub) fn refusal(session: &Session, site: &Site, envelope: &Envelope<'_>) -> Option<String> {
+    if let Some(related) = envelope.params.meta.related_task {
+        let id = task_id(related);
+        if !id.is_some_and(|id| site.line.table.lock().tasks.is_of(&id, session)) {
+            return Some(invalid(envelope, "no task of this agent's is the related task"));
+        }
+    }
+    match &*envelope.method {
+        "tools/call" => tool(&site.server, envelope),
+        "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" if envelope.params.task_id.is_none() => {
+            Some(invalid(envelope, "`taskId` is missing"))
+        }
+        "subscriptions/listen" => tasks(session, &site.line, envelope).map(|message| invalid(envelope, message)),
+        _ => None,
+    }
+}
+
+/// Whether the server began the task of this raw id for the agent.
+pub(in crate::hub) fn is_own_task(session: &Session, line: &Line, raw: &str) -> bool {
+    text(raw).is_some_and(|id| line.table.lock().tasks.is_of(&id, session))
+}
+
+fn tool(upstream: &Upstream, envelope: &Envelope<'_>) -> Option<String> {
+    match envelope.params.name.and_then(text) {
+        Some(tool) => upstream.refuses(&tool).map(|failure| failure.frame(envelope.id)),
+        None if upstream.offers_all() => None,
+        None => Some(invalid(envelope, "`name` must be a string: `tools` in the configuration keeps some back")),
+    }
+}
+
+fn tasks(session: &Session, line: &Line, envelope: &Envelope<'_>) -> Option<&'static str> {
+    #[derive(Deserialize)]
+    struct Filter {
+        #[serde(default, rename = "taskIds")]
+        tasks: Option<Vec<String>>,
+    }
+    let Some(raw) = envelope.params.notifications else {
+        return Some("`notifications` is missing");
+    };
+    let filter = serde_json::from_str::<Filter>(raw).ok().filter(|_| raw.starts_with('{'));
+    let Some(filter) = filter else {
+        return Some("`notifications` must be an object, and `taskIds` in it a list of strings");
+    };
+    let table = line.table.lock();
+    let own = filter.tasks.iter().flatten().all(|id| table.tasks.is_of(id, session));
+    (!own).then_some("no task of this agent's has one of these ids")
+}
+
+fn invalid(envelope: &Envelope<'_>, message: &str) -> String {
+    reply::error(envelope.id, code::INVALID_PARAMS, &format!("{}: {message}", envelope.method))
+}

@@ -1,0 +1,122 @@
+//! A request on its way to an instance: at once, when there is room, or to another instance that is free.
+
+use std::sync::Arc;
+
+use crate::envelope::{Edit, Envelope};
+use crate::era::Era;
+use crate::hub::eras::unknown_state;
+use crate::hub::failure::Failure;
+use crate::hub::instance::Line;
+use crate::hub::instance::calls::pending::Then;
+use crate::hub::routed::{Routed, cancellable};
+use crate::hub::server::crashes::tool_of;
+use crate::hub::session::Session;
+use crate::hub::{Hub, Site};
+use crate::wire::Message;
+
+impl Hub {
+    /// Why a line may not take a request now.
+    fn refusal(Site { server, line, .. }: &Site) -> Option<Failure> {
+        let most = server.settings().max_calls;
+        (line.in_flight() >= most).then(|| Failure::Busy { server: line.name.clone(), most })
+    }
+
+    /// Why a line may not take this call of this agent any more.
+    fn crashing(session: &Session, site: &Site, envelope: &Envelope<'_>, edits: &[Edit<'_>]) -> Option<Failure> {
+        let state = site.server.state.lock();
+        if state.crashes.is_empty() {
+            return None;
+        }
+        let tool = tool_of(envelope, edits)?;
+        let times = state.crashes.too_often(&session.principal(), &tool)?;
+        Some(Failure::Crashing { server: site.server.name.clone(), tool: tool.into(), times })
+    }
+
+    /// Sends a request, at once if the server has room.
+    pub(in crate::hub) fn send(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        site: &Site,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+    ) -> Routed {
+        if comes_back_in_vain(&site.line, envelope) {
+            session.reply(envelope.id, &unknown_state(envelope.id));
+            return Routed::Done;
+        }
+        if let Some(failure) = Self::refusal(site).or_else(|| Self::crashing(session, site, envelope, &edits)) {
+            session.reply(envelope.id, &failure.frame(envelope.id));
+            return Routed::Done;
+        }
+        let taken = is_call(envelope) && site.line.is_taken(Some(session.id));
+        if !taken && site.line.request(session, envelope, edits.clone(), then.clone()).is_ok() {
+            return Routed::Done;
+        }
+        let edits: Vec<_> = edits.into_iter().map(|edit| (edit.at, edit.with.to_owned())).collect();
+        let (hub, who, site, frame) = (self.clone(), session.clone(), site.clone(), envelope.frame.to_owned());
+        let work = async move {
+            let Some(message) = Message::again(frame).await else { return };
+            let envelope = message.envelope();
+            let edits = edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
+            hub.send_patiently(&who, site, envelope, edits, then).await;
+        };
+        let later = cancellable(session, envelope, work);
+        // Where it waits for a free process, an answer of this very agent may be what frees one.
+        if taken { Routed::Aside(later) } else { Routed::Later(later) }
+    }
+
+    /// Sends a request when the server has room for it; where one call at a time is the rule, to an instance that is free.
+    pub(in crate::hub) async fn send_patiently(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        site: Site,
+        envelope: &Envelope<'_>,
+        edits: Vec<Edit<'_>>,
+        then: Then,
+    ) {
+        let site = match session.speech(envelope) {
+            // It was not sent, so that another one may have it.
+            Some(speech) if site.line.is_closed() => self.line(session, site.line.name.as_str(), &speech).await,
+            Some(_) if is_call(envelope) && site.line.is_taken(Some(session.id)) => {
+                self.spill(session, &site.line).await
+            }
+            Some(_) | None => Ok(site),
+        };
+        match site {
+            Ok(site) if comes_back_in_vain(&site.line, envelope) => {
+                session.reply(envelope.id, &unknown_state(envelope.id));
+            }
+            Ok(site) => match Self::crashing(session, &site, envelope, &edits) {
+                Some(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
+                None => site.line.request_patiently(session, envelope, edits, then).await,
+            },
+            Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
+        }
+    }
+
+    /// An instance for one call of a session whose own is taken.
+    pub(in crate::hub) async fn spill(self: &Arc<Self>, session: &Arc<Session>, taken: &Line) -> Result<Site, Failure> {
+        let upstream = self.upstream(taken.name.as_str())?;
+        let (Some(dialect), Some(speech)) = (taken.dialect(), session.last_speech()) else {
+            return Err(upstream.unavailable("it is starting"));
+        };
+        let key = upstream.key(session, &speech, dialect.era()).await;
+        let line = upstream.free_line(&key).await?;
+        line.visit(session);
+        Ok(Site { hub: self.clone(), server: upstream, line })
+    }
+}
+
+/// Whether a modern agent brings answers to a server that cannot have asked for them: it would take that for a new call.
+fn comes_back_in_vain(line: &Line, envelope: &Envelope<'_>) -> bool {
+    line.era() == Era::Legacy && envelope.is_modern() && envelope.params.is_retry()
+}
+
+/// Whether the server may ask something back before it answers this.
+fn is_call(envelope: &Envelope<'_>) -> bool {
+    !matches!(
+        &*envelope.method,
+        "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" | "subscriptions/listen"
+    )
+}

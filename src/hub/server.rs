@@ -1,0 +1,467 @@
+//! One configured server: its settings, and what it has shown of itself.
+
+pub(in crate::hub) mod announcing;
+pub(in crate::hub) mod catalog_file;
+pub(in crate::hub) mod crashes;
+pub(in crate::hub) mod ending;
+pub(in crate::hub) mod fetch;
+pub(in crate::hub) mod free;
+pub(in crate::hub) mod introduce;
+pub(in crate::hub) mod login;
+pub(in crate::hub) mod needs;
+pub(in crate::hub) mod offered;
+pub(in crate::hub) mod orders;
+pub(in crate::hub) mod places;
+pub(in crate::hub) mod pool;
+pub(in crate::hub) mod recall;
+pub(in crate::hub) mod records;
+pub(in crate::hub) mod roots;
+pub(in crate::hub) mod saving;
+pub(in crate::hub) mod settle;
+pub(in crate::hub) mod slot;
+pub(in crate::hub) mod spelled;
+pub(in crate::hub) mod start;
+pub(in crate::hub) mod take_over;
+pub(in crate::hub) mod undecided;
+pub(in crate::hub) mod unused;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use crate::config::{Server, Share};
+use crate::era::Era;
+use crate::hub::events::Event;
+use crate::hub::failure::Failure;
+use crate::hub::ids::InstanceId;
+use crate::hub::instance::Line;
+use crate::hub::instance::lane::Lane;
+use crate::hub::instance::task_tools::TaskTools;
+use crate::hub::server::catalog_file::{CatalogFile, bounds};
+use crate::hub::server::crashes::Crashes;
+use crate::hub::server::records::Records;
+use crate::hub::server::slot::Slot;
+use crate::hub::server::spelled::Spelled;
+use crate::hub::services::Services;
+use crate::hub::sharing::Sharing;
+use crate::hub::sharing::key::Key;
+use crate::lists::ListKind;
+use crate::names::ServerName;
+use crate::oauth::Keeper;
+use crate::upstream::catalog::{Catalogs, Noted};
+use crate::upstream::mirror::{self, Annotated};
+use crate::upstream::state::State as Life;
+use crate::upstream::{Inbound, Quirk, ServerLog, Surroundings};
+
+/// Takes what an instance says, and its end.
+pub(in crate::hub) type Hears = Arc<dyn Fn(&Arc<Upstream>, &Arc<Line>, Inbound<'_>) + Send + Sync>;
+
+/// The instances that are up or about to be, each with its server, by their ids.
+#[derive(Debug, Clone, Default)]
+pub(in crate::hub) struct Instances(Arc<Mutex<FxHashMap<InstanceId, OfServer>>>);
+
+type OfServer = (Arc<Upstream>, Arc<Line>);
+
+impl Instances {
+    pub(in crate::hub) fn get(&self, id: InstanceId) -> Option<(Arc<Upstream>, Arc<Line>)> {
+        self.0.lock().get(&id).cloned()
+    }
+
+    pub(in crate::hub) fn add(&self, server: &Arc<Upstream>, line: &Arc<Line>) {
+        self.0.lock().insert(line.id, (server.clone(), line.clone()));
+    }
+
+    pub(in crate::hub) fn remove(&self, id: InstanceId) {
+        self.0.lock().remove(&id);
+    }
+}
+
+/// The way to what is above a server.
+pub(in crate::hub) struct Above {
+    pub instances: Instances,
+    pub hears: Hears,
+}
+
+impl fmt::Debug for Above {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Above").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+pub struct Upstream {
+    pub name: ServerName,
+    pub log: ServerLog,
+    pub(in crate::hub) around: Surroundings,
+    pub(in crate::hub) services: Arc<Services>,
+    pub(in crate::hub) above: Above,
+    pub(in crate::hub) lane: Arc<Lane>,
+    pub(in crate::hub) task_tools: Arc<TaskTools>,
+    /// Told when an instance ends.
+    pub(in crate::hub) ended: Notify,
+    settings: RwLock<Arc<Server>>,
+    /// The same server under its last settings.
+    before: Mutex<Weak<Self>>,
+    /// Another one of the same name took over, or none did.
+    pub(in crate::hub) retired: AtomicBool,
+    /// Of the login that its server asks for, once that is known.
+    pub(in crate::hub) keeper: Mutex<Option<Keeper>>,
+    /// Which arguments of its tools HTTP repeats in headers; nothing before it has listed any tools.
+    annotated: Mutex<Option<Annotated>>,
+    pub(in crate::hub) state: Mutex<State>,
+    pub(in crate::hub) spelled: Spelled,
+    pub(in crate::hub) file: CatalogFile,
+}
+
+#[derive(Debug)]
+pub(in crate::hub) struct State {
+    pub slots: Vec<Slot>,
+    pub last_slot: u64,
+    pub records: Records,
+    pub crashes: Crashes,
+    pub known: Known,
+    pub catalogs: Catalogs,
+    /// How far its processes are shared, by the settings and what the catalogs tell.
+    pub sharing: Arc<Sharing>,
+    /// Why it may not be started, if it may not.
+    pub held: Option<Arc<str>>,
+}
+
+impl State {
+    pub(in crate::hub) fn fits(&self, slot: &Slot, key: &Key) -> bool {
+        slot.fits(key, &self.sharing, &self.catalogs.shown)
+    }
+}
+
+/// What an upstream has shown since the daemon started.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    pub last_error: Option<Arc<str>>,
+    pub starts: u64,
+    /// Names that are too long for the all-servers view.
+    pub hidden: BTreeSet<String>,
+    /// Tools that the filter keeps from agents.
+    pub denied: BTreeSet<String>,
+}
+
+impl Upstream {
+    /// A server that is not started.
+    pub(in crate::hub) fn new(
+        services: Arc<Services>,
+        above: Above,
+        server: Server,
+        around: Surroundings,
+    ) -> Arc<Self> {
+        let name = around.name.clone();
+        let file = CatalogFile::new(services.around.state.join("catalogs").join(format!("{name}.json")), &server);
+        let mut catalogs = file.load();
+        if let Some(fixed) = server.era.fixed() {
+            (catalogs.era, catalogs.modern_only) = (Some(fixed), fixed == Era::Modern);
+        }
+        catalogs.keep_within(bounds(&name, &around));
+        let lane = Lane::new(&catalogs);
+        let sharing = Arc::new(Sharing::of(&server, &catalogs.shown));
+        let state = State {
+            slots: Vec::new(),
+            last_slot: 0,
+            records: Records::default(),
+            crashes: Crashes::default(),
+            known: Known::default(),
+            catalogs,
+            sharing,
+            held: None,
+        };
+        let upstream = Arc::new(Self {
+            name,
+            log: around.log.clone(),
+            around,
+            services,
+            above,
+            lane,
+            task_tools: Arc::default(),
+            ended: Notify::new(),
+            settings: RwLock::new(Arc::new(server)),
+            before: Mutex::default(),
+            retired: AtomicBool::new(false),
+            keeper: Mutex::default(),
+            annotated: Mutex::default(),
+            state: Mutex::new(state),
+            spelled: Spelled::default(),
+            file,
+        });
+        upstream.around.tasks.spawn(Self::keep_saved(Arc::downgrade(&upstream)));
+        upstream
+    }
+
+    pub fn settings(&self) -> Arc<Server> {
+        self.settings.read().clone()
+    }
+
+    /// Settings that count at once; the command is the same.
+    pub(in crate::hub) fn set_settings(&self, server: Server) {
+        *self.settings.write() = Arc::new(server);
+        self.state.lock().known.denied.clear();
+        self.reconsider_sharing();
+    }
+
+    /// How far a process of it is shared.
+    pub(in crate::hub) fn sharing(&self) -> Arc<Sharing> {
+        self.state.lock().sharing.clone()
+    }
+
+    /// Why its processes are shared as they are, in words.
+    pub fn shared_because(&self) -> String {
+        self.sharing().because.clone()
+    }
+
+    /// What an order would save, and take for granted.
+    pub fn advice(&self) -> Option<String> {
+        let lines = self.lines();
+        let projects: BTreeSet<_> = lines.iter().filter_map(|line| line.audience()?.project.clone()).collect();
+        self.sharing().advice(&self.settings(), lines.len(), projects.len())
+    }
+
+    /// Follows from what has become known.
+    pub(in crate::hub) fn reconsider_sharing(&self) {
+        let settings = self.settings();
+        let mut state = self.state.lock();
+        state.sharing = Arc::new(Sharing::of(&settings, &state.catalogs.shown));
+    }
+
+    pub fn known(&self) -> Known {
+        self.state.lock().known.clone()
+    }
+
+    pub fn era(&self) -> Option<Era> {
+        self.state.lock().catalogs.era
+    }
+
+    /// Whether a process is up, or starting, while it is not known yet what it speaks.
+    pub(in crate::hub) fn is_undecided(&self) -> bool {
+        let state = self.state.lock();
+        state.catalogs.era.is_none() && !state.catalogs.modern_only && !state.slots.is_empty()
+    }
+
+    /// The method of a request that could have been any agent's.
+    pub fn interactive(&self) -> Option<String> {
+        self.state.lock().catalogs.interactive.clone()
+    }
+
+    /// The instances that are up.
+    pub fn lines(&self) -> Vec<Arc<Line>> {
+        self.state.lock().slots.iter().filter_map(|slot| slot.up().cloned()).collect()
+    }
+
+    /// Those, and the ones of earlier settings that still have calls to end.
+    pub fn all_lines(&self) -> Vec<Arc<Line>> {
+        let before = self.before.lock().upgrade();
+        let earlier = before.map(|before| before.all_lines()).unwrap_or_default();
+        self.lines().into_iter().chain(earlier).collect()
+    }
+
+    /// What [`Self::condition`] can be.
+    pub const CONDITIONS: [&str; 11] = [
+        "misconfigured",
+        "disabled",
+        "stopped",
+        "needs_login",
+        "ready",
+        "starting",
+        "broken",
+        "backoff",
+        "draining",
+        "failed",
+        "idle",
+    ];
+
+    /// One word for `status`.
+    pub fn condition(&self) -> &'static str {
+        let state = self.state.lock();
+        let any = |wanted: fn(&Life) -> bool| state.slots.iter().any(|slot| wanted(&slot.life));
+        let settings = self.settings();
+        if settings.wrong.is_some() {
+            "misconfigured"
+        } else if !settings.enabled {
+            "disabled"
+        } else if state.held.is_some() {
+            "stopped"
+        } else if self.login_need().is_some() {
+            "needs_login"
+        } else if any(|life| matches!(life, Life::Ready { .. })) {
+            "ready"
+        } else if any(|life| matches!(life, Life::Starting)) {
+            "starting"
+        } else if state.records.any_is_broken(Instant::now()) {
+            "broken"
+        } else if any(|life| matches!(life, Life::Backoff { .. })) {
+            "backoff"
+        } else if any(|life| matches!(life, Life::Draining { .. })) {
+            "draining"
+        } else if state.known.last_error.is_some() {
+            "failed"
+        } else {
+            "idle"
+        }
+    }
+
+    /// Remembers that the server asks things that cannot be told apart.
+    pub fn note_interactive(&self, method: &str) {
+        self.lane.narrow();
+        let before = self.state.lock().catalogs.interactive.replace(method.to_owned());
+        if before.is_none() {
+            tracing::warn!(server = %self.name, method, "refused a request of the server: it could have been for any of several agents; from now on a process of it carries one call at a time");
+            self.save();
+        }
+    }
+
+    pub(in crate::hub) fn note_era(&self, era: Era) {
+        let before = self.state.lock().catalogs.era.replace(era);
+        if before != Some(era) {
+            self.save();
+        }
+    }
+
+    /// Remembers that the server speaks this era and not the other one.
+    pub(in crate::hub) fn note_only(&self, era: Era) {
+        self.state.lock().catalogs.modern_only = era == Era::Modern;
+        self.note_era(era);
+        self.save();
+    }
+
+    /// Which era to speak with the server for an agent of `agent`: the agent's own, unless that is known to be in vain.
+    pub(in crate::hub) fn era_for(&self, agent: Era) -> Era {
+        let catalogs = &self.state.lock().catalogs;
+        match agent {
+            Era::Modern if catalogs.era == Some(Era::Legacy) => Era::Legacy,
+            Era::Legacy if catalogs.modern_only => Era::Modern,
+            Era::Modern | Era::Legacy => agent,
+        }
+    }
+
+    pub(in crate::hub) fn note_start(&self, result: &Result<Arc<Line>, Failure>) {
+        let mut state = self.state.lock();
+        match result {
+            Ok(_) => {
+                state.known.starts += 1;
+                state.known.last_error = None;
+            }
+            // It is tried in the other era.
+            Err(Failure::OtherEra { .. }) => return,
+            Err(failure) => state.known.last_error = Some(failure.reason().into()),
+        }
+        drop(state);
+        if let Err(failure) = result {
+            tracing::warn!(server = %self.name, error = %failure, "server not started");
+            self.publish(Event::ServerFailed { server: self.name.clone(), error: failure.to_string() });
+        }
+    }
+
+    /// An instance is ready.
+    pub(in crate::hub) fn ready(self: &Arc<Self>, line: &Arc<Line>) {
+        let pid = line.instance().and_then(|instance| instance.pid);
+        tracing::info!(server = %self.name, pid, era = ?line.era(), "server ready");
+        self.publish(Event::ServerReady { server: self.name.clone(), pid });
+        self.lane.free();
+        self.arrived(line);
+    }
+
+    pub(in crate::hub) fn note_end(&self, line: &Line, reason: &Arc<str>, expected: bool) {
+        let mut state = self.state.lock();
+        if !expected && !self.around.stop.is_cancelled() {
+            state.known.last_error = Some(reason.clone());
+        }
+        drop(state);
+        let pid = line.instance().and_then(|instance| instance.pid);
+        self.publish(Event::ServerStopped { server: self.name.clone(), pid, reason: reason.to_string() });
+    }
+
+    /// An instance, or a list of its, is there now: agents that were given lists without it learn of the change.
+    pub(in crate::hub) fn arrived(&self, line: &Arc<Line>) {
+        if let Some(audience) = line.audience() {
+            self.announce_missed(audience);
+        }
+    }
+
+    /// Whether what one agent is offered is any other's business.
+    pub(in crate::hub) fn shares_lists(&self) -> bool {
+        match self.settings().share {
+            Share::Auto | Share::All | Share::Project => true,
+            Share::Session => false,
+        }
+    }
+
+    /// Notes a page of a list that an instance gave.
+    pub(in crate::hub) fn note_page(&self, line: &Line, kind: ListKind, cursor: Option<&str>, result: &str) {
+        let Some(audience) = line.audience() else { return };
+        if kind == ListKind::Tools {
+            if line.makes_tasks() {
+                self.task_tools.note_page(result);
+            }
+            // A tool with a wrong one has none.
+            drop(mirror::read(result, self.annotated.lock().get_or_insert_default()));
+        }
+        if !self.shares_lists() {
+            return;
+        }
+        let noted = self.state.lock().catalogs.note_page(audience, kind, cursor, result);
+        match noted {
+            Noted::News => self.save(),
+            Noted::Same => {}
+            Noted::TooLarge => {
+                self.around.note(&Quirk::LongList(kind.method()));
+                self.save();
+            }
+        }
+    }
+
+    /// The arguments of a tool that HTTP repeats in headers; `None` if the server has not listed its tools yet.
+    pub fn annotated(&self, tool: &str) -> Option<Vec<mirror::Parameter>> {
+        self.annotated.lock().as_ref().map(|tools| tools.get(tool).cloned().unwrap_or_default())
+    }
+
+    /// Forgets a list, because an instance says that it changed.
+    pub(in crate::hub) fn forget_list(&self, line: &Line, kind: ListKind) {
+        line.lists.forget(kind);
+        if let Some(audience) = line.audience() {
+            self.state.lock().catalogs.forget(audience, kind);
+        }
+    }
+
+    /// Why it is missing from a list, in a few words.
+    pub(in crate::hub) fn absence(&self) -> String {
+        let condition = self.condition();
+        match (condition, self.known().last_error) {
+            ("misconfigured", _) => format!(
+                "its entry in the configuration is wrong: {}",
+                self.settings().wrong.clone().unwrap_or_default()
+            ),
+            ("starting", _) => "it is still starting".to_owned(),
+            ("needs_login", _) => format!("it needs a login: `trunkline login {}`", self.name),
+            (_, Some(error)) => error.to_string(),
+            (condition, None) => format!("it is {condition}"),
+        }
+    }
+
+    /// Takes over what is known of the server under its last settings, until it says otherwise.
+    pub(in crate::hub) fn inherit(&self, old: &Arc<Self>) {
+        let catalogs = old.state.lock().catalogs.clone();
+        let mut state = self.state.lock();
+        state.catalogs.inherit(catalogs);
+        state.catalogs.keep_within(bounds(&self.name, &self.around));
+        state.sharing = Arc::new(Sharing::of(&self.settings(), &state.catalogs.shown));
+        state.known.starts = old.state.lock().known.starts;
+        // Who was stopped by hand stays stopped.
+        state.held.clone_from(&old.state.lock().held);
+        *self.before.lock() = Arc::downgrade(old);
+    }
+
+    fn publish(&self, event: Event) {
+        self.services.events.publish(event);
+    }
+}

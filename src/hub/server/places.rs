@@ -1,0 +1,76 @@
+//! How many instances of an upstream may run (`max_instances`), and who makes place for another one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::config::Start;
+use crate::hub::failure::Failure;
+use crate::hub::server::Upstream;
+use crate::hub::server::slot::Slot;
+use crate::hub::sharing::key::Key;
+use crate::upstream::state::State;
+
+impl Upstream {
+    /// A new slot, if one more instance may run.
+    pub(in crate::hub) fn add_slot(self: &Arc<Self>, key: Key) -> Result<u64, Failure> {
+        self.make_place(None)?;
+        let mut state = self.state.lock();
+        state.last_slot += 1;
+        let number = state.last_slot;
+        let phase = watch::Sender::new(None);
+        let promise = state.sharing.promise(&key.class, &state.catalogs.shown);
+        state.slots.push(Slot { number, key, promise, life: State::Idle, phase, line: None });
+        Ok(number)
+    }
+
+    /// Sees to it that one more instance may run, of this slot if it has none, or of a new one: an instance that nobody is attached
+    /// to makes place.
+    pub(in crate::hub) fn make_place(self: &Arc<Self>, number: Option<u64>) -> Result<(), Failure> {
+        let most = self.settings().max_instances;
+        let state = self.state.lock();
+        if state.slots.iter().any(|slot| Some(slot.number) == number && slot.is_live())
+            || state.slots.iter().filter(|slot| slot.is_live()).count() < most
+        {
+            return Ok(());
+        }
+        let spare = state.slots.iter().find(|slot| {
+            matches!(slot.life, State::Ready { .. })
+                && slot.line.as_ref().is_some_and(|line| line.session_ids().is_empty() && line.in_flight() == 0)
+        });
+        let Some(line) = spare.and_then(|slot| slot.line.clone()) else {
+            return Err(Failure::Full { server: self.name.clone(), most });
+        };
+        drop(state);
+        self.drain_line(&line, Duration::ZERO);
+        Ok(())
+    }
+
+    /// Makes place for the instance of a slot, if it would be started now.
+    pub(in crate::hub) fn make_place_to_start(self: &Arc<Self>, number: u64) -> Result<(), Failure> {
+        let now = Instant::now();
+        let starts = {
+            let state = self.state.lock();
+            let slot = state.slots.iter().find(|slot| slot.number == number);
+            slot.is_some_and(|slot| match slot.life {
+                State::Idle => true,
+                State::Backoff { until } => now >= until,
+                State::Broken => state.records.failures(&slot.key).1.is_none_or(|until| now >= until),
+                State::Starting | State::Ready { .. } | State::Draining { .. } => false,
+            })
+        };
+        if starts { self.make_place(Some(number)) } else { Ok(()) }
+    }
+
+    /// Whether a slot that may start again cannot, because others took its place while it paused.
+    pub(in crate::hub) fn lacks_place(self: &Arc<Self>, number: u64) -> bool {
+        let eager = self.settings().start == Start::Eager;
+        let waits = {
+            let state = self.state.lock();
+            let slot = state.slots.iter().find(|slot| slot.number == number);
+            slot.is_some_and(|slot| !slot.is_live() && (slot.is_needed() || eager))
+        };
+        waits && self.make_place(Some(number)).is_err()
+    }
+}

@@ -1,0 +1,61 @@
+//! What a session had at an earlier daemon, and must get back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::DropGuard;
+
+use crate::envelope::{Envelope, text};
+use crate::era::Class;
+use crate::hub::level::Level;
+
+/// A session, as far as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    pub(in crate::hub) class: Class,
+    /// Its `clientInfo`, raw.
+    pub(in crate::hub) client_info: Option<String>,
+    /// Raw.
+    pub(in crate::hub) level: Option<String>,
+    pub(in crate::hub) subscriptions: Subscriptions,
+    /// Where it works.
+    pub(in crate::hub) project: Option<PathBuf>,
+    /// Its roots, raw.
+    #[serde(default)]
+    pub(in crate::hub) roots: Option<String>,
+}
+
+/// By the URIs that the agent knows: the server, and its own URI.
+pub(in crate::hub) type Subscriptions = BTreeMap<String, (String, String)>;
+
+/// What a session had at an earlier daemon, and has not got back yet.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Missing {
+    pub level: Option<Level>,
+    pub subscriptions: Subscriptions,
+    /// Dropped, nobody asks for it any more.
+    pub _asks: Option<DropGuard>,
+}
+
+impl Missing {
+    pub(in crate::hub) fn is_empty(&self) -> bool {
+        self.level.is_none() && self.subscriptions.is_empty()
+    }
+}
+
+impl Missing {
+    /// Notes that a request takes the place of what the agent said to an earlier daemon.
+    pub(in crate::hub) fn overtake(&mut self, envelope: &Envelope<'_>) {
+        match &*envelope.method {
+            "initialize" => *self = Self::default(),
+            "logging/setLevel" => self.level = None,
+            "resources/subscribe" | "resources/unsubscribe" => {
+                if let Some(uri) = envelope.params.uri.and_then(text) {
+                    self.subscriptions.remove(&*uri);
+                }
+            }
+            _ => {}
+        }
+    }
+}
