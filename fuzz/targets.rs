@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use trunkline::config::Config;
 use trunkline::envelope::{Envelope, Kind, splice, text};
 use trunkline::lists::ListKind;
+use trunkline::mcp_headers;
 use trunkline::names::{ServerName, split, split_uri};
 use trunkline::upstream::catalog::{Catalogs, filtered, next_cursor, read_items};
-use trunkline::upstream::mirror;
 use trunkline::wire::{Account, Frames, Outbox};
 
 /// Takes any input, and panics where something does not hold.
@@ -96,7 +96,12 @@ pub(crate) fn readings(data: &[u8]) {
     let params = members.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
     let own = |raw: Option<&str>| raw.map(|raw| serde_json::from_str::<Value>(raw).expect("JSON"));
     if envelope.kind != Kind::Response {
-        assert_eq!(loose(&members, "method"), Some(Value::from(envelope.method.to_string())), "{}", envelope.frame);
+        assert_eq!(
+            loose(&members, "method"),
+            Some(Value::from(envelope.method_name.to_string())),
+            "{}",
+            envelope.frame
+        );
     }
     if envelope.kind != Kind::Notification {
         assert_eq!(loose(&members, "id").unwrap_or_default(), own(Some(envelope.id)).unwrap_or_default());
@@ -173,7 +178,7 @@ pub(crate) fn lists(data: &[u8]) {
         }
     }
     let _cursor = next_cursor(&text);
-    let _wrong = mirror::read(&text, &mut mirror::Annotated::new());
+    let _wrong = mcp_headers::read(&text, &mut mcp_headers::Annotated::new());
     if let Ok(mut catalogs) = serde_json::from_slice::<Catalogs>(data) {
         let _lists = ListKind::ALL.map(|kind| catalogs.lists(kind).len());
     }

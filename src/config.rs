@@ -8,9 +8,9 @@ mod container;
 mod daemon;
 mod decode;
 pub mod diff;
-mod face;
 mod filter;
 mod foreign;
+mod http_listener;
 mod node;
 mod oauth;
 mod packages;
@@ -30,15 +30,15 @@ use schemars::JsonSchema;
 pub use container::behind_run;
 pub use daemon::{Daemon, Discover, Upgrade};
 use decode::{Decode, Fields};
-pub use face::Face;
 pub use filter::Filter;
+pub use http_listener::HttpListener;
 use node::Node;
 pub use oauth::{Algorithm, Grant, OAuth, Pkce, Resource};
 pub use packages::{Known, Packages};
 pub use problems::Problem;
 use problems::Problems;
 use server::Names;
-pub use server::{EraChoice, Server, Servers, Start};
+pub use server::{EraChoice, ServerConfig, Servers, Start};
 pub use share::Share;
 pub use transport::{Http, Stdio, Transport, check_url, find_program};
 pub use values::{BadTemplate, Given, Limit, Secrets, Size, Span, Template};
@@ -55,9 +55,9 @@ pub struct Config {
     pub daemon: Daemon,
     /// The endpoint over HTTP; without it, none is opened.
     #[schemars(default)]
-    pub http: Option<Face>,
+    pub http: Option<HttpListener>,
     /// The MCP servers, by name: ASCII letters, digits, `-` and single `_`.
-    #[schemars(default, with = "BTreeMap<String, Server>")]
+    #[schemars(default, with = "BTreeMap<String, ServerConfig>")]
     pub servers: Servers,
     /// Selections of servers, by name: `trunkline connect --profile NAME`.
     #[schemars(default)]

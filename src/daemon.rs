@@ -27,9 +27,9 @@ use crate::config::{Config, Watch, located};
 use crate::control::{self, Api, Notice, ReloadRequest};
 use crate::credentials::{Vault, hide_memory};
 use crate::descriptors;
-use crate::downstream::{self, Connection, Ends, Opened};
+use crate::downstream::{self, Connection, Opened, Shutdown};
 use crate::fault;
-use crate::hub::{Around, Hub};
+use crate::hub::{Hub, Services};
 use crate::ipc::{self, AcceptError, Claim, ListenError, Listener, Signpost};
 use crate::lines::{Lines, is_told};
 use crate::oauth::Keepers;
@@ -67,7 +67,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     let servers = config.servers.len();
     let vault = Vault::open(&places.state);
     let keepers = Keepers::new(vault.clone(), tasks.clone(), stop.clone());
-    let around = Around {
+    let around = Services {
         tasks: tasks.clone(),
         stop: stop.clone(),
         ledger,
@@ -96,7 +96,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         replaced: Notice::default(),
         config: places.config.clone(),
     };
-    let ends = Ends { drain: CancellationToken::new(), stop: stop.clone() };
+    let ends = Shutdown { drain: CancellationToken::new(), stop: stop.clone() };
     let signals = tasks.spawn(signals(shutdown.clone(), reload, stop.clone()));
     tasks.spawn(reload::keep(hub.clone(), places.clone(), watch, requests, stop.clone()));
     tasks.spawn(service::watchdog(stop.clone()));
@@ -129,7 +129,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
 }
 
 /// The hub for a configuration; what is wrong with the file is told.
-fn hub(config: Config, around: Around, places: &Places) -> Arc<Hub> {
+fn hub(config: Config, around: Services, places: &Places) -> Arc<Hub> {
     let problems = located(&places.config, &config.problems);
     let hub = Hub::new(config, around);
     hub.note_problems(problems);
@@ -223,7 +223,7 @@ fn release_starter() {
 }
 
 /// Serves agents over HTTP too, where the configuration asks for it.
-fn serve_http(hub: &Arc<Hub>, places: &Places, tasks: &TaskTracker, ends: &Ends) {
+fn serve_http(hub: &Arc<Hub>, places: &Places, tasks: &TaskTracker, ends: &Shutdown) {
     let Some(face) = hub.config().http.clone() else { return };
     let (hub, state, all, ends) = (hub.clone(), places.state.clone(), tasks.clone(), ends.clone());
     tasks.spawn(async move { downstream::serve_http(hub, face, &state, all, ends).await });
@@ -243,7 +243,7 @@ fn claim(places: &Places) -> anyhow::Result<(Claim, Option<std::convert::Infalli
     Ok((Claim::new(&places.socket)?, None))
 }
 
-async fn accept(listener: &Listener, api: &Api, tasks: &TaskTracker, ends: &Ends) {
+async fn accept(listener: &Listener, api: &Api, tasks: &TaskTracker, ends: &Shutdown) {
     let fresh = || Backoff::new(ACCEPT_PAUSE.0, ACCEPT_PAUSE.1, ACCEPT_PATIENCE);
     let mut backoff = fresh();
     let (mut foreign, mut turned_away) = (0, 0);
@@ -283,7 +283,7 @@ async fn accept(listener: &Listener, api: &Api, tasks: &TaskTracker, ends: &Ends
     }
 }
 
-async fn connection_task(mut connection: Connection, stranger: Stranger, api: Api, ends: Ends) {
+async fn connection_task(mut connection: Connection, stranger: Stranger, api: Api, ends: Shutdown) {
     let cut = connection.account.cut().clone();
     let opened = tokio::select! {
         opened = downstream::open(&mut connection, &api.hub, &stranger) => opened,

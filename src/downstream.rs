@@ -4,5 +4,5 @@ mod connection;
 mod http;
 mod intake;
 
-pub use connection::{Connection, Ends, Opened, open, refuse, serve};
+pub use connection::{Connection, Opened, Shutdown, open, refuse, serve};
 pub use http::serve_http;

@@ -20,6 +20,8 @@ use members::{Wanted, nested, once, read, skip, wanted};
 pub use params::{Meta, Params, Reference, result_meta, task_id};
 use reply::code;
 use serde::de::MapAccess;
+
+use crate::method::Method;
 pub use text::{quoted, text};
 
 /// Deepest nesting of arrays and objects that an agent may send; deeper JSON overflows the stacks of common parsers.
@@ -102,8 +104,10 @@ pub struct Envelope<'a> {
     pub kind: Kind,
     /// Raw text of `id`; `"null"` where an error response has none. Empty on a notification.
     pub id: &'a str,
-    /// The method, decoded; empty on a response.
-    pub method: Cow<'a, str>,
+    /// The name of the method, decoded; empty on a response.
+    pub method_name: Cow<'a, str>,
+    /// The method, if the protocol has it.
+    pub method: Option<Method>,
     pub params: Params<'a>,
     pub result: Option<&'a str>,
     pub error: Option<&'a str>,
@@ -132,7 +136,7 @@ impl<'a> Envelope<'a> {
         let (params, meta) = (&self.params, &self.params.meta);
         let kept = [
             ("id", self.id),
-            ("method", &*self.method),
+            ("method", &*self.method_name),
             ("params.name", params.name.unwrap_or_default()),
             ("params.uri", params.uri.unwrap_or_default()),
             ("params.ref.name", params.reference.name.unwrap_or_default()),
@@ -200,7 +204,7 @@ impl<'a> Envelope<'a> {
 
     /// Whether the sender speaks the modern era: per-request `_meta`, or the method that only that era has.
     pub fn is_modern(&self) -> bool {
-        self.params.meta.is_modern() || self.method == "server/discover"
+        self.params.meta.is_modern() || self.method == Some(Method::Discover)
     }
 }
 
@@ -266,7 +270,8 @@ impl<'a> Raw<'a> {
             shared: None,
             kind,
             id: self.id.unwrap_or(absent),
-            method: method.unwrap_or_default(),
+            method: method.as_deref().and_then(Method::of),
+            method_name: method.unwrap_or_default(),
             params: self.params,
             result: self.result,
             error: self.error,

@@ -38,7 +38,7 @@ pub enum Era {
 /// What a legacy agent promised in its `initialize`. Agents share an instance only when their promises are the same,
 /// so that a server is never promised more, or less, than the agent behind a call can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Class {
+pub struct ClientProfile {
     pub version: String,
     /// The capabilities object as JSON text in one spelling: sorted keys, no spaces.
     pub capabilities: String,
@@ -61,13 +61,13 @@ impl Era {
     }
 }
 
-impl Class {
+impl ClientProfile {
     /// What trunkline promises for itself: nothing.
     pub fn plain() -> Self {
         Self { version: LEGACY.to_owned(), capabilities: "{}".to_owned() }
     }
 
-    /// The class of an agent that said so in its `initialize`; `capabilities` is raw JSON. `None` if that is no object.
+    /// The profile of an agent that said so in its `initialize`; `capabilities` is raw JSON. `None` if that is no object.
     pub fn of(version: &str, capabilities: &str) -> Option<Self> {
         let value =
             serde_json::from_str::<serde_json::Value>(capabilities).ok().filter(serde_json::Value::is_object)?;
@@ -141,13 +141,13 @@ impl Class {
 
 /// How an agent speaks, and so what an instance that serves it must have been promised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Dialect {
-    Legacy(Class),
+pub enum InstanceTerms {
+    Legacy(ClientProfile),
     /// Every request carries its agent's own promises in `_meta`.
     Modern,
 }
 
-impl Dialect {
+impl InstanceTerms {
     pub fn era(&self) -> Era {
         match self {
             Self::Legacy(_) => Era::Legacy,
@@ -158,12 +158,12 @@ impl Dialect {
 
 /// How an agent speaks, and what it has promised: at its handshake, or with the request at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Speech {
-    Legacy(Arc<Class>),
-    Modern(Arc<Class>),
+pub enum AgentTerms {
+    Legacy(Arc<ClientProfile>),
+    Modern(Arc<ClientProfile>),
 }
 
-impl Speech {
+impl AgentTerms {
     pub fn era(&self) -> Era {
         match self {
             Self::Legacy(_) => Era::Legacy,
@@ -171,17 +171,17 @@ impl Speech {
         }
     }
 
-    pub fn class(&self) -> &Arc<Class> {
+    pub fn profile(&self) -> &Arc<ClientProfile> {
         match self {
-            Self::Legacy(class) | Self::Modern(class) => class,
+            Self::Legacy(profile) | Self::Modern(profile) => profile,
         }
     }
 
     /// What an instance that speaks `server` must have been promised to serve it.
-    pub fn dialect(&self, server: Era) -> Dialect {
+    pub fn instance_terms(&self, server: Era) -> InstanceTerms {
         match server {
-            Era::Legacy => Dialect::Legacy((**self.class()).clone()),
-            Era::Modern => Dialect::Modern,
+            Era::Legacy => InstanceTerms::Legacy((**self.profile()).clone()),
+            Era::Modern => InstanceTerms::Modern,
         }
     }
 }
@@ -192,9 +192,10 @@ mod tests {
 
     #[test]
     fn promises_compare_and_add_up() {
-        let class = |capabilities| Class::of("2025-06-18", capabilities).expect("an object");
-        let (none, roots) = (class("{}"), class(r#"{"roots":{}}"#));
-        let (changing, form) = (class(r#"{"roots":{"listChanged":true}}"#), class(r#"{"elicitation":{"form":{}}}"#));
+        let profile = |capabilities| ClientProfile::of("2025-06-18", capabilities).expect("an object");
+        let (none, roots) = (profile("{}"), profile(r#"{"roots":{}}"#));
+        let (changing, form) =
+            (profile(r#"{"roots":{"listChanged":true}}"#), profile(r#"{"elicitation":{"form":{}}}"#));
         for (large, small, expected) in [
             (&none, &none, true),
             (&roots, &none, true),
@@ -213,9 +214,9 @@ mod tests {
 
     #[test]
     fn a_class_ignores_spelling_only() {
-        let class = |capabilities| Class::of("2025-06-18", capabilities);
-        assert_eq!(class(r#"{"b":{},"a": {}}"#), class(r#"{"a":{},"b":{}}"#));
-        assert_ne!(class(r#"{"elicitation":{}}"#), class(r#"{"elicitation":{"url":{}}}"#));
-        assert_eq!(class("[]"), None);
+        let profile = |capabilities| ClientProfile::of("2025-06-18", capabilities);
+        assert_eq!(profile(r#"{"b":{},"a": {}}"#), profile(r#"{"a":{},"b":{}}"#));
+        assert_ne!(profile(r#"{"elicitation":{}}"#), profile(r#"{"elicitation":{"url":{}}}"#));
+        assert_eq!(profile("[]"), None);
     }
 }

@@ -13,17 +13,17 @@ mod level;
 mod logins;
 mod patience;
 mod reload;
-mod remember;
+mod restore;
 mod roots;
 mod route;
 mod routed;
 mod server;
-mod services;
 mod session;
+mod shared_state;
 mod sharing;
 mod stopped;
 mod subscriptions;
-mod tasks;
+mod task_polling;
 mod upkeep;
 
 use std::borrow::Cow;
@@ -35,28 +35,28 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use agent::{Agent, Stay, View};
+pub use agent::{Agent, Lifetime, View};
 pub use eras::{incomplete, not_modern};
 pub use events::{Event, Events, Reloaded};
 pub use failure::Failure;
 pub use ids::{InstanceId, SessionId};
-pub use instance::Line;
+pub use instance::Instance;
 pub use routed::{Later, Routed};
-pub use server::{Known, Upstream};
-pub use services::Around;
+pub use server::{Known, Server};
 pub use session::Session;
-pub use session::restore::Remembered;
+pub use session::snapshot::SessionSnapshot;
+pub use shared_state::Services;
 
-use input::rounds::Rounds;
-use input::suspended::Resting;
+use input::input_round::InputRounds;
+use input::suspended_call::SuspendedCalls;
 use server::{Above, Instances};
-use services::Services;
-use session::question::Question;
+use session::open_request::OpenRequest;
+use shared_state::SharedState;
 
-use crate::config::{Config, Server};
-use crate::era::Speech;
+use crate::config::{Config, ServerConfig};
+use crate::era::AgentTerms;
 use crate::names::ServerName;
-use crate::upstream::{Quirks, ServerLog, Surroundings};
+use crate::upstream::{InstanceServices, Quirks, ServerLog};
 use crate::wire::{Account, Budget, Sink};
 
 /// How much may wait of and for one agent together, and for one server, in messages of the largest size.
@@ -65,16 +65,16 @@ const QUEUE_FRAMES: usize = 2;
 #[derive(Debug)]
 pub struct Hub {
     /// In the order of the configuration.
-    upstreams: RwLock<Arc<Vec<Arc<Upstream>>>>,
-    services: Arc<Services>,
+    servers: RwLock<Arc<Vec<Arc<Server>>>>,
+    services: Arc<SharedState>,
     instances: Instances,
     attached: AtomicU64,
     /// Where agents may attach over HTTP, or why they cannot; nothing if that is not wanted.
     pub http: RwLock<Option<Result<String, String>>>,
     /// What is wrong with the configuration file as it is now, or with what it asks for.
     problems: RwLock<Vec<String>>,
-    resting: Resting,
-    rounds: Rounds,
+    resting: SuspendedCalls,
+    rounds: InputRounds,
     /// Told when there may be servers of which nothing is known.
     strangers: Notify,
 }
@@ -83,28 +83,28 @@ pub struct Hub {
 #[derive(Debug, Clone)]
 pub struct Site {
     pub(in crate::hub) hub: Arc<Hub>,
-    pub server: Arc<Upstream>,
-    pub line: Arc<Line>,
+    pub server: Arc<Server>,
+    pub instance: Arc<Instance>,
 }
 
 impl Hub {
     /// A hub for the configured servers, none of them started.
-    pub fn new(config: Config, around: Around) -> Arc<Self> {
+    pub fn new(config: Config, around: Services) -> Arc<Self> {
         let hub = Arc::new(Self {
-            upstreams: RwLock::default(),
-            services: Arc::new(Services::new(around, config)),
+            servers: RwLock::default(),
+            services: Arc::new(SharedState::new(around, config)),
             instances: Instances::default(),
             attached: AtomicU64::new(0),
             http: RwLock::default(),
             problems: RwLock::default(),
-            resting: Resting::default(),
-            rounds: Rounds::default(),
+            resting: SuspendedCalls::default(),
+            rounds: InputRounds::default(),
             strangers: Notify::new(),
         });
         let config = hub.config();
-        let all = config.servers.iter().map(|(name, server)| hub.new_upstream(name, server)).collect();
-        *hub.upstreams.write() = Arc::new(all);
-        hub.upstreams().iter().for_each(|upstream| upstream.start_eagerly());
+        let all = config.servers.iter().map(|(name, server)| hub.new_server(name, server)).collect();
+        *hub.servers.write() = Arc::new(all);
+        hub.servers().iter().for_each(|server| server.start_eagerly());
         let tasks = &hub.services.around.tasks;
         tasks.spawn(hub.clone().keep_time());
         tasks.spawn(hub.clone().follow_logins());
@@ -113,9 +113,9 @@ impl Hub {
         hub
     }
 
-    fn new_upstream(self: &Arc<Self>, name: &ServerName, server: &Server) -> Arc<Upstream> {
+    fn new_server(self: &Arc<Self>, name: &ServerName, server: &ServerConfig) -> Arc<Server> {
         let shared = &self.services.around;
-        let around = Surroundings {
+        let around = InstanceServices {
             tasks: shared.tasks.clone(),
             stop: shared.stop.clone(),
             log: ServerLog::open(shared.state.join("logs").join(format!("{name}.log"))),
@@ -132,15 +132,15 @@ impl Hub {
         let hub = self.clone();
         let above = Above {
             instances: self.instances.clone(),
-            hears: Arc::new(move |server, line, inbound| {
-                Site { hub: hub.clone(), server: server.clone(), line: line.clone() }.inbound(inbound);
+            hears: Arc::new(move |server, instance, inbound| {
+                Site { hub: hub.clone(), server: server.clone(), instance: instance.clone() }.inbound(inbound);
             }),
         };
-        let upstream = Upstream::new(self.services.clone(), above, server.clone(), around);
+        let server = Server::new(self.services.clone(), above, server.clone(), around);
         if self.services.stopped.has(name) {
-            upstream.hold();
+            server.hold();
         }
-        upstream
+        server
     }
 
     /// What is not to be interrupted, in words; nothing if nobody would notice an end of the daemon.
@@ -152,17 +152,17 @@ impl Hub {
         if resting > 0 {
             return Some(format!("{resting} questions are open"));
         }
-        let upstreams = self.upstreams();
-        upstreams.iter().find_map(|upstream| {
-            upstream.lines().into_iter().find_map(|line| {
-                let own = line.owner().is_some_and(|owner| self.is_attached(owner)) && line.has_served();
-                let reason = match (line.in_flight(), line.questions(), own) {
+        let servers = self.servers();
+        servers.iter().find_map(|server| {
+            server.instances().into_iter().find_map(|instance| {
+                let own = instance.owner().is_some_and(|owner| self.is_attached(owner)) && instance.has_served();
+                let reason = match (instance.in_flight(), instance.questions(), own) {
                     (0, 0, false) => return None,
                     (0, 0, true) => "has a process of one agent's own",
                     (0, _, _) => "has asked something",
                     (_, _, _) => "is at a call",
                 };
-                Some(format!("`{}` {reason}", upstream.name))
+                Some(format!("`{}` {reason}", server.name))
             })
         })
     }
@@ -185,7 +185,7 @@ impl Hub {
                 () = self.services.around.stop.cancelled() => return,
             }
             self.sessions().iter().for_each(|session| session.give_back());
-            self.upstreams().iter().for_each(|upstream| upstream.give_back());
+            self.servers().iter().for_each(|server| server.give_back());
         }
     }
 
@@ -196,8 +196,8 @@ impl Hub {
 
     /// The name of a server that an agent asks for, which may be written as in the configuration.
     pub fn server_name(&self, text: &str) -> Result<ServerName, String> {
-        match (self.upstream(text), ServerName::parse(text)) {
-            (Ok(upstream), _) => Ok(upstream.name.clone()),
+        match (self.server(text), ServerName::parse(text)) {
+            (Ok(server), _) => Ok(server.name.clone()),
             // It may be there later.
             (Err(_), Ok(name)) => Ok(name),
             (Err(failure), Err(_)) => Err(failure.to_string()),
@@ -214,24 +214,24 @@ impl Hub {
         self.problems.read().clone()
     }
 
-    pub fn upstreams(&self) -> Arc<Vec<Arc<Upstream>>> {
-        self.upstreams.read().clone()
+    pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {
+        self.servers.read().clone()
     }
 
-    pub fn upstream(&self, name: &str) -> Result<Arc<Upstream>, Failure> {
-        let all = self.upstreams();
-        let found = all.iter().find(|upstream| upstream.name.as_str() == name);
+    pub fn server(&self, name: &str) -> Result<Arc<Server>, Failure> {
+        let all = self.servers();
+        let found = all.iter().find(|server| server.name.as_str() == name);
         // Who wrote the file may call it as it stands there.
-        let written = || all.iter().find(|upstream| upstream.settings().written.as_deref() == Some(name));
+        let written = || all.iter().find(|server| server.settings().written.as_deref() == Some(name));
         let found = found.or_else(written).cloned();
-        found.ok_or_else(|| Failure::unknown(name, all.iter().map(|upstream| &upstream.name)))
+        found.ok_or_else(|| Failure::unknown(name, all.iter().map(|server| &server.name)))
     }
 
     /// The servers that a session sees, disabled ones left out, in the order of the configuration.
-    pub(in crate::hub) fn visible(&self, session: &Session) -> Vec<Arc<Upstream>> {
-        let all = self.upstreams();
-        let enabled = all.iter().filter(|upstream| upstream.settings().is_usable());
-        enabled.filter(|upstream| self.sees(session, &upstream.name)).cloned().collect()
+    pub(in crate::hub) fn visible(&self, session: &Session) -> Vec<Arc<Server>> {
+        let all = self.servers();
+        let enabled = all.iter().filter(|server| server.settings().is_usable());
+        enabled.filter(|server| self.sees(session, &server.name)).cloned().collect()
     }
 
     pub(in crate::hub) fn sees(&self, session: &Session, server: &ServerName) -> bool {
@@ -253,8 +253,8 @@ impl Hub {
 
     /// An instance that is up, where it stands.
     pub(in crate::hub) fn site(self: &Arc<Self>, instance: InstanceId) -> Option<Site> {
-        let (server, line) = self.instances.get(instance)?;
-        Some(Site { hub: self.clone(), server, line })
+        let (server, instance) = self.instances.get(instance)?;
+        Some(Site { hub: self.clone(), server, instance })
     }
 
     /// The instances that a session uses.
@@ -263,22 +263,27 @@ impl Hub {
     }
 
     /// The instance that a session has joined at a server for what is so spoken, if it is still up.
-    pub(in crate::hub) fn joined(self: &Arc<Self>, session: &Session, server: &str, speech: &Speech) -> Option<Site> {
+    pub(in crate::hub) fn joined(
+        self: &Arc<Self>,
+        session: &Session,
+        server: &str,
+        terms: &AgentTerms,
+    ) -> Option<Site> {
         let mut joined = session.joined(server).into_iter();
-        joined.find_map(|(id, class)| self.site(id).filter(|site| site.line.serves(speech, &class)))
+        joined.find_map(|(id, profile)| self.site(id).filter(|site| site.instance.serves(terms, &profile)))
     }
 
     /// Attaches an agent. The caller writes what the sink holds, and calls [`Hub::detach`] at the end.
     pub fn attach(
         &self,
         view: View,
-        stay: Stay,
+        stay: Lifetime,
         agent: Agent,
         sink: Sink,
         gone: CancellationToken,
     ) -> Result<Arc<Session>, Failure> {
         match &view {
-            View::One(server) => drop(self.upstream(server.as_str())?),
+            View::One(server) => drop(self.server(server.as_str())?),
             View::Profile(name) => {
                 let config = self.config();
                 if !config.profiles.contains_key(&**name) {
@@ -291,7 +296,7 @@ impl Hub {
         let name = agent.name.clone();
         let session = Arc::new(Session::new(id, view, stay, agent, sink, gone, self.services.around.tasks.clone()));
         self.services.sessions.add(session.clone());
-        if stay == Stay::Lasting {
+        if stay == Lifetime::Lasting {
             self.services.events.publish(Event::AgentAttached { session: id, agent: name });
         }
         Ok(session)
@@ -301,38 +306,38 @@ impl Hub {
     /// processes of its own ended.
     pub fn detach(self: &Arc<Self>, session: &Session) {
         self.services.sessions.remove(session.id);
-        for question in session.take_questions() {
+        for question in session.take_open_requests() {
             self.refuse(&question, "the agent that was asked left");
         }
         self.end_rounds(session);
         for site in self.sites(session) {
-            site.line.leave(session);
-            session.note_left(&site.line.name, site.line.id);
+            site.instance.detach(session);
+            session.note_left(&site.instance.name, site.instance.id);
         }
         self.forget(session);
-        for upstream in self.upstreams().iter() {
-            upstream.drain_owned(session.id);
+        for server in self.servers().iter() {
+            server.drain_owned(session.id);
         }
-        self.wake_none_of(session);
-        if session.stay == Stay::Lasting {
+        self.forget_suspended_of(session);
+        if session.stay == Lifetime::Lasting {
             self.services.events.publish(Event::AgentLeft { session: session.id, agent: session.agent().name });
         }
     }
 
     /// Leaves nothing of a session with servers that are not up: it has left, or is another now.
     pub(in crate::hub) fn forget(&self, session: &Session) {
-        self.upstreams().iter().for_each(|upstream| upstream.forget(session.id));
+        self.servers().iter().for_each(|server| server.forget(session.id));
     }
 
     /// Tells who asked that there will be no answer.
-    fn refuse(self: &Arc<Self>, question: &Question, reason: &str) {
+    fn refuse(self: &Arc<Self>, question: &OpenRequest, reason: &str) {
         match question {
-            Question::Server { instance, id, .. } => {
+            OpenRequest::Server { instance, id, .. } => {
                 if let Some(site) = self.site(*instance) {
-                    site.line.refuse(id, reason);
+                    site.instance.refuse(id, reason);
                 }
             }
-            Question::Round { .. } | Question::Roots | Question::Login(_) => {}
+            OpenRequest::InputRound { .. } | OpenRequest::Roots | OpenRequest::Login(_) => {}
         }
     }
 

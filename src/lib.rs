@@ -19,7 +19,7 @@
 //! | session | one attached agent |
 //! | hub | routes between sessions and lines; owns no I/O |
 //! | catalog | what an upstream offers: its handshake and its lists, as raw JSON, also while it does not run |
-//! | audience | for whom a catalog is: a dialect, and a project where that matters |
+//! | audience | for whom a catalog is: a instance_terms, and a project where that matters |
 //! | sharing | how far a process of an upstream is shared, by order or by what is known of it and what it has shown |
 //! | place | where an agent works: its folder, and its roots |
 //! | signpost | where the user's daemon says where it listens, for programs that know little of the environment |
@@ -34,9 +34,9 @@
 //! | vault | who alone reads and writes the records: logins and secrets, encrypted |
 //! | tap | sits between a wire and the upstream's `rmcp` client and takes the agents' traffic past it |
 //! | era | *legacy*: protocol revisions with `initialize` (2024-11-05 … 2025-11-25). *modern*: 2026-07-28, stateless |
-//! | class | what a legacy agent promised: protocol version and capabilities |
-//! | dialect | what an instance was promised: legacy with a class, or modern |
-//! | speech | how an agent speaks, with the class of what it promised; where a server speaks the other era, the dialect is of that |
+//! | profile | what a legacy agent promised: protocol version and capabilities |
+//! | instance_terms | what an instance was promised: legacy with a profile, or modern |
+//! | terms | how an agent speaks, with the profile of what it promised; where a server speaks the other era, the instance_terms is of that |
 //! | across | from an agent of one era to a server of the other, or back |
 //! | rest | a call of a modern agent that waits, with what its legacy server asks, until the agent comes back |
 //! | round | what a modern server asks instead of answering, put to a legacy agent |
@@ -52,7 +52,34 @@
 //! 6  daemon      composes everything, owns every task, ends in order
 //! 5  downstream  the agents' side: the socket, where a connection's first message says what it is, and HTTP
 //! 5  control     `daemon.*` (jsonrpsee): shapes, server, client
-//! 4  hub         registry of upstreams, router, in-flight table, the all-servers view, the bridge between the eras
+//! 4.9 hub::route     from an agent to its servers: one, or all together
+//! 4.9 hub::deliver   from a server to the agents that it is for
+//! 4.9 hub::reload    another configuration, taken over
+//! 4.9 hub::upkeep    what happens by the clock
+//! 4.9 hub::acquaint  servers that nobody has listed are asked what they offer
+//! 4.8 hub::task_polling     calls that a server of the other era makes tasks of
+//! 4.8 hub::input     what servers ask across the eras: calls suspended and resumed, input rounds
+//! 4.8 hub::logins    a person is asked to log in, and what waited goes on
+//! 4.8 hub::subscriptions  `subscriptions/listen` that trunkline itself keeps
+//! 4.8 hub::roots     which folders an agent works in, and who is told
+//! 4.8 hub::restore  what the next daemon must know of a session
+//! 4.7 hub            composes: servers, agents, the instances by their ids
+//! 4.6 hub::input::input_round     the input rounds that are open
+//! 4.6 hub::input::suspended_call  the calls that are suspended
+//! 4.5 hub::server    one configured server: its pool of instances, lifecycle, lists, login
+//! 4.4 hub::shared_state  what all servers share
+//! 4.3 hub::instance  one connection: what is in flight on it, whose it is, who uses it
+//! 4.3 hub::routed    what became of an agent's frame
+//! 4.2 hub::session   one agent: what it declared, where it works, what it was asked, its queue
+//! 4.1 hub::eras      what one era's messages are in the other (pure)
+//! 4.1 hub::sharing   who may share a process (pure)
+//! 4.1 hub::events    what watchers see
+//! 4.1 hub::agent     who an agent is, and what it looks at
+//! 4.0 hub::failure   why a request cannot be served, as an agent is told
+//! 4.0 hub::ids       by which sessions and instances know each other
+//! 4.0 hub::level     the severity of a log message
+//! 4.0 hub::patience  how long an agent waits when it attaches
+//! 4.0 hub::stopped   the servers that a person has stopped
 //! 3  upstream    the servers' side: child process, instance, tap under `rmcp`
 //! 2  oauth       logins: the keeper of each, how one is begun and refreshed
 //! 1  config      file -> Config, or every problem with its line
@@ -64,7 +91,6 @@
 //! 0  files       files and folders that are the user's alone
 //! 0  heap        freed memory goes back to the system
 //! 0  lines       the last lines of a log, and its followers
-//! 0  lists       the kinds of lists that servers offer
 //! 0  paths       where things are
 //! 0  program     where this program is, also after an upgrade
 //! 0  processes   what the system tells of processes
@@ -75,9 +101,12 @@
 //! 0  descriptors how many files and connections may be open
 //! 0  shown       text of others as a terminal and a log may show it
 //! 0  ticks       time kept outside of the runtime
-//! 0  era         eras, classes, dialects
+//! 0  era         eras, profiles, instance_terms_known
 //! 0  names       server names, `server__name`, qualified URIs
-//! 0  envelope    one parse of a message as borrowed slices; rewriting by splice
+//! 0.2 envelope   one parse of a message as borrowed slices; rewriting by splice; trunkline's own messages
+//! 0.3 mcp_headers what the modern era repeats of a message in HTTP headers
+//! 0.2 lists      the kinds of lists that servers offer
+//! 0.1 method     the methods of the protocol: one row for each, with all that must be known of it
 //!
 //! # Walks
 //!
@@ -91,7 +120,7 @@
 //! runtime's thread -> it walks as above, and is not copied: `Outbox::push_edited` keeps its text (`Envelope::shared`) with the edits beside it. Whoever
 //! must read a request again after a wait does so by `Message::again`.
 //!
-//! **First use.** The session has no line yet -> `Upstream::line` finds the slot for its key (dialect, project, roots, owner), as
+//! **First use.** The session has no line yet -> `Upstream::line` finds the slot for its key (instance_terms, project, roots, owner), as
 //! `hub::sharing` has it -> the pure `upstream::state` says what `Wanted` means there: nothing, a start, a pause, a refusal -> a task of
 //! its own starts it and all who want it wait -> `Instance::start` spawns the child and lets `rmcp` shake hands through the tap, in one
 //! era after the other on the same wire -> `Upstream::settle` learns what it offers, and whether another process serves the same -> the
@@ -155,6 +184,8 @@ pub mod hub;
 pub mod ipc;
 pub mod lines;
 pub mod lists;
+pub mod mcp_headers;
+pub mod method;
 pub mod names;
 pub mod oauth;
 pub mod paths;

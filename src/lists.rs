@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::method::Method;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ListKind {
@@ -14,17 +16,17 @@ pub enum ListKind {
 impl ListKind {
     pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
-    pub fn method(self) -> &'static str {
+    pub fn method(self) -> Method {
         match self {
-            Self::Tools => "tools/list",
-            Self::Prompts => "prompts/list",
-            Self::Resources => "resources/list",
-            Self::Templates => "resources/templates/list",
+            Self::Tools => Method::ListTools,
+            Self::Prompts => Method::ListPrompts,
+            Self::Resources => Method::ListResources,
+            Self::Templates => Method::ListTemplates,
         }
     }
 
-    pub fn of_method(method: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.method() == method)
+    pub fn of_method(method: Option<Method>) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| Some(kind.method()) == method)
     }
 
     /// The member of the result that holds the items.
@@ -47,20 +49,20 @@ impl ListKind {
     }
 
     /// The notification that says that this list changed.
-    pub fn changed(self) -> &'static str {
+    pub fn changed(self) -> Method {
         match self {
-            Self::Tools => "notifications/tools/list_changed",
-            Self::Prompts => "notifications/prompts/list_changed",
-            Self::Resources | Self::Templates => "notifications/resources/list_changed",
+            Self::Tools => Method::ToolsChanged,
+            Self::Prompts => Method::PromptsChanged,
+            Self::Resources | Self::Templates => Method::ResourcesChanged,
         }
     }
 
     /// That notification, whole.
     pub fn notification(self) -> String {
-        format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, self.changed())
+        format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, self.changed().name())
     }
 
-    pub fn of_changed(method: &str) -> Option<Self> {
-        [Self::Tools, Self::Prompts, Self::Resources].into_iter().find(|kind| kind.changed() == method)
+    pub fn of_changed(method: Option<Method>) -> Option<Self> {
+        [Self::Tools, Self::Prompts, Self::Resources].into_iter().find(|kind| Some(kind.changed()) == method)
     }
 }

@@ -7,7 +7,7 @@
 mod attach;
 mod held;
 mod lines;
-mod memory;
+mod replay;
 mod streams;
 
 use std::fs::File;
@@ -23,7 +23,7 @@ pub(super) use attach::Attach;
 use crate::cli::connect::attach::AttachError;
 use crate::cli::connect::held::Held;
 use crate::cli::connect::lines::{Lines, each};
-use crate::cli::connect::memory::{Heard, Memory};
+use crate::cli::connect::replay::{Heard, Replay};
 use crate::cli::connect::streams::{finish, raw_stdio};
 use crate::cli::done::{Done, complain};
 use crate::cli::start;
@@ -53,7 +53,7 @@ struct Shim {
 }
 
 struct State {
-    memory: Memory,
+    memory: Replay,
     link: Link,
     /// How many daemons there were.
     daemons: u64,
@@ -86,7 +86,7 @@ pub(super) fn run(places: &Places, attach: Attach) -> Done {
     };
     let link = Link::Up(Arc::new(Mutex::new(to_daemon)));
     let shim = Arc::new(Shim {
-        state: Mutex::new(State { memory: Memory::default(), link, daemons: 1, agent_left: false }),
+        state: Mutex::new(State { memory: Replay::default(), link, daemons: 1, agent_left: false }),
         spoke: Condvar::new(),
         moved: Condvar::new(),
         stdout: Mutex::new(stdout),

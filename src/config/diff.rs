@@ -1,7 +1,7 @@
 //! What a new configuration changes, decided before anything is touched.
 
 use crate::config::Config;
-use crate::config::server::Server;
+use crate::config::server::ServerConfig;
 use crate::names::ServerName;
 
 /// What happens to one server.
@@ -28,8 +28,8 @@ pub struct Diff {
 }
 
 impl Change {
-    pub fn between(old: &Server, new: &Server) -> Self {
-        let as_process = |server: &Server| Server {
+    pub fn between(old: &ServerConfig, new: &ServerConfig) -> Self {
+        let as_process = |server: &ServerConfig| ServerConfig {
             call_timeout: new.call_timeout,
             startup_timeout: new.startup_timeout,
             start: new.start,

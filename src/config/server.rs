@@ -17,12 +17,12 @@ use crate::era::Era;
 use crate::names::ServerName;
 
 /// The servers in the order of the file.
-pub type Servers = Vec<(ServerName, Server)>;
+pub type Servers = Vec<(ServerName, ServerConfig)>;
 
 /// `[servers.NAME]`: a server that is started by a command, or reached at a URL.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Server {
+#[schemars(rename = "Server", deny_unknown_fields)]
+pub struct ServerConfig {
     #[schemars(flatten)]
     pub transport: Transport,
     /// Set to false to keep the entry but not the server.
@@ -63,7 +63,7 @@ pub struct Server {
     pub wrong: Option<String>,
 }
 
-impl Default for Server {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             transport: Transport::Stdio(Stdio::default()),
@@ -110,7 +110,7 @@ pub enum Start {
     Eager,
 }
 
-impl Server {
+impl ServerConfig {
     /// Every setting in which `${…}` is replaced.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         self.transport.templates().into_iter()
@@ -174,14 +174,14 @@ pub(super) fn decode_all(node: Node, names: Names, problems: &mut Problems<'_>) 
                 (name, Some(member.name.clone()))
             }
         };
-        let server = problems.under(&member.name, |problems| Server::decode(member.node, problems));
+        let server = problems.under(&member.name, |problems| ServerConfig::decode(member.node, problems));
         let reasons: Vec<_> = problems
             .since(before)
             .iter()
             .map(|problem| format!("line {}: {}", problem.line, problem.message))
             .collect();
         let wrong = (!reasons.is_empty() || server.is_none()).then(|| reasons.join("; "));
-        servers.push((name, Server { written, wrong, ..server.unwrap_or_default() }));
+        servers.push((name, ServerConfig { written, wrong, ..server.unwrap_or_default() }));
     }
     servers
 }
@@ -195,7 +195,7 @@ pub(super) enum Names {
     Any,
 }
 
-impl Decode for Server {
+impl Decode for ServerConfig {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
         // Kept apart, so that every other setting is looked at too.

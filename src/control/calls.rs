@@ -20,9 +20,10 @@ use crate::config::{Config, Examined, LoadError, Problem, located};
 use crate::credentials::Vault;
 use crate::envelope::reply::code;
 use crate::envelope::{Envelope, quoted};
-use crate::hub::{Failure, Hub, Line, Reloaded, Upstream};
+use crate::hub::{Failure, Hub, Instance, Reloaded, Server};
 use crate::lines::Lines;
 use crate::lists::ListKind;
+use crate::method::Method;
 use crate::oauth::{Afresh, Keeper, Keepers};
 
 /// How many lines a log subscription starts with if it does not say.
@@ -68,13 +69,13 @@ fn failed(failure: &Failure) -> ErrorObjectOwned {
 }
 
 impl Api {
-    fn upstream(&self, name: &str) -> RpcResult<Arc<Upstream>> {
-        self.hub.upstream(name).map_err(|failure| failed(&failure))
+    fn server(&self, name: &str) -> RpcResult<Arc<Server>> {
+        self.hub.server(name).map_err(|failure| failed(&failure))
     }
 
     /// The keeper of a server's login.
     async fn keeper(&self, server: &str) -> RpcResult<Keeper> {
-        kept(server, self.upstream(server)?.keeper().await)
+        kept(server, self.server(server)?.keeper().await)
     }
 }
 
@@ -108,16 +109,16 @@ impl DaemonServer for Api {
     }
 
     async fn start(&self, server: String) -> RpcResult<()> {
-        self.upstream(&server)?.start_now().await.map_err(|failure| failed(&failure))
+        self.server(&server)?.start_now().await.map_err(|failure| failed(&failure))
     }
 
     async fn stop(&self, server: String) -> RpcResult<()> {
-        self.upstream(&server)?.stop_now().await;
+        self.server(&server)?.stop_now().await;
         Ok(())
     }
 
     async fn restart(&self, server: String) -> RpcResult<()> {
-        self.upstream(&server)?.restart_now().await.map_err(|failure| failed(&failure))
+        self.server(&server)?.restart_now().await.map_err(|failure| failed(&failure))
     }
 
     async fn reload(&self) -> RpcResult<Reloaded> {
@@ -140,7 +141,7 @@ impl DaemonServer for Api {
         let mut examined = config.examined(&secrets);
         // What the servers of the file that runs have shown.
         for (name, server) in config.servers.iter().filter(|_| file == self.config) {
-            let shown = self.hub.upstream(name.as_str()).map(|upstream| upstream.notes()).unwrap_or_default();
+            let shown = self.hub.server(name.as_str()).map(|upstream| upstream.notes()).unwrap_or_default();
             let line = server.transport.main().line;
             let note = |note: String| Problem { line, message: format!("server `{name}`: {note}") };
             examined.notes.extend(shown.into_iter().map(note));
@@ -149,14 +150,14 @@ impl DaemonServer for Api {
     }
 
     async fn list_tools(&self, server: Option<String>, cwd: Option<PathBuf>) -> RpcResult<Vec<ServerTools>> {
-        let upstreams = match &server {
-            Some(name) => vec![self.upstream(name)?],
-            None => self.hub.upstreams().iter().filter(|upstream| upstream.settings().is_usable()).cloned().collect(),
+        let servers = match &server {
+            Some(name) => vec![self.server(name)?],
+            None => self.hub.servers().iter().filter(|upstream| upstream.settings().is_usable()).cloned().collect(),
         };
         let lists =
-            futures_util::future::join_all(upstreams.into_iter().map(|upstream| tools_of(upstream, cwd.clone()))).await;
+            futures_util::future::join_all(servers.into_iter().map(|upstream| tools_of(upstream, cwd.clone()))).await;
         if let (Some(name), [ServerTools { error: Some(error), .. }]) = (&server, lists.as_slice()) {
-            let needs_login = self.upstream(name)?.login_need().is_some();
+            let needs_login = self.server(name)?.login_need().is_some();
             let code = if needs_login { code::NEEDS_LOGIN } else { code::CONNECTION_CLOSED };
             return Err(refused(code, error.clone()));
         }
@@ -170,14 +171,14 @@ impl DaemonServer for Api {
         arguments: Option<Box<RawValue>>,
         cwd: Option<PathBuf>,
     ) -> RpcResult<Box<RawValue>> {
-        let upstream = self.upstream(&server)?;
+        let upstream = self.server(&server)?;
         if let Some(failure) = upstream.refuses(&tool) {
             return Err(failed(&failure));
         }
-        let line = upstream.free_line(&upstream.own_key(cwd)).await.map_err(|failure| failed(&failure))?;
+        let line = upstream.free_instance(&upstream.own_key(cwd)).await.map_err(|failure| failed(&failure))?;
         let arguments = arguments.as_deref().map_or("{}", RawValue::get);
         let params = line.own_params(Some(format!(r#""name":{},"arguments":{arguments}"#, quoted(&tool))));
-        let mut call = line.call("tools/call", &params);
+        let mut call = line.call(Method::CallTool, &params);
         let frame = match (&mut call.answer).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(reason)) => return Err(refused(code::CONNECTION_CLOSED, &*reason)),
@@ -190,7 +191,7 @@ impl DaemonServer for Api {
     }
 
     async fn login(&self, server: String, join: Option<bool>) -> RpcResult<LoginBegun> {
-        let keeper = kept(&server, self.upstream(&server)?.login_keeper().await)?;
+        let keeper = kept(&server, self.server(&server)?.login_keeper().await)?;
         let afresh = if join == Some(true) { Afresh::Join } else { Afresh::Begin };
         let failed = |error| refused(code::INTERNAL, format!("server `{server}`: {error}"));
         let login = keeper.login(afresh).await.map_err(failed)?;
@@ -244,7 +245,7 @@ impl DaemonServer for Api {
         server: Option<String>,
         tail: Option<usize>,
     ) -> SubscriptionResult {
-        let lines = match server.map(|name| self.hub.upstream(&name).map(|upstream| upstream.log.lines.clone())) {
+        let lines = match server.map(|name| self.hub.server(&name).map(|upstream| upstream.log.lines.clone())) {
             None => self.log.clone(),
             Some(Ok(lines)) => lines,
             Some(Err(failure)) => {
@@ -314,15 +315,15 @@ fn answer(frame: &str) -> RpcResult<Box<RawValue>> {
     }
 }
 
-async fn tools_of(upstream: Arc<Upstream>, cwd: Option<PathBuf>) -> ServerTools {
+async fn tools_of(upstream: Arc<Server>, cwd: Option<PathBuf>) -> ServerTools {
     let list = async {
         // Any instance tells what the tools are; only a call needs one that was promised nothing.
-        let line: Arc<Line> = match upstream.lines().into_iter().next() {
+        let line: Arc<Instance> = match upstream.instances().into_iter().next() {
             Some(line) => line,
             None => {
                 // One that is starting for this already is not started twice.
                 let key = upstream.introduction().unwrap_or_else(|| upstream.own_key(cwd));
-                upstream.line(&key).await.map_err(|failure| failure.to_string())?
+                upstream.instance(&key).await.map_err(|failure| failure.to_string())?
             }
         };
         upstream.list(&line, ListKind::Tools).await.map_err(|error| error.to_string())

@@ -110,9 +110,9 @@ async fn read_and_dispatch(
         Ok(message) => message,
         Err(unreadable) => return refused(unreadable.error.refusal()),
     };
-    let Envelope { frame, id, method, .. } = message.envelope();
+    let Envelope { frame, id, method_name, .. } = message.envelope();
     // Only what is passed on to a server is long.
-    if frame.len() > LONGEST_CALL && method != "daemon.call_tool" {
+    if frame.len() > LONGEST_CALL && method_name != "daemon.call_tool" {
         let message = format!("the request has {} bytes, and may have {LONGEST_CALL}", frame.len());
         return refused(reply::error(if id.is_empty() { "null" } else { id }, code::INVALID_REQUEST, &message));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::api::{Credentials, HttpStatus, Instance, LoginStatus, LongCall, Memory, ServerStatus, SessionStatus};
 use crate::credentials::{Place, Vault};
-use crate::hub::{Hub, Line, Session, Upstream, View};
+use crate::hub::{self, Hub, Server, Session, View};
 use crate::names::ServerName;
 use crate::oauth::{Keepers, LoginState};
 use crate::processes::group_memory;
@@ -16,23 +16,23 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// Every server, with what its processes hold in memory.
 pub(super) async fn servers(hub: &Hub) -> Vec<ServerStatus> {
-    let upstreams = hub.upstreams();
-    let lines = upstreams.iter().flat_map(|upstream| upstream.all_lines());
-    let pids: Vec<u32> = lines.filter_map(|line| line.instance()?.pid).collect();
+    let servers = hub.servers();
+    let lines = servers.iter().flat_map(|upstream| upstream.all_instances());
+    let pids: Vec<u32> = lines.filter_map(|line| line.connection()?.pid).collect();
     // Reads a file for each process of the machine.
     let memory = tokio::task::spawn_blocking(move || group_memory(&pids)).await.unwrap_or_default();
-    upstreams.iter().map(|upstream| server(upstream, &memory)).collect()
+    servers.iter().map(|upstream| server(upstream, &memory)).collect()
 }
 
-fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
+fn server(upstream: &Server, memory: &HashMap<u32, u64>) -> ServerStatus {
     let known = upstream.known();
-    let instance = |line: &Arc<Line>| {
-        let instance = line.instance()?;
+    let instance = |line: &Arc<hub::Instance>| {
+        let connection = line.connection()?;
         Some(Instance {
-            pid: instance.pid,
-            era: instance.era,
+            pid: connection.pid,
+            era: connection.era,
             project: line.audience().and_then(|audience| audience.project.clone()),
-            age: instance.started.elapsed().as_secs(),
+            age: connection.started.elapsed().as_secs(),
             in_flight: line.in_flight(),
             questions: line.questions(),
             draining: line.is_draining(),
@@ -41,7 +41,7 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
                 .into_iter()
                 .map(|(session, age)| LongCall { session: session.0, age: age.as_secs() })
                 .collect(),
-            memory: instance.pid.and_then(|pid| memory.get(&pid).copied()),
+            memory: connection.pid.and_then(|pid| memory.get(&pid).copied()),
             sessions: line.session_ids().into_iter().map(|id| id.0).collect(),
         })
     };
@@ -52,7 +52,7 @@ fn server(upstream: &Upstream, memory: &HashMap<u32, u64>) -> ServerStatus {
         share: format!("{:?}", upstream.settings().share).to_lowercase(),
         sharing: upstream.shared_because(),
         advice: upstream.advice(),
-        instances: upstream.all_lines().iter().filter_map(instance).collect(),
+        instances: upstream.all_instances().iter().filter_map(instance).collect(),
         starts: known.starts,
         last_error: upstream.settings().wrong.clone().or(known.last_error.map(|error| error.to_string())),
         hidden: known.hidden.into_iter().collect(),

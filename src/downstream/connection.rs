@@ -14,8 +14,9 @@ use crate::downstream::intake::Intake;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, Malformed};
 use crate::fault::contained;
-use crate::hub::{Agent, Hub, Session, Stay, View};
+use crate::hub::{Agent, Hub, Lifetime, Session, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
+use crate::method::Method;
 use crate::names;
 use crate::strangers::{PATIENCE, Stranger};
 use crate::wire::{Account, FrameError, Frames, LARGE, Message, Outbox, STALLED, Sink, Writer};
@@ -106,7 +107,7 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
             "the first message must be a request: daemon.attach, another daemon.* call, or MCP",
         );
     }
-    if envelope.method == "daemon.attach" {
+    if envelope.method_name == "daemon.attach" {
         return match attach(hub, envelope) {
             Ok((view, agent)) => Opened::Agent {
                 view,
@@ -117,10 +118,10 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
             Err(message) => Opened::Refused { error: reply::error(envelope.id, code::INVALID_PARAMS, &message) },
         };
     }
-    if envelope.method.starts_with("daemon.") {
+    if envelope.method_name.starts_with("daemon.") {
         return Opened::Control { first: message };
     }
-    if envelope.method == "initialize" || envelope.method == "ping" || envelope.is_modern() {
+    if envelope.method == Some(Method::Initialize) || envelope.method == Some(Method::Ping) || envelope.is_modern() {
         return Opened::Agent {
             view: View::All,
             agent: Agent { pid, ..Agent::default() },
@@ -130,7 +131,7 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
     }
     let message = format!(
         "`{}` cannot be the first message: begin with `initialize`, `server/discover`, daemon.attach or another daemon.* call",
-        envelope.method
+        envelope.method_name
     );
     Opened::Refused { error: reply::error(envelope.id, code::INVALID_REQUEST, &message) }
 }
@@ -174,7 +175,7 @@ fn attach(hub: &Hub, envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
 
 /// How a connection learns that the daemon ends.
 #[derive(Debug, Clone)]
-pub struct Ends {
+pub struct Shutdown {
     /// Nothing new is to be taken.
     pub drain: CancellationToken,
     /// It is over.
@@ -189,13 +190,13 @@ pub async fn serve(
     agent: Agent,
     attach_id: Option<String>,
     first: Option<Message>,
-    ends: Ends,
+    ends: Shutdown,
 ) {
     let stop = ends.stop;
     let Connection { mut frames, mut write, account, .. } = connection;
     let gone = account.cut().clone();
     let outbox = Outbox::new(account);
-    let session = match hub.attach(view, Stay::Lasting, agent, Sink::Stream(outbox.clone()), gone) {
+    let session = match hub.attach(view, Lifetime::Lasting, agent, Sink::Stream(outbox.clone()), gone) {
         Ok(attached) => attached,
         Err(failure) => {
             return refuse(&mut write, &failure.frame(attach_id.as_deref().unwrap_or("null"))).await;

@@ -5,7 +5,7 @@
 mod answer;
 mod body;
 mod connection;
-mod face;
+mod endpoint;
 mod guard;
 mod lifetimes;
 mod listen;
@@ -30,10 +30,10 @@ use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::config;
-use crate::downstream::connection::Ends;
+use crate::downstream::connection::Shutdown;
 use crate::downstream::http::answer::{ending, not_allowed, refused, stream};
 use crate::downstream::http::connection::Connection;
-use crate::downstream::http::face::{Face, Shared};
+use crate::downstream::http::endpoint::{HttpEndpoint, Shared};
 use crate::downstream::http::guard::Guard;
 use crate::downstream::http::records::Records;
 use crate::downstream::http::requests::Requests;
@@ -43,8 +43,8 @@ use crate::hub::{Hub, View};
 use crate::wire::EventId;
 
 /// Serves agents over HTTP until the daemon ends. That the address is taken is told, and tried again.
-pub async fn serve_http(hub: Arc<Hub>, place: config::Face, state: &Path, tasks: TaskTracker, ends: Ends) {
-    let config::Face { listen, origins } = place;
+pub async fn serve_http(hub: Arc<Hub>, place: config::HttpListener, state: &Path, tasks: TaskTracker, ends: Shutdown) {
+    let config::HttpListener { listen, origins } = place;
     let guard = match Guard::open(state, origins.clone()) {
         Ok(guard) => guard,
         Err(error) => {
@@ -57,7 +57,7 @@ pub async fn serve_http(hub: Arc<Hub>, place: config::Face, state: &Path, tasks:
             return;
         }
     };
-    let face = Face {
+    let face = HttpEndpoint {
         hub,
         guard,
         sessions: Sessions::default(),
@@ -74,7 +74,7 @@ pub async fn serve_http(hub: Arc<Hub>, place: config::Face, state: &Path, tasks:
     listen::run(face.clone(), router(face, &origins), listen).await;
 }
 
-fn router(face: Arc<Face>, origins: &[String]) -> Router {
+fn router(face: Arc<HttpEndpoint>, origins: &[String]) -> Router {
     let router = Router::new()
         .route("/mcp", any(all))
         .route("/mcp/", any(all))
@@ -127,13 +127,13 @@ async fn all(State(face): Shared, request: Request) -> Response {
 }
 
 async fn one(State(face): Shared, extract::Path(server): extract::Path<String>, request: Request) -> Response {
-    match face.hub.upstream(&server) {
+    match face.hub.server(&server) {
         Ok(upstream) => face.endpoint(View::One(upstream.name.clone()), request).await,
         Err(failure) => refused(StatusCode::NOT_FOUND, failure.code(), &failure.to_string()),
     }
 }
 
-impl Face {
+impl HttpEndpoint {
     async fn endpoint(self: Arc<Self>, view: View, request: Request) -> Response {
         match *request.method() {
             Method::POST => self.post(view, request).await,

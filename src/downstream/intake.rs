@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::envelope::{Envelope, Kind};
 use crate::hub::{Hub, Later, Routed, Session, View};
+use crate::method::Method;
 use crate::wire::{Held, LARGE, Message};
 
 /// How many requests of one agent may wait for servers at once; then it is not read from.
@@ -141,6 +142,6 @@ fn is_urgent(envelope: &Envelope<'_>) -> bool {
     match envelope.kind {
         Kind::Response => true,
         Kind::Request => false,
-        Kind::Notification => envelope.method == "notifications/cancelled",
+        Kind::Notification => envelope.method == Some(Method::Cancelled),
     }
 }

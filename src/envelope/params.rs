@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::envelope::members::{Lookalike, Members, Wanted, nested, once, read, skip, twice, wanted};
+use crate::method::Names;
 use serde::de::{Error as _, MapAccess};
 
 /// The members of `params` that routing needs. Anything else in `params` is passed over.
@@ -60,7 +61,18 @@ pub struct Reference<'a> {
     pub uri: Option<&'a str>,
 }
 
-impl Params<'_> {
+impl<'a> Params<'a> {
+    /// What a request names, raw.
+    pub fn named(&self, names: Names) -> Option<&'a str> {
+        match names {
+            Names::Nothing => None,
+            Names::Tool | Names::Prompt => self.name,
+            Names::Resource => self.uri,
+            Names::Task => self.task_id,
+            Names::Reference => self.reference.name.or(self.reference.uri),
+        }
+    }
+
     /// Whether the request brings answers to what the server asked before.
     pub fn is_retry(&self) -> bool {
         self.input_responses.is_some() || self.request_state.is_some()

@@ -1,8 +1,7 @@
 //! The frames that trunkline itself writes: results, errors, notifications.
 
 use crate::envelope::text::quoted;
-use std::fmt::Write as _;
-
+use crate::method::Method;
 /// Error codes of JSON-RPC 2.0 and of MCP (`schema.ts`).
 pub mod code {
     pub const PARSE: i32 = -32700;
@@ -61,12 +60,15 @@ pub fn unsupported_version(id: &str, message: &str, supported: &str, requested: 
 }
 
 /// A notification; `params` is raw JSON, or empty.
-pub fn notification(method: &str, params: &str) -> String {
-    let mut frame = format!(r#"{{"jsonrpc":"2.0","method":"{method}""#);
-    if !params.is_empty() {
-        // Writing to a String cannot fail.
-        let _infallible = write!(frame, r#","params":{params}"#);
-    }
-    frame.push('}');
-    frame
+pub fn notification(method: Method, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","method":"{}"{}}}"#, method.name(), member_params(params))
+}
+
+/// A request; `params` is raw JSON, or empty.
+pub fn request(id: u64, method: Method, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{}"{}}}"#, method.name(), member_params(params))
+}
+
+fn member_params(params: &str) -> String {
+    if params.is_empty() { String::new() } else { format!(r#","params":{params}"#) }
 }

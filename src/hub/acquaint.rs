@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::config::Discover;
 use crate::hub::Hub;
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 
 /// Agents that come with the daemon go first.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -23,16 +23,16 @@ impl Hub {
                 return;
             }
             let mut strangers =
-                self.upstreams().iter().filter(|upstream| upstream.is_stranger()).cloned().collect::<Vec<_>>();
+                self.servers().iter().filter(|server| server.is_stranger()).cloned().collect::<Vec<_>>();
             if self.config().daemon.discover == Discover::Never {
                 strangers.clear();
             }
             let mut strangers = strangers.into_iter();
-            let mut asked: FuturesUnordered<_> = strangers.by_ref().take(cores).map(Upstream::introduce).collect();
+            let mut asked: FuturesUnordered<_> = strangers.by_ref().take(cores).map(Server::introduce).collect();
             loop {
                 tokio::select! {
                     next = asked.next() => match next {
-                        Some(()) => asked.extend(strangers.next().map(Upstream::introduce)),
+                        Some(()) => asked.extend(strangers.next().map(Server::introduce)),
                         None => break,
                     },
                     () = stop.cancelled() => return,

@@ -28,7 +28,7 @@ pub(in crate::hub) enum Principal {
 
 /// How long an agent stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stay {
+pub enum Lifetime {
     /// Until it leaves.
     Lasting,
     /// For one request, as over HTTP in the modern era.

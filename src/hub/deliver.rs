@@ -12,9 +12,10 @@ use std::sync::Arc;
 use crate::envelope::{Edit, Envelope, Kind, result_meta};
 use crate::era::Era;
 use crate::fault;
-use crate::hub::instance::calls::pending::{Across, Asker, Owner, Pending, Then};
+use crate::hub::instance::calls::pending_call::{Asker, Caller, OnReply, PendingCall, Translation};
 use crate::hub::session::Session;
 use crate::hub::{Site, eras};
+use crate::method::Method;
 use crate::upstream::Inbound;
 use crate::upstream::catalog::filtered;
 use crate::wire::To;
@@ -24,7 +25,7 @@ impl Site {
     pub fn inbound(&self, inbound: Inbound<'_>) {
         match inbound {
             Inbound::Message { envelope, call } => {
-                fault::provoked_by(&envelope.method);
+                fault::provoked_by(&envelope.method_name);
                 match envelope.kind {
                     Kind::Response => self.response(envelope),
                     Kind::Request => self.question(envelope, call),
@@ -34,7 +35,7 @@ impl Site {
             Inbound::BehindText(envelope) => self.behind_text(envelope),
             Inbound::Unreadable { id, reason } => self.unreadable(id, reason),
             Inbound::Parked { id, frame, why } => self.parked(id, frame, why),
-            Inbound::Over(id) => self.line.over(id),
+            Inbound::Over(id) => self.instance.over(id),
             Inbound::Paused(id) => self.paused(id),
             Inbound::Renewed => self.renewed(),
             Inbound::Closed(reason) => self.closed(reason),
@@ -47,10 +48,13 @@ impl Site {
             return;
         }
         let pending = {
-            let mut table = self.line.table.lock();
+            let mut table = self.instance.table.lock();
             let pending = ours.and_then(|id| table.answered(id));
             // Under the lock, so that an agent that comes back now finds it.
-            if let Some(Pending { owner: Owner::Resting(_), across: Some(across), rest: Some(rest), .. }) = &pending {
+            if let Some(PendingCall {
+                owner: Caller::SuspendedCalls(_), across: Some(across), rest: Some(rest), ..
+            }) = &pending
+            {
                 self.keep_answer(across, rest, envelope);
             }
             pending
@@ -58,25 +62,25 @@ impl Site {
         let large = pending.as_ref().and_then(|pending| self.too_large(pending.owner.agent()?.0, envelope));
         let large = large.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
         let envelope = large.as_ref().unwrap_or(envelope);
-        let Some(Pending { owner, then, across, cancelled, rest, .. }) = pending else {
+        let Some(PendingCall { owner, then, across, cancelled, rest, .. }) = pending else {
             return self.answers_nothing(envelope);
         };
-        if let (Owner::Agent { .. }, Some(rest)) = (&owner, rest) {
+        if let (Caller::Agent { .. }, Some(rest)) = (&owner, rest) {
             // It was answered before its agent could be told of the questions.
             rest.questions.iter().for_each(|waiting| self.end_question(waiting));
         }
         match owner {
             // Its stream is closed, and the id may be another request's by now; across the eras, it may be no answer yet.
-            Owner::Agent { session, token, .. }
+            Caller::Agent { session, token, .. }
                 if cancelled.is_some() && (session.is_over_http() || across.is_some()) =>
             {
                 self.settle(&session, &then, envelope.error.is_some());
                 if across.is_none() {
                     self.note_task(&session, envelope, token.as_deref());
                 }
-                self.line.answered(Some(&session));
+                self.instance.answered(Some(&session));
             }
-            Owner::Agent { session, id, token } => {
+            Caller::Agent { session, id, token } => {
                 self.settle(&session, &then, envelope.error.is_some());
                 let screened = self.note_list(&session, &then, envelope);
                 if across.is_none() {
@@ -85,12 +89,12 @@ impl Site {
                 if let Some(across) = across {
                     let asker = Asker { session: session.clone(), id, token, then };
                     let screened = screened.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
-                    self.answer_across(asker, *across, screened.as_ref().unwrap_or(envelope));
+                    self.translate_answer(asker, *across, screened.as_ref().unwrap_or(envelope));
                 } else if let Some(frame) = screened.and_then(|frame| Envelope::with_id(&frame, &id)) {
                     session.reply(&id, &frame);
                 } else {
                     let mut edits = vec![envelope.edit(envelope.id, &id)];
-                    if matches!(then, Then::Listen | Then::ListenAgain)
+                    if matches!(then, OnReply::Listen | OnReply::ListenAgain)
                         && let Some(subscription) =
                             envelope.result.and_then(|result| result_meta(result).subscription_id)
                     {
@@ -98,25 +102,25 @@ impl Site {
                     }
                     session.send_edited(To::Answer(&id), envelope, &mut edits);
                 }
-                self.line.answered(Some(&session));
+                self.instance.answered(Some(&session));
             }
-            Owner::Daemon(sender) | Owner::Hub(sender) => {
+            Caller::Daemon(sender) | Caller::Hub(sender) => {
                 // A receiver that went away no longer wants the answer.
                 drop(sender.send(Ok(envelope.frame.into())));
-                self.line.answered(None);
+                self.instance.answered(None);
             }
-            Owner::Listener => {
+            Caller::Listener => {
                 if let Ok(id) = envelope.id.parse() {
-                    self.line.answered_listening(id, envelope.error);
+                    self.instance.own_subscription_answered(id, envelope.error);
                 }
             }
-            Owner::Fence(call) => self.line.table.lock().hear_of_cancelled(call),
-            Owner::Gone(_) | Owner::Resting(_) | Owner::Nobody => self.line.answered(None),
+            Caller::Fence(call) => self.instance.table.lock().hear_of_cancelled(call),
+            Caller::Gone(_) | Caller::SuspendedCalls(_) | Caller::Nobody => self.instance.answered(None),
         }
     }
 
     /// Brings an answer across; `response` is what the agent may see of it.
-    pub(in crate::hub) fn answer_across(&self, asker: Asker, across: Across, response: &Envelope<'_>) {
+    pub(in crate::hub) fn translate_answer(&self, asker: Asker, across: Translation, response: &Envelope<'_>) {
         let outcome = Some(response).filter(|_| across.agent == Era::Legacy);
         let outcome = outcome.and_then(|response| across.task.outcome(response));
         let outcome = outcome.as_ref().and_then(|outcome| Envelope::parse(outcome.as_bytes()).ok());
@@ -125,11 +129,12 @@ impl Site {
             Era::Modern => {
                 if let Some(requests) = envelope.error.and_then(eras::elicitation_result) {
                     let error = envelope.error.unwrap_or_default();
-                    let shows = asker.session.classes().iter().any(|class| class.shows_urls());
+                    let shows = asker.session.profiles().iter().any(|profile| profile.shows_urls());
                     return match shows {
                         true => self.ask_first(&asker, &requests, error, &across),
                         false => {
-                            let message = format!("server `{}` wants a person to open a page first", self.line.name);
+                            let message =
+                                format!("server `{}` wants a person to open a page first", self.instance.name);
                             asker.session.reply(&asker.id, &eras::page_not_shown(&asker.id, &message))
                         }
                     };
@@ -137,27 +142,27 @@ impl Site {
             }
             Era::Legacy => {
                 if let Some(required) = envelope.result.and_then(eras::InputRequired::parse) {
-                    return self.ask_round(asker, across, required, None);
+                    return self.ask(asker, across, required, None);
                 }
                 self.elicited(&asker.session, &across);
             }
         }
         let Asker { session, id, .. } = asker;
-        let crossed = eras::crossed(envelope, across.agent, &across.method);
+        let crossed = eras::crossed(envelope, across.agent, across.method);
         let mut edits: Vec<_> = crossed.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
         edits.push(envelope.edit(envelope.id, &id));
         session.send_edited(To::Answer(&id), envelope, &mut edits);
     }
 
     /// Keeps a page of a list; returns what the agent may see of it, if that is less.
-    fn note_list(&self, session: &Session, then: &Then, envelope: &Envelope<'_>) -> Option<String> {
+    fn note_list(&self, session: &Session, then: &OnReply, envelope: &Envelope<'_>) -> Option<String> {
         match (then, envelope.result) {
-            (Then::List { kind, cursor }, Some(result)) => {
-                self.server.note_page(&self.line, *kind, cursor.as_deref(), result);
-                self.server.screen(*kind, envelope.frame)
+            (OnReply::List { kind, cursor }, Some(result)) => {
+                self.server.note_page(&self.instance, *kind, cursor.as_deref(), result);
+                self.server.filter_tools(*kind, envelope.frame)
             }
-            (Then::Tasks, Some(_)) => {
-                let table = self.line.table.lock();
+            (OnReply::Tasks, Some(_)) => {
+                let table = self.instance.table.lock();
                 filtered(envelope.frame, "tasks", "taskId", |id| table.tasks.is_of(id, session))
             }
             (_, _) => None,
@@ -168,22 +173,22 @@ impl Site {
     fn note_task(&self, session: &Arc<Session>, envelope: &Envelope<'_>, token: Option<&str>) {
         if let Some(id) = envelope.result.and_then(eras::begun) {
             let ours = envelope.id.parse().ok().zip(token.map(Into::into));
-            self.line.table.lock().tasks.note(id, session, ours);
+            self.instance.table.lock().tasks.note(id, session, ours);
         }
     }
 
     /// Carries out what a request was for, now that the server has answered it.
-    fn settle(&self, session: &Session, then: &Then, failed: bool) {
+    fn settle(&self, session: &Session, then: &OnReply, failed: bool) {
         match then {
-            Then::Nothing | Then::Listen | Then::ListenAgain | Then::List { .. } | Then::Tasks => {}
-            Then::SetLevel { before } => {
-                if failed && let Some(member) = self.line.table.lock().members.get_mut(&session.id) {
+            OnReply::Nothing | OnReply::Listen | OnReply::ListenAgain | OnReply::List { .. } | OnReply::Tasks => {}
+            OnReply::SetLevel { before } => {
+                if failed && let Some(member) = self.instance.table.lock().members.get_mut(&session.id) {
                     member.level = *before;
                 }
             }
-            Then::Subscribe(uri) => {
+            OnReply::Subscribe(uri) => {
                 if failed {
-                    self.line.unsubscribe(session.id, uri);
+                    self.instance.unsubscribe(session.id, uri);
                 }
             }
         }
@@ -191,7 +196,7 @@ impl Site {
 
     /// An agent over HTTP, which waits on a stream as trunkline does, can do without it for as long.
     fn paused(&self, id: u64) {
-        let table = self.line.table.lock();
+        let table = self.instance.table.lock();
         let owner = table.get(id).and_then(|pending| pending.owner.agent());
         let owner = owner.map(|(session, id)| (session.clone(), id.to_owned()));
         drop(table);
@@ -202,15 +207,15 @@ impl Site {
 
     /// The server has forgotten what it was told: it is told again.
     fn renewed(&self) {
-        let (level, uris) = self.line.table.lock().told();
+        let (level, uris) = self.instance.table.lock().told();
         if let Some(level) = level {
-            self.line.send_own("logging/setLevel", &format!(r#"{{"level":{level}}}"#), Owner::Nobody);
+            self.instance.send_own(Method::SetLevel, &format!(r#"{{"level":{level}}}"#), Caller::Nobody);
         }
         for uri in uris {
             let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri));
-            self.line.send_own("resources/subscribe", &params, Owner::Nobody);
+            self.instance.send_own(Method::Subscribe, &params, Caller::Nobody);
         }
-        self.line.lists.forget_all();
-        self.server.check_again(&self.line, self.server.offered(self.line.audience()));
+        self.instance.lists.forget_all();
+        self.server.check_again(&self.instance, self.server.offered(self.instance.audience()));
     }
 }

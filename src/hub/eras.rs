@@ -5,20 +5,20 @@
 
 mod disposition;
 mod handshake;
+mod input_required;
 mod meta;
 mod object;
-mod questions;
 mod refusals;
 mod results;
 mod tasks;
 
-pub(in crate::hub) use disposition::{Fate, era_of, fate};
+pub(in crate::hub) use disposition::{Disposition, disposition, era_of};
 pub(in crate::hub) use handshake::{discover_result, greeting, initialize_result, supported, without_tasks};
-pub(in crate::hub) use meta::{at_params, legacy_meta, modern_meta};
-pub(in crate::hub) use questions::{
-    Asked, InputRequired, elicitation_name, elicitation_result, input_request, input_responses, may_ask,
-    page_not_shown, question, related, retry, subject,
+pub(in crate::hub) use input_required::{
+    Asked, InputRequired, elicitation_name, elicitation_result, input, input_request, input_responses, page_not_shown,
+    question, related, retry, subject, without_input_responses,
 };
+pub(in crate::hub) use meta::{at_params, legacy_meta, modern_meta};
 pub(in crate::hub) use refusals::{bad_level, no_method, unknown_state, unsupported};
 pub use refusals::{incomplete, not_modern};
 pub(in crate::hub) use results::{crossed, modern_members};

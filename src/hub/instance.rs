@@ -3,16 +3,16 @@
 pub(in crate::hub) mod attribution;
 pub(in crate::hub) mod calls;
 pub(in crate::hub) mod cancelling;
-pub(in crate::hub) mod crossing;
-pub(in crate::hub) mod lane;
-pub(in crate::hub) mod listener;
-pub(in crate::hub) mod listening;
 pub(in crate::hub) mod lists;
-pub(in crate::hub) mod membership;
+pub(in crate::hub) mod members;
+pub(in crate::hub) mod one_at_a_time;
 pub(super) mod own_requests;
+pub(in crate::hub) mod own_subscription;
 pub(in crate::hub) mod shown;
 pub(in crate::hub) mod storms;
+pub(in crate::hub) mod subscription_state;
 pub(in crate::hub) mod task_tools;
+pub(in crate::hub) mod translate;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,43 +23,43 @@ use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope};
-use crate::era::{Class, Dialect, Era, Speech};
+use crate::era::{AgentTerms, ClientProfile, Era, InstanceTerms};
 use crate::hub::eras;
 use crate::hub::eras::initialize_result;
 use crate::hub::ids::{InstanceId, SessionId};
-use crate::hub::instance::calls::Table;
-use crate::hub::instance::calls::pending::{Owner, Pending, Repeat, Then};
-use crate::hub::instance::lane::Lane;
-use crate::hub::instance::listening::Listening;
+use crate::hub::instance::calls::Calls;
+use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall, Repeat};
+use crate::hub::instance::calls::tool::tool_of;
 use crate::hub::instance::lists::Lists;
+use crate::hub::instance::one_at_a_time::OneAtATime;
 use crate::hub::instance::storms::Storms;
+use crate::hub::instance::subscription_state::OwnSubscription;
 use crate::hub::instance::task_tools::TaskTools;
-use crate::hub::server::crashes::tool_of;
 use crate::hub::session::Session;
 use crate::names::ServerName;
 use crate::upstream::catalog::Audience;
-use crate::upstream::{Handshake, Instance, Link, Surroundings};
+use crate::upstream::{Connection, Handshake, InstanceServices, Link};
 use crate::wire::Refused;
 
 /// How long a request waits for a server that does not read its input.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
-pub struct Line {
+pub struct Instance {
     pub id: InstanceId,
     pub(in crate::hub) name: ServerName,
-    pub(in crate::hub) around: Surroundings,
+    pub(in crate::hub) around: InstanceServices,
     pub(in crate::hub) link: Link,
-    pub(in crate::hub) table: Mutex<Table>,
-    pub(in crate::hub) lane: Arc<Lane>,
+    pub(in crate::hub) table: Mutex<Calls>,
+    pub(in crate::hub) lane: Arc<OneAtATime>,
     pub(in crate::hub) lists: Lists,
-    pub(in crate::hub) listening: Listening,
+    pub(in crate::hub) listening: OwnSubscription,
     pub(in crate::hub) storms: Storms,
     /// It takes no new calls.
     draining: AtomicBool,
     /// Told when a call is over while it drains, and when it ends.
     idle: Notify,
-    instance: OnceLock<Served>,
+    served: OnceLock<Served>,
     /// Whether a legacy server can make tasks of calls.
     makes_tasks: OnceLock<bool>,
     pub(in crate::hub) task_tools: Arc<TaskTools>,
@@ -74,16 +74,16 @@ pub struct Line {
 /// An instance, and whom it serves.
 #[derive(Debug)]
 struct Served {
-    instance: Instance,
+    connection: Connection,
     audience: Audience,
     owner: Option<SessionId>,
 }
 
-impl Line {
+impl Instance {
     /// An instance that is about to be started; `lane` and `task_tools` are those of its server.
     pub(in crate::hub) fn new(
-        around: Surroundings,
-        lane: Arc<Lane>,
+        around: InstanceServices,
+        lane: Arc<OneAtATime>,
         task_tools: Arc<TaskTools>,
         link: Link,
         starter: Option<SessionId>,
@@ -96,11 +96,11 @@ impl Line {
             table: Mutex::default(),
             lane,
             lists: Lists::default(),
-            listening: Listening::default(),
+            listening: OwnSubscription::default(),
             storms: Storms::default(),
             draining: AtomicBool::new(false),
             idle: Notify::new(),
-            instance: OnceLock::new(),
+            served: OnceLock::new(),
             makes_tasks: OnceLock::new(),
             task_tools,
             told_roots: watch::Sender::new(None),
@@ -110,32 +110,32 @@ impl Line {
     }
 
     /// Gives it its connection, once.
-    pub(in crate::hub) fn set_instance(&self, instance: Instance, audience: Audience, owner: Option<SessionId>) {
-        if let Err(Served { instance, .. }) = self.instance.set(Served { instance, audience, owner }) {
-            instance.stop();
+    pub(in crate::hub) fn set_connection(&self, connection: Connection, audience: Audience, owner: Option<SessionId>) {
+        if let Err(Served { connection, .. }) = self.served.set(Served { connection, audience, owner }) {
+            connection.stop();
         }
     }
 
-    pub fn instance(&self) -> Option<&Instance> {
-        self.instance.get().map(|served| &served.instance)
+    pub fn connection(&self) -> Option<&Connection> {
+        self.served.get().map(|served| &served.connection)
     }
 
     /// For whom the instance was started.
     pub fn audience(&self) -> Option<&Audience> {
-        self.instance.get().map(|served| &served.audience)
+        self.served.get().map(|served| &served.audience)
     }
 
     /// The one session that the instance belongs to, if it belongs to one.
     pub fn owner(&self) -> Option<SessionId> {
-        self.instance.get().and_then(|served| served.owner)
+        self.served.get().and_then(|served| served.owner)
     }
 
-    pub fn dialect(&self) -> Option<&Dialect> {
-        self.audience().map(|audience| &audience.dialect)
+    pub fn instance_terms(&self) -> Option<&InstanceTerms> {
+        self.audience().map(|audience| &audience.instance_terms)
     }
 
     pub fn era(&self) -> Era {
-        self.instance().map_or(Era::Legacy, |instance| instance.era)
+        self.connection().map_or(Era::Legacy, |connection| connection.era)
     }
 
     /// What the server answers `initialize` with, under this id; in the modern era, what it would.
@@ -151,14 +151,14 @@ impl Line {
     }
 
     pub fn handshake(&self) -> Option<&Handshake> {
-        self.instance().map(|instance| &instance.handshake)
+        self.connection().map(|connection| &connection.handshake)
     }
 
-    /// Whether it can take what an agent says so that joined it when it was of `class`: directly, or across the eras.
-    pub fn serves(&self, speech: &Speech, class: &Arc<Class>) -> bool {
-        let promised = match self.dialect() {
-            Some(Dialect::Legacy(_)) => Arc::ptr_eq(class, speech.class()) || class == speech.class(),
-            Some(Dialect::Modern) => true,
+    /// Whether it can take what an agent says so that joined it when it was of `profile`: directly, or across the eras.
+    pub fn serves(&self, terms: &AgentTerms, profile: &Arc<ClientProfile>) -> bool {
+        let promised = match self.instance_terms() {
+            Some(InstanceTerms::Legacy(_)) => Arc::ptr_eq(profile, terms.profile()) || profile == terms.profile(),
+            Some(InstanceTerms::Modern) => true,
             None => false,
         };
         promised && !self.is_draining() && !self.is_closed() && self.roots_read.initialized()
@@ -187,32 +187,32 @@ impl Line {
     }
 
     pub(in crate::hub) fn stop(&self) {
-        if let Some(instance) = self.instance() {
-            instance.stop();
+        if let Some(connection) = self.connection() {
+            connection.stop();
         }
     }
 
     /// Whether it may not have a call of this agent's now: it carries one at a time, and has one; or a question of the
     /// server's could be for a call that another agent has cancelled.
-    pub(in crate::hub) fn is_taken(&self, session: Option<SessionId>) -> bool {
+    pub(in crate::hub) fn is_busy(&self, session: Option<SessionId>) -> bool {
         if self.era() != Era::Legacy || !self.lane.is_careful() {
             return false;
         }
         let table = self.table.lock();
-        self.lane.is_narrow() && table.calls() > 0 || table.lingers_for_another(session)
+        self.lane.is_serialized() && table.calls() > 0 || table.lingers_for_another(session)
     }
 
     pub fn is_closed(&self) -> bool {
         self.link.outbox.is_closed()
     }
 
-    /// Sends an agent's request on, under an id of this line's own. `edits` are the view's: a name, a URI.
+    /// Sends an agent's request on, under an id of this instance's own. `edits` are the view's: a name, a URI.
     pub fn request(
         &self,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: Then,
+        then: OnReply,
     ) -> Result<(), Refused> {
         let repeat = Repeat::may_be_kept(envelope).then(|| {
             let edits = edits.iter().map(|edit| (edit.at.clone(), edit.with.to_owned())).collect();
@@ -226,7 +226,7 @@ impl Line {
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: Then,
+        then: OnReply,
         repeat: Option<Box<Repeat>>,
     ) -> Result<(), Refused> {
         let id = self.link.next_id();
@@ -243,9 +243,9 @@ impl Line {
         let mut edits = edits;
         edits.push(envelope.edit(envelope.id, &ours));
         edits.extend(more.iter().map(|(at, with)| Edit { at: at.clone(), with }));
-        let owner = Owner::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
+        let owner = Caller::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
         let tool = tool_of(envelope, &edits);
-        self.table.lock().insert(id, Pending { across, tool, ..Pending::new(owner, then, repeat) });
+        self.table.lock().insert(id, PendingCall { across, tool, ..PendingCall::new(owner, then, repeat) });
         match self.link.outbox.push_edited(envelope, &mut edits) {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
             Err(_) if self.table.lock().remove(id).is_none() => Ok(()),
@@ -253,13 +253,13 @@ impl Line {
         }
     }
 
-    /// Like [`Line::request`], but waits for room and answers the agent itself if the request cannot be sent.
+    /// Like [`Instance::request`], but waits for room and answers the agent itself if the request cannot be sent.
     pub async fn request_patiently(
         &self,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: Then,
+        then: OnReply,
     ) {
         let mut waited = Ok(());
         let sent = loop {
@@ -278,7 +278,7 @@ impl Line {
     /// Sends what another instance did not live to answer; but for a subscription, it is not sent a third time.
     pub(in crate::hub) fn request_again(&self, session: &Arc<Session>, repeat: &Repeat) {
         let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
-        let listens = matches!(repeat.then, Then::Listen | Then::ListenAgain);
+        let listens = matches!(repeat.then, OnReply::Listen | OnReply::ListenAgain);
         let again = listens.then(|| Box::new(repeat.clone()));
         let edits = repeat.edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
         if let Err(refused) = self.request_with(session, &envelope, edits, repeat.then.clone(), again) {
@@ -316,7 +316,7 @@ impl Line {
         self.link.note_notice();
         let sent = self.link.outbox.push_edited(envelope, edits);
         if let Err(refused) = sent {
-            tracing::debug!(server = %self.name, ?refused, method = %envelope.method, "message to the server dropped");
+            tracing::debug!(server = %self.name, ?refused, method = %envelope.method_name, "message to the server dropped");
         }
     }
 

@@ -7,18 +7,20 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::time::timeout;
 
 use crate::envelope::reply;
-use crate::envelope::{Envelope, quoted, without};
-use crate::era::{self, Dialect, Era, Speech};
+use crate::envelope::{Envelope, quoted};
+use crate::era::{self, AgentTerms, Era, InstanceTerms};
+use crate::hub::eras;
 use crate::hub::failure::Failure;
-use crate::hub::input::suspended::{What, input_required};
-use crate::hub::instance::calls::pending::Parked;
+use crate::hub::input::suspended_call::{What, input_required};
+use crate::hub::instance::calls::pending_call::Parked;
 use crate::hub::routed::{Routed, cancellable};
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::hub::server::login::PATIENCE;
 use crate::hub::session::Session;
-use crate::hub::session::question::{Accepted, Question};
+use crate::hub::session::open_request::{Accepted, OpenRequest};
 use crate::hub::{Hub, Site};
 use crate::lists::ListKind;
+use crate::method::Method;
 use crate::names::ServerName;
 use crate::oauth::Keeper;
 use crate::wire::{Message, To};
@@ -41,37 +43,37 @@ impl Hub {
                 Err(broadcast::error::RecvError::Lagged(_)) => None,
                 Err(broadcast::error::RecvError::Closed) => return,
             };
-            for upstream in self.upstreams().iter() {
-                let own = upstream.keeper.lock().as_ref().map(Keeper::id);
+            for server in self.servers().iter() {
+                let own = server.keeper.lock().as_ref().map(Keeper::id);
                 if own.is_some() && (id.is_none() || own == id) {
-                    upstream.state.lock().known.last_error = None;
-                    self.start_for_those_who_miss(upstream);
-                    upstream.start_eagerly();
+                    server.state.lock().known.last_error = None;
+                    self.start_for_those_who_miss(server);
+                    server.start_eagerly();
                 }
             }
         }
     }
 
     /// Starts a server for the agents that were given lists without it; they hear of it when it is there.
-    fn start_for_those_who_miss(self: &Arc<Self>, upstream: &Arc<Upstream>) {
-        for session in self.sessions().into_iter().filter(|session| session.misses(&upstream.name)) {
-            let Some(speech) = session.last_speech() else { continue };
-            let (hub, name) = (self.clone(), upstream.name.clone());
-            self.services.around.tasks.spawn(async move { drop(hub.line(&session, name.as_str(), &speech).await) });
+    fn start_for_those_who_miss(self: &Arc<Self>, server: &Arc<Server>) {
+        for session in self.sessions().into_iter().filter(|session| session.misses(&server.name)) {
+            let Some(terms) = session.last_terms() else { continue };
+            let (hub, name) = (self.clone(), server.name.clone());
+            self.services.around.tasks.spawn(async move { drop(hub.instance(&session, name.as_str(), &terms).await) });
         }
     }
 
     /// Like [`Hub::line`], for a call: where a login is needed and the agent can show its URL, the person is asked first.
-    pub(in crate::hub) async fn line_for_call(
+    pub(in crate::hub) async fn instance_for_call(
         self: &Arc<Self>,
         session: &Arc<Session>,
         server: &str,
-        speech: &Speech,
+        terms: &AgentTerms,
     ) -> Result<Site, Failure> {
-        match self.line(session, server, speech).await {
-            Err(failure @ Failure::NeedsLogin { .. }) if speech.class().shows_urls() => {
-                self.log_in(session, &self.upstream(server)?, speech.era(), failure).await?;
-                self.line(session, server, speech).await
+        match self.instance(session, server, terms).await {
+            Err(failure @ Failure::NeedsLogin { .. }) if terms.profile().shows_urls() => {
+                self.log_in(session, &self.server(server)?, terms.era(), failure).await?;
+                self.instance(session, server, terms).await
             }
             found => found,
         }
@@ -86,19 +88,20 @@ impl Hub {
         server: &ServerName,
         before: u64,
     ) -> Routed {
-        let upstream = match self.upstream(server.as_str()) {
-            Ok(upstream) => upstream,
+        let server = match self.server(server.as_str()) {
+            Ok(server) => server,
             Err(failure) => {
                 session.reply(envelope.id, &failure.frame(envelope.id));
                 return Routed::Done;
             }
         };
-        let accepted = accepts(envelope.params.input_responses.unwrap_or_default(), Some(INPUT));
-        let (hub, who, id, frame) = (self.clone(), session.clone(), envelope.id.to_owned(), bare(envelope.frame));
+        let accepted = Accepted::of(envelope.params.input_responses.unwrap_or_default(), Some(INPUT));
+        let (hub, who, id, frame) =
+            (self.clone(), session.clone(), envelope.id.to_owned(), eras::without_input_responses(envelope.frame));
         let work = async move {
-            let done = accepted == Accepted::Yes && upstream.logged_in(before).await;
+            let done = accepted == Accepted::Yes && server.logged_in(before).await;
             if !done {
-                return who.reply(&id, &upstream.needs_login("nobody has logged in").frame(&id));
+                return who.reply(&id, &server.needs_login("nobody has logged in").frame(&id));
             }
             let Some(message) = Message::again(frame).await else { return };
             hub.take_to_end(&who, message.envelope()).await;
@@ -110,19 +113,19 @@ impl Hub {
     async fn log_in(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        upstream: &Arc<Upstream>,
+        server: &Arc<Server>,
         era: Era,
         failure: Failure,
     ) -> Result<(), Failure> {
         if era == Era::Modern {
-            return Err(self.offer(session, upstream).await.unwrap_or(failure));
+            return Err(self.offer(session, server).await.unwrap_or(failure));
         }
-        let (mut answer, asks) = session.login_asked(&upstream.name);
+        let (mut answer, asks) = session.login_asked(&server.name);
         if let Some(asks) = asks {
-            let (session, upstream, stop) = (session.clone(), upstream.clone(), self.services.around.stop.clone());
+            let (session, server, stop) = (session.clone(), server.clone(), self.services.around.stop.clone());
             self.services.around.tasks.spawn(async move {
                 let accepted = tokio::select! {
-                    accepted = ask(&session, &upstream) => accepted,
+                    accepted = ask(&session, &server) => accepted,
                     () = session.gone.cancelled() => Accepted::No,
                     () = stop.cancelled() => Accepted::No,
                 };
@@ -138,15 +141,14 @@ impl Hub {
 }
 
 /// Asks a legacy agent for a login with its URL (MCP 2025-11-25 `client/elicitation`, URL mode); tells whether it was done.
-async fn ask(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Accepted {
-    let Some((keeper, login)) = upstream.begin_login().await else { return Accepted::No };
+async fn ask(session: &Arc<Session>, server: &Arc<Server>) -> Accepted {
+    let Some((keeper, login)) = server.begin_login().await else { return Accepted::No };
     let before = keeper.logins();
     let (sender, accepted) = oneshot::channel();
-    let id = session.ask(Question::Login(sender));
-    let (message, url) = (upstream.login_message(), quoted(login.url.as_str()));
-    session.tell(To::Agent, &format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"elicitation/create","params":{{"mode":"url","elicitationId":"login-{id}","message":{message},"url":{url}}}}}"#
-    ));
+    let id = session.ask(OpenRequest::Login(sender));
+    let (message, url) = (server.login_message(), quoted(login.url.as_str()));
+    let params = format!(r#"{{"mode":"url","elicitationId":"login-{id}","message":{message},"url":{url}}}"#);
+    session.tell(To::Agent, &reply::request(id, Method::Elicit, &params));
     let refused = async {
         // One who goes to the page has not logged in yet, and one who answers nothing may do so elsewhere.
         match accepted.await {
@@ -162,84 +164,65 @@ async fn ask(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Accepted {
             },
         }
         let params = format!(r#"{{"elicitationId":"login-{id}"}}"#);
-        session.tell(To::Agent, &reply::notification("notifications/elicitation/complete", &params));
+        session.tell(To::Agent, &reply::notification(Method::ElicitationComplete, &params));
         Accepted::Yes
     };
     let done = timeout(PATIENCE, done).await.unwrap_or(Accepted::No);
     // It need not be answered any more.
-    drop(session.take_question(&id.to_string()));
+    drop(session.take_open_request(&id.to_string()));
     done
 }
 
 impl Hub {
     /// Asks a modern agent likewise, by a result with which it comes back (MCP 2026-07-28 `basic/patterns/mrtr`).
-    async fn offer(self: &Arc<Self>, session: &Session, upstream: &Upstream) -> Option<Failure> {
-        let (keeper, login) = upstream.begin_login().await?;
-        let what = What::Login { server: upstream.name.clone(), before: keeper.logins() };
-        let state = self.let_rest(session.principal(), None, what, PATIENCE);
-        let (message, url) = (upstream.login_message(), quoted(login.url.as_str()));
-        let question = format!(
-            r#"{{"{INPUT}":{{"method":"elicitation/create","params":{{"mode":"url","message":{message},"url":{url}}}}}}}"#
-        );
+    async fn offer(self: &Arc<Self>, session: &Session, server: &Server) -> Option<Failure> {
+        let (keeper, login) = server.begin_login().await?;
+        let what = What::Login { server: server.name.clone(), before: keeper.logins() };
+        let state = self.suspend(session.principal(), None, what, PATIENCE);
+        let (message, url) = (server.login_message(), quoted(login.url.as_str()));
+        let params = format!(r#"{{"mode":"url","message":{message},"url":{url}}}"#);
+        let question = format!(r#"{{"{INPUT}":{}}}"#, eras::input(Method::Elicit, &params));
         let result = input_required(&question, &state);
-        Some(Failure::AskedForLogin { server: upstream.name.clone(), result: result.into() })
+        Some(Failure::AskedForLogin { server: server.name.clone(), result: result.into() })
     }
-}
-
-/// What an agent answered to the question for a login: its whole answer, or one of several under this name.
-pub(in crate::hub) fn accepts(answer: &str, name: Option<&str>) -> Accepted {
-    let value = serde_json::from_str::<serde_json::Value>(answer).unwrap_or_default();
-    let answer = name.map_or(&value, |name| &value[name]);
-    if answer["action"] == "accept" { Accepted::Yes } else { Accepted::No }
-}
-
-/// A request without what answers an earlier question.
-pub(in crate::hub) fn bare(frame: &str) -> String {
-    let mut frame = frame.to_owned();
-    for _ in 0..2 {
-        let Ok(envelope) = Envelope::parse(frame.as_bytes()) else { break };
-        let Some(value) = envelope.params.request_state.or(envelope.params.input_responses) else { break };
-        frame = without(&frame, value);
-    }
-    frame
 }
 
 impl Site {
     /// The server was not given a request, because a login is needed: the person is asked, or the one who called told.
     pub(in crate::hub) fn parked(&self, id: u64, frame: &str, why: &Arc<str>) {
-        let failure = Failure::NeedsLogin { server: self.line.name.clone(), reason: why.clone() };
+        let failure = Failure::NeedsLogin { server: self.instance.name.clone(), reason: why.clone() };
         let caller = {
-            let mut table = self.line.table.lock();
+            let mut table = self.instance.table.lock();
             table.set_parked(id, Parked::Yes);
             let pending = table.get(id);
             let era =
-                pending.and_then(|pending| pending.across.as_ref()).map_or(self.line.era(), |across| across.agent);
+                pending.and_then(|pending| pending.across.as_ref()).map_or(self.instance.era(), |across| across.agent);
             pending.and_then(|pending| pending.owner.agent()).map(|(session, _)| (session.clone(), era))
         };
         let envelope = Envelope::parse(frame.as_bytes()).ok();
         // Lists are asked for by agents of their own accord: no reason to bother a person.
-        let call = envelope.filter(|envelope| ListKind::of_method(&envelope.method).is_none());
+        let call = envelope.filter(|envelope| ListKind::of_method(envelope.method).is_none());
         let (Some((session, era)), Some(call)) = (caller, call) else {
             return self.refuse_parked(id, &failure);
         };
-        let shows_urls = match self.line.dialect() {
-            Some(Dialect::Legacy(_)) => session.classes().iter().any(|class| class.shows_urls()),
-            Some(Dialect::Modern) | None => call.params.meta.client_capabilities.is_some_and(era::shows_urls),
+        let shows_urls = match self.instance.instance_terms() {
+            Some(InstanceTerms::Legacy(_)) => session.profiles().iter().any(|profile| profile.shows_urls()),
+            Some(InstanceTerms::Modern) | None => call.params.meta.client_capabilities.is_some_and(era::shows_urls),
         };
         if !shows_urls {
             return self.refuse_parked(id, &failure);
         }
         let (site, frame) = (self.clone(), frame.to_owned());
-        self.line.around.tasks.spawn(async move {
+        self.instance.around.tasks.spawn(async move {
             let outcome = site.hub.log_in(&session, &site.server, era, failure).await;
-            let mut table = site.line.table.lock();
+            let mut table = site.instance.table.lock();
             table.set_parked(id, Parked::No);
             let waits = table.is_waited_for(id);
             drop(table);
             match outcome {
-                Ok(()) if !waits => site.line.over(id),
+                Ok(()) if !waits => site.instance.over(id),
                 Ok(()) => {
-                    if site.line.push(&frame).is_err() {
+                    if site.instance.push(&frame).is_err() {
                         site.refuse_parked(
                             id,
                             &site.server.unavailable("it does not take the request after the login"),
@@ -257,7 +240,7 @@ impl Site {
         match Envelope::parse(frame.as_bytes()) {
             Ok(envelope) => self.response(&envelope),
             Err(error) => {
-                tracing::error!(server = %self.line.name, %error, "an error of trunkline's own cannot be read")
+                tracing::error!(server = %self.instance.name, %error, "an error of trunkline's own cannot be read")
             }
         }
     }

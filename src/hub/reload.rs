@@ -11,7 +11,7 @@ use crate::config::diff::Diff;
 use crate::hub::Hub;
 use crate::hub::agent::View;
 use crate::hub::events::{Event, Reloaded};
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::hub::session::Session;
 use crate::lists::ListKind;
 use crate::names::ServerName;
@@ -33,14 +33,14 @@ impl Hub {
     pub async fn reload(self: &Arc<Self>, mut config: Config, problems: Vec<String>) -> Reloaded {
         let old_config = self.config();
         let diff = Diff::new(&old_config, &config);
-        let old = self.upstreams();
-        let find = |name: &ServerName| old.iter().find(|upstream| upstream.name == *name).cloned();
-        let pairs: Vec<(Arc<Upstream>, Arc<Upstream>)> = diff
+        let old = self.servers();
+        let find = |name: &ServerName| old.iter().find(|server| server.name == *name).cloned();
+        let pairs: Vec<(Arc<Server>, Arc<Server>)> = diff
             .changed
             .iter()
             .filter_map(|name| {
                 let (_, server) = config.servers.iter().find(|(known, _)| known == name)?;
-                Some((find(name)?, self.new_upstream(name, server)))
+                Some((find(name)?, self.new_server(name, server)))
             })
             .collect();
         let outcomes = join_all(pairs.iter().map(|(old, new)| new.take_over(old))).await;
@@ -64,23 +64,23 @@ impl Hub {
         config.daemon.max_frame = old_config.daemon.max_frame;
         config.daemon.max_memory = old_config.daemon.max_memory;
         config.http.clone_from(&old_config.http);
-        let upstreams = config.servers.iter().map(|(name, server)| {
+        let servers = config.servers.iter().map(|(name, server)| {
             if let Some((_, new)) = replaced.iter().find(|(old, _)| old.name == *name) {
                 return new.clone();
             }
-            let Some(upstream) = find(name) else { return self.new_upstream(name, server) };
+            let Some(known) = find(name) else { return self.new_server(name, server) };
             if diff.tuned.contains(name) {
-                upstream.set_settings(server.clone());
+                known.set_settings(server.clone());
             }
-            upstream
+            known
         });
-        let upstreams: Vec<_> = upstreams.collect();
-        self.part_with_others(&old, &upstreams);
-        *self.upstreams.write() = Arc::new(upstreams);
+        let servers: Vec<_> = servers.collect();
+        self.part_with_others(&old, &servers);
+        *self.servers.write() = Arc::new(servers);
         self.services.set_config(config);
         // Where a new process took over, it is asked what it offers, and a difference is told then.
         let unasked =
-            replaced.iter().filter(|(_, new)| new.lines().is_empty()).map(|(old, _)| old.name.clone()).collect();
+            replaced.iter().filter(|(_, new)| new.instances().is_empty()).map(|(old, _)| old.name.clone()).collect();
         self.hand_over(&old, &diff, &replaced);
         self.strangers.notify_one();
         self.announce_reload(&old_config, &diff, unasked, sees);
@@ -101,9 +101,9 @@ impl Hub {
 
     /// Ends the sessions at a server whose name here is another's now, or whose own name is another one: the agent attaches again
     /// by what the file calls it.
-    fn part_with_others(&self, old: &[Arc<Upstream>], new: &[Arc<Upstream>]) {
-        let written = |all: &[Arc<Upstream>], name: &ServerName| {
-            let found = all.iter().find(|upstream| upstream.name == *name)?;
+    fn part_with_others(&self, old: &[Arc<Server>], new: &[Arc<Server>]) {
+        let written = |all: &[Arc<Server>], name: &ServerName| {
+            let found = all.iter().find(|server| server.name == *name)?;
             Some(found.settings().written.clone().unwrap_or_else(|| name.to_string()))
         };
         for session in self.sessions() {
@@ -117,19 +117,19 @@ impl Hub {
     }
 
     /// Ends what is not needed any more, and starts what is eager.
-    fn hand_over(&self, old: &[Arc<Upstream>], diff: &Diff, replaced: &[(Arc<Upstream>, Arc<Upstream>)]) {
-        let removed = old.iter().filter(|upstream| diff.removed.contains(&upstream.name));
-        for upstream in replaced.iter().map(|(old, _)| old).chain(removed) {
+    fn hand_over(&self, old: &[Arc<Server>], diff: &Diff, replaced: &[(Arc<Server>, Arc<Server>)]) {
+        let removed = old.iter().filter(|server| diff.removed.contains(&server.name));
+        for server in replaced.iter().map(|(old, _)| old).chain(removed) {
             // Who joined it meanwhile looks for another one.
-            for line in upstream.lines() {
-                line.sessions().iter().for_each(|session| line.part(session));
+            for instance in server.instances() {
+                instance.sessions().iter().for_each(|session| instance.retire(session));
             }
-            upstream.retire("it was changed or removed in the configuration");
-            upstream.drain(DRAIN);
+            server.retire("it was changed or removed in the configuration");
+            server.drain(DRAIN);
         }
-        for upstream in self.upstreams().iter() {
-            if diff.added.contains(&upstream.name) || diff.tuned.contains(&upstream.name) {
-                upstream.start_eagerly();
+        for server in self.servers().iter() {
+            if diff.added.contains(&server.name) || diff.tuned.contains(&server.name) {
+                server.start_eagerly();
             }
         }
     }
@@ -191,6 +191,6 @@ impl Hub {
     }
 }
 
-fn names(upstreams: &[Arc<Upstream>]) -> Vec<ServerName> {
-    upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+fn names(servers: &[Arc<Server>]) -> Vec<ServerName> {
+    servers.iter().map(|server| server.name.clone()).collect()
 }

@@ -10,10 +10,11 @@ use serde::Deserialize;
 
 use crate::envelope::{Envelope, reply};
 use crate::hub::session::Session;
+use crate::hub::session::open_request::OpenRequest;
 use crate::hub::session::place::{Place, named_roots};
-use crate::hub::session::question::Question;
 use crate::hub::sharing::ROOTS;
 use crate::hub::{Hub, Site};
+use crate::method::Method;
 use crate::names::ServerName;
 use crate::wire::To;
 
@@ -33,8 +34,8 @@ impl Hub {
         if !self.is_to_name_roots(session) {
             return self.take_roots(session, None);
         }
-        let id = session.ask(Question::Roots);
-        session.tell(To::Agent, &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"roots/list"}}"#));
+        let id = session.ask(OpenRequest::Roots);
+        session.tell(To::Agent, &reply::request(id, Method::ListRoots, ""));
         let (hub, session) = (self.clone(), session.clone());
         self.services.around.tasks.spawn(async move {
             tokio::select! {
@@ -49,15 +50,15 @@ impl Hub {
 
     /// Whether an agent has roots, and a server for which that matters.
     pub(in crate::hub) fn is_to_name_roots(&self, session: &Session) -> bool {
-        session.class().is_some_and(|class| class.has("roots"))
-            && self.visible(session).iter().any(|upstream| upstream.depends_on_project())
+        session.profile().is_some_and(|profile| profile.has("roots"))
+            && self.visible(session).iter().any(|server| server.depends_on_project())
     }
 
     /// Asks the agents of a server for their roots that were not asked when they attached, because it did not matter then.
-    pub(in crate::hub) fn ask_those_not_asked(self: &Arc<Self>, server: &ServerName) {
+    pub(in crate::hub) fn ask_those_not_asked(self: &Arc<Self>, name: &ServerName) {
         for session in self.sessions() {
             let unasked = session.is_greeted() && session.last_place().roots.is_none();
-            let sees = self.visible(&session).iter().any(|upstream| upstream.name == *server);
+            let sees = self.visible(&session).iter().any(|server| server.name == *name);
             if unasked && sees && self.is_to_name_roots(&session) && !session.is_being_asked() {
                 session.unsettle_roots();
                 self.ask_roots(&session);
@@ -67,9 +68,9 @@ impl Hub {
 
     /// Has requests wait that depend on where an agent works, until it has said so. A process of its own stays its own.
     pub(in crate::hub) fn wait_for_roots(self: &Arc<Self>, session: &Session) {
-        for Site { server, line, .. } in self.sites(session) {
-            if line.owner().is_none() && server.depends_on_project() {
-                line.part(session);
+        for Site { server, instance, .. } in self.sites(session) {
+            if instance.owner().is_none() && server.depends_on_project() {
+                instance.retire(session);
             }
         }
         session.set_place(None);
@@ -87,8 +88,8 @@ impl Hub {
         };
         if place.folder != known.folder {
             self.leave_project(session);
-            for upstream in self.visible(session).iter().filter(|upstream| upstream.depends_on_project()) {
-                upstream.drain_owned_within(session.id, MOVE_GRACE);
+            for server in self.visible(session).iter().filter(|server| server.depends_on_project()) {
+                server.drain_owned_within(session.id, MOVE_GRACE);
             }
         }
         self.move_to(session, place);
@@ -96,31 +97,31 @@ impl Hub {
 
     /// Takes the roots that a modern agent brought when it was asked in a call.
     pub(in crate::hub) fn take_modern_roots(self: &Arc<Self>, session: &Arc<Session>, result: &str) {
-        if let (None, Some(roots)) = (session.class(), named_roots(result)) {
+        if let (None, Some(roots)) = (session.profile(), named_roots(result)) {
             self.move_to(session, Place { roots: Some(roots), ..session.last_place() });
         }
     }
 
     /// Notes where an agent works. A process of its own learns of other roots; what others share, it leaves.
     fn move_to(self: &Arc<Self>, session: &Arc<Session>, place: Place) {
-        let roots = || session.last_speech().and_then(|speech| session.roots(speech.class()));
+        let roots = || session.last_terms().and_then(|terms| session.roots(terms.profile()));
         let before = roots();
         session.set_place(Some(place));
         let now = roots();
         if before != now {
-            for upstream in self.visible(session).iter().filter(|upstream| upstream.depends_on_project()) {
-                upstream.take_other_roots(session, &before, &now);
+            for server in self.visible(session).iter().filter(|server| server.depends_on_project()) {
+                server.take_other_roots(session, &before, &now);
             }
         }
     }
 
     /// Takes a session off the processes that depend on its project; what is in flight goes on.
     pub(in crate::hub) fn leave_project(self: &Arc<Self>, session: &Session) {
-        for Site { line, .. } in self.sites(session).iter().filter(|site| site.server.depends_on_project()) {
-            line.part(session);
+        for Site { instance, .. } in self.sites(session).iter().filter(|site| site.server.depends_on_project()) {
+            instance.retire(session);
         }
-        for upstream in self.upstreams().iter().filter(|upstream| upstream.depends_on_project()) {
-            upstream.forget(session.id);
+        for server in self.servers().iter().filter(|server| server.depends_on_project()) {
+            server.forget(session.id);
         }
     }
 }
@@ -130,17 +131,17 @@ impl Site {
     /// same for all of them, or the server is refused.
     pub(in crate::hub) fn answer_roots(&self, id: &str, otherwise: &'static str, ambiguous: bool) {
         let (site, id) = (self.clone(), id.to_owned());
-        self.line.around.tasks.spawn(async move {
+        self.instance.around.tasks.spawn(async move {
             match site.roots().await {
                 Some(roots) => {
-                    site.line.answer_text(&reply::result(&id, &format!(r#"{{"roots":{roots}}}"#)));
-                    site.line.told_roots.send_replace(Some(roots));
+                    site.instance.answer_text(&reply::result(&id, &format!(r#"{{"roots":{roots}}}"#)));
+                    site.instance.told_roots.send_replace(Some(roots));
                 }
                 None => {
                     if ambiguous {
                         site.server.note_interactive(ROOTS);
                     }
-                    site.line.refuse(&id, otherwise);
+                    site.instance.refuse(&id, otherwise);
                 }
             }
         });
@@ -150,37 +151,37 @@ impl Site {
     /// not be faster.
     pub(in crate::hub) async fn roots_told(&self) {
         let told = async {
-            let mut told = self.line.told_roots.subscribe();
+            let mut told = self.instance.told_roots.subscribe();
             // A server that asks has asked before it answers what comes behind the greeting.
-            drop((&mut self.line.ask("ping", "").answer).await);
+            drop((&mut self.instance.ask(Method::Ping, "").answer).await);
             if !self.server.asks_roots_first() {
                 return;
             }
-            // It fails only with the line itself.
+            // It fails only with the instance itself.
             drop(told.wait_for(Option::is_some).await);
             // It has read them when it answers what comes behind.
-            drop((&mut self.line.ask("ping", "").answer).await);
+            drop((&mut self.instance.ask(Method::Ping, "").answer).await);
             tokio::time::sleep(ROOTS_READ).await;
         };
         // Once: what it asks later, it asks beside calls.
-        self.line.roots_read.get_or_init(|| async { drop(tokio::time::timeout(ROOTS_TOLD, told).await) }).await;
+        self.instance.roots_read.get_or_init(|| async { drop(tokio::time::timeout(ROOTS_TOLD, told).await) }).await;
     }
 
     /// The roots that all agents of this process have named, or the one for which it was started. One that names others
     /// later gets another process then.
     async fn roots(&self) -> Option<Arc<str>> {
-        let mut sessions = self.line.sessions();
+        let mut sessions = self.instance.sessions();
         if sessions.is_empty() {
             sessions =
-                self.hub.sessions().into_iter().filter(|session| Some(session.id) == self.line.starter).collect();
+                self.hub.sessions().into_iter().filter(|session| Some(session.id) == self.instance.starter).collect();
         }
-        sessions.retain(|session| session.answers(ROOTS));
+        sessions.retain(|session| session.answers(Some(Method::ListRoots)));
         let asked = self.server.depends_on_project();
         if asked {
             let all = sessions.iter().map(|session| session.roots_settled());
             drop(tokio::time::timeout(ROOTS_WAIT, join_all(all)).await);
         }
-        let of = |session: &Arc<Session>| session.classes().iter().find_map(|class| session.roots(class));
+        let of = |session: &Arc<Session>| session.profiles().iter().find_map(|profile| session.roots(profile));
         let named: Vec<_> = sessions.iter().filter_map(of).collect();
         // One that was asked and does not answer has none; of one that was not, nobody knows.
         let known = asked || named.len() == sessions.len();

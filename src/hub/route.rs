@@ -1,10 +1,10 @@
 //! What an agent sends, brought to the server it is for.
 
 pub(in crate::hub) mod all_servers;
+pub(in crate::hub) mod cached_answers;
 pub(in crate::hub) mod find;
 pub(in crate::hub) mod other_era;
 pub(in crate::hub) mod plan;
-pub(in crate::hub) mod recall;
 pub(in crate::hub) mod refused;
 pub(in crate::hub) mod resource_uris;
 pub(in crate::hub) mod send;
@@ -13,21 +13,21 @@ use std::sync::Arc;
 
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, text};
-use crate::era::{Class, Era, Speech};
+use crate::era::{AgentTerms, ClientProfile, Era};
 use crate::fault;
 use crate::hub::agent::View;
 use crate::hub::eras::{incomplete, no_method};
 use crate::hub::failure::Failure;
-use crate::hub::instance::calls::pending::Then;
+use crate::hub::instance::calls::pending_call::OnReply;
 use crate::hub::level::Level;
-use crate::hub::logins::accepts;
 use crate::hub::route::plan::Plan;
 use crate::hub::route::refused::is_own_task;
 use crate::hub::routed::{Routed, cancellable};
 use crate::hub::session::Session;
-use crate::hub::session::question::Question;
+use crate::hub::session::open_request::{Accepted, OpenRequest};
 use crate::hub::{Hub, Site};
 use crate::lists::ListKind;
+use crate::method::Method;
 use crate::names::ServerName;
 use crate::wire::Message;
 
@@ -37,7 +37,7 @@ const NO_TASK: &str = "\"no-task-of-this-agent\"";
 impl Hub {
     /// Takes one message of an agent. What can be done at once is done at once.
     pub fn take(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
-        fault::provoked_by(&envelope.method);
+        fault::provoked_by(&envelope.method_name);
         match envelope.kind {
             Kind::Request => self.request(session, envelope),
             Kind::Notification => {
@@ -45,21 +45,21 @@ impl Hub {
                 Routed::Done
             }
             Kind::Response => {
-                match session.take_question(envelope.id) {
-                    Some(Question::Server { instance, id, .. }) => {
+                match session.take_open_request(envelope.id) {
+                    Some(OpenRequest::Server { instance, id, .. }) => {
                         if let Some(site) = self.site(instance) {
-                            site.line.answer(&id, envelope);
+                            site.instance.answer(&id, envelope);
                         }
                     }
-                    Some(Question::Round { call, round: number, index }) => {
+                    Some(OpenRequest::InputRound { call, round: number, index }) => {
                         let round = self.rounds.get(session.id, &call).filter(|round| round.number == number);
                         if let Some(round) = round {
                             self.answer_round(&round, index, envelope.id, envelope);
                         }
                     }
-                    Some(Question::Roots) => self.take_roots(session, Some(envelope)),
-                    Some(Question::Login(sender)) => {
-                        let answer = accepts(envelope.result.unwrap_or_default(), None);
+                    Some(OpenRequest::Roots) => self.take_roots(session, Some(envelope)),
+                    Some(OpenRequest::Login(sender)) => {
+                        let answer = Accepted::of(envelope.result.unwrap_or_default(), None);
                         if sender.send(answer).is_err() {
                             tracing::debug!(session = session.id.0, "nobody waits for this login any more");
                         }
@@ -80,8 +80,8 @@ impl Hub {
     }
 
     fn request(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
-        session.missing.lock().overtake(envelope);
-        if envelope.method == "initialize" {
+        session.missing.lock().supersede(envelope);
+        if envelope.method == Some(Method::Initialize) {
             if !envelope.is_modern() {
                 return self.initialize(session, envelope);
             }
@@ -96,14 +96,14 @@ impl Hub {
         if envelope.is_modern() && session.client_info().is_none() {
             introduce(session, envelope.params.meta.client_info);
         }
-        let speech = session.speech(envelope);
-        if let Some(routed) = self.back_from_rest(session, envelope) {
+        let terms = session.terms(envelope);
+        if let Some(routed) = self.resume(session, envelope) {
             return routed;
         }
-        let Some(speech) = speech else {
+        let Some(terms) = terms else {
             // Both eras let an agent ask whether anybody is there before it introduces itself.
-            let answer = match &*envelope.method {
-                "ping" => reply::result(envelope.id, "{}"),
+            let answer = match envelope.method {
+                Some(Method::Ping) => reply::result(envelope.id, "{}"),
                 _ => {
                     let message = "the session has not begun: send `initialize`, or carry `io.modelcontextprotocol/protocolVersion` in `params._meta`";
                     reply::error(envelope.id, code::INVALID_REQUEST, message)
@@ -113,52 +113,53 @@ impl Hub {
             return Routed::Done;
         };
         match &session.view {
-            View::All | View::Profile(_) => self.merged(session, envelope, speech),
-            View::One(server) => match self.joined(session, server.as_str(), &speech) {
+            View::All | View::Profile(_) => self.merged(session, envelope, terms),
+            View::One(server) => match self.joined(session, server.as_str(), &terms) {
                 Some(site) => self.send_own(session, &site, envelope),
-                None => self.without_line(session, server, speech, envelope),
+                None => self.without_line(session, server, terms, envelope),
             },
         }
     }
 
     fn initialize(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
         let version = envelope.params.protocol_version.and_then(text);
-        let class = version.and_then(|version| Class::of(&version, envelope.params.capabilities.unwrap_or("{}")));
-        let Some(class) = class else {
+        let profile =
+            version.and_then(|version| ClientProfile::of(&version, envelope.params.capabilities.unwrap_or("{}")));
+        let Some(profile) = profile else {
             let message = "initialize: `protocolVersion` must be a string and `capabilities` an object";
             session.reply(envelope.id, &reply::error(envelope.id, code::INVALID_PARAMS, message));
             return Routed::Done;
         };
         introduce(session, envelope.params.client_info);
         self.end_rounds(session);
-        for site in session.begin(class.clone()).into_iter().filter_map(|id| self.site(id)) {
-            site.line.leave(session);
+        for site in session.begin(profile.clone()).into_iter().filter_map(|id| self.site(id)) {
+            site.instance.detach(session);
         }
         self.forget(session);
-        let View::One(server) = &session.view else {
-            return self.greet_when_known(session, envelope, &class);
+        let View::One(name) = &session.view else {
+            return self.greet_when_known(session, envelope, &profile);
         };
-        let upstream = match self.upstream(server.as_str()) {
-            Ok(upstream) => upstream,
+        let server = match self.server(name.as_str()) {
+            Ok(server) => server,
             Err(failure) => {
                 session.reply(envelope.id, &failure.frame(envelope.id));
                 return Routed::Done;
             }
         };
-        let speech = Speech::Legacy(Arc::new(class.clone()));
-        if upstream.lines().is_empty()
-            && let Some(answer) = self.recall(session, &upstream, &speech, envelope)
+        let terms = AgentTerms::Legacy(Arc::new(profile.clone()));
+        if server.instances().is_empty()
+            && let Some(answer) = self.recall(session, &server, &terms, envelope)
         {
             session.greet(envelope.id, &answer);
             return Routed::Done;
         }
         let Some(waits) = session.wait_with(envelope) else { return Routed::Done };
-        let (hub, session, server, id) = (self.clone(), session.clone(), server.clone(), envelope.id.to_owned());
+        let (hub, session, name, id) = (self.clone(), session.clone(), name.clone(), envelope.id.to_owned());
         Routed::Later(Box::pin(async move {
             let _waits = waits;
-            match hub.find_line(&session, server.as_str(), &speech).await {
-                Ok(Site { line, .. }) => {
-                    let frame = line.greeting(&id, class.answer_version());
+            match hub.find_instance(&session, name.as_str(), &terms).await {
+                Ok(Site { instance, .. }) => {
+                    let frame = instance.greeting(&id, profile.answer_version());
                     // Joined only behind its answer, so that no notification can overtake the handshake.
                     session.greet(
                         &id,
@@ -166,10 +167,10 @@ impl Hub {
                             reply::error(&id, code::INTERNAL, "the server's handshake was not kept")
                         }),
                     );
-                    line.join(&session, speech.class());
+                    instance.attach(&session, terms.profile());
                 }
                 // It need not connect again when the login is done.
-                Err(Failure::NeedsLogin { .. }) => session.greet(&id, &hub.greeting(&session, &id, &class)),
+                Err(Failure::NeedsLogin { .. }) => session.greet(&id, &hub.greeting(&session, &id, &profile)),
                 Err(failure) => session.reply(&id, &failure.frame(&id)),
             }
         }))
@@ -180,16 +181,16 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         server: &ServerName,
-        speech: Speech,
+        terms: AgentTerms,
         envelope: &Envelope<'_>,
     ) -> Routed {
-        let recalled = self.upstream(server.as_str()).ok();
-        match recalled.and_then(|upstream| self.recall(session, &upstream, &speech, envelope)) {
+        let recalled = self.server(server.as_str()).ok();
+        match recalled.and_then(|server| self.recall(session, &server, &terms, envelope)) {
             Some(answer) => {
                 session.reply(envelope.id, &answer);
                 Routed::Done
             }
-            None => self.start_then_send(session, server.clone(), speech, envelope),
+            None => self.start_then_send(session, server.clone(), terms, envelope),
         }
     }
 
@@ -203,54 +204,56 @@ impl Hub {
 
     /// Brings a notification to the agent's servers of its own era; the other era has none of them.
     fn pass_on(self: &Arc<Self>, session: &Session, envelope: &Envelope<'_>) {
-        let era = if session.class().is_some() { Era::Legacy } else { Era::Modern };
-        let sites = self.sites(session).into_iter().filter(|site| site.line.era() == era);
-        sites.for_each(|site| site.line.notify(envelope, &mut []));
+        let era = if session.profile().is_some() { Era::Legacy } else { Era::Modern };
+        let sites = self.sites(session).into_iter().filter(|site| site.instance.era() == era);
+        sites.for_each(|site| site.instance.notify(envelope, &mut []));
     }
 
     /// What to do with a request of a one-server view.
     fn own_plan<'e>(self: &Arc<Self>, session: &Arc<Session>, site: &Site, envelope: &Envelope<'e>) -> Plan<'e> {
-        let line = &site.line;
+        let instance = &site.instance;
         if let Some(plan) = self.across(session, site, envelope) {
             return plan;
         }
         let uri = || envelope.params.uri.and_then(text);
-        if let Some(kind) = ListKind::of_method(&envelope.method).filter(|_| !envelope.params.is_retry()) {
-            return Plan::Send(Vec::new(), Then::List { kind, cursor: envelope.params.cursor.map(Into::into) });
+        if let Some(kind) = ListKind::of_method(envelope.method).filter(|_| !envelope.params.is_retry()) {
+            return Plan::Send(Vec::new(), OnReply::List { kind, cursor: envelope.params.cursor.map(Into::into) });
         }
         if let Some(refusal) = refused::refusal(session, site, envelope) {
             session.reply(envelope.id, &refusal);
             return Plan::Answered;
         }
-        match &*envelope.method {
-            "tasks/list" => Plan::Send(Vec::new(), Then::Tasks),
-            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => match envelope.params.task_id {
-                // To whoever did not begin a task, the server itself says that there is none.
-                Some(raw) if !is_own_task(session, line, raw) => {
-                    Plan::Send(vec![envelope.edit(raw, NO_TASK)], Then::Nothing)
+        match envelope.method {
+            Some(Method::ListTasks) => Plan::Send(Vec::new(), OnReply::Tasks),
+            Some(Method::GetTask | Method::TaskResult | Method::CancelTask | Method::UpdateTask) => {
+                match envelope.params.task_id {
+                    // To whoever did not begin a task, the server itself says that there is none.
+                    Some(raw) if !is_own_task(session, instance, raw) => {
+                        Plan::Send(vec![envelope.edit(raw, NO_TASK)], OnReply::Nothing)
+                    }
+                    Some(_) | None => Plan::Send(Vec::new(), OnReply::Nothing),
                 }
-                Some(_) | None => Plan::Send(Vec::new(), Then::Nothing),
-            },
-            "subscriptions/listen" => Plan::Send(Vec::new(), Then::Listen),
-            "logging/setLevel" => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
+            }
+            Some(Method::Listen) => Plan::Send(Vec::new(), OnReply::Listen),
+            Some(Method::SetLevel) => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
                 Some((raw, level)) => {
-                    let (before, effective) = line.set_level(session.id, level);
-                    Plan::Send(vec![envelope.edit(raw, effective)], Then::SetLevel { before })
+                    let (before, effective) = instance.set_level(session.id, level);
+                    Plan::Send(vec![envelope.edit(raw, effective)], OnReply::SetLevel { before })
                 }
-                None => Plan::Send(Vec::new(), Then::Nothing),
+                None => Plan::Send(Vec::new(), OnReply::Nothing),
             },
-            "resources/subscribe" => match uri() {
+            Some(Method::Subscribe) => match uri() {
                 Some(uri) => {
-                    line.subscribe(session.id, &uri, &uri);
-                    Plan::Send(Vec::new(), Then::Subscribe(uri.into_owned()))
+                    instance.subscribe(session.id, &uri, &uri);
+                    Plan::Send(Vec::new(), OnReply::Subscribe(uri.into_owned()))
                 }
-                None => Plan::Send(Vec::new(), Then::Nothing),
+                None => Plan::Send(Vec::new(), OnReply::Nothing),
             },
-            "resources/unsubscribe" if uri().is_some_and(|uri| line.unsubscribe(session.id, &uri)) => {
+            Some(Method::Unsubscribe) if uri().is_some_and(|uri| instance.unsubscribe(session.id, &uri)) => {
                 session.reply(envelope.id, &reply::result(envelope.id, "{}"));
                 Plan::Answered
             }
-            _ => Plan::Send(Vec::new(), Then::Nothing),
+            _ => Plan::Send(Vec::new(), OnReply::Nothing),
         }
     }
 
@@ -258,20 +261,20 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         server: ServerName,
-        speech: Speech,
+        terms: AgentTerms,
         envelope: &Envelope<'_>,
     ) -> Routed {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
         let work = async move {
             let Some(message) = Message::again(frame).await else { return };
             let envelope = message.envelope();
-            let kind = ListKind::of_method(&envelope.method);
+            let kind = ListKind::of_method(envelope.method);
             let found = match kind {
-                Some(_) => hub.line(&who, server.as_str(), &speech).await,
-                None => hub.line_for_call(&who, server.as_str(), &speech).await,
+                Some(_) => hub.instance(&who, server.as_str(), &terms).await,
+                None => hub.instance_for_call(&who, server.as_str(), &terms).await,
             };
             match (found, kind) {
-                (Err(Failure::NeedsLogin { .. }), Some(kind)) if who.class().is_some() => {
+                (Err(Failure::NeedsLogin { .. }), Some(kind)) if who.profile().is_some() => {
                     // What it offers is told when the login is done.
                     who.note_missed(&server, kind);
                     who.reply(envelope.id, &reply::result(envelope.id, &format!(r#"{{"{}":[]}}"#, kind.member())));
@@ -287,20 +290,20 @@ impl Hub {
     }
 
     fn notification(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) {
-        match &*envelope.method {
+        match envelope.method {
             // rmcp said so to the server already, once for all who share it.
-            "notifications/initialized" => {
+            Some(Method::Initialized) => {
                 if self.is_to_name_roots(session) {
                     // The handshake went where the agent was before it could be asked.
                     self.wait_for_roots(session);
                 }
                 self.ask_roots(session);
             }
-            "notifications/roots/list_changed" => {
+            Some(Method::RootsChanged) => {
                 self.pass_on(session, envelope);
                 self.ask_roots(session);
             }
-            "notifications/cancelled" => {
+            Some(Method::Cancelled) => {
                 let waiting = envelope.params.request_id.is_some_and(|id| {
                     let round = self.rounds.get(session.id, id).is_some_and(|round| self.end_round(&round));
                     let waiting = session.cancel_waiting(id) || round;
@@ -309,17 +312,17 @@ impl Hub {
                     }
                     waiting || self.end_listen(session, id)
                 });
-                if !waiting && !self.sites(session).iter().any(|site| site.line.cancel(session, envelope)) {
+                if !waiting && !self.sites(session).iter().any(|site| site.instance.cancel(session, envelope)) {
                     tracing::debug!(
                         session = session.id.0,
                         "a cancellation came too late, or names no call of this agent"
                     );
                 }
             }
-            "notifications/progress" => {
+            Some(Method::Progress) => {
                 let asker = envelope.params.progress_token.and_then(|token| session.asker_of_token(token));
                 if let Some(site) = asker.and_then(|asker| self.site(asker)) {
-                    site.line.notify(envelope, &mut []);
+                    site.instance.notify(envelope, &mut []);
                 }
             }
             _ => self.pass_on(session, envelope),

@@ -1,80 +1,79 @@
 //! One configured server: its settings, and what it has shown of itself.
 
-pub(in crate::hub) mod announcing;
+pub(in crate::hub) mod cached_answers;
 pub(in crate::hub) mod catalog_file;
+pub(in crate::hub) mod change_notices;
+pub(in crate::hub) mod commands;
+pub(in crate::hub) mod condition;
 pub(in crate::hub) mod crashes;
 pub(in crate::hub) mod ending;
 pub(in crate::hub) mod fetch;
-pub(in crate::hub) mod free;
+pub(in crate::hub) mod idle_and_deadlines;
 pub(in crate::hub) mod introduce;
 pub(in crate::hub) mod login;
 pub(in crate::hub) mod needs;
 pub(in crate::hub) mod offered;
-pub(in crate::hub) mod orders;
+pub(in crate::hub) mod one_at_a_time;
 pub(in crate::hub) mod places;
 pub(in crate::hub) mod pool;
-pub(in crate::hub) mod recall;
 pub(in crate::hub) mod records;
 pub(in crate::hub) mod roots;
 pub(in crate::hub) mod saving;
 pub(in crate::hub) mod settle;
 pub(in crate::hub) mod slot;
 pub(in crate::hub) mod spelled;
+pub(in crate::hub) mod spoken_era;
 pub(in crate::hub) mod start;
 pub(in crate::hub) mod take_over;
-pub(in crate::hub) mod undecided;
-pub(in crate::hub) mod unused;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use crate::config::{Server, Share};
+use crate::config::{ServerConfig, Share};
 use crate::era::Era;
 use crate::hub::events::Event;
 use crate::hub::failure::Failure;
 use crate::hub::ids::InstanceId;
-use crate::hub::instance::Line;
-use crate::hub::instance::lane::Lane;
+use crate::hub::instance::Instance;
+use crate::hub::instance::one_at_a_time::OneAtATime;
 use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::server::catalog_file::{CatalogFile, bounds};
 use crate::hub::server::crashes::Crashes;
 use crate::hub::server::records::Records;
 use crate::hub::server::slot::Slot;
 use crate::hub::server::spelled::Spelled;
-use crate::hub::services::Services;
+use crate::hub::shared_state::SharedState;
 use crate::hub::sharing::Sharing;
-use crate::hub::sharing::key::Key;
+use crate::hub::sharing::share_key::ShareKey;
 use crate::lists::ListKind;
+use crate::mcp_headers::{self, Annotated};
 use crate::names::ServerName;
 use crate::oauth::Keeper;
 use crate::upstream::catalog::{Catalogs, Noted};
-use crate::upstream::mirror::{self, Annotated};
-use crate::upstream::state::State as Life;
-use crate::upstream::{Inbound, Quirk, ServerLog, Surroundings};
+use crate::upstream::{Inbound, InstanceServices, Quirk, ServerLog};
 
 /// Takes what an instance says, and its end.
-pub(in crate::hub) type Hears = Arc<dyn Fn(&Arc<Upstream>, &Arc<Line>, Inbound<'_>) + Send + Sync>;
+pub(in crate::hub) type Hears = Arc<dyn Fn(&Arc<Server>, &Arc<Instance>, Inbound<'_>) + Send + Sync>;
 
 /// The instances that are up or about to be, each with its server, by their ids.
 #[derive(Debug, Clone, Default)]
 pub(in crate::hub) struct Instances(Arc<Mutex<FxHashMap<InstanceId, OfServer>>>);
 
-type OfServer = (Arc<Upstream>, Arc<Line>);
+type OfServer = (Arc<Server>, Arc<Instance>);
 
 impl Instances {
-    pub(in crate::hub) fn get(&self, id: InstanceId) -> Option<(Arc<Upstream>, Arc<Line>)> {
+    pub(in crate::hub) fn get(&self, id: InstanceId) -> Option<(Arc<Server>, Arc<Instance>)> {
         self.0.lock().get(&id).cloned()
     }
 
-    pub(in crate::hub) fn add(&self, server: &Arc<Upstream>, line: &Arc<Line>) {
-        self.0.lock().insert(line.id, (server.clone(), line.clone()));
+    pub(in crate::hub) fn add(&self, server: &Arc<Server>, instance: &Arc<Instance>) {
+        self.0.lock().insert(instance.id, (server.clone(), instance.clone()));
     }
 
     pub(in crate::hub) fn remove(&self, id: InstanceId) {
@@ -95,17 +94,17 @@ impl fmt::Debug for Above {
 }
 
 #[derive(Debug)]
-pub struct Upstream {
+pub struct Server {
     pub name: ServerName,
     pub log: ServerLog,
-    pub(in crate::hub) around: Surroundings,
-    pub(in crate::hub) services: Arc<Services>,
+    pub(in crate::hub) around: InstanceServices,
+    pub(in crate::hub) services: Arc<SharedState>,
     pub(in crate::hub) above: Above,
-    pub(in crate::hub) lane: Arc<Lane>,
+    pub(in crate::hub) lane: Arc<OneAtATime>,
     pub(in crate::hub) task_tools: Arc<TaskTools>,
     /// Told when an instance ends.
     pub(in crate::hub) ended: Notify,
-    settings: RwLock<Arc<Server>>,
+    settings: RwLock<Arc<ServerConfig>>,
     /// The same server under its last settings.
     before: Mutex<Weak<Self>>,
     /// Another one of the same name took over, or none did.
@@ -134,12 +133,12 @@ pub(in crate::hub) struct State {
 }
 
 impl State {
-    pub(in crate::hub) fn fits(&self, slot: &Slot, key: &Key) -> bool {
+    pub(in crate::hub) fn fits(&self, slot: &Slot, key: &ShareKey) -> bool {
         slot.fits(key, &self.sharing, &self.catalogs.shown)
     }
 }
 
-/// What an upstream has shown since the daemon started.
+/// What a server has shown since the daemon started.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     pub last_error: Option<Arc<str>>,
@@ -150,13 +149,13 @@ pub struct Known {
     pub denied: BTreeSet<String>,
 }
 
-impl Upstream {
+impl Server {
     /// A server that is not started.
     pub(in crate::hub) fn new(
-        services: Arc<Services>,
+        services: Arc<SharedState>,
         above: Above,
-        server: Server,
-        around: Surroundings,
+        server: ServerConfig,
+        around: InstanceServices,
     ) -> Arc<Self> {
         let name = around.name.clone();
         let file = CatalogFile::new(services.around.state.join("catalogs").join(format!("{name}.json")), &server);
@@ -165,7 +164,7 @@ impl Upstream {
             (catalogs.era, catalogs.modern_only) = (Some(fixed), fixed == Era::Modern);
         }
         catalogs.keep_within(bounds(&name, &around));
-        let lane = Lane::new(&catalogs);
+        let lane = OneAtATime::new(&catalogs);
         let sharing = Arc::new(Sharing::of(&server, &catalogs.shown));
         let state = State {
             slots: Vec::new(),
@@ -177,7 +176,7 @@ impl Upstream {
             sharing,
             held: None,
         };
-        let upstream = Arc::new(Self {
+        let server = Arc::new(Self {
             name,
             log: around.log.clone(),
             around,
@@ -195,16 +194,16 @@ impl Upstream {
             spelled: Spelled::default(),
             file,
         });
-        upstream.around.tasks.spawn(Self::keep_saved(Arc::downgrade(&upstream)));
-        upstream
+        server.around.tasks.spawn(Self::keep_saved(Arc::downgrade(&server)));
+        server
     }
 
-    pub fn settings(&self) -> Arc<Server> {
+    pub fn settings(&self) -> Arc<ServerConfig> {
         self.settings.read().clone()
     }
 
     /// Settings that count at once; the command is the same.
-    pub(in crate::hub) fn set_settings(&self, server: Server) {
+    pub(in crate::hub) fn set_settings(&self, server: ServerConfig) {
         *self.settings.write() = Arc::new(server);
         self.state.lock().known.denied.clear();
         self.reconsider_sharing();
@@ -222,9 +221,10 @@ impl Upstream {
 
     /// What an order would save, and take for granted.
     pub fn advice(&self) -> Option<String> {
-        let lines = self.lines();
-        let projects: BTreeSet<_> = lines.iter().filter_map(|line| line.audience()?.project.clone()).collect();
-        self.sharing().advice(&self.settings(), lines.len(), projects.len())
+        let instances = self.instances();
+        let projects: BTreeSet<_> =
+            instances.iter().filter_map(|instance| instance.audience()?.project.clone()).collect();
+        self.sharing().advice(&self.settings(), instances.len(), projects.len())
     }
 
     /// Follows from what has become known.
@@ -238,81 +238,26 @@ impl Upstream {
         self.state.lock().known.clone()
     }
 
-    pub fn era(&self) -> Option<Era> {
-        self.state.lock().catalogs.era
-    }
-
-    /// Whether a process is up, or starting, while it is not known yet what it speaks.
-    pub(in crate::hub) fn is_undecided(&self) -> bool {
-        let state = self.state.lock();
-        state.catalogs.era.is_none() && !state.catalogs.modern_only && !state.slots.is_empty()
-    }
-
     /// The method of a request that could have been any agent's.
     pub fn interactive(&self) -> Option<String> {
         self.state.lock().catalogs.interactive.clone()
     }
 
     /// The instances that are up.
-    pub fn lines(&self) -> Vec<Arc<Line>> {
+    pub fn instances(&self) -> Vec<Arc<Instance>> {
         self.state.lock().slots.iter().filter_map(|slot| slot.up().cloned()).collect()
     }
 
     /// Those, and the ones of earlier settings that still have calls to end.
-    pub fn all_lines(&self) -> Vec<Arc<Line>> {
+    pub fn all_instances(&self) -> Vec<Arc<Instance>> {
         let before = self.before.lock().upgrade();
-        let earlier = before.map(|before| before.all_lines()).unwrap_or_default();
-        self.lines().into_iter().chain(earlier).collect()
-    }
-
-    /// What [`Self::condition`] can be.
-    pub const CONDITIONS: [&str; 11] = [
-        "misconfigured",
-        "disabled",
-        "stopped",
-        "needs_login",
-        "ready",
-        "starting",
-        "broken",
-        "backoff",
-        "draining",
-        "failed",
-        "idle",
-    ];
-
-    /// One word for `status`.
-    pub fn condition(&self) -> &'static str {
-        let state = self.state.lock();
-        let any = |wanted: fn(&Life) -> bool| state.slots.iter().any(|slot| wanted(&slot.life));
-        let settings = self.settings();
-        if settings.wrong.is_some() {
-            "misconfigured"
-        } else if !settings.enabled {
-            "disabled"
-        } else if state.held.is_some() {
-            "stopped"
-        } else if self.login_need().is_some() {
-            "needs_login"
-        } else if any(|life| matches!(life, Life::Ready { .. })) {
-            "ready"
-        } else if any(|life| matches!(life, Life::Starting)) {
-            "starting"
-        } else if state.records.any_is_broken(Instant::now()) {
-            "broken"
-        } else if any(|life| matches!(life, Life::Backoff { .. })) {
-            "backoff"
-        } else if any(|life| matches!(life, Life::Draining { .. })) {
-            "draining"
-        } else if state.known.last_error.is_some() {
-            "failed"
-        } else {
-            "idle"
-        }
+        let earlier = before.map(|before| before.all_instances()).unwrap_or_default();
+        self.instances().into_iter().chain(earlier).collect()
     }
 
     /// Remembers that the server asks things that cannot be told apart.
     pub fn note_interactive(&self, method: &str) {
-        self.lane.narrow();
+        self.lane.serialize();
         let before = self.state.lock().catalogs.interactive.replace(method.to_owned());
         if before.is_none() {
             tracing::warn!(server = %self.name, method, "refused a request of the server: it could have been for any of several agents; from now on a process of it carries one call at a time");
@@ -320,31 +265,7 @@ impl Upstream {
         }
     }
 
-    pub(in crate::hub) fn note_era(&self, era: Era) {
-        let before = self.state.lock().catalogs.era.replace(era);
-        if before != Some(era) {
-            self.save();
-        }
-    }
-
-    /// Remembers that the server speaks this era and not the other one.
-    pub(in crate::hub) fn note_only(&self, era: Era) {
-        self.state.lock().catalogs.modern_only = era == Era::Modern;
-        self.note_era(era);
-        self.save();
-    }
-
-    /// Which era to speak with the server for an agent of `agent`: the agent's own, unless that is known to be in vain.
-    pub(in crate::hub) fn era_for(&self, agent: Era) -> Era {
-        let catalogs = &self.state.lock().catalogs;
-        match agent {
-            Era::Modern if catalogs.era == Some(Era::Legacy) => Era::Legacy,
-            Era::Legacy if catalogs.modern_only => Era::Modern,
-            Era::Modern | Era::Legacy => agent,
-        }
-    }
-
-    pub(in crate::hub) fn note_start(&self, result: &Result<Arc<Line>, Failure>) {
+    pub(in crate::hub) fn note_start(&self, result: &Result<Arc<Instance>, Failure>) {
         let mut state = self.state.lock();
         match result {
             Ok(_) => {
@@ -363,27 +284,27 @@ impl Upstream {
     }
 
     /// An instance is ready.
-    pub(in crate::hub) fn ready(self: &Arc<Self>, line: &Arc<Line>) {
-        let pid = line.instance().and_then(|instance| instance.pid);
-        tracing::info!(server = %self.name, pid, era = ?line.era(), "server ready");
+    pub(in crate::hub) fn ready(self: &Arc<Self>, instance: &Arc<Instance>) {
+        let pid = instance.connection().and_then(|instance| instance.pid);
+        tracing::info!(server = %self.name, pid, era = ?instance.era(), "server ready");
         self.publish(Event::ServerReady { server: self.name.clone(), pid });
         self.lane.free();
-        self.arrived(line);
+        self.arrived(instance);
     }
 
-    pub(in crate::hub) fn note_end(&self, line: &Line, reason: &Arc<str>, expected: bool) {
+    pub(in crate::hub) fn note_end(&self, instance: &Instance, reason: &Arc<str>, expected: bool) {
         let mut state = self.state.lock();
         if !expected && !self.around.stop.is_cancelled() {
             state.known.last_error = Some(reason.clone());
         }
         drop(state);
-        let pid = line.instance().and_then(|instance| instance.pid);
+        let pid = instance.connection().and_then(|instance| instance.pid);
         self.publish(Event::ServerStopped { server: self.name.clone(), pid, reason: reason.to_string() });
     }
 
     /// An instance, or a list of its, is there now: agents that were given lists without it learn of the change.
-    pub(in crate::hub) fn arrived(&self, line: &Arc<Line>) {
-        if let Some(audience) = line.audience() {
+    pub(in crate::hub) fn arrived(&self, instance: &Arc<Instance>) {
+        if let Some(audience) = instance.audience() {
             self.announce_missed(audience);
         }
     }
@@ -397,14 +318,14 @@ impl Upstream {
     }
 
     /// Notes a page of a list that an instance gave.
-    pub(in crate::hub) fn note_page(&self, line: &Line, kind: ListKind, cursor: Option<&str>, result: &str) {
-        let Some(audience) = line.audience() else { return };
+    pub(in crate::hub) fn note_page(&self, instance: &Instance, kind: ListKind, cursor: Option<&str>, result: &str) {
+        let Some(audience) = instance.audience() else { return };
         if kind == ListKind::Tools {
-            if line.makes_tasks() {
+            if instance.makes_tasks() {
                 self.task_tools.note_page(result);
             }
             // A tool with a wrong one has none.
-            drop(mirror::read(result, self.annotated.lock().get_or_insert_default()));
+            drop(mcp_headers::read(result, self.annotated.lock().get_or_insert_default()));
         }
         if !self.shares_lists() {
             return;
@@ -414,37 +335,22 @@ impl Upstream {
             Noted::News => self.save(),
             Noted::Same => {}
             Noted::TooLarge => {
-                self.around.note(&Quirk::LongList(kind.method()));
+                self.around.note(&Quirk::LongList(kind.method().name()));
                 self.save();
             }
         }
     }
 
     /// The arguments of a tool that HTTP repeats in headers; `None` if the server has not listed its tools yet.
-    pub fn annotated(&self, tool: &str) -> Option<Vec<mirror::Parameter>> {
+    pub fn annotated(&self, tool: &str) -> Option<Vec<mcp_headers::Parameter>> {
         self.annotated.lock().as_ref().map(|tools| tools.get(tool).cloned().unwrap_or_default())
     }
 
     /// Forgets a list, because an instance says that it changed.
-    pub(in crate::hub) fn forget_list(&self, line: &Line, kind: ListKind) {
-        line.lists.forget(kind);
-        if let Some(audience) = line.audience() {
+    pub(in crate::hub) fn forget_list(&self, instance: &Instance, kind: ListKind) {
+        instance.lists.forget(kind);
+        if let Some(audience) = instance.audience() {
             self.state.lock().catalogs.forget(audience, kind);
-        }
-    }
-
-    /// Why it is missing from a list, in a few words.
-    pub(in crate::hub) fn absence(&self) -> String {
-        let condition = self.condition();
-        match (condition, self.known().last_error) {
-            ("misconfigured", _) => format!(
-                "its entry in the configuration is wrong: {}",
-                self.settings().wrong.clone().unwrap_or_default()
-            ),
-            ("starting", _) => "it is still starting".to_owned(),
-            ("needs_login", _) => format!("it needs a login: `trunkline login {}`", self.name),
-            (_, Some(error)) => error.to_string(),
-            (condition, None) => format!("it is {condition}"),
         }
     }
 

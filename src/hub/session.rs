@@ -1,15 +1,15 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
 pub(in crate::hub) mod announced;
-pub(in crate::hub) mod asking;
-pub(in crate::hub) mod filter;
+pub(in crate::hub) mod change_notices;
 pub(in crate::hub) mod logged;
+pub(in crate::hub) mod open_request;
+pub(in crate::hub) mod open_requests;
 pub(in crate::hub) mod outgoing;
 pub(in crate::hub) mod place;
-pub(in crate::hub) mod question;
-pub(in crate::hub) mod restore;
 pub(in crate::hub) mod roots;
-pub(in crate::hub) mod subscribed;
+pub(in crate::hub) mod snapshot;
+pub(in crate::hub) mod subscription;
 pub(in crate::hub) mod waits;
 
 use std::collections::{HashMap, HashSet};
@@ -26,16 +26,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::envelope::Envelope;
-use crate::era::{Class, Era, LEGACY, Speech};
-use crate::hub::agent::{Agent, Principal, Stay, View};
+use crate::era::{AgentTerms, ClientProfile, Era, LEGACY};
+use crate::hub::agent::{Agent, Lifetime, Principal, View};
 use crate::hub::eras::without_tasks;
 use crate::hub::ids::{InstanceId, SessionId};
 use crate::hub::session::announced::Announced;
-use crate::hub::session::filter::{Filter, Listens};
+use crate::hub::session::open_request::{Accepted, OpenRequest};
 use crate::hub::session::place::Place;
-use crate::hub::session::question::{Accepted, Question};
-use crate::hub::session::restore::Missing;
+use crate::hub::session::snapshot::PendingRestore;
+use crate::hub::session::subscription::{AgentSubscriptions, Filter};
 use crate::lists::ListKind;
+use crate::method::Method;
 use crate::names::ServerName;
 use crate::wire::{Account, Sink};
 
@@ -43,7 +44,7 @@ use crate::wire::{Account, Sink};
 pub struct Session {
     pub id: SessionId,
     pub view: View,
-    pub stay: Stay,
+    pub stay: Lifetime,
     pub since: Instant,
     /// Cancelled when the session must end: the agent left, or does not read.
     pub gone: CancellationToken,
@@ -67,25 +68,25 @@ pub struct Session {
     /// The last one that was known.
     last_place: Mutex<Place>,
     /// What it had at an earlier daemon, and has not got back yet.
-    pub(in crate::hub) missing: Mutex<Missing>,
+    pub(in crate::hub) missing: Mutex<PendingRestore>,
 }
 
-/// Instances of one server, and of which class the agent was when it joined each.
-pub(in crate::hub) type Joined = SmallVec<[(InstanceId, Arc<Class>); 1]>;
+/// Instances of one server, and of which profile the agent was when it joined each.
+pub(in crate::hub) type Joined = SmallVec<[(InstanceId, Arc<ClientProfile>); 1]>;
 
 #[derive(Debug, Default)]
 struct State {
     /// Set by `initialize`; a modern agent has none.
-    class: Option<Arc<Class>>,
-    /// What the last request of the modern era promised: raw, and as a class.
-    promised: Option<(Box<str>, Arc<Class>)>,
+    profile: Option<Arc<ClientProfile>>,
+    /// What the last request of the modern era promised: raw, and as a profile.
+    promised: Option<(Box<str>, Arc<ClientProfile>)>,
     /// The instances that it uses, by their server.
     joined: FxHashMap<ServerName, Joined>,
     /// Instances that carry a call of this session's, and will get no other.
     visits: Vec<InstanceId>,
     /// Its `clientInfo`, raw.
     client_info: Option<Arc<str>>,
-    questions: HashMap<u64, Question>,
+    questions: HashMap<u64, OpenRequest>,
     /// Requests that wait for a server, by raw id.
     waiting: HashMap<Box<str>, CancellationToken>,
     /// Lists that were given without this server, because it was not there yet.
@@ -96,14 +97,14 @@ struct State {
     logins: HashMap<ServerName, watch::Receiver<Option<Accepted>>>,
     /// Raw JSON of the level set in the all-servers view.
     level: Option<String>,
-    listens: Listens,
+    listens: AgentSubscriptions,
 }
 
 impl Session {
     pub fn new(
         id: SessionId,
         view: View,
-        stay: Stay,
+        stay: Lifetime,
         agent: Agent,
         sink: Sink,
         gone: CancellationToken,
@@ -151,12 +152,12 @@ impl Session {
 
     /// Whether it is a legacy agent whose handshake is over.
     pub(in crate::hub) fn is_greeted(&self) -> bool {
-        self.greeted.load(Ordering::Relaxed) && self.class().is_some()
+        self.greeted.load(Ordering::Relaxed) && self.profile().is_some()
     }
 
     /// Has the agent come back for the rest of a request's stream, if it knows how.
     pub fn pause(&self, id: &str) {
-        let resumes = self.class().is_some_and(|class| class.resumes());
+        let resumes = self.profile().is_some_and(|profile| profile.resumes());
         if let Sink::Streams(streams) = &self.sink
             && resumes
         {
@@ -231,72 +232,67 @@ impl Session {
     }
 
     /// Begins a legacy session; returns the instances of an earlier handshake, which may have promised something else.
-    pub fn begin(&self, class: Class) -> Vec<InstanceId> {
+    pub fn begin(&self, profile: ClientProfile) -> Vec<InstanceId> {
         self.roots_settled.send_replace(false);
         self.greeted.store(false, Ordering::Relaxed);
         let mut state = self.state.lock();
-        state.class = Some(Arc::new(class));
+        state.profile = Some(Arc::new(profile));
         state.promised = None;
         let joined = std::mem::take(&mut state.joined).into_values().flatten().map(|(id, _)| id);
         joined.chain(std::mem::take(&mut state.visits)).collect()
     }
 
     /// How this request of the agent is spoken; `None` before any handshake.
-    pub fn speech(&self, envelope: &Envelope<'_>) -> Option<Speech> {
+    pub fn terms(&self, envelope: &Envelope<'_>) -> Option<AgentTerms> {
         let mut state = self.state.lock();
         if !envelope.is_modern() {
-            return state.class.clone().map(Speech::Legacy);
+            return state.profile.clone().map(AgentTerms::Legacy);
         }
         let raw = envelope.params.meta.client_capabilities.unwrap_or("{}");
-        if let Some((known, class)) = &state.promised
+        if let Some((known, profile)) = &state.promised
             && **known == *raw
         {
-            return Some(Speech::Modern(class.clone()));
+            return Some(AgentTerms::Modern(profile.clone()));
         }
-        let class = Arc::new(Class::of(LEGACY, &without_tasks(raw)).unwrap_or_else(Class::plain));
-        state.promised = Some((raw.into(), class.clone()));
-        Some(Speech::Modern(class))
+        let profile = Arc::new(ClientProfile::of(LEGACY, &without_tasks(raw)).unwrap_or_else(ClientProfile::plain));
+        state.promised = Some((raw.into(), profile.clone()));
+        Some(AgentTerms::Modern(profile))
     }
 
     /// What a legacy agent promised.
-    pub fn class(&self) -> Option<Arc<Class>> {
-        self.state.lock().class.clone()
+    pub fn profile(&self) -> Option<Arc<ClientProfile>> {
+        self.state.lock().profile.clone()
     }
 
     /// How the agent spoke last.
-    pub fn last_speech(&self) -> Option<Speech> {
+    pub fn last_terms(&self) -> Option<AgentTerms> {
         let state = self.state.lock();
-        let modern = state.promised.as_ref().map(|(_, class)| Speech::Modern(class.clone()));
-        modern.or_else(|| state.class.clone().map(Speech::Legacy))
+        let modern = state.promised.as_ref().map(|(_, profile)| AgentTerms::Modern(profile.clone()));
+        modern.or_else(|| state.profile.clone().map(AgentTerms::Legacy))
     }
 
     /// What it has declared, in either era.
-    pub(in crate::hub) fn classes(&self) -> Vec<Arc<Class>> {
+    pub(in crate::hub) fn profiles(&self) -> Vec<Arc<ClientProfile>> {
         let state = self.state.lock();
-        state.class.iter().chain(state.promised.as_ref().map(|(_, class)| class)).cloned().collect()
+        state.profile.iter().chain(state.promised.as_ref().map(|(_, profile)| profile)).cloned().collect()
     }
 
     /// Whether it has declared that it answers a server's request of this kind.
-    pub(in crate::hub) fn answers(&self, method: &str) -> bool {
-        let capability = match method {
-            "elicitation/create" => "elicitation",
-            "sampling/createMessage" => "sampling",
-            "roots/list" => "roots",
-            _ => return false,
-        };
-        self.classes().iter().any(|class| class.has(capability))
+    pub(in crate::hub) fn answers(&self, method: Option<Method>) -> bool {
+        let Some(capability) = method.and_then(Method::of_client) else { return false };
+        self.profiles().iter().any(|profile| profile.has(capability))
     }
 
     /// Who may come back for what it leaves behind.
     pub(in crate::hub) fn principal(&self) -> Principal {
         match self.stay {
-            Stay::Lasting => Principal::Session(self.id),
-            Stay::OneRequest => Principal::Http(self.view.clone(), self.client_info()),
+            Lifetime::Lasting => Principal::Session(self.id),
+            Lifetime::OneRequest => Principal::Http(self.view.clone(), self.client_info()),
         }
     }
 
     pub fn era(&self) -> Option<Era> {
-        self.last_speech().map(|speech| speech.era())
+        self.last_terms().map(|terms| terms.era())
     }
 
     /// The instances of a server that it has joined.
@@ -327,11 +323,11 @@ impl Session {
         self.state.lock().visits.push(instance);
     }
 
-    pub(in crate::hub) fn note_joined(&self, server: &ServerName, instance: InstanceId, class: &Arc<Class>) {
+    pub(in crate::hub) fn note_joined(&self, server: &ServerName, instance: InstanceId, profile: &Arc<ClientProfile>) {
         let mut state = self.state.lock();
         let joined = state.joined.entry(server.clone()).or_default();
-        joined.retain(|(known, own)| *known != instance || own != class);
-        joined.push((instance, class.clone()));
+        joined.retain(|(known, own)| *known != instance || own != profile);
+        joined.push((instance, profile.clone()));
     }
 
     pub fn note_missed(&self, server: &ServerName, kind: ListKind) {
@@ -367,7 +363,7 @@ impl Session {
         self.state.lock().level = Some(level.to_owned());
     }
 
-    pub(in crate::hub) fn listens(&self) -> Listens {
+    pub(in crate::hub) fn listens(&self) -> AgentSubscriptions {
         self.state.lock().listens.clone()
     }
 

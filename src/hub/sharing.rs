@@ -1,14 +1,15 @@
 //! How far a process of a server is shared: what the configuration orders, what is known of the server, what it has shown.
 //! Pure: from these to who may use a process, and what is promised to it.
 
-pub(in crate::hub) mod key;
+pub(in crate::hub) mod share_key;
 
-use crate::config::{Known, Server, Share, Transport};
-use crate::era::Class;
+use crate::config::{Known, ServerConfig, Share, Transport};
+use crate::era::ClientProfile;
+use crate::method::Method;
 use crate::upstream::catalog::Shown;
 
 /// What a server asks of a client to learn the folders that it may work in.
-pub(in crate::hub) const ROOTS: &str = "roots/list";
+pub(in crate::hub) const ROOTS: &str = Method::ListRoots.name();
 
 /// Whose a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(in crate::hub) struct Sharing {
 }
 
 impl Sharing {
-    pub(in crate::hub) fn of(server: &Server, shown: &Shown) -> Self {
+    pub(in crate::hub) fn of(server: &ServerConfig, shown: &Shown) -> Self {
         let order = |scope, words: &str| Self { scope, clients: Clients::Same, because: format!("{words}: ordered") };
         match server.share {
             Share::All => order(Scope::All, "shared by all"),
@@ -53,7 +54,7 @@ impl Sharing {
         }
     }
 
-    fn found_out(server: &Server, shown: &Shown) -> Self {
+    fn found_out(server: &ServerConfig, shown: &Shown) -> Self {
         let known = server.known.as_ref();
         let (scope, why) = Self::scope(server, known, shown);
         let mut asks = shown.asks.iter().filter(|method| *method != ROOTS);
@@ -77,7 +78,7 @@ impl Sharing {
         Self { scope, clients, because: format!("{by}: {}", reasons.join("; ")) }
     }
 
-    fn scope(server: &Server, known: Option<&Known>, shown: &Shown) -> (Scope, String) {
+    fn scope(server: &ServerConfig, known: Option<&Known>, shown: &Shown) -> (Scope, String) {
         if let Some(known) = known.filter(|known| known.package.share == Share::Session) {
             return (Scope::Session, format!("{} keeps a state of each client's own", known.name));
         }
@@ -100,7 +101,7 @@ impl Sharing {
     }
 
     /// What an order would save where several processes run, and what it would take for granted.
-    pub(in crate::hub) fn advice(&self, server: &Server, processes: usize, projects: usize) -> Option<String> {
+    pub(in crate::hub) fn advice(&self, server: &ServerConfig, processes: usize, projects: usize) -> Option<String> {
         if server.share != Share::Auto || processes < 2 {
             return None;
         }
@@ -116,52 +117,48 @@ impl Sharing {
         }
     }
 
-    /// What is to be promised to a process that is started for an agent of this class.
-    pub(in crate::hub) fn promise(&self, class: &Class, shown: &Shown) -> Class {
+    /// What is to be promised to a process that is started for an agent of this profile.
+    pub(in crate::hub) fn promise(&self, profile: &ClientProfile, shown: &Shown) -> ClientProfile {
         match &self.clients {
-            Clients::Same => class.clone(),
+            Clients::Same => profile.clone(),
             // In a revision that trunkline does not know, the server itself answers the agent.
             Clients::Only(capabilities) => {
-                let only = class.only(capabilities);
-                Class { version: only.version.max(class.version.clone()), ..only }
+                let only = profile.only(capabilities);
+                ClientProfile { version: only.version.max(profile.version.clone()), ..only }
             }
-            Clients::Alike if shown.alike.contains(class) => {
+            Clients::Alike if shown.alike.contains(profile) => {
                 // In the newest revision: each agent is greeted in its own.
-                let alike = shown.alike.iter().filter(|other| same_roots(other, class, shown));
-                alike.fold(class.with(&Class::plain()), |promise, other| promise.with(other))
+                let alike = shown.alike.iter().filter(|other| same_roots(other, profile, shown));
+                alike.fold(profile.with(&ClientProfile::plain()), |promise, other| promise.with(other))
             }
-            Clients::Alike => class.clone(),
+            Clients::Alike => profile.clone(),
         }
     }
 
-    /// Whether a process that was promised one class can serve an agent of another.
-    pub(in crate::hub) fn admits(&self, promised: &Class, class: &Class, shown: &Shown) -> bool {
-        promised == class
+    /// Whether a process that was promised one profile can serve an agent of another.
+    pub(in crate::hub) fn admits(&self, promised: &ClientProfile, profile: &ClientProfile, shown: &Shown) -> bool {
+        promised == profile
             || match &self.clients {
                 Clients::Same => false,
                 // An agent is answered in the revision that it asked for, which an older one does not have.
-                Clients::Only(_) | Clients::Alike if promised.version < class.version => false,
-                Clients::Only(capabilities) => promised.only(capabilities) == class.only(capabilities),
+                Clients::Only(_) | Clients::Alike if promised.version < profile.version => false,
+                Clients::Only(capabilities) => promised.only(capabilities) == profile.only(capabilities),
                 Clients::Alike => {
-                    let alike = [promised, class].into_iter().all(|one| shown.alike.contains(one));
-                    alike && promised.covers(class) && same_roots(promised, class, shown)
+                    let alike = [promised, profile].into_iter().all(|one| shown.alike.contains(one));
+                    alike && promised.covers(profile) && same_roots(promised, profile, shown)
                 }
             }
     }
 }
 
 /// A server that asks for roots is not to ask those who have none.
-fn same_roots(one: &Class, other: &Class, shown: &Shown) -> bool {
+fn same_roots(one: &ClientProfile, other: &ClientProfile, shown: &Shown) -> bool {
     !shown.asks.contains(ROOTS) || one.has("roots") == other.has("roots")
 }
 
 /// What a server wants that sends this request, in a person's words.
 fn subject(method: &str) -> &str {
-    match method {
-        "elicitation/create" => "elicitation",
-        "sampling/createMessage" => "sampling",
-        other => other,
-    }
+    Method::of(method).and_then(Method::of_client).unwrap_or(method)
 }
 
 #[cfg(test)]
@@ -169,7 +166,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn server(text: &str) -> Server {
+    fn server(text: &str) -> ServerConfig {
         let config = Config::from_toml(&format!("[servers.s]\n{text}\n")).expect("valid");
         config.servers.into_iter().next().expect("one").1
     }
@@ -225,8 +222,8 @@ mod tests {
 
     #[test]
     fn what_is_promised_and_who_is_admitted() {
-        let class = |text| Class::of("2025-06-18", text).expect("an object");
-        let (none, roots, form) = (class("{}"), class(r#"{"roots":{}}"#), class(r#"{"elicitation":{}}"#));
+        let profile = |text| ClientProfile::of("2025-06-18", text).expect("an object");
+        let (none, roots, form) = (profile("{}"), profile(r#"{"roots":{}}"#), profile(r#"{"elicitation":{}}"#));
         let alike = Shown { alike: vec![none.clone(), roots.clone(), form.clone()], ..Shown::default() };
         let open = Sharing::of(&server("command = \"x\""), &Shown::default());
         // Not known yet: each its own.
@@ -243,9 +240,12 @@ mod tests {
         // Whatever is promised for an agent serves it, also one of a revision that is not known here.
         for sharing in [&open, &files(), &ordered()] {
             for version in ["2024-11-05", "2026-07-28", "x"] {
-                let class = Class { version: version.to_owned(), ..roots.clone() };
+                let profile = ClientProfile { version: version.to_owned(), ..roots.clone() };
                 for shown in [&Shown::default(), &rooted] {
-                    assert!(sharing.admits(&sharing.promise(&class, shown), &class, shown), "{sharing:?} {class:?}");
+                    assert!(
+                        sharing.admits(&sharing.promise(&profile, shown), &profile, shown),
+                        "{sharing:?} {profile:?}"
+                    );
                 }
             }
         }

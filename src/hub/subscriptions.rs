@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
-use crate::era::Speech;
-use crate::hub::instance::Line;
+use crate::era::AgentTerms;
+use crate::hub::instance::Instance;
 use crate::hub::routed::{Routed, cancellable};
 use crate::hub::session::Session;
-use crate::hub::session::filter::{Filter, SUBSCRIPTION};
+use crate::hub::session::subscription::{Filter, SUBSCRIPTION};
 use crate::hub::{Hub, Site};
+use crate::method::Method;
 use crate::wire::To;
 
 /// How many subscriptions one agent may have that trunkline keeps.
@@ -18,8 +19,8 @@ const MOST: usize = 256;
 
 impl Hub {
     /// Opens a subscription on one server of the legacy era.
-    pub(in crate::hub) fn listen_on(&self, session: &Arc<Session>, line: &Arc<Line>, envelope: &Envelope<'_>) {
-        let handshake = line.handshake();
+    pub(in crate::hub) fn listen_on(&self, session: &Arc<Session>, instance: &Arc<Instance>, envelope: &Envelope<'_>) {
+        let handshake = instance.handshake();
         let offers = |capability: &str| handshake.is_some_and(|handshake| handshake.offers(capability));
         let subscribes = handshake.is_some_and(|handshake| handshake.subscribes());
         let filter = match Filter::of(envelope) {
@@ -27,7 +28,7 @@ impl Hub {
             Err(refusal) => return session.reply(envelope.id, &refusal),
         };
         for uri in &filter.resource_subscriptions {
-            line.begin_subscription(session, uri, uri);
+            instance.begin_subscription(session, uri, uri);
         }
         acknowledge(session, envelope.id, filter);
     }
@@ -37,7 +38,7 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
-        speech: Speech,
+        terms: AgentTerms,
     ) -> Routed {
         let filter = match Filter::of(envelope) {
             Ok(filter) => filter,
@@ -50,14 +51,14 @@ impl Hub {
         Routed::Later(cancellable(session, envelope, async move {
             let mut honoured = Vec::new();
             for uri in &filter.resource_subscriptions {
-                let Some((server, own)) = hub.owner_of(&who, uri, &speech).await else { continue };
-                if let Ok(site) = hub.line(&who, server.as_str(), &speech).await {
-                    site.line.begin_subscription(&who, &own, uri);
+                let Some((server, own)) = hub.owner_of(&who, uri, &terms).await else { continue };
+                if let Ok(site) = hub.instance(&who, server.as_str(), &terms).await {
+                    site.instance.begin_subscription(&who, &own, uri);
                     honoured.push(uri.clone());
                 }
             }
             acknowledge(&who, &id, Filter { resource_subscriptions: honoured, ..filter });
-            hub.sites(&who).iter().for_each(|site| site.line.listen_anew());
+            hub.sites(&who).iter().for_each(|site| site.instance.renew_own_subscription());
         }))
     }
 }
@@ -68,7 +69,7 @@ impl Hub {
         let Some(ended) = session.forget_listen(id) else { return false };
         let kept: Vec<_> = session.listens().into_values().flat_map(|filter| filter.resource_subscriptions).collect();
         for uri in ended.resource_subscriptions.iter().filter(|uri| !kept.contains(uri)) {
-            self.sites(session).iter().for_each(|site| site.line.finish_subscription(session.id, uri));
+            self.sites(session).iter().for_each(|site| site.instance.finish_subscription(session.id, uri));
         }
         session.over(id);
         true
@@ -78,10 +79,10 @@ impl Hub {
     pub fn close_listens(self: &Arc<Self>, session: &Session) {
         let mut ended: Vec<Box<str>> = session.listens().into_keys().collect();
         ended.retain(|id| session.forget_listen(id).is_some());
-        for Site { line, .. } in self.sites(session) {
-            let own = line.table.lock().take_listens(session.id);
+        for Site { instance, .. } in self.sites(session) {
+            let own = instance.table.lock().take_listens(session.id);
             for (ours, id) in own {
-                if line.send_cancelled(ours, "the daemon ends").is_err() {
+                if instance.send_cancelled(ours, "the daemon ends").is_err() {
                     tracing::debug!(id, "the server is gone before its subscription");
                 }
                 ended.push(id);
@@ -99,7 +100,7 @@ fn acknowledge(session: &Session, id: &str, filter: Filter) {
     }
     let kept = serde_json::to_string(&filter).unwrap_or_else(|_| "{}".to_owned());
     let params = format!(r#"{{"_meta":{{"{SUBSCRIPTION}":{id}}},"notifications":{kept}}}"#);
-    session.tell(To::Call(id), &reply::notification("notifications/subscriptions/acknowledged", &params));
+    session.tell(To::Call(id), &reply::notification(Method::Acknowledged, &params));
     session.note_listen(id, filter);
 }
 

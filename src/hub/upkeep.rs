@@ -33,16 +33,16 @@ impl Hub {
                 heap.look(self.services.around.budget.used());
             }
             let idle = self.config().daemon.idle_timeout.0;
-            for upstream in self.upstreams().iter() {
-                upstream.look(elapsed, idle);
+            for server in self.servers().iter() {
+                server.look(elapsed, idle);
             }
         }
     }
 
     /// How long until the next look: short only where a short limit needs it.
     fn pause(&self) -> Duration {
-        let upstreams = self.upstreams();
-        let limits = upstreams.iter().filter_map(|upstream| upstream.settings().call_timeout.0);
+        let servers = self.servers();
+        let limits = servers.iter().filter_map(|server| server.settings().call_timeout.0);
         let shortest = limits.chain(self.config().daemon.idle_timeout.0).min().unwrap_or(LOOK.1);
         (shortest / PRECISION).clamp(LOOK.0, LOOK.1)
     }

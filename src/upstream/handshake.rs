@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
 use crate::era::Era;
+use crate::method::Method;
 
 /// The server's replies to the handshake, whole frames.
 #[derive(Debug, Clone, Default)]
@@ -43,15 +44,15 @@ pub(super) fn tolerated(envelope: &Envelope<'_>, method: &str) -> (String, Vec<S
             wrong.push(format!("`{name}` {is} and should be {shape}"));
         }
     };
-    let version = match method {
-        "initialize" => {
+    let version = match Method::of(method) {
+        Some(Method::Initialize) => {
             expect("protocolVersion", "a string", Value::is_string);
             expect("capabilities", "an object", Value::is_object);
             let named = |info: &Value| info["name"].is_string() && info["version"].is_string();
             expect("serverInfo", "an object with `name` and `version`", named);
             reply.get("protocolVersion").filter(|version| version.is_string())
         }
-        "server/discover" => {
+        Some(Method::Discover) => {
             expect("capabilities", "an object", Value::is_object);
             reply.get("supportedVersions").filter(|versions| versions.is_array())
         }
@@ -65,15 +66,15 @@ pub(super) fn tolerated(envelope: &Envelope<'_>, method: &str) -> (String, Vec<S
             wrong.push(format!("`capabilities.{name}` is {} and should be an object", kind_of(found)));
         }
     }
-    let result = match (method, version) {
-        ("initialize", Some(version)) => {
+    let result = match (Method::of(method), version) {
+        (Some(Method::Initialize), Some(version)) => {
             json!({ "protocolVersion": version, "capabilities": {}, "serverInfo": { "name": "server", "version": "0" } })
         }
         (_, Some(Value::Array(versions))) => {
             let versions: Vec<_> = versions.iter().filter(|version| version.is_string()).collect();
             json!({ "resultType": "complete", "supportedVersions": versions, "capabilities": {}, "ttlMs": 0, "cacheScope": "private" })
         }
-        ("initialize", _) => {
+        (Some(Method::Initialize), _) => {
             let refusal = format!("its answer to `initialize` is wrong: {}", wrong.join("; "));
             return (reply::error(envelope.id, code::INTERNAL, &refusal), Vec::new());
         }
@@ -104,9 +105,9 @@ impl Handshake {
     }
 
     pub(super) fn record(&mut self, method: &str, frame: &str) {
-        match method {
-            "initialize" => self.initialize = Some(frame.into()),
-            "server/discover" => self.discover = Some(frame.into()),
+        match Method::of(method) {
+            Some(Method::Initialize) => self.initialize = Some(frame.into()),
+            Some(Method::Discover) => self.discover = Some(frame.into()),
             _ => {}
         }
     }

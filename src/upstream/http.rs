@@ -33,9 +33,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Given, Http};
 use crate::envelope::Kind;
-use crate::envelope::reply::code;
+use crate::envelope::reply::{self, code};
 use crate::fault::contained;
 use crate::lines::Lines;
+use crate::method::Method;
 use crate::upstream::http::bounds::Bounds;
 use crate::upstream::http::client::Endpoint;
 use crate::upstream::http::done::{About, Done, Listened};
@@ -46,9 +47,9 @@ use crate::upstream::http::posted::Posted;
 use crate::upstream::http::session::Session;
 use crate::upstream::http::shared::Shared;
 use crate::upstream::inbound::Inbound;
+use crate::upstream::instance_services::InstanceServices;
 use crate::upstream::running::{Ended, OVER_BUDGET, Running};
 use crate::upstream::start_error::StartError;
-use crate::upstream::surroundings::Surroundings;
 use crate::upstream::tap::Tap;
 use crate::wire::{Message, Outbox};
 
@@ -62,8 +63,6 @@ const ACCEPTANCE: Duration = Duration::from_secs(30);
 const MOST_LOST: u32 = 2;
 /// How long the server may take to end a session.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// What follows the answer to `initialize`.
-const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 /// Opens the wire; the first message connects.
 pub(super) fn start(
@@ -71,7 +70,7 @@ pub(super) fn start(
     patience: Duration,
     given: Given<'_>,
     tap: Arc<Tap>,
-    around: &Surroundings,
+    around: &InstanceServices,
     stop: CancellationToken,
     inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
 ) -> Result<Running, StartError> {
@@ -198,7 +197,7 @@ impl Owner {
 
     /// Takes a message from the queue.
     fn take(&mut self, posted: Posted) {
-        if posted.method == "notifications/cancelled" {
+        if posted.method == Some(Method::Cancelled) {
             self.cancel(posted);
         } else if posted.kind == Kind::Response && self.initialize.is_none() {
             // The modern era has no questions to answer.
@@ -212,7 +211,7 @@ impl Owner {
 
     fn send(&mut self, posted: Posted) {
         self.waits |= posted.comes_first();
-        if posted.method == "initialize" {
+        if posted.method == Some(Method::Initialize) {
             self.initialize = Some(posted.clone());
         }
         let ends = CancellationToken::new();
@@ -221,7 +220,7 @@ impl Owner {
                 self.open.insert(id, ends.clone());
                 About::Request(id)
             }
-            None if posted.method == "notifications/initialized" => About::Initialized,
+            None if posted.method == Some(Method::Initialized) => About::Initialized,
             None => About::Other,
         };
         let shared = self.shared.clone();
@@ -280,7 +279,7 @@ impl Owner {
             Some(Done::Elsewhere(id)) => self.wait_elsewhere(id),
             Some(Done::Began(session)) => {
                 self.session = session;
-                if renews && let Ok(initialized) = Message::small(INITIALIZED) {
+                if renews && let Ok(initialized) = Message::small(reply::notification(Method::Initialized, "")) {
                     self.send(Posted::new(initialized));
                 }
             }

@@ -9,22 +9,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::envelope::{Envelope, Kind};
+use crate::method::Method;
 use crate::upstream::quirks::Quirk;
 
 /// How many beginnings of a message are looked at in one line.
 const TRIES: usize = 16;
-/// What only a server says, of what is no answer. Anything else behind text may be what the server has read, written down by it.
-const OF_SERVERS: [&str; 9] = [
-    "roots/list",
-    "sampling/createMessage",
-    "elicitation/create",
-    "notifications/message",
-    "notifications/resources/updated",
-    "notifications/resources/list_changed",
-    "notifications/tools/list_changed",
-    "notifications/prompts/list_changed",
-    "notifications/elicitation/complete",
-];
 
 /// What is in a text.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -159,7 +148,8 @@ fn is_message(text: &str) -> bool {
     Envelope::parse(text.as_bytes()).is_ok_and(|envelope| {
         let is_its = match envelope.kind {
             Kind::Response => true,
-            Kind::Request | Kind::Notification => OF_SERVERS.contains(&&*envelope.method),
+            // Anything else may be what the server has read, written down by it.
+            Kind::Request | Kind::Notification => envelope.method.is_some_and(Method::is_servers),
         };
         is_its && text.contains("\"jsonrpc\"")
     })

@@ -17,11 +17,11 @@ use crate::lines::Lines;
 use crate::upstream::child::{Child, SpawnError, Streams};
 use crate::upstream::heard::Heard;
 use crate::upstream::inbound::Inbound;
+use crate::upstream::instance_services::InstanceServices;
 use crate::upstream::running::{Ended, OVER_BUDGET, Running};
 use crate::upstream::salvage::{lost_between, salvage};
 use crate::upstream::start_error::StartError;
 use crate::upstream::stderr;
-use crate::upstream::surroundings::Surroundings;
 use crate::upstream::tap::Tap;
 use crate::wire::{FrameError, Frames, LARGE};
 
@@ -36,7 +36,7 @@ pub(super) fn start(
     given: Given<'_>,
     background: bool,
     tap: Arc<Tap>,
-    around: &Surroundings,
+    around: &InstanceServices,
     stop: CancellationToken,
     inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
 ) -> Result<Running, StartError> {

@@ -12,15 +12,16 @@ use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
 use crate::envelope::{Edit, Envelope, Kind, Malformed, splice};
+use crate::method::Method;
 use crate::names::ServerName;
 use crate::upstream::handshake::{Handshake, tolerated};
 use crate::upstream::heard::Heard;
 use crate::upstream::ids::respelled;
 use crate::upstream::inbound::Inbound;
+use crate::upstream::instance_services::InstanceServices;
 use crate::upstream::link::Link;
 use crate::upstream::quirks::Quirk;
 use crate::upstream::salvage::{Lost, Salvaged};
-use crate::upstream::surroundings::Surroundings;
 use crate::wire::{Outbox, Refused};
 
 /// `rmcp` asks one thing at a time while it shakes hands.
@@ -30,7 +31,7 @@ const TO_RMCP: usize = 16;
 #[derive(Debug)]
 pub(super) struct Tap {
     link: Link,
-    around: Surroundings,
+    around: InstanceServices,
     /// How many lines were no messages, and the last of them.
     noise: Mutex<(u64, String)>,
     /// Capabilities to promise in `initialize`, in the agent's own words.
@@ -57,7 +58,7 @@ pub(super) struct TapTransport {
 impl Tap {
     pub(super) fn new(
         link: Link,
-        around: Surroundings,
+        around: InstanceServices,
         capabilities: String,
         client_info: Option<String>,
     ) -> Arc<Self> {
@@ -117,7 +118,7 @@ impl Tap {
                 None => inbound(Inbound::Message { envelope, call }),
                 Some(id) => self.sort_under(envelope, id, call, inbound),
             },
-            Kind::Request if envelope.method == "ping" => {
+            Kind::Request if envelope.method == Some(Method::Ping) => {
                 self.say(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, envelope.id));
             }
             Kind::Request | Kind::Notification => inbound(Inbound::Message { envelope, call }),
@@ -306,15 +307,15 @@ impl Tap {
         let mut edits: Vec<Edit<'_>> = Vec::new();
         if envelope.kind == Kind::Notification {
             self.link.note_notice();
-        } else if !envelope.method.is_empty() && !envelope.id.is_empty() {
-            self.own.lock().insert(id, (envelope.id.to_owned(), envelope.method.clone().into_owned()));
+        } else if !envelope.method_name.is_empty() && !envelope.id.is_empty() {
+            self.own.lock().insert(id, (envelope.id.to_owned(), envelope.method_name.clone().into_owned()));
             self.waiting.fetch_add(1, Ordering::Relaxed);
             edits.push(envelope.edit(envelope.id, &ours));
         }
         let params = &envelope.params;
         let own_words =
             [(params.capabilities, Some(&self.capabilities)), (params.client_info, self.client_info.as_ref())];
-        if envelope.method == "initialize" {
+        if envelope.method == Some(Method::Initialize) {
             let replaced = own_words.into_iter().filter_map(|(part, with)| Some(envelope.edit(part?, with?)));
             edits.extend(replaced);
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::era::{Class, Era};
+use crate::era::{ClientProfile, Era};
 
 /// What to say to a server that starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Speak {
     /// The eras to try on the same process, in this order.
     pub eras: Vec<Era>,
     /// What to promise in `initialize`.
-    pub class: Class,
+    pub profile: ClientProfile,
 }
 
 /// On what terms an instance starts.

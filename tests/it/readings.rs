@@ -36,7 +36,7 @@ fn messages(round: u64) -> Vec<(String, [Value; 6])> {
         }
         let params = &envelope.params;
         let seen = [
-            envelope.method.to_string().into(),
+            envelope.method_name.to_string().into(),
             value(Some(envelope.id).filter(|id| !id.is_empty())),
             value(params.name),
             value(params.uri),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::method::Method;
+
 const ADDITIONS: u32 = 200;
 const STEPS: u64 = 5;
 
@@ -35,11 +37,11 @@ impl<W: Write> Agent<W> {
         let client = json!({ "name": format!("demo-agent-{}", self.own), "version": "1" });
         self.request(
             1,
-            "initialize",
+            Method::Initialize,
             &json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client }),
         )?;
-        self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))?;
-        let listed = self.request(2, "tools/list", &json!({}))?;
+        self.send(&json!({ "jsonrpc": "2.0", "method": Method::Initialized.name() }))?;
+        let listed = self.request(2, Method::ListTools, &json!({}))?;
         ensure!(
             listed["result"]["tools"].as_array().is_some_and(|tools| tools.len() == 3),
             "not the demo's tools: {listed}"
@@ -78,24 +80,24 @@ impl<W: Write> Agent<W> {
         let name = format!("{}{tool}", self.prefix);
         self.ask(
             id,
-            "tools/call",
+            Method::CallTool,
             &json!({ "name": name, "arguments": arguments, "_meta": { "progressToken": 1 } }),
             progress,
         )
     }
 
-    fn request(&mut self, id: u32, method: &str, params: &Value) -> anyhow::Result<Value> {
+    fn request(&mut self, id: u32, method: Method, params: &Value) -> anyhow::Result<Value> {
         self.ask(id, method, params, None)
     }
 
     fn ask(
         &mut self,
         id: u32,
-        method: &str,
+        method: Method,
         params: &Value,
         mut progress: Option<&mut Vec<u64>>,
     ) -> anyhow::Result<Value> {
-        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))?;
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method.name(), "params": params }))?;
         loop {
             let mut line = String::new();
             if self.replies.read_line(&mut line)? == 0 {

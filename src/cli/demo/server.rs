@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use crate::method::Method;
+
 /// Serves until standard input closes.
 pub(crate) fn run() -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
@@ -12,17 +14,17 @@ pub(crate) fn run() -> io::Result<ExitCode> {
         let Ok(message) = serde_json::from_str::<Value>(&line?) else { continue };
         let Some(id) = message.get("id").filter(|_| message.get("method").is_some()) else { continue };
         let params = &message["params"];
-        let answer = match message["method"].as_str().unwrap_or_default() {
-            "initialize" => Ok(json!({
+        let answer = match message["method"].as_str().and_then(Method::of) {
+            Some(Method::Initialize) => Ok(json!({
                 "protocolVersion": params["protocolVersion"],
                 "capabilities": { "tools": {} },
                 "serverInfo": { "name": "trunkline-demo", "version": env!("CARGO_PKG_VERSION") },
                 "instructions": "Adds numbers, counts down with progress, and fails on request.",
             })),
-            "ping" => Ok(json!({})),
-            "tools/list" => Ok(json!({ "tools": tools() })),
-            "tools/call" => call(params, &mut out)?,
-            method => Err((-32601, format!("no method {method}"))),
+            Some(Method::Ping) => Ok(json!({})),
+            Some(Method::ListTools) => Ok(json!({ "tools": tools() })),
+            Some(Method::CallTool) => call(params, &mut out)?,
+            _ => Err((-32601, format!("no method {}", message["method"]))),
         };
         let reply = match answer {
             Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
@@ -68,7 +70,7 @@ fn call(params: &Value, out: &mut impl Write) -> io::Result<Answer> {
             let token = &params["_meta"]["progressToken"];
             for step in (1..=from).filter(|_| !token.is_null()) {
                 let progress = json!({ "progressToken": token, "progress": step, "total": from, "message": format!("{}", from - step) });
-                send(out, &json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": progress }))?;
+                send(out, &json!({ "jsonrpc": "2.0", "method": Method::Progress.name(), "params": progress }))?;
             }
             Ok(json!({ "content": [{ "type": "text", "text": "lift-off" }] }))
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::downstream::http::face::Face;
+use crate::downstream::http::endpoint::HttpEndpoint;
 use crate::downstream::http::sessions::Attached;
 use parking_lot::MutexGuard;
 use tokio_util::sync::CancellationToken;
@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 /// How often silence is looked at.
 const LOOK: Duration = Duration::from_secs(5);
 
-impl Face {
+impl HttpEndpoint {
     /// Notes how a session is now, for the next daemon.
     pub(super) fn note(&self, id: &str, attached: &Attached) {
         let _turn = self.turn.lock();
         if attached.left.load(Ordering::Relaxed) {
             return;
         }
-        if let Some(remembered) = self.hub.remember(&attached.session) {
+        if let Some(remembered) = self.hub.snapshot(&attached.session) {
             self.records.note(id, &attached.session.view, remembered);
         }
     }
@@ -54,7 +54,7 @@ impl Face {
 
 /// Ends sessions that are silent for long, or whose agent does not read; and all of them with the daemon, when the last that
 /// is to be known of them is `noted`.
-pub(super) async fn keep(face: Arc<Face>, noted: CancellationToken) {
+pub(super) async fn keep(face: Arc<HttpEndpoint>, noted: CancellationToken) {
     let _noted = noted.drop_guard();
     loop {
         tokio::select! {

@@ -11,7 +11,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::downstream::http::connection::Connection;
-use crate::downstream::http::face::Face;
+use crate::downstream::http::endpoint::HttpEndpoint;
 use crate::http1;
 use crate::retry::Backoff;
 use crate::strangers::{Stranger, Strangers};
@@ -31,7 +31,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const PATIENCE: Duration = Duration::from_secs(1 << 30);
 
 /// Listens until the daemon ends, and then until what is under way is answered.
-pub(super) async fn run(face: Arc<Face>, router: Router, address: SocketAddr) {
+pub(super) async fn run(face: Arc<HttpEndpoint>, router: Router, address: SocketAddr) {
     let Some(listener) = bind(&face, address).await else { return };
     let places = Arc::new(Semaphore::new(MOST));
     let strangers = Strangers::new(STRANGERS);
@@ -68,7 +68,7 @@ fn fresh() -> Backoff {
 }
 
 /// Takes the address as soon as it is free.
-async fn bind(face: &Face, address: SocketAddr) -> Option<TcpListener> {
+async fn bind(face: &HttpEndpoint, address: SocketAddr) -> Option<TcpListener> {
     let mut backoff = fresh();
     let mut told = false;
     loop {
@@ -110,7 +110,7 @@ async fn accept(
 }
 
 /// Serves one connection; when the daemon ends, the request that is under way is its last.
-async fn connection(face: &Face, router: Router, stream: TcpStream, stranger: Stranger) {
+async fn connection(face: &HttpEndpoint, router: Router, stream: TcpStream, stranger: Stranger) {
     let (cut, must_go) = (CancellationToken::new(), stranger.clone());
     let of = Connection { cut: cut.clone(), stranger };
     let mut stream = TimeoutStream::new(stream);

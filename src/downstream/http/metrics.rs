@@ -8,10 +8,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::downstream::http::face::Shared;
+use crate::downstream::http::endpoint::Shared;
 use crate::downstream::http::requests::{Counters, Labels};
 use crate::era::Era;
-use crate::hub::{Hub, Upstream};
+use crate::hub::{Hub, Server};
 
 type Gauges = Family<Labels, Gauge>;
 
@@ -33,12 +33,12 @@ pub(super) async fn show(State(face): Shared) -> Response {
 fn register(registry: &mut Registry, hub: &Hub) {
     let (states, instances, calls, starts) =
         (Gauges::default(), Gauges::default(), Gauges::default(), Counters::default());
-    for upstream in hub.upstreams().iter() {
+    for upstream in hub.servers().iter() {
         let server = || ("server", upstream.name.to_string());
-        let lines = upstream.all_lines();
+        let lines = upstream.all_instances();
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let now = upstream.condition();
-        for state in Upstream::CONDITIONS {
+        for state in Server::CONDITIONS {
             states.get_or_create(&vec![server(), ("state", state.to_owned())]).set(i64::from(state == now));
         }
         instances.get_or_create(&vec![server()]).set(count(lines.len()));

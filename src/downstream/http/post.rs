@@ -11,18 +11,19 @@ use tokio::time::timeout;
 use crate::downstream::http::answer::{Accepts, Form, Named, accepts, empty, ending, refused, refused_as, respond};
 use crate::downstream::http::body::{Unread, over_budget, weighed};
 use crate::downstream::http::connection::Connection;
-use crate::downstream::http::face::Face;
+use crate::downstream::http::endpoint::HttpEndpoint;
 use crate::downstream::http::sessions::{Attached, SESSION_ID};
 use crate::downstream::http::{answer, sessions};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, text};
-use crate::era::{LEGACY_ALL, MODERN, Speech};
+use crate::era::{AgentTerms, LEGACY_ALL, MODERN};
 use crate::fault::contained;
 use crate::hub::{Routed, Session, View, incomplete, not_modern};
 use crate::lists::ListKind;
+use crate::mcp_headers;
+use crate::method::{Changes, Method};
 use crate::names;
 use crate::random::random_text;
-use crate::upstream::mirror;
 use crate::wire::{Account, Message, Writer};
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -36,7 +37,7 @@ const TOOLS: Duration = Duration::from_secs(5);
 /// How long a body may take to arrive.
 const BODY: Duration = Duration::from_secs(30);
 
-impl Face {
+impl HttpEndpoint {
     pub(super) async fn post(self: Arc<Self>, view: View, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let headers = parts.headers;
@@ -89,7 +90,7 @@ impl Face {
         let version = version_of(headers);
         if envelope.is_modern() || version.is_some_and(|version| version >= MODERN) {
             self.post_modern(view, headers, accepts, envelope, account).await
-        } else if envelope.method == "initialize" && envelope.kind == Kind::Request {
+        } else if envelope.method == Some(Method::Initialize) && envelope.kind == Kind::Request {
             match self.session(headers, &view) {
                 Some(attached) => {
                     let mut response = self.post_legacy(headers, attached, accepts, envelope).await;
@@ -154,7 +155,7 @@ impl Face {
             return None;
         }
         let attached = Arc::new(Attached::lasting(&self.hub, &self.ends, view.clone()).ok()?);
-        self.hub.go_on(&attached.session, remembered);
+        self.hub.restore(&attached.session, remembered);
         self.add(id, attached.clone(), &turn);
         Some(attached)
     }
@@ -182,8 +183,8 @@ impl Face {
         let form = Form { accepts, named, status: answer::always_ok, unseen };
         let response = respond(reader, PATIENCE.0, form, attached.clone()).await;
         if matches!(
-            &*envelope.method,
-            "initialize" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe"
+            envelope.method.map(Method::changes),
+            Some(Changes::Session | Changes::Level | Changes::Subscriptions)
         ) {
             // What is not granted yet is noted with the next look at all sessions.
             sessions::id_of(headers).iter().for_each(|id| self.note(id, &attached));
@@ -220,7 +221,7 @@ impl Face {
         if let Some(refusal) = incomplete(envelope) {
             return refused_as(StatusCode::BAD_REQUEST, &refusal);
         }
-        if envelope.method == "subscriptions/listen" && !accepts.events {
+        if envelope.method == Some(Method::Listen) && !accepts.events {
             // It is answered by its end alone.
             return not_acceptable("text/event-stream");
         }
@@ -228,7 +229,7 @@ impl Face {
             let frame = reply::error(envelope.id, code::HEADER_MISMATCH, message);
             refused_as(StatusCode::BAD_REQUEST, &frame)
         };
-        if let Some(message) = mirror::mismatch(envelope, headers) {
+        if let Some(message) = mcp_headers::mismatch(envelope, headers) {
             return mismatch(&message);
         }
         let attached = match Attached::for_one_request(&self.hub, &self.ends, view, &account) {
@@ -263,7 +264,7 @@ impl Face {
         envelope: &Envelope<'_>,
         headers: &HeaderMap,
     ) -> Option<String> {
-        if envelope.method != "tools/call" {
+        if envelope.method != Some(Method::CallTool) {
             return None;
         }
         let name = envelope.params.name.and_then(text)?;
@@ -271,22 +272,22 @@ impl Face {
             View::One(server) => (server.as_str(), &*name),
             View::All | View::Profile(_) => names::split(&name)?,
         };
-        let upstream = self.hub.upstream(server).ok()?;
+        let upstream = self.hub.server(server).ok()?;
         let parameters = match upstream.annotated(tool) {
             Some(parameters) => parameters,
             None => {
-                let speech = session.speech(envelope)?;
+                let terms = session.terms(envelope)?;
                 // If it does not list them now, it is not known that it has any such argument.
-                timeout(TOOLS, self.list_tools(session, server, &speech)).await.ok();
+                timeout(TOOLS, self.list_tools(session, server, &terms)).await.ok();
                 upstream.annotated(tool).unwrap_or_default()
             }
         };
-        mirror::mismatched_argument(envelope, &parameters, headers)
+        mcp_headers::mismatched_argument(envelope, &parameters, headers)
     }
 
-    async fn list_tools(&self, session: &Arc<Session>, server: &str, speech: &Speech) {
-        if let Ok(site) = self.hub.line(session, server, speech).await {
-            drop(site.server.list(&site.line, ListKind::Tools).await);
+    async fn list_tools(&self, session: &Arc<Session>, server: &str, terms: &AgentTerms) {
+        if let Ok(site) = self.hub.instance(session, server, terms).await {
+            drop(site.server.list(&site.instance, ListKind::Tools).await);
         }
     }
 

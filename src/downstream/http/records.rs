@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::files::{check_ours, replace};
-use crate::hub::{Remembered, View};
+use crate::hub::{SessionSnapshot, View};
 
 /// For how long a session is kept that no daemon has, and how exactly that is known.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,7 +27,7 @@ const GATHER: Duration = Duration::from_millis(100);
 struct Record {
     /// Nothing for all servers.
     server: Option<String>,
-    remembered: Remembered,
+    remembered: SessionSnapshot,
     /// When it was here last: seconds since 1970.
     seen: u64,
 }
@@ -55,7 +55,7 @@ impl Records {
     }
 
     /// Notes how a session is now.
-    pub(super) fn note(&self, id: &str, view: &View, remembered: Remembered) {
+    pub(super) fn note(&self, id: &str, view: &View, remembered: SessionSnapshot) {
         let record =
             Record { server: server_of(view), remembered, seen: now() / EXACTLY.as_secs() * EXACTLY.as_secs() };
         let mut all = self.all.lock();
@@ -65,7 +65,7 @@ impl Records {
         }
     }
 
-    pub(super) fn find(&self, id: &str, view: &View) -> Option<Remembered> {
+    pub(super) fn find(&self, id: &str, view: &View) -> Option<SessionSnapshot> {
         let all = self.all.lock();
         let record = all.get(id).filter(|record| record.server == server_of(view))?;
         Some(record.remembered.clone())

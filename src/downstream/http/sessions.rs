@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::downstream::connection::Ends;
+use crate::downstream::connection::Shutdown;
 use crate::downstream::http::answer::Named;
-use crate::hub::{Agent, Failure, Hub, Session, Stay, View};
+use crate::hub::{Agent, Failure, Hub, Lifetime, Session, View};
 use crate::wire::{Account, Replay, Sink, Streams};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -40,28 +40,39 @@ pub(super) struct Attached {
 
 impl Attached {
     /// Attaches an agent whose session lasts.
-    pub(super) fn lasting(hub: &Arc<Hub>, ends: &Ends, view: View) -> Result<Self, Failure> {
+    pub(super) fn lasting(hub: &Arc<Hub>, ends: &Shutdown, view: View) -> Result<Self, Failure> {
         let gone = ends.stop.child_token();
         let account = hub.account("an agent over HTTP", gone.clone());
-        Self::new(hub, view, Stay::Lasting, Streams::new(account, Replay::Yes), gone)
+        Self::new(hub, view, Lifetime::Lasting, Streams::new(account, Replay::Yes), gone)
     }
 
     /// Attaches an agent for one request, which is weighed for `account`.
-    pub(super) fn for_one_request(hub: &Arc<Hub>, ends: &Ends, view: View, account: &Account) -> Result<Self, Failure> {
+    pub(super) fn for_one_request(
+        hub: &Arc<Hub>,
+        ends: &Shutdown,
+        view: View,
+        account: &Account,
+    ) -> Result<Self, Failure> {
         // Its body is weighed beside what comes of it.
         let streams = Streams::new(account.beside(account.limit()), Replay::No);
-        Self::new(hub, view, Stay::OneRequest, streams, ends.stop.child_token())
+        Self::new(hub, view, Lifetime::OneRequest, streams, ends.stop.child_token())
     }
 
     /// Attaches an agent that is reached by `streams`, for as long as this lives.
-    fn new(hub: &Arc<Hub>, view: View, stay: Stay, streams: Streams, gone: CancellationToken) -> Result<Self, Failure> {
+    fn new(
+        hub: &Arc<Hub>,
+        view: View,
+        stay: Lifetime,
+        streams: Streams,
+        gone: CancellationToken,
+    ) -> Result<Self, Failure> {
         let session = hub.attach(view, stay, Agent::default(), Sink::Streams(streams.clone()), gone)?;
         Ok(Self { session, streams, hub: hub.clone(), used: Mutex::new(Instant::now()), left: AtomicBool::new(false) })
     }
 
     /// Whether this agent's streams can be taken up where they were cut.
     pub(super) fn names_events(&self) -> Named {
-        let named = self.session.class().is_some_and(|class| class.resumes());
+        let named = self.session.profile().is_some_and(|profile| profile.resumes());
         if named { Named::Yes } else { Named::No }
     }
 

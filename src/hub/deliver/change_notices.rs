@@ -15,20 +15,20 @@ const LOOK: Duration = Duration::from_secs(1);
 impl Site {
     /// A list changed, as the server says: who was told of it hears so, in the words of `frame`.
     pub(in crate::hub) fn changed(&self, kind: ListKind, frame: &str) {
-        let weather = self.line.storms.note(kind, Instant::now());
+        let weather = self.instance.storms.note(kind, Instant::now());
         // Templates have no announcement of their own: there is nothing to compare them by.
-        let before = self.line.lists.kept(kind).filter(|_| kind != ListKind::Resources);
-        self.server.forget_list(&self.line, kind);
+        let before = self.instance.lists.kept(kind).filter(|_| kind != ListKind::Resources);
+        self.server.forget_list(&self.instance, kind);
         match (weather, before) {
             (Weather::Watched, _) => {}
             (Weather::Storm, Some(before)) => {
-                self.line.around.note(&Quirk::Storm);
+                self.instance.around.note(&Quirk::Storm);
                 let (site, frame): (_, Box<str>) = (self.clone(), frame.into());
-                self.line.around.tasks.spawn(async move { site.watch_storm(kind, before, &frame).await });
+                self.instance.around.tasks.spawn(async move { site.watch_storm(kind, before, &frame).await });
             }
             (Weather::Storm, None) => {
                 // Nothing to compare with.
-                self.line.storms.goes_on(kind);
+                self.instance.storms.goes_on(kind);
                 self.announce_changed(kind, frame);
             }
             (Weather::Calm, _) => self.announce_changed(kind, frame),
@@ -39,11 +39,11 @@ impl Site {
     async fn watch_storm(&self, kind: ListKind, mut told: List, frame: &str) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let over = !self.line.storms.goes_on(kind);
-            if self.line.is_closed() {
+            let over = !self.instance.storms.goes_on(kind);
+            if self.instance.is_closed() {
                 return;
             }
-            match self.server.list(&self.line, kind).await {
+            match self.server.list(&self.instance, kind).await {
                 Ok(now) if same_items(&told, &now) => {}
                 Ok(now) => {
                     told = now;

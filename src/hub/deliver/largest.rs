@@ -28,7 +28,7 @@ impl Site {
             if configured.is_some() { "the most that `max_result` lets pass" } else { "what this agent reads at once" };
         let message = format!(
             "server `{}`: the result has {size} bytes, and {limit} are {why}: ask for less, or for a part",
-            self.line.name
+            self.instance.name
         );
         Some(reply::error(answer.id, code::INTERNAL, &message))
     }

@@ -7,11 +7,12 @@ use crate::envelope::{Envelope, quoted, splice, text};
 use crate::era::Era;
 use crate::hub::Site;
 use crate::hub::ids::SessionId;
-use crate::hub::instance::calls::pending::{Owner, Pending, Then};
-use crate::hub::instance::calls::{Table, Whose};
+use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall};
+use crate::hub::instance::calls::{Calls, Whose};
 use crate::hub::level::Level;
 use crate::hub::session::Session;
 use crate::lists::ListKind;
+use crate::method::Method;
 use crate::wire::To;
 
 impl Site {
@@ -19,15 +20,15 @@ impl Site {
         if let Some(raw) = envelope.params.meta.subscription_id {
             return self.on_subscription(envelope, raw);
         }
-        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+        if let Some(kind) = ListKind::of_changed(envelope.method) {
             return self.changed(kind, envelope.frame);
         }
-        if let Some(raw) = envelope.params.uri.filter(|_| envelope.method == "notifications/resources/updated") {
+        if let Some(raw) = envelope.params.uri.filter(|_| envelope.method == Some(Method::ResourceUpdated)) {
             return self.updated(raw, envelope);
         }
-        let mut table = self.line.table.lock();
-        match &*envelope.method {
-            "notifications/progress" => {
+        let mut table = self.instance.table.lock();
+        match envelope.method {
+            Some(Method::Progress) => {
                 if let Some(raw) = envelope.params.progress_token
                     && let Ok(ours) = raw.parse()
                 {
@@ -37,14 +38,14 @@ impl Site {
                     to_progress(&table, envelope, raw, ours, call);
                 }
             }
-            "notifications/cancelled" => {
+            Some(Method::Cancelled) => {
                 if let Some(id) = cancelled(&mut table, envelope) {
                     drop(table);
-                    self.line.stopped_listening(id);
+                    self.instance.own_subscription_ended(id);
                 }
             }
-            "notifications/message" => self.log(&table, envelope, call),
-            "notifications/tasks/status" => {
+            Some(Method::Log) => self.log(&table, envelope, call),
+            Some(Method::TaskStatus) => {
                 if let Some(session) = envelope.params.task_id.and_then(text).and_then(|id| table.tasks.session(&id)) {
                     session.tell(To::Agent, envelope.frame);
                 }
@@ -55,60 +56,63 @@ impl Site {
 
     /// Brings a notification to the subscription that it names: an agent's, or trunkline's own.
     fn on_subscription(&self, envelope: &Envelope<'_>, raw: &str) {
-        if let Some(kind) = ListKind::of_changed(&envelope.method) {
-            self.server.forget_list(&self.line, kind);
+        if let Some(kind) = ListKind::of_changed(envelope.method) {
+            self.server.forget_list(&self.instance, kind);
         }
-        let mut table = self.line.table.lock();
+        let mut table = self.instance.table.lock();
         let id: Option<u64> = raw.parse().ok().or_else(|| text(raw)?.parse().ok());
         let Some(id) = id else { return };
-        if let Some(Pending { owner: Owner::Agent { session, .. }, .. }) = table.get(id)
-            && envelope.method.starts_with("notifications/tasks")
+        if let Some(PendingCall { owner: Caller::Agent { session, .. }, .. }) = table.get(id)
+            && Method::tells_of_task(&envelope.method_name)
             && !envelope.params.task_id.and_then(text).is_some_and(|task| table.tasks.is_of(&task, session))
         {
-            tracing::debug!(server = %self.line.name, session = session.id.0, "dropped news of a task that is not the agent's");
+            tracing::debug!(server = %self.instance.name, session = session.id.0, "dropped news of a task that is not the agent's");
             return;
         }
         let Some(pending) = table.get_mut(id) else { return };
         match &pending.owner {
-            Owner::Listener => {
+            Caller::Listener => {
                 drop(table);
                 self.heard(id, envelope);
             }
-            Owner::Agent { .. }
-                if pending.then == Then::ListenAgain
-                    && envelope.method == "notifications/subscriptions/acknowledged" =>
+            Caller::Agent { .. }
+                if pending.then == OnReply::ListenAgain && envelope.method == Some(Method::Acknowledged) =>
             {
-                pending.then = Then::Listen;
+                pending.then = OnReply::Listen;
             }
-            Owner::Agent { session, id, .. } => {
-                if envelope.method == "notifications/subscriptions/acknowledged"
+            Caller::Agent { session, id, .. } => {
+                if envelope.method == Some(Method::Acknowledged)
                     && let Some(repeat) = &mut pending.repeat
                 {
-                    repeat.then = Then::ListenAgain;
+                    repeat.then = OnReply::ListenAgain;
                 }
                 session.send_edited(To::Call(id), envelope, &mut [envelope.edit(raw, id)]);
             }
-            Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => {
-            }
+            Caller::Gone(_)
+            | Caller::SuspendedCalls(_)
+            | Caller::Daemon(_)
+            | Caller::Hub(_)
+            | Caller::Fence(_)
+            | Caller::Nobody => {}
         }
     }
 
     /// Takes what comes on a subscription of its own.
     pub(in crate::hub) fn heard(&self, id: u64, envelope: &Envelope<'_>) {
-        if envelope.method == "notifications/subscriptions/acknowledged" {
+        if envelope.method == Some(Method::Acknowledged) {
             let replaced = {
-                let mut state = self.line.listening.0.lock();
+                let mut state = self.instance.listening.0.lock();
                 state.lost = 0;
                 if state.open == Some(id) { std::mem::take(&mut state.replaced) } else { Vec::new() }
             };
-            return self.line.end_listening(&replaced);
+            return self.instance.end_own_subscriptions(&replaced);
         }
-        if let Some(kind) = ListKind::of_changed(&envelope.method) {
+        if let Some(kind) = ListKind::of_changed(envelope.method) {
             return self.changed(kind, &kind.notification());
         }
-        if let Some(uri) = envelope.params.uri.filter(|_| envelope.method == "notifications/resources/updated") {
+        if let Some(uri) = envelope.params.uri.filter(|_| envelope.method == Some(Method::ResourceUpdated)) {
             // In the words that those know who did not subscribe here.
-            let frame = reply::notification(&envelope.method, &format!(r#"{{"uri":{uri}}}"#));
+            let frame = reply::notification(Method::ResourceUpdated, &format!(r#"{{"uri":{uri}}}"#));
             if let Ok(envelope) = Envelope::parse(frame.as_bytes()) {
                 self.updated(envelope.params.uri.unwrap_or_default(), &envelope);
             }
@@ -117,14 +121,14 @@ impl Site {
 
     /// Tells who was told of a list that it changed, in the words of `frame`.
     pub(in crate::hub) fn announce_changed(&self, kind: ListKind, frame: &str) {
-        let sessions = self.line.sessions();
+        let sessions = self.instance.sessions();
         sessions.iter().for_each(|session| session.tell_changed(kind, frame));
         self.tell_the_others(kind, frame, &sessions);
     }
 
     /// Tells those who were answered from the catalog, and are not on this instance, that a list changed.
     fn tell_the_others(&self, kind: ListKind, frame: &str, told: &[Arc<Session>]) {
-        let Some(audience) = self.line.audience().filter(|_| self.server.shares_lists()) else { return };
+        let Some(audience) = self.instance.audience().filter(|_| self.server.shares_lists()) else { return };
         let others = self.server.listeners(audience).into_iter();
         let others = others.filter(|session| told.iter().all(|told| told.id != session.id));
         others.for_each(|session| session.tell_changed(kind, frame));
@@ -133,7 +137,7 @@ impl Site {
     /// Brings an update to those who subscribed to the URI, or to one that it lies under, each by the URI that they know.
     pub(in crate::hub) fn updated(&self, raw: &str, envelope: &Envelope<'_>) {
         let Some(uri) = text(raw) else { return };
-        let table = self.line.table.lock();
+        let table = self.instance.table.lock();
         for member in table.members.values() {
             let Some(session) = &member.session else { continue };
             let exact = member.uris.iter().find(|(known, _)| *known == *uri);
@@ -150,7 +154,7 @@ impl Site {
     }
 
     /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
-    fn log(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
+    fn log(&self, table: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
         let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
         // Only the calls that somebody waits for count: one that was cancelled may never be answered.
         let whose = match (call, table.at_work()) {
@@ -160,9 +164,9 @@ impl Site {
         match whose {
             Whose::One(id) if table.session(id).is_some() => self.log_to(table, id, level, envelope, call),
             // Without a call, a message of the modern era is nobody's: there, each request asks for its own.
-            Whose::Idle if self.line.era() == Era::Legacy => {
+            Whose::Idle if self.instance.era() == Era::Legacy => {
                 for member in table.members.values() {
-                    if let Some(session) = member.session.as_ref().filter(|session| session.class().is_some())
+                    if let Some(session) = member.session.as_ref().filter(|session| session.profile().is_some())
                         && table.wants(member, level)
                     {
                         session.log(To::Agent, envelope.frame);
@@ -175,10 +179,10 @@ impl Site {
         }
     }
 
-    fn log_to(&self, table: &Table, id: SessionId, level: Level, envelope: &Envelope<'_>, call: Option<u64>) {
+    fn log_to(&self, table: &Calls, id: SessionId, level: Level, envelope: &Envelope<'_>, call: Option<u64>) {
         let Some((session, member)) = table.session(id).zip(table.members.get(&id)) else { return };
         let to = |raw: Option<&str>| session.log(raw.map_or(To::Agent, To::Call), envelope.frame);
-        if self.line.era() == Era::Modern {
+        if self.instance.era() == Era::Modern {
             // The server keeps to what the request asked for.
             to(table.raw_id(id, call));
         } else if table.has_modern(id, call) {
@@ -191,7 +195,7 @@ impl Site {
     }
 
     /// A notification of a kind that names no agent: delivered only where there is no doubt.
-    fn unaddressed(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) {
+    fn unaddressed(&self, table: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
         let mut sessions = table.sessions();
         let session = match (table.whose_on(call), sessions.next(), sessions.next()) {
             (Whose::One(id), _, _) => table.session(id),
@@ -199,23 +203,23 @@ impl Site {
             (Whose::Idle | Whose::Several | Whose::Nobody, _, _) => None,
         };
         // The modern era has no such message: that the agent comes back is what tells.
-        let unknown = envelope.method == "notifications/elicitation/complete";
+        let unknown = envelope.method == Some(Method::ElicitationComplete);
         match session.filter(|session| !(unknown && table.has_modern(session.id, call))) {
             Some(session) => session.tell(table.raw_id(session.id, call).map_or(To::Agent, To::Call), envelope.frame),
             None => {
-                tracing::debug!(server = %self.line.name, method = %envelope.method, "dropped a notification that names no agent")
+                tracing::debug!(server = %self.instance.name, method = %envelope.method_name, "dropped a notification that names no agent")
             }
         }
     }
 }
 
 /// Brings progress to the call whose token it names, under the agent's own token.
-fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
+fn to_progress(table: &Calls, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
     let tell = |session: &Session, to: To<'_>, token: &str| {
         session.send_edited(to, envelope, &mut [envelope.edit(raw, token)]);
     };
     match table.get(call) {
-        Some(Pending { owner: Owner::Agent { session, id, token: Some(token) }, .. }) => {
+        Some(PendingCall { owner: Caller::Agent { session, id, token: Some(token) }, .. }) => {
             tell(session, To::Call(id), token)
         }
         Some(_) => {}
@@ -229,25 +233,30 @@ fn to_progress(table: &Table, envelope: &Envelope<'_>, raw: &str, ours: u64, cal
 }
 
 /// The server takes back a question that it asked, or ends a subscription: returns one of trunkline's own.
-fn cancelled(table: &mut Table, envelope: &Envelope<'_>) -> Option<u64> {
+fn cancelled(table: &mut Calls, envelope: &Envelope<'_>) -> Option<u64> {
     let raw = envelope.params.request_id?;
     if let Some((session, id)) = table.asked.remove(raw) {
         let ours = id.to_string();
-        if session.take_question(&ours).is_some() {
+        if session.take_open_request(&ours).is_some() {
             session.send_edited(To::Agent, envelope, &mut [envelope.edit(raw, &ours)]);
         }
         return None;
     }
     table.take_back(raw);
     // Only what lives until somebody ends it is ended so; any other number is a question that was answered meanwhile.
-    let id: u64 = raw.parse().ok().filter(|id| table.get(*id).is_some_and(Pending::is_listen))?;
+    let id: u64 = raw.parse().ok().filter(|id| table.get(*id).is_some_and(PendingCall::is_listen))?;
     match table.remove(id)?.owner {
-        Owner::Agent { session, id, .. } => {
+        Caller::Agent { session, id, .. } => {
             session.send_edited(To::Call(&id), envelope, &mut [envelope.edit(raw, &id)]);
             session.over(&id);
             None
         }
-        Owner::Listener => Some(id),
-        Owner::Gone(_) | Owner::Resting(_) | Owner::Daemon(_) | Owner::Hub(_) | Owner::Fence(_) | Owner::Nobody => None,
+        Caller::Listener => Some(id),
+        Caller::Gone(_)
+        | Caller::SuspendedCalls(_)
+        | Caller::Daemon(_)
+        | Caller::Hub(_)
+        | Caller::Fence(_)
+        | Caller::Nobody => None,
     }
 }

@@ -3,8 +3,8 @@
 use crate::envelope::Envelope;
 use crate::hub::Site;
 use crate::hub::instance::attribution::For;
-use crate::hub::session::question::Question;
-use crate::hub::sharing::ROOTS;
+use crate::hub::session::open_request::OpenRequest;
+use crate::method::Method;
 use crate::wire::To;
 
 const TOO_MANY: &str = "as many requests of this server wait for answers as may";
@@ -14,20 +14,20 @@ const MOST: usize = 1024;
 impl Site {
     /// A request of the server's. It is passed on only when it can belong to exactly one agent.
     pub(in crate::hub) fn question(&self, envelope: &Envelope<'_>, call: Option<u64>) {
-        let idle = self.line.table.lock().calls() == 0;
-        if self.server.note_asks(&envelope.method, idle) && envelope.method == ROOTS {
-            self.hub.ask_those_not_asked(&self.line.name);
+        let idle = self.instance.table.lock().calls() == 0;
+        if self.server.note_asks(&envelope.method_name, idle) && envelope.method == Some(Method::ListRoots) {
+            self.hub.ask_those_not_asked(&self.instance.name);
         }
-        let held = self.line.link.outbox.account().hold(envelope.frame.len());
-        let mut table = self.line.table.lock();
+        let held = self.instance.link.outbox.account().hold(envelope.frame.len());
+        let mut table = self.instance.table.lock();
         let (Ok(held), true) = (held, table.asked.len() < MOST) else {
             drop(table);
-            return self.line.refuse(envelope.id, TOO_MANY);
+            return self.instance.refuse(envelope.id, TOO_MANY);
         };
-        match self.line.asked_of(&table, envelope, call) {
+        match self.instance.asked_of(&table, envelope, call) {
             For::Agent(session) => {
                 let token = envelope.params.meta.progress_token.map(Into::into);
-                let question = Question::Server { instance: self.line.id, id: envelope.id.into(), token };
+                let question = OpenRequest::Server { instance: self.instance.id, id: envelope.id.into(), token };
                 let id = session.ask(question);
                 table.asked.insert(envelope.id.into(), (session.clone(), id));
                 let ours = id.to_string();
@@ -35,7 +35,7 @@ impl Site {
                 session.send_edited(to, envelope, &mut [envelope.edit(envelope.id, &ours)]);
             }
             For::Call(id) => self.rest(&mut table, id, envelope, held),
-            For::Nobody { why, ambiguous } if envelope.method == ROOTS => {
+            For::Nobody { why, ambiguous } if envelope.method == Some(Method::ListRoots) => {
                 drop(table);
                 self.answer_roots(envelope.id, why, ambiguous);
             }
@@ -43,9 +43,9 @@ impl Site {
                 drop(table);
                 // What it asks while it has no call would not be clearer if it had one at a time.
                 if ambiguous {
-                    self.server.note_interactive(&envelope.method);
+                    self.server.note_interactive(&envelope.method_name);
                 }
-                self.line.refuse(envelope.id, why);
+                self.instance.refuse(envelope.id, why);
             }
         }
     }

@@ -22,8 +22,8 @@ const LOOKS: &[Duration] =
 impl Site {
     /// A response to a request that is over, or that nobody made.
     pub(in crate::hub) fn answers_nothing(&self, envelope: &Envelope<'_>) {
-        if envelope.id.parse().is_ok_and(|id| self.line.link.has_issued(id)) {
-            tracing::debug!(server = %self.line.name, id = envelope.id, "dropped a reply to nothing, or a second one");
+        if envelope.id.parse().is_ok_and(|id| self.instance.link.has_issued(id)) {
+            tracing::debug!(server = %self.instance.name, id = envelope.id, "dropped a reply to nothing, or a second one");
         } else {
             self.stray(envelope);
         }
@@ -31,23 +31,23 @@ impl Site {
 
     /// A response came under an id that nobody asked under: it answers the only request that it can.
     fn stray(&self, envelope: &Envelope<'_>) {
-        self.line.around.note(&Quirk::StrangeId(envelope.id.to_owned()));
+        self.instance.around.note(&Quirk::StrangeId(envelope.id.to_owned()));
         // An error without an id may be about what was said and needs no answer.
-        let certain = envelope.error.is_none() || self.line.link.is_settled();
+        let certain = envelope.error.is_none() || self.instance.link.is_settled();
         let looks = if certain { LOOKS } else { &LOOKS[LOOKS.len() - 1..] };
         let (requests, unanswered) = {
-            let mut table = self.line.table.lock();
+            let mut table = self.instance.table.lock();
             // It may be the late answer to a request that is over, or an error about what others have said.
             let foreign = table.expects_late_answers() || envelope.error.is_some() && !table.is_one_sessions();
             if table.strays == MOST || foreign {
-                return self.line.around.note(&Quirk::Dropped(envelope.frame.chars().take(FIRST).collect()));
+                return self.instance.around.note(&Quirk::Dropped(envelope.frame.chars().take(FIRST).collect()));
             }
             table.strays += 1;
             (table.requests(), table.unanswered)
         };
-        let Ok(held) = self.line.link.outbox.account().hold(envelope.frame.len()) else {
-            self.line.table.lock().strays -= 1;
-            return self.line.around.note(&Quirk::Dropped(envelope.frame.chars().take(FIRST).collect()));
+        let Ok(held) = self.instance.link.outbox.account().hold(envelope.frame.len()) else {
+            self.instance.table.lock().strays -= 1;
+            return self.instance.around.note(&Quirk::Dropped(envelope.frame.chars().take(FIRST).collect()));
         };
         self.look_for_request(requests, unanswered, (envelope.under("null"), held), looks);
     }
@@ -55,12 +55,12 @@ impl Site {
     /// Gives an answer to the request that is left of those that it can be for, once the others were answered by their own.
     fn look_for_request(&self, mut ids: Vec<u64>, unanswered: u64, frame: (String, Held), looks: &'static [Duration]) {
         let Some((pause, rest)) = looks.split_first() else {
-            self.line.table.lock().strays -= 1;
-            return self.line.around.note(&Quirk::Dropped(frame.0.chars().take(FIRST).collect()));
+            self.instance.table.lock().strays -= 1;
+            return self.instance.around.note(&Quirk::Dropped(frame.0.chars().take(FIRST).collect()));
         };
         let site = self.clone();
-        self.line.around.later(*pause, move || {
-            let mut table = site.line.table.lock();
+        self.instance.around.later(*pause, move || {
+            let mut table = site.instance.table.lock();
             ids.retain(|id| table.get(*id).is_some());
             // One that is over without an answer may be the one that this answers.
             let is_open = table.unanswered == unanswered;
@@ -81,16 +81,16 @@ impl Site {
     /// A message stands behind text on its line. It is taken where it can concern one session only: a server may write down
     /// what one agent sends, and that must not count for another.
     pub(in crate::hub) fn behind_text(&self, envelope: &Envelope<'_>) {
-        if self.line.table.lock().is_one_sessions() {
+        if self.instance.table.lock().is_one_sessions() {
             return match envelope.kind {
                 Kind::Response => self.response(envelope),
                 Kind::Request => self.question(envelope, None),
                 Kind::Notification => self.notification(envelope, None),
             };
         }
-        tracing::debug!(server = %self.line.name, "passed over a message behind text: several agents are here");
+        tracing::debug!(server = %self.instance.name, "passed over a message behind text: several agents are here");
         let id = envelope.id.parse().ok().filter(|_| envelope.kind == Kind::Response);
-        if let Some(id) = id.filter(|id| self.line.table.lock().get(*id).is_some()) {
+        if let Some(id) = id.filter(|id| self.instance.table.lock().get(*id).is_some()) {
             self.in_doubt(
                 vec![id],
                 self.cannot_be_read("it stands behind text on its line, and several agents are here"),
@@ -101,7 +101,7 @@ impl Site {
     /// An answer came that cannot be read: to this request, or it is not known to which. Its request may be answered yet.
     pub(in crate::hub) fn unreadable(&self, id: Option<u64>, reason: &str) {
         let error = self.cannot_be_read(reason);
-        let table = self.line.table.lock();
+        let table = self.instance.table.lock();
         let open = id.filter(|id| table.get(*id).is_some());
         let (only, all) = (table.only().filter(|_| id.is_none()), table.requests());
         drop(table);
@@ -114,7 +114,7 @@ impl Site {
     }
 
     fn cannot_be_read(&self, reason: &str) -> impl Fn(u64) -> String + Send + use<> {
-        let reason = format!("server `{}`: its answer cannot be read: {reason}", self.line.name);
+        let reason = format!("server `{}`: its answer cannot be read: {reason}", self.instance.name);
         move |id: u64| reply::error(&id.to_string(), code::INTERNAL, &reason)
     }
 
@@ -125,8 +125,8 @@ impl Site {
 
     fn answer_after(&self, pause: Duration, ids: Vec<u64>, answer: impl Fn(u64) -> String + Send + 'static) {
         let site = self.clone();
-        self.line.around.later(pause, move || {
-            let is_open = |id: &u64| site.line.table.lock().is_waited_for(*id);
+        self.instance.around.later(pause, move || {
+            let is_open = |id: &u64| site.instance.table.lock().is_waited_for(*id);
             ids.into_iter().filter(is_open).for_each(|id| site.answer_for(&answer(id)));
         });
     }

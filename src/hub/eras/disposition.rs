@@ -2,6 +2,7 @@
 
 use crate::envelope::Envelope;
 use crate::era::Era;
+use crate::method::Method;
 
 /// The era in which an agent's request is spoken.
 pub(in crate::hub) fn era_of(envelope: &Envelope<'_>) -> Era {
@@ -10,7 +11,7 @@ pub(in crate::hub) fn era_of(envelope: &Envelope<'_>) -> Era {
 
 /// What becomes of an agent's request where its server speaks the other era.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::hub) enum Fate {
+pub(in crate::hub) enum Disposition {
     /// The server gets it, with another `_meta`.
     Send,
     /// It is answered from the server's handshake.
@@ -29,19 +30,17 @@ pub(in crate::hub) enum Fate {
     Tasks,
 }
 
-pub(in crate::hub) fn fate(method: &str, agent: Era) -> Fate {
+pub(in crate::hub) fn disposition(method: Option<Method>, agent: Era) -> Disposition {
+    let Some(method) = method else { return Disposition::Send };
     match (agent, method) {
-        (_, "tasks/get" | "tasks/result" | "tasks/list" | "tasks/cancel" | "tasks/update") => Fate::Tasks,
-        (Era::Modern, "server/discover") => Fate::Discover,
-        (Era::Modern, "subscriptions/listen") => Fate::Listen,
-        (Era::Modern, "initialize" | "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe") => {
-            Fate::NoMethod
-        }
-        (Era::Legacy, "ping") => Fate::Pong,
-        (Era::Legacy, "logging/setLevel") => Fate::SetLevel,
-        (Era::Legacy, "resources/subscribe") => Fate::Subscribe,
-        (Era::Legacy, "resources/unsubscribe") => Fate::Unsubscribe,
-        (Era::Legacy, "server/discover" | "subscriptions/listen") => Fate::NoMethod,
-        (Era::Modern | Era::Legacy, _) => Fate::Send,
+        (_, method) if method.is_about_tasks() => Disposition::Tasks,
+        (Era::Modern, Method::Discover) => Disposition::Discover,
+        (Era::Modern, Method::Listen) => Disposition::Listen,
+        (Era::Legacy, Method::Ping) => Disposition::Pong,
+        (Era::Legacy, Method::SetLevel) => Disposition::SetLevel,
+        (Era::Legacy, Method::Subscribe) => Disposition::Subscribe,
+        (Era::Legacy, Method::Unsubscribe) => Disposition::Unsubscribe,
+        (agent, method) if !method.is_of(agent) => Disposition::NoMethod,
+        (Era::Modern | Era::Legacy, _) => Disposition::Send,
     }
 }

@@ -30,7 +30,7 @@ pub(in crate::hub) fn unknown_state(id: &str) -> String {
 }
 
 pub(in crate::hub) fn no_method(envelope: &Envelope<'_>) -> String {
-    let message = format!("revision {} has no method `{}`", era_of(envelope).revision(), envelope.method);
+    let message = format!("revision {} has no method `{}`", era_of(envelope).revision(), envelope.method_name);
     reply::error(envelope.id, code::METHOD_NOT_FOUND, &message)
 }
 

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::handshake::{EXTENSION, with_tasks};
+use super::input_required::{InputRequired, resend_as};
 use super::meta::at_params;
 use super::object::without;
-use super::questions::{InputRequired, anew};
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, quoted, task_id};
 use crate::era::Era;
@@ -57,10 +57,10 @@ pub(in crate::hub) enum Step {
     Allow,
     /// It is this task now.
     Begin(Box<str>, Duration),
-    /// Look again, after a while.
-    Look(Duration),
+    /// Poll again, after a while.
+    Poll(Duration),
     /// Likewise, because the last look failed on the way.
-    LookOnceMore(Duration),
+    PollOnceMore(Duration),
     /// Ask the agent, and tell the server what it says.
     Ask(InputRequired),
 }
@@ -98,7 +98,7 @@ impl AsTask {
                 Some(Step::Begin(task, seen.pause()))
             }
             Self::Is(task) if response.error.is_some_and(|error| failed_on_the_way(agent, error)) => {
-                (task.failures < MOST_FAILURES).then_some(Step::LookOnceMore(PAUSE))
+                (task.failures < MOST_FAILURES).then_some(Step::PollOnceMore(PAUSE))
             }
             // `tasks/result` has waited.
             Self::Is(_) if agent == Era::Modern => None,
@@ -106,10 +106,10 @@ impl AsTask {
                 let seen: Seen<'_> = serde_json::from_str(response.result?).ok()?;
                 match seen.status.as_deref() {
                     Some("completed" | "failed" | "cancelled") => None,
-                    Some("input_required") => Some(task.asks(&seen).map_or(Step::Look(seen.pause()), Step::Ask)),
-                    Some(_) => Some(Step::Look(seen.pause())),
+                    Some("input_required") => Some(task.asks(&seen).map_or(Step::Poll(seen.pause()), Step::Ask)),
+                    Some(_) => Some(Step::Poll(seen.pause())),
                     // What it was told has arrived.
-                    None => Some(Step::Look(PAUSES.0)),
+                    None => Some(Step::Poll(PAUSES.0)),
                 }
             }
         }
@@ -231,12 +231,12 @@ pub(in crate::hub) fn allowed(agent: Era, call: &str, id: u64) -> Option<String>
     match agent {
         Era::Modern => {
             let (at, text) = at_params(call, AS_TASK)?;
-            anew(call, id, Some(Edit { at, with: &text }))
+            resend_as(call, id, Some(Edit { at, with: &text }))
         }
         Era::Legacy => {
             let envelope = Envelope::parse(call.as_bytes()).ok()?;
             let capabilities = envelope.params.meta.client_capabilities?;
-            anew(call, id, Some(envelope.edit(capabilities, &with_tasks(capabilities))))
+            resend_as(call, id, Some(envelope.edit(capabilities, &with_tasks(capabilities))))
         }
     }
 }
@@ -282,8 +282,8 @@ mod tests {
         let begin = Some(Step::Begin("a".into(), Duration::from_millis(200)));
         assert_eq!(step(&AsTask::Allowed, Era::Legacy, begun), begin);
         let working = r#"{"id":1,"result":{"status":"working","pollIntervalMs":1e9}}"#;
-        assert_eq!(step(&task(&[]), Era::Legacy, working), Some(Step::Look(PAUSES.1)));
-        assert_eq!(step(&task(&[]), Era::Legacy, r#"{"id":1,"result":{}}"#), Some(Step::Look(PAUSES.0)));
+        assert_eq!(step(&task(&[]), Era::Legacy, working), Some(Step::Poll(PAUSES.1)));
+        assert_eq!(step(&task(&[]), Era::Legacy, r#"{"id":1,"result":{}}"#), Some(Step::Poll(PAUSES.0)));
         let call = r#"{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":1,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"x":{},"extensions":{"y":{}}}}}}"#;
         let again = allowed(Era::Legacy, call, 2).expect("a call");
         let capabilities = r#"{"x":{},"extensions":{"y":{},"io.modelcontextprotocol/tasks":{}}}"#;
@@ -310,9 +310,9 @@ mod tests {
     fn what_becomes_of_it_is_the_answer() {
         let asks = r#"{"id":1,"result":{"status":"input_required","inputRequests":{"a":{"method":"roots/list"}}}}"#;
         assert!(matches!(step(&task(&[]), Era::Legacy, asks), Some(Step::Ask(required)) if required.asked.len() == 1));
-        assert_eq!(step(&task(&["a"]), Era::Legacy, asks), Some(Step::Look(PAUSE)), "it was answered");
+        assert_eq!(step(&task(&["a"]), Era::Legacy, asks), Some(Step::Poll(PAUSE)), "it was answered");
         let failed = r#"{"id":1,"error":{"code":-32603,"message":"502"}}"#;
-        assert_eq!(step(&task(&[]), Era::Legacy, failed), Some(Step::LookOnceMore(PAUSE)));
+        assert_eq!(step(&task(&[]), Era::Legacy, failed), Some(Step::PollOnceMore(PAUSE)));
         assert_eq!(step(&task(&[]), Era::Modern, failed), None, "that is what became of it");
         let AsTask::Is(tired) = task(&[]) else { unreachable!() };
         let tired = AsTask::Is(Task { failures: MOST_FAILURES, ..tired });

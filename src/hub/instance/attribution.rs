@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::envelope::{Envelope, task_id};
-use crate::era::Dialect;
-use crate::hub::instance::Line;
-use crate::hub::instance::calls::{Table, Whose};
+use crate::era::InstanceTerms;
+use crate::hub::instance::Instance;
+use crate::hub::instance::calls::{Calls, Whose};
 use crate::hub::session::Session;
-use crate::hub::sharing::ROOTS;
+use crate::method::Method;
 
 const AMBIGUOUS: &str = "trunkline cannot tell which agent this request is for: it is passed on only while exactly one agent has calls in flight";
 const WHICH_CALL: &str =
@@ -28,20 +28,20 @@ pub(in crate::hub) enum For {
     },
 }
 
-impl Line {
+impl Instance {
     /// Whether this process was told that it may ask this.
     fn promised(&self, method: &str) -> bool {
         let capability = method.split('/').next().unwrap_or_default();
-        matches!(self.dialect(), Some(Dialect::Legacy(class)) if class.has(capability))
+        matches!(self.instance_terms(), Some(InstanceTerms::Legacy(profile)) if profile.has(capability))
     }
 
     /// Whether the agent of a call can be asked this: by what it declared, or while it is away by what was declared for it.
-    fn may_ask(&self, table: &Table, call: u64, method: &str) -> bool {
-        table.caller(call).map_or_else(|| self.promised(method), |session| session.answers(method))
+    fn may_ask(&self, table: &Calls, call: u64, asked: &Envelope<'_>) -> bool {
+        table.caller(call).map_or_else(|| self.promised(&asked.method_name), |session| session.answers(asked.method))
     }
 
     /// Whom the server asks.
-    pub(in crate::hub) fn asked_of(&self, table: &Table, envelope: &Envelope<'_>, call: Option<u64>) -> For {
+    pub(in crate::hub) fn asked_of(&self, table: &Calls, envelope: &Envelope<'_>, call: Option<u64>) -> For {
         let nobody = |why| For::Nobody { why, ambiguous: false };
         // What comes of a task names it.
         let task = envelope.params.meta.related_task.and_then(task_id);
@@ -49,7 +49,7 @@ impl Line {
             return For::Agent(session);
         }
         if let Some(call) = task.and_then(|id| table.followed(|task| *task.id == *id)) {
-            let answers = self.may_ask(table, call, &envelope.method);
+            let answers = self.may_ask(table, call, envelope);
             return if answers { For::Call(call) } else { nobody(UNDECLARED) };
         }
         let whose = table.whose_on(call);
@@ -57,8 +57,8 @@ impl Line {
             && table.has_modern(id, call)
         {
             return match table.call_of(id, call) {
-                Some(id) if !table.may_rest(id) => nobody(NOT_HERE),
-                Some(id) if self.may_ask(table, id, &envelope.method) => For::Call(id),
+                Some(id) if !table.may_suspend(id) => nobody(NOT_HERE),
+                Some(id) if self.may_ask(table, id, envelope) => For::Call(id),
                 Some(_) => nobody(UNDECLARED),
                 None => For::Nobody { why: WHICH_CALL, ambiguous: true },
             };
@@ -67,18 +67,18 @@ impl Line {
         let only = || {
             let mut sessions = table.sessions();
             let first = sessions.next()?;
-            Some(first).filter(|first| sessions.next().is_none() && first.answers(ROOTS))
+            Some(first).filter(|first| sessions.next().is_none() && first.answers(Some(Method::ListRoots)))
         };
         let session = match whose {
             Whose::One(id) => table.session(id),
-            Whose::Idle if envelope.method == ROOTS && only().is_some() => only(),
+            Whose::Idle if envelope.method == Some(Method::ListRoots) && only().is_some() => only(),
             // A process of one agent's asks nobody else, whenever it asks.
             Whose::Idle | Whose::Several | Whose::Nobody => self.owner().and_then(|owner| table.session(owner)),
         };
         // A modern agent takes no requests.
-        match (session.filter(|session| session.class().is_some()).cloned(), whose) {
+        match (session.filter(|session| session.profile().is_some()).cloned(), whose) {
             // A process that several share may have been promised more than this one answers.
-            (Some(session), _) if self.promised(&envelope.method) && !session.answers(&envelope.method) => {
+            (Some(session), _) if self.promised(&envelope.method_name) && !session.answers(envelope.method) => {
                 nobody(UNDECLARED)
             }
             (Some(session), _) => For::Agent(session),

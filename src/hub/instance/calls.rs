@@ -1,11 +1,12 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
+pub(in crate::hub) mod audience;
 pub(in crate::hub) mod cancelled;
 pub(in crate::hub) mod counts;
 pub(in crate::hub) mod member;
-pub(in crate::hub) mod members;
-pub(in crate::hub) mod pending;
+pub(in crate::hub) mod pending_call;
 pub(in crate::hub) mod tasks;
+pub(in crate::hub) mod tool;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use crate::era::Era;
-use crate::hub::eras::{AsTask, Task, may_ask};
+use crate::hub::eras::{AsTask, Task};
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::member::Member;
-use crate::hub::instance::calls::pending::{Owner, Parked, Pending, Then};
+use crate::hub::instance::calls::pending_call::{Caller, OnReply, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
 use crate::hub::level::Level;
 use crate::hub::session::Session;
+use crate::method::Method;
 
 /// Whose a message without an address can be.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +39,8 @@ pub(in crate::hub) enum Whose {
 }
 
 #[derive(Debug)]
-pub(in crate::hub) struct Table {
-    pending: FxHashMap<u64, Pending>,
+pub(in crate::hub) struct Calls {
+    pending: FxHashMap<u64, PendingCall>,
     /// How many of them somebody waits for.
     waited_for: usize,
     pub members: FxHashMap<SessionId, Member>,
@@ -60,7 +62,7 @@ pub(in crate::hub) struct Table {
     pub served: bool,
 }
 
-impl Default for Table {
+impl Default for Calls {
     fn default() -> Self {
         Self {
             pending: FxHashMap::default(),
@@ -80,14 +82,14 @@ impl Default for Table {
     }
 }
 
-impl Table {
-    pub(in crate::hub) fn insert(&mut self, id: u64, pending: Pending) {
+impl Calls {
+    pub(in crate::hub) fn insert(&mut self, id: u64, pending: PendingCall) {
         // A subscription is no call: nobody waits for its end.
         if !pending.is_listen() {
-            if let Owner::Agent { session, .. } = &pending.owner {
+            if let Caller::Agent { session, .. } = &pending.owner {
                 session.began();
                 self.used = Instant::now();
-                self.served |= !matches!(pending.then, Then::List { .. });
+                self.served |= !matches!(pending.then, OnReply::List { .. });
             }
             self.waited_for += 1;
         }
@@ -97,21 +99,21 @@ impl Table {
         self.pending.insert(id, pending);
     }
 
-    pub(in crate::hub) fn get(&self, id: u64) -> Option<&Pending> {
+    pub(in crate::hub) fn get(&self, id: u64) -> Option<&PendingCall> {
         self.pending.get(&id)
     }
 
-    pub(in crate::hub) fn get_mut(&mut self, id: u64) -> Option<&mut Pending> {
+    pub(in crate::hub) fn get_mut(&mut self, id: u64) -> Option<&mut PendingCall> {
         self.pending.get_mut(&id)
     }
 
     /// Lets a modern agent go, which is to come back: who it was, under which id, and what it asked about.
-    pub(in crate::hub) fn let_rest(&mut self, id: u64) -> Option<(Arc<Session>, Box<str>, Box<str>)> {
+    pub(in crate::hub) fn suspend(&mut self, id: u64) -> Option<(Arc<Session>, Box<str>, Box<str>)> {
         let pending = self.pending.get_mut(&id).filter(|pending| !pending.is_cancelled())?;
         let subject = pending.across.as_ref()?.subject.clone();
-        let Owner::Agent { session, id, .. } = &pending.owner else { return None };
+        let Caller::Agent { session, id, .. } = &pending.owner else { return None };
         let (session, id) = (session.clone(), id.clone());
-        pending.owner = Owner::Resting(session.id);
+        pending.owner = Caller::SuspendedCalls(session.id);
         session.ended();
         Some((session, id, subject))
     }
@@ -119,8 +121,8 @@ impl Table {
     /// Gives a call that rests to the agent that came back for it; tells whether it still was there.
     pub(in crate::hub) fn wake(&mut self, id: u64, session: &Arc<Session>, own: &str, token: Option<&str>) -> bool {
         let Some(pending) = self.pending.get_mut(&id) else { return false };
-        let Owner::Resting(before) = pending.owner else { return false };
-        let owner = Owner::Agent { session: session.clone(), id: own.into(), token: token.map(Into::into) };
+        let Caller::SuspendedCalls(before) = pending.owner else { return false };
+        let owner = Caller::Agent { session: session.clone(), id: own.into(), token: token.map(Into::into) };
         pending.owner = owner;
         session.began();
         self.members.entry(session.id).or_default().in_flight += 1;
@@ -164,7 +166,8 @@ impl Table {
 
     /// Whether a session has a call here that came across from the modern era: the one that the wire tells, or any.
     pub(in crate::hub) fn has_modern(&self, session: SessionId, told: Option<u64>) -> bool {
-        let of_modern = |pending: &Pending| pending.across.as_ref().is_some_and(|across| across.agent == Era::Modern);
+        let of_modern =
+            |pending: &PendingCall| pending.across.as_ref().is_some_and(|across| across.agent == Era::Modern);
         match told.and_then(|told| self.pending.get(&told)) {
             Some(pending) => of_modern(pending),
             None => self.pending.values().any(|pending| pending.caller() == Some(session) && of_modern(pending)),
@@ -177,14 +180,14 @@ impl Table {
     }
 
     /// Whether a modern agent can be told to come back for this call.
-    pub(in crate::hub) fn may_rest(&self, id: u64) -> bool {
+    pub(in crate::hub) fn may_suspend(&self, id: u64) -> bool {
         let across = self.pending.get(&id).and_then(|pending| pending.across.as_ref());
-        across.is_some_and(|across| may_ask(&across.method))
+        across.is_some_and(|across| across.method.is_some_and(Method::may_ask))
     }
 
     /// The calls of a session that came across from the modern era and ask for log messages: their ids, and from which level on.
     pub(in crate::hub) fn logged(&self, session: SessionId) -> Option<(&str, Level)> {
-        let of = |pending: &Pending| pending.across.as_ref().filter(|across| across.agent == Era::Modern)?.level;
+        let of = |pending: &PendingCall| pending.across.as_ref().filter(|across| across.agent == Era::Modern)?.level;
         self.pending.values().find_map(|pending| {
             let (_, id) = pending.owner.agent().filter(|(own, _)| own.id == session)?;
             Some((id, of(pending)?))
@@ -213,7 +216,7 @@ impl Table {
 
     /// The call that became this task of the server's, which trunkline follows.
     pub(in crate::hub) fn followed(&self, is: impl Fn(&Task) -> bool) -> Option<u64> {
-        let task = |pending: &Pending| match &pending.across.as_ref()?.task {
+        let task = |pending: &PendingCall| match &pending.across.as_ref()?.task {
             AsTask::Is(task) => Some(is(task)),
             AsTask::Never | AsTask::IfNeeded | AsTask::Allowed => None,
         };
@@ -221,21 +224,21 @@ impl Table {
     }
 
     /// Takes a request out because it was answered.
-    pub(in crate::hub) fn answered(&mut self, id: u64) -> Option<Pending> {
+    pub(in crate::hub) fn answered(&mut self, id: u64) -> Option<PendingCall> {
         let (unanswered, last) = (self.unanswered, self.unanswered_at);
         let pending = self.remove(id);
         (self.unanswered, self.unanswered_at) = (unanswered, last);
         pending
     }
 
-    pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<Pending> {
+    pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<PendingCall> {
         let pending = self.pending.remove(&id)?;
         if !pending.is_listen() {
             (self.unanswered, self.unanswered_at) = (self.unanswered + 1, Some(Instant::now()));
         }
         if pending.cancelled.is_none() && !pending.is_listen() {
             self.waited_for -= 1;
-            if let Owner::Agent { session, .. } = &pending.owner {
+            if let Caller::Agent { session, .. } = &pending.owner {
                 session.ended();
                 self.used = Instant::now();
             }
@@ -246,7 +249,7 @@ impl Table {
         Some(pending)
     }
 
-    pub(in crate::hub) fn drain(&mut self) -> Vec<Pending> {
+    pub(in crate::hub) fn drain(&mut self) -> Vec<PendingCall> {
         let ids: Vec<_> = self.pending.keys().copied().collect();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
@@ -274,7 +277,7 @@ impl Table {
         for (id, _) in &abandoned {
             self.note_cancelled(*id);
             if let Some(pending) = self.pending.get_mut(id) {
-                pending.owner = Owner::Gone(leaver);
+                pending.owner = Caller::Gone(leaver);
             }
         }
         if let Some(member) = self.members.get_mut(&leaver) {
@@ -300,11 +303,11 @@ impl Table {
     pub(in crate::hub) fn whose_on(&self, call: Option<u64>) -> Whose {
         let Some(call) = call else { return self.whose() };
         match self.pending.get(&call).map(|pending| &pending.owner) {
-            Some(Owner::Agent { session, .. }) => Whose::One(session.id),
-            Some(Owner::Gone(session) | Owner::Resting(session)) => Whose::One(*session),
-            Some(Owner::Daemon(_)) => Whose::One(SessionId::DAEMON),
+            Some(Caller::Agent { session, .. }) => Whose::One(session.id),
+            Some(Caller::Gone(session) | Caller::SuspendedCalls(session)) => Whose::One(*session),
+            Some(Caller::Daemon(_)) => Whose::One(SessionId::DAEMON),
             // It may also be over.
-            Some(Owner::Hub(_) | Owner::Listener | Owner::Fence(_) | Owner::Nobody) | None => Whose::Nobody,
+            Some(Caller::Hub(_) | Caller::Listener | Caller::Fence(_) | Caller::Nobody) | None => Whose::Nobody,
         }
     }
 
@@ -328,14 +331,14 @@ impl Table {
         let mut overdue = Vec::new();
         for (id, pending) in &mut self.pending {
             let asked = match &pending.owner {
-                Owner::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
-                Owner::Daemon(_) => false,
-                Owner::Gone(_)
-                | Owner::Resting(_)
-                | Owner::Hub(_)
-                | Owner::Listener
-                | Owner::Fence(_)
-                | Owner::Nobody => continue,
+                Caller::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
+                Caller::Daemon(_) => false,
+                Caller::Gone(_)
+                | Caller::SuspendedCalls(_)
+                | Caller::Hub(_)
+                | Caller::Listener
+                | Caller::Fence(_)
+                | Caller::Nobody => continue,
             };
             if asked || pending.parked || pending.cancelled.is_some() || pending.is_listen() {
                 continue;
@@ -351,10 +354,10 @@ impl Table {
     }
 
     /// Takes a call from the one who waits for it. The server may still be at it.
-    pub(in crate::hub) fn give_up(&mut self, id: u64) -> Option<Owner> {
+    pub(in crate::hub) fn give_up(&mut self, id: u64) -> Option<Caller> {
         self.note_cancelled(id);
         let pending = self.pending.get_mut(&id)?;
-        let nobody = Owner::Gone(pending.caller()?);
+        let nobody = Caller::Gone(pending.caller()?);
         Some(std::mem::replace(&mut pending.owner, nobody))
     }
 

@@ -11,18 +11,19 @@ use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
 use crate::era::Era;
 use crate::hub::eras::AsTask;
-use crate::hub::instance::Line;
-use crate::hub::instance::calls::pending::{Owner, QUIET};
+use crate::hub::instance::Instance;
+use crate::hub::instance::calls::pending_call::{Caller, QUIET};
 use crate::hub::session::Session;
+use crate::method::Method;
 use crate::wire::Refused;
 
-impl Line {
+impl Instance {
     pub(in crate::hub) fn send_cancelled(self: &Arc<Self>, id: u64, reason: &str) -> Result<(), Refused> {
         if !self.cancel_task(id) {
             return Ok(());
         }
         let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
-        let sent = self.notify_text(&reply::notification("notifications/cancelled", &params));
+        let sent = self.notify_text(&reply::notification(Method::Cancelled, &params));
         // Also where the server does not read now: the call is over some time all the same.
         if sent != Err(Refused::Closed) && self.table.lock().get(id).is_some_and(|pending| pending.cancelled.is_some())
         {
@@ -31,7 +32,7 @@ impl Line {
         sent
     }
 
-    /// Passes on an agent's cancellation if it names a call of that agent on this line.
+    /// Passes on an agent's cancellation if it names a call of that agent on this instance.
     pub fn cancel(self: &Arc<Self>, session: &Session, envelope: &Envelope<'_>) -> bool {
         let Some(raw) = envelope.params.request_id else { return false };
         let mut table = self.table.lock();
@@ -62,25 +63,25 @@ impl Line {
     /// Tells a server that nobody wants a task any more.
     pub(in crate::hub) fn cancel_with(&self, params: Option<String>) {
         if let Some(params) = params {
-            self.send_own("tasks/cancel", &params, Owner::Nobody);
+            self.send_own(Method::CancelTask, &params, Caller::Nobody);
         }
     }
 
     /// Sees to it that a call which was just cancelled is forgotten when the server is done with it.
     pub(in crate::hub) fn let_linger(self: &Arc<Self>, id: u64) {
         // The modern era has no ping, and no question that names no call.
-        let fence = (self.era() == Era::Legacy).then(|| self.send_own("ping", "", Owner::Fence(id)));
-        let line = self.clone();
-        self.around.later(QUIET, move || line.look_at_cancelled(id, fence));
+        let fence = (self.era() == Era::Legacy).then(|| self.send_own(Method::Ping, "", Caller::Fence(id)));
+        let instance = self.clone();
+        self.around.later(QUIET, move || instance.check_cancelled(id, fence));
     }
 
-    fn look_at_cancelled(self: &Arc<Self>, id: u64, fence: Option<u64>) {
+    fn check_cancelled(self: &Arc<Self>, id: u64, fence: Option<u64>) {
         let over = self.table.lock().get(id).and_then(|pending| pending.cancelled).map(|cancelled| cancelled.over());
         let left = over.map(|over| over.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
         match left {
             Some(left) => {
-                let line = self.clone();
-                self.around.later(left, move || line.look_at_cancelled(id, fence));
+                let instance = self.clone();
+                self.around.later(left, move || instance.check_cancelled(id, fence));
             }
             None => {
                 fence.iter().for_each(|fence| drop(self.table.lock().remove(*fence)));
@@ -96,15 +97,15 @@ impl Line {
     pub(in crate::hub) fn over(self: &Arc<Self>, id: u64) {
         let pending = self.table.lock().remove(id);
         match pending.map(|pending| pending.owner) {
-            Some(Owner::Agent { session, .. }) => self.answered(Some(&session)),
+            Some(Caller::Agent { session, .. }) => self.answered(Some(&session)),
             Some(
-                Owner::Daemon(_)
-                | Owner::Hub(_)
-                | Owner::Gone(_)
-                | Owner::Resting(_)
-                | Owner::Listener
-                | Owner::Fence(_)
-                | Owner::Nobody,
+                Caller::Daemon(_)
+                | Caller::Hub(_)
+                | Caller::Gone(_)
+                | Caller::SuspendedCalls(_)
+                | Caller::Listener
+                | Caller::Fence(_)
+                | Caller::Nobody,
             ) => self.answered(None),
             None => {}
         }
@@ -139,17 +140,17 @@ impl Line {
                 tracing::debug!(server = %self.name, ?refused, "cancellation dropped");
             }
             match owner {
-                Some(Owner::Agent { session, id, .. }) => {
+                Some(Caller::Agent { session, id, .. }) => {
                     session.reply(&id, &reply::error(&id, code::TIMEOUT, &message));
                 }
-                Some(Owner::Daemon(sender)) => drop(sender.send(Err(message.into()))),
+                Some(Caller::Daemon(sender)) => drop(sender.send(Err(message.into()))),
                 Some(
-                    Owner::Gone(_)
-                    | Owner::Resting(_)
-                    | Owner::Hub(_)
-                    | Owner::Listener
-                    | Owner::Fence(_)
-                    | Owner::Nobody,
+                    Caller::Gone(_)
+                    | Caller::SuspendedCalls(_)
+                    | Caller::Hub(_)
+                    | Caller::Listener
+                    | Caller::Fence(_)
+                    | Caller::Nobody,
                 )
                 | None => {}
             }

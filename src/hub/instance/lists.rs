@@ -12,7 +12,7 @@ use crate::upstream::catalog::List;
 
 pub(in crate::hub) type Fetched = Result<List, Arc<str>>;
 
-/// The lists of one line.
+/// The lists of one instance.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Lists(pub Mutex<HashMap<ListKind, Fetching>>);
 

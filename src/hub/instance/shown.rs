@@ -1,13 +1,13 @@
-//! What can be told of a line: who uses it, and what it is at.
+//! What can be told of an instance: who uses it, and what it is at.
 
 use std::time::Duration;
 
 use crate::hub::ids::SessionId;
-use crate::hub::instance::Line;
+use crate::hub::instance::Instance;
 use crate::lists::ListKind;
 use crate::upstream::Handshake;
 
-impl Line {
+impl Instance {
     /// Whether an agent has called anything of it.
     pub(in crate::hub) fn has_served(&self) -> bool {
         self.table.lock().served

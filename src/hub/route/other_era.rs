@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, text};
-use crate::hub::eras::{Fate, bad_level, no_method, unsupported};
+use crate::hub::eras::{Disposition, bad_level, no_method, unsupported};
 use crate::hub::level::Level;
 use crate::hub::route::plan::Plan;
 use crate::hub::session::Session;
 use crate::hub::{Hub, Site, eras};
+use crate::method::Method;
 
 impl Hub {
     /// What to do with a request that the server does not know in this form; `None` if it can be sent across.
@@ -18,53 +19,53 @@ impl Hub {
         site: &Site,
         envelope: &Envelope<'e>,
     ) -> Option<Plan<'e>> {
-        let line = &site.line;
+        let instance = &site.instance;
         let agent = eras::era_of(envelope);
-        if agent == line.era() {
+        if agent == instance.era() {
             return None;
         }
         if let Some(refusal) = unsupported(envelope) {
             session.reply(envelope.id, &refusal);
             return Some(Plan::Answered);
         }
-        let answer = match eras::fate(&envelope.method, agent) {
-            Fate::Send => return None,
-            Fate::Discover => {
-                let frame = line.handshake().and_then(|handshake| handshake.initialize.clone());
+        let answer = match eras::disposition(envelope.method, agent) {
+            Disposition::Send => return None,
+            Disposition::Discover => {
+                let frame = instance.handshake().and_then(|handshake| handshake.initialize.clone());
                 frame.and_then(|frame| eras::discover_result(&frame)).map(|result| reply::result(envelope.id, &result))
             }
-            Fate::Listen => {
-                self.listen_on(session, line, envelope);
+            Disposition::Listen => {
+                self.listen_on(session, instance, envelope);
                 return Some(Plan::Answered);
             }
-            Fate::Pong => Some(reply::result(envelope.id, "{}")),
-            Fate::SetLevel => Some(match envelope.params.level.and_then(Level::parse) {
+            Disposition::Pong => Some(reply::result(envelope.id, "{}")),
+            Disposition::SetLevel => Some(match envelope.params.level.and_then(Level::parse) {
                 Some(level) => {
-                    line.set_level(session.id, level);
+                    instance.set_level(session.id, level);
                     reply::result(envelope.id, "{}")
                 }
                 None => bad_level(envelope.id),
             }),
-            Fate::Subscribe | Fate::Unsubscribe => {
+            Disposition::Subscribe | Disposition::Unsubscribe => {
                 let uri = envelope.params.uri.and_then(text);
                 uri.map(|uri| {
-                    if envelope.method == "resources/subscribe" {
-                        line.subscribe(session.id, &uri, &uri);
+                    if envelope.method == Some(Method::Subscribe) {
+                        instance.subscribe(session.id, &uri, &uri);
                     } else {
-                        line.unsubscribe(session.id, &uri);
+                        instance.unsubscribe(session.id, &uri);
                     }
-                    line.listen_anew();
+                    instance.renew_own_subscription();
                     reply::result(envelope.id, "{}")
                 })
             }
-            Fate::NoMethod => Some(no_method(envelope)),
-            Fate::Tasks => {
+            Disposition::NoMethod => Some(no_method(envelope)),
+            Disposition::Tasks => {
                 let message = format!(
                     "`{}` is not offered here: tasks of revision {} are not those of {}, which server `{}` speaks",
-                    envelope.method,
+                    envelope.method_name,
                     agent.revision(),
-                    line.era().revision(),
-                    line.name
+                    instance.era().revision(),
+                    instance.name
                 );
                 Some(reply::error(envelope.id, code::METHOD_NOT_FOUND, &message))
             }

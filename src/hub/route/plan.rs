@@ -1,10 +1,10 @@
 //! What to do with a request of a one-server view.
 
 use crate::envelope::Edit;
-use crate::hub::instance::calls::pending::Then;
+use crate::hub::instance::calls::pending_call::OnReply;
 
 /// What to do with a request of a one-server view.
 pub(in crate::hub) enum Plan<'e> {
     Answered,
-    Send(Vec<Edit<'e>>, Then),
+    Send(Vec<Edit<'e>>, OnReply),
 }

@@ -6,42 +6,45 @@ use serde::Deserialize;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, task_id, text};
 use crate::hub::Site;
-use crate::hub::instance::Line;
-use crate::hub::server::Upstream;
+use crate::hub::instance::Instance;
+use crate::hub::server::Server;
 use crate::hub::session::Session;
+use crate::method::Method;
 
 /// The refusal of a request, if it is refused.
 pub(in crate::hub) fn refusal(session: &Session, site: &Site, envelope: &Envelope<'_>) -> Option<String> {
     if let Some(related) = envelope.params.meta.related_task {
         let id = task_id(related);
-        if !id.is_some_and(|id| site.line.table.lock().tasks.is_of(&id, session)) {
+        if !id.is_some_and(|id| site.instance.table.lock().tasks.is_of(&id, session)) {
             return Some(invalid(envelope, "no task of this agent's is the related task"));
         }
     }
-    match &*envelope.method {
-        "tools/call" => tool(&site.server, envelope),
-        "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" if envelope.params.task_id.is_none() => {
+    match envelope.method {
+        Some(Method::CallTool) => tool(&site.server, envelope),
+        Some(Method::GetTask | Method::TaskResult | Method::CancelTask | Method::UpdateTask)
+            if envelope.params.task_id.is_none() =>
+        {
             Some(invalid(envelope, "`taskId` is missing"))
         }
-        "subscriptions/listen" => tasks(session, &site.line, envelope).map(|message| invalid(envelope, message)),
+        Some(Method::Listen) => tasks(session, &site.instance, envelope).map(|message| invalid(envelope, message)),
         _ => None,
     }
 }
 
 /// Whether the server began the task of this raw id for the agent.
-pub(in crate::hub) fn is_own_task(session: &Session, line: &Line, raw: &str) -> bool {
-    text(raw).is_some_and(|id| line.table.lock().tasks.is_of(&id, session))
+pub(in crate::hub) fn is_own_task(session: &Session, instance: &Instance, raw: &str) -> bool {
+    text(raw).is_some_and(|id| instance.table.lock().tasks.is_of(&id, session))
 }
 
-fn tool(upstream: &Upstream, envelope: &Envelope<'_>) -> Option<String> {
+fn tool(server: &Server, envelope: &Envelope<'_>) -> Option<String> {
     match envelope.params.name.and_then(text) {
-        Some(tool) => upstream.refuses(&tool).map(|failure| failure.frame(envelope.id)),
-        None if upstream.offers_all() => None,
+        Some(tool) => server.refuses(&tool).map(|failure| failure.frame(envelope.id)),
+        None if server.offers_all() => None,
         None => Some(invalid(envelope, "`name` must be a string: `tools` in the configuration keeps some back")),
     }
 }
 
-fn tasks(session: &Session, line: &Line, envelope: &Envelope<'_>) -> Option<&'static str> {
+fn tasks(session: &Session, instance: &Instance, envelope: &Envelope<'_>) -> Option<&'static str> {
     #[derive(Deserialize)]
     struct Filter {
         #[serde(default, rename = "taskIds")]
@@ -54,11 +57,11 @@ fn tasks(session: &Session, line: &Line, envelope: &Envelope<'_>) -> Option<&'st
     let Some(filter) = filter else {
         return Some("`notifications` must be an object, and `taskIds` in it a list of strings");
     };
-    let table = line.table.lock();
+    let table = instance.table.lock();
     let own = filter.tasks.iter().flatten().all(|id| table.tasks.is_of(id, session));
     (!own).then_some("no task of this agent's has one of these ids")
 }
 
 fn invalid(envelope: &Envelope<'_>, message: &str) -> String {
-    reply::error(envelope.id, code::INVALID_PARAMS, &format!("{}: {message}", envelope.method))
+    reply::error(envelope.id, code::INVALID_PARAMS, &format!("{}: {message}", envelope.method_name))
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, quoted, text};
-use crate::era::{Era, Speech};
+use crate::era::{AgentTerms, Era};
 use crate::hub::Hub;
-use crate::hub::instance::calls::pending::Then;
+use crate::hub::instance::calls::pending_call::OnReply;
 use crate::hub::routed::{Routed, cancellable};
 use crate::hub::session::Session;
 use crate::lists::ListKind;
+use crate::method::Method;
 use crate::names::{self, ServerName};
 use crate::wire::Message;
 
@@ -25,13 +26,13 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
-        speech: Speech,
+        terms: AgentTerms,
     ) -> Routed {
         let (hub, who, frame) = (self.clone(), session.clone(), envelope.frame.to_owned());
         Routed::Later(cancellable(session, envelope, async move {
             let Some(message) = Message::again(frame).await else { return };
             let envelope = message.envelope();
-            let completion = envelope.method == "completion/complete";
+            let completion = envelope.method == Some(Method::Complete);
             let part = if completion {
                 envelope.params.reference.name.or(envelope.params.reference.uri)
             } else {
@@ -49,7 +50,7 @@ impl Hub {
                     Some(Target { server: hub.visible_named(&who, server)?, own: own.to_owned() })
                 })
             } else {
-                hub.resolve(&who, &named, &speech).await
+                hub.resolve(&who, &named, &terms).await
             };
             let Some(target) = target else {
                 who.reply(
@@ -58,25 +59,26 @@ impl Hub {
                 );
                 return;
             };
-            match hub.line_for_call(&who, target.server.as_str(), &speech).await {
+            match hub.instance_for_call(&who, target.server.as_str(), &terms).await {
                 Ok(site) => {
-                    let line = &site.line;
+                    let instance = &site.instance;
                     let own = quoted(&target.own);
                     let edit = Edit { at: envelope.span(raw), with: &own };
-                    let mut then = Then::Nothing;
-                    let subscribes = envelope.method == "resources/subscribe";
-                    if line.era() == Era::Modern && (subscribes || envelope.method == "resources/unsubscribe") {
+                    let mut then = OnReply::Nothing;
+                    let subscribes = envelope.method == Some(Method::Subscribe);
+                    if instance.era() == Era::Modern && (subscribes || envelope.method == Some(Method::Unsubscribe)) {
                         if subscribes {
-                            line.begin_subscription(&who, &target.own, &named);
+                            instance.begin_subscription(&who, &target.own, &named);
                         } else {
-                            line.finish_subscription(who.id, &named);
+                            instance.finish_subscription(who.id, &named);
                         }
                         return who.reply(envelope.id, &reply::result(envelope.id, "{}"));
                     }
                     if subscribes {
-                        line.subscribe(who.id, &target.own, &named);
-                        then = Then::Subscribe(target.own.clone());
-                    } else if envelope.method == "resources/unsubscribe" && line.unsubscribe(who.id, &target.own) {
+                        instance.subscribe(who.id, &target.own, &named);
+                        then = OnReply::Subscribe(target.own.clone());
+                    } else if envelope.method == Some(Method::Unsubscribe) && instance.unsubscribe(who.id, &target.own)
+                    {
                         who.reply(envelope.id, &reply::result(envelope.id, "{}"));
                         return;
                     }
@@ -92,14 +94,14 @@ impl Hub {
         self: &Arc<Self>,
         session: &Arc<Session>,
         uri: &str,
-        speech: &Speech,
+        terms: &AgentTerms,
     ) -> Option<(ServerName, String)> {
-        let Target { server, own } = self.resolve(session, uri, speech).await?;
+        let Target { server, own } = self.resolve(session, uri, terms).await?;
         Some((server, own))
     }
 
     /// The server that a URI was listed for, else the one whose template it fits best, else the only one with resources.
-    async fn resolve(self: &Arc<Self>, session: &Arc<Session>, uri: &str, speech: &Speech) -> Option<Target> {
+    async fn resolve(self: &Arc<Self>, session: &Arc<Session>, uri: &str, terms: &AgentTerms) -> Option<Target> {
         if let Some((server, own)) = names::split_uri(uri)
             && let Some(server) = self.visible_named(session, server)
         {
@@ -110,36 +112,36 @@ impl Hub {
         {
             return target(&server);
         }
-        let listed = self.lists(session, ListKind::Resources, speech).await.there;
-        if let Some((upstream, _)) = listed.iter().find(|(_, list)| list.iter().any(|item| item.key == uri)) {
-            return target(&upstream.name);
+        let listed = self.lists(session, ListKind::Resources, terms).await.there;
+        if let Some((server, _)) = listed.iter().find(|(_, list)| list.iter().any(|item| item.key == uri)) {
+            return target(&server.name);
         }
-        let templates = self.lists(session, ListKind::Templates, speech).await.there;
+        let templates = self.lists(session, ListKind::Templates, terms).await.there;
         let fitting = templates
             .iter()
-            .flat_map(|(upstream, list)| list.iter().filter_map(move |item| Some((fit(&item.key, uri)?, upstream))));
+            .flat_map(|(server, list)| list.iter().filter_map(move |item| Some((fit(&item.key, uri)?, server))));
         // The first of equals: `max_by_key` would take the last.
         let best = fitting.fold(
             None,
             |best: Option<(usize, _)>, next| if best.is_some_and(|best| best.0 >= next.0) { best } else { Some(next) },
         );
-        if let Some((_, upstream)) = best {
-            return target(&upstream.name);
+        if let Some((_, server)) = best {
+            return target(&server.name);
         }
         let sites = self.sites(session);
         let mut offering = sites
             .iter()
-            .map(|site| &site.line)
-            .filter(|line| line.handshake().is_some_and(|handshake| handshake.offers("resources")));
+            .map(|site| &site.instance)
+            .filter(|instance| instance.handshake().is_some_and(|handshake| handshake.offers("resources")));
         match (offering.next(), offering.next()) {
             (Some(only), None) => target(&only.name),
             (_, _) => None,
         }
     }
 
-    fn visible_named(&self, session: &Session, server: &str) -> Option<ServerName> {
+    fn visible_named(&self, session: &Session, name: &str) -> Option<ServerName> {
         let mut visible = self.visible(session).into_iter();
-        visible.find(|upstream| upstream.name.as_str() == server).map(|upstream| upstream.name.clone())
+        visible.find(|server| server.name.as_str() == name).map(|server| server.name.clone())
     }
 
     fn nobody_has(&self, session: &Session, named: &str) -> String {

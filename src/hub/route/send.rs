@@ -6,22 +6,23 @@ use crate::envelope::{Edit, Envelope};
 use crate::era::Era;
 use crate::hub::eras::unknown_state;
 use crate::hub::failure::Failure;
-use crate::hub::instance::Line;
-use crate::hub::instance::calls::pending::Then;
+use crate::hub::instance::Instance;
+use crate::hub::instance::calls::pending_call::OnReply;
+use crate::hub::instance::calls::tool::tool_of;
 use crate::hub::routed::{Routed, cancellable};
-use crate::hub::server::crashes::tool_of;
 use crate::hub::session::Session;
 use crate::hub::{Hub, Site};
+use crate::method::Method;
 use crate::wire::Message;
 
 impl Hub {
-    /// Why a line may not take a request now.
-    fn refusal(Site { server, line, .. }: &Site) -> Option<Failure> {
+    /// Why an instance may not take a request now.
+    fn refusal(Site { server, instance, .. }: &Site) -> Option<Failure> {
         let most = server.settings().max_calls;
-        (line.in_flight() >= most).then(|| Failure::Busy { server: line.name.clone(), most })
+        (instance.in_flight() >= most).then(|| Failure::Busy { server: instance.name.clone(), most })
     }
 
-    /// Why a line may not take this call of this agent any more.
+    /// Why an instance may not take this call of this agent any more.
     fn crashing(session: &Session, site: &Site, envelope: &Envelope<'_>, edits: &[Edit<'_>]) -> Option<Failure> {
         let state = site.server.state.lock();
         if state.crashes.is_empty() {
@@ -39,9 +40,9 @@ impl Hub {
         site: &Site,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: Then,
+        then: OnReply,
     ) -> Routed {
-        if comes_back_in_vain(&site.line, envelope) {
+        if comes_back_in_vain(&site.instance, envelope) {
             session.reply(envelope.id, &unknown_state(envelope.id));
             return Routed::Done;
         }
@@ -49,8 +50,8 @@ impl Hub {
             session.reply(envelope.id, &failure.frame(envelope.id));
             return Routed::Done;
         }
-        let taken = is_call(envelope) && site.line.is_taken(Some(session.id));
-        if !taken && site.line.request(session, envelope, edits.clone(), then.clone()).is_ok() {
+        let taken = is_call(envelope) && site.instance.is_busy(Some(session.id));
+        if !taken && site.instance.request(session, envelope, edits.clone(), then.clone()).is_ok() {
             return Routed::Done;
         }
         let edits: Vec<_> = edits.into_iter().map(|edit| (edit.at, edit.with.to_owned())).collect();
@@ -73,50 +74,53 @@ impl Hub {
         site: Site,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: Then,
+        then: OnReply,
     ) {
-        let site = match session.speech(envelope) {
+        let site = match session.terms(envelope) {
             // It was not sent, so that another one may have it.
-            Some(speech) if site.line.is_closed() => self.line(session, site.line.name.as_str(), &speech).await,
-            Some(_) if is_call(envelope) && site.line.is_taken(Some(session.id)) => {
-                self.spill(session, &site.line).await
+            Some(terms) if site.instance.is_closed() => {
+                self.instance(session, site.instance.name.as_str(), &terms).await
+            }
+            Some(_) if is_call(envelope) && site.instance.is_busy(Some(session.id)) => {
+                self.overflow(session, &site.instance).await
             }
             Some(_) | None => Ok(site),
         };
         match site {
-            Ok(site) if comes_back_in_vain(&site.line, envelope) => {
+            Ok(site) if comes_back_in_vain(&site.instance, envelope) => {
                 session.reply(envelope.id, &unknown_state(envelope.id));
             }
             Ok(site) => match Self::crashing(session, &site, envelope, &edits) {
                 Some(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
-                None => site.line.request_patiently(session, envelope, edits, then).await,
+                None => site.instance.request_patiently(session, envelope, edits, then).await,
             },
             Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
         }
     }
 
     /// An instance for one call of a session whose own is taken.
-    pub(in crate::hub) async fn spill(self: &Arc<Self>, session: &Arc<Session>, taken: &Line) -> Result<Site, Failure> {
-        let upstream = self.upstream(taken.name.as_str())?;
-        let (Some(dialect), Some(speech)) = (taken.dialect(), session.last_speech()) else {
-            return Err(upstream.unavailable("it is starting"));
+    pub(in crate::hub) async fn overflow(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        taken: &Instance,
+    ) -> Result<Site, Failure> {
+        let server = self.server(taken.name.as_str())?;
+        let (Some(instance_terms), Some(terms)) = (taken.instance_terms(), session.last_terms()) else {
+            return Err(server.unavailable("it is starting"));
         };
-        let key = upstream.key(session, &speech, dialect.era()).await;
-        let line = upstream.free_line(&key).await?;
-        line.visit(session);
-        Ok(Site { hub: self.clone(), server: upstream, line })
+        let key = server.key(session, &terms, instance_terms.era()).await;
+        let instance = server.free_instance(&key).await?;
+        instance.borrow(session);
+        Ok(Site { hub: self.clone(), server, instance })
     }
 }
 
 /// Whether a modern agent brings answers to a server that cannot have asked for them: it would take that for a new call.
-fn comes_back_in_vain(line: &Line, envelope: &Envelope<'_>) -> bool {
-    line.era() == Era::Legacy && envelope.is_modern() && envelope.params.is_retry()
+fn comes_back_in_vain(instance: &Instance, envelope: &Envelope<'_>) -> bool {
+    instance.era() == Era::Legacy && envelope.is_modern() && envelope.params.is_retry()
 }
 
 /// Whether the server may ask something back before it answers this.
 fn is_call(envelope: &Envelope<'_>) -> bool {
-    !matches!(
-        &*envelope.method,
-        "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" | "subscriptions/listen"
-    )
+    envelope.method.is_none_or(Method::is_call)
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::config::Server;
+use crate::config::ServerConfig;
 use crate::names::ServerName;
-use crate::upstream::Surroundings;
+use crate::upstream::InstanceServices;
 use crate::upstream::catalog::{self, Bounds, Catalogs};
 
 /// Where the catalogs of one server are kept.
@@ -23,7 +23,7 @@ pub(in crate::hub) struct CatalogFile {
 }
 
 impl CatalogFile {
-    pub(in crate::hub) fn new(path: PathBuf, server: &Server) -> Self {
+    pub(in crate::hub) fn new(path: PathBuf, server: &ServerConfig) -> Self {
         let over = CancellationToken::new();
         let fingerprint = catalog::fingerprint(server);
         Self { path, fingerprint, changed: Arc::default(), _over: over.clone().drop_guard(), over }
@@ -36,7 +36,7 @@ impl CatalogFile {
 }
 
 /// How much is kept of what a server offers: a list as large as one message may be.
-pub(in crate::hub) fn bounds(name: &ServerName, around: &Surroundings) -> Bounds {
+pub(in crate::hub) fn bounds(name: &ServerName, around: &InstanceServices) -> Bounds {
     let account = around.budget.account(format!("what server `{name}` offers"), usize::MAX, CancellationToken::new());
     Bounds { account, list: around.max_frame }
 }

@@ -1,12 +1,9 @@
 //! Calls at which a server ended: one that does so again and again is not made again for the agent that makes it. Pure.
 
-use crate::envelope::{Edit, Envelope, text};
 use crate::hub::agent::Principal;
 
 /// So often a call may end the server.
 const MOST_CRASHES: u32 = 3;
-/// How long a name of a tool may be that is remembered, in bytes.
-const LONGEST_TOOL: usize = 512;
 /// How many are remembered; the oldest makes place.
 const MOST: usize = 256;
 
@@ -45,14 +42,6 @@ impl Crashes {
     fn find(&self, whose: &Principal, tool: &str) -> Option<usize> {
         self.0.iter().position(|(known, name, _)| known == whose && **name == *tool)
     }
-}
-
-/// The tool that a request calls, as the server will read its name.
-pub(in crate::hub) fn tool_of(envelope: &Envelope<'_>, edits: &[Edit<'_>]) -> Option<Box<str>> {
-    let raw = envelope.params.name.filter(|raw| envelope.method == "tools/call" && raw.len() <= LONGEST_TOOL)?;
-    let at = envelope.span(raw);
-    let renamed = edits.iter().find(|edit| edit.at == at).map_or(raw, |edit| edit.with);
-    text(renamed).map(Into::into)
 }
 
 #[cfg(test)]

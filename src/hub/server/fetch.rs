@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use crate::envelope::Envelope;
 use crate::era::Era;
-use crate::hub::instance::Line;
+use crate::hub::instance::Instance;
 use crate::hub::instance::lists::{Fetched, Fetching, Listed};
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::lists::ListKind;
 use crate::upstream::Quirk;
 use crate::upstream::catalog::{Item, List, next_cursor, read_items};
@@ -21,18 +21,18 @@ const MAX_PAGES: usize = 1_000;
 /// How long a server may take for one page.
 const PAGE_WAIT: Duration = Duration::from_secs(60);
 
-impl Upstream {
+impl Server {
     /// The server's whole list: kept if the server announces changes, else asked for each time.
-    pub async fn list(self: &Arc<Self>, line: &Arc<Line>, kind: ListKind) -> Fetched {
-        let Some(handshake) = line.handshake() else { return Err("the server is starting".into()) };
+    pub async fn list(self: &Arc<Self>, instance: &Arc<Instance>, kind: ListKind) -> Fetched {
+        let Some(handshake) = instance.handshake() else { return Err("the server is starting".into()) };
         let declared = handshake.offers(kind.capability());
-        if !declared && !line.may_offer(kind) {
+        if !declared && !instance.may_offer(kind) {
             return Ok(List::default());
         }
         // A modern server announces changes only to those who listen, and trunkline itself does not. What is not declared is
         // asked for once.
-        let keep = !declared || line.era() == Era::Legacy && handshake.announces(kind.capability());
-        let mut fetching = self.start_fetch(line, kind, keep);
+        let keep = !declared || instance.era() == Era::Legacy && handshake.announces(kind.capability());
+        let mut fetching = self.start_fetch(instance, kind, keep);
         let _waiting = Listed::new(&fetching);
         let answer = match fetching.told.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone(),
@@ -41,8 +41,8 @@ impl Upstream {
         answer.unwrap_or_else(|| Err("the list was not read to its end".into()))
     }
 
-    fn start_fetch(self: &Arc<Self>, line: &Arc<Line>, kind: ListKind, keep: bool) -> Fetching {
-        let mut lists = line.lists.0.lock();
+    fn start_fetch(self: &Arc<Self>, instance: &Arc<Instance>, kind: ListKind, keep: bool) -> Fetching {
+        let mut lists = instance.lists.0.lock();
         if let Some(fetching) = lists.get(&kind)
             && (fetching.told.borrow().is_none() || (keep && matches!(&*fetching.told.borrow(), Some(Ok(_)))))
         {
@@ -53,18 +53,18 @@ impl Upstream {
         lists.insert(kind, fetching.clone());
         drop(lists);
         let waiting = fetching.waiting.clone();
-        let (upstream, line) = (self.clone(), line.clone());
+        let (server, instance) = (self.clone(), instance.clone());
         self.around.tasks.spawn(async move {
-            sender.send_replace(Some(upstream.fetch_tolerantly(&line, kind, &waiting).await));
-            upstream.arrived(&line);
+            sender.send_replace(Some(server.fetch_tolerantly(&instance, kind, &waiting).await));
+            server.arrived(&instance);
         });
         fetching
     }
 
     /// Of what is not declared, a refusal is no error.
-    async fn fetch_tolerantly(&self, line: &Arc<Line>, kind: ListKind, waiting: &AtomicUsize) -> Fetched {
-        let fetched = self.fetch(line, kind, waiting).await;
-        if line.handshake().is_some_and(|handshake| handshake.offers(kind.capability())) {
+    async fn fetch_tolerantly(&self, instance: &Arc<Instance>, kind: ListKind, waiting: &AtomicUsize) -> Fetched {
+        let fetched = self.fetch(instance, kind, waiting).await;
+        if instance.handshake().is_some_and(|handshake| handshake.offers(kind.capability())) {
             return fetched;
         }
         let items = fetched.unwrap_or_default();
@@ -80,15 +80,15 @@ impl Upstream {
         waiting.load(Ordering::Relaxed) == 0 && !missed()
     }
 
-    async fn fetch(&self, line: &Arc<Line>, kind: ListKind, waiting: &AtomicUsize) -> Fetched {
+    async fn fetch(&self, instance: &Arc<Instance>, kind: ListKind, waiting: &AtomicUsize) -> Fetched {
         let most = self.around.max_frame;
         let mut bytes = 0;
         let mut items = Vec::new();
         let (mut cursor, mut cursors): (Option<String>, HashSet<String>) = (None, HashSet::new());
         let mut keys = HashSet::new();
         for _ in 0..MAX_PAGES {
-            let params = line.own_params(cursor.as_deref().map(|cursor| format!(r#""cursor":{cursor}"#)));
-            let mut asked = line.ask(kind.method(), &params);
+            let params = instance.own_params(cursor.as_deref().map(|cursor| format!(r#""cursor":{cursor}"#)));
+            let mut asked = instance.ask(kind.method(), &params);
             let answer = tokio::time::timeout(PAGE_WAIT, &mut asked.answer).await;
             let frame = match answer {
                 Ok(Ok(answer)) => answer?,
@@ -99,29 +99,29 @@ impl Upstream {
             let Some(result) = envelope.result else {
                 let refused = format!("{} was refused: {}", kind.method(), envelope.error.unwrap_or_default());
                 if !items.is_empty() {
-                    self.around.note(&Quirk::List(kind.method(), refused.clone()));
+                    self.around.note(&Quirk::List(kind.method().name(), refused.clone()));
                 }
                 return kept(items, refused);
             };
             bytes += result.len();
             if bytes > most {
-                self.around.note(&Quirk::LongList(kind.method()));
+                self.around.note(&Quirk::LongList(kind.method().name()));
                 return Err(format!("{} comes to more than {most} bytes (max_frame)", kind.method()).into());
             }
             let mut page = Vec::new();
             if let Err(error) = read_items(result, kind, &mut page) {
-                self.around.note(&Quirk::List(kind.method(), error.to_string()));
+                self.around.note(&Quirk::List(kind.method().name(), error.to_string()));
                 return kept(items, format!("its answer to {} cannot be read: {error}", kind.method()));
             }
             let length = page.len();
             page.retain(|item: &Item| keys.insert(item.key.clone()));
             let repeats = length > 0 && page.is_empty();
             items.extend(page);
-            self.note_page(line, kind, cursor.as_deref(), result);
+            self.note_page(instance, kind, cursor.as_deref(), result);
             let next = next_cursor(result);
             let Some(next) = next else { return Ok(Arc::new(items)) };
             if repeats || !cursors.insert(next.clone()) {
-                self.around.note(&Quirk::Circling(kind.method()));
+                self.around.note(&Quirk::Circling(kind.method().name()));
                 return Ok(Arc::new(items));
             }
             if self.is_unwanted(waiting) {

@@ -1,15 +1,15 @@
 //! A server of which nothing is known is asked what it offers, in a process of its own.
 
 use crate::hub::ids::SessionId;
-use crate::hub::server::Upstream;
-use crate::hub::sharing::key::Key;
+use crate::hub::server::Server;
+use crate::hub::sharing::share_key::ShareKey;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one server may take.
 const LIMIT: Duration = Duration::from_secs(180);
 
-impl Upstream {
+impl Server {
     /// Whether nothing is known of what it offers, and nobody is about to ask it.
     pub(in crate::hub) fn is_stranger(&self) -> bool {
         let settings = self.settings();
@@ -22,7 +22,7 @@ impl Upstream {
     }
 
     /// What the process is started for in which it is being asked what it offers, if it is.
-    pub fn introduction(&self) -> Option<Key> {
+    pub fn introduction(&self) -> Option<ShareKey> {
         let state = self.state.lock();
         state.slots.iter().find(|slot| slot.key.owner == Some(SessionId::STRANGERS)).map(|slot| slot.key.clone())
     }
@@ -33,10 +33,10 @@ impl Upstream {
         if !self.is_stranger() {
             return;
         }
-        let key = Key { owner: Some(SessionId::STRANGERS), ..self.own_key(None) };
+        let key = ShareKey { owner: Some(SessionId::STRANGERS), ..self.own_key(None) };
         let learnt = async {
-            if let Ok(line) = self.line(&key).await {
-                self.learn_all(&line).await;
+            if let Ok(instance) = self.instance(&key).await {
+                self.learn_all(&instance).await;
             }
         };
         if tokio::time::timeout(LIMIT, learnt).await.is_err() {

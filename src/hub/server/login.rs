@@ -8,12 +8,12 @@ use tokio::time::timeout;
 use crate::config::{Given, Secrets, Transport, check_url};
 use crate::envelope::quoted;
 use crate::hub::failure::Failure;
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::oauth::{Afresh, Keeper, Login};
 
 /// How long a person may take to log in before the call that waits for it fails.
 pub(in crate::hub) const PATIENCE: Duration = Duration::from_secs(10 * 60);
-impl Upstream {
+impl Server {
     /// The keeper of its login; nobody for a server that is started by a command, or has credentials in its entry.
     pub async fn keeper(&self) -> Result<Option<Keeper>, Failure> {
         let settings = self.settings();
@@ -41,7 +41,7 @@ impl Upstream {
         let keeper = self.keeper().await?;
         if keeper.as_ref().is_some_and(|keeper| !keeper.is_challenged()) {
             // What comes of it does not matter: if it asks for a login, it says where.
-            drop(self.line(&self.own_key(None)).await);
+            drop(self.instance(&self.own_key(None)).await);
         }
         Ok(keeper)
     }

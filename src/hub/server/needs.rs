@@ -4,34 +4,34 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Transport;
-use crate::era::{Class, Dialect, Era, Speech};
+use crate::era::{AgentTerms, ClientProfile, Era, InstanceTerms};
 use crate::hub::failure::Failure;
 use crate::hub::ids::SessionId;
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::hub::session::Session;
-use crate::hub::sharing::key::{Key, Want};
+use crate::hub::sharing::share_key::{ShareKey, Want};
 use crate::hub::sharing::{ROOTS, Scope};
 use crate::upstream::catalog::Audience;
 
-impl Upstream {
+impl Server {
     /// What an agent needs that speaks so, in this era of the server's.
-    pub(in crate::hub) async fn key(&self, session: &Session, speech: &Speech, era: Era) -> Key {
+    pub(in crate::hub) async fn key(&self, session: &Session, terms: &AgentTerms, era: Era) -> ShareKey {
         if self.depends_on_project() {
             session.place().await;
         }
-        self.key_now(session, speech, era)
+        self.key_now(session, terms, era)
     }
 
     /// What an agent needs, as far as it is known at once.
-    pub(in crate::hub) fn key_now(&self, session: &Session, speech: &Speech, era: Era) -> Key {
+    pub(in crate::hub) fn key_now(&self, session: &Session, terms: &AgentTerms, era: Era) -> ShareKey {
         let (scope, by_project) = (self.sharing().scope, self.depends_on_project());
         let own = scope == Scope::Session;
         let (owner, client_info) = if own { (Some(session.id), session.client_info()) } else { (None, None) };
-        Key {
-            want: Want::Dialect(speech.dialect(era)),
-            class: speech.class().clone(),
+        ShareKey {
+            want: Want::InstanceTerms(terms.instance_terms(era)),
+            profile: terms.profile().clone(),
             project: if by_project { session.place_now().folder } else { None },
-            roots: if by_project { session.roots(speech.class()) } else { None },
+            roots: if by_project { session.roots(terms.profile()) } else { None },
             owner,
             starter: Some(session.id),
             client_info,
@@ -53,34 +53,35 @@ impl Upstream {
     }
 
     /// Whether an instance that was started for `key`, and speaks so, is what a session needs now.
-    pub(in crate::hub) fn is_for(&self, key: &Key, dialect: &Dialect, session: &Session) -> bool {
-        let Some(speech) = session.last_speech() else { return false };
-        let needs = self.key_now(session, &speech, dialect.era());
+    pub(in crate::hub) fn is_for(&self, key: &ShareKey, instance_terms: &InstanceTerms, session: &Session) -> bool {
+        let Some(terms) = session.last_terms() else { return false };
+        let needs = self.key_now(session, &terms, instance_terms.era());
         let same_roots = !self.asks_roots() || needs.roots == key.roots;
-        self.suits(dialect, session) && needs.project == key.project && needs.owner == key.owner && same_roots
+        self.suits(instance_terms, session) && needs.project == key.project && needs.owner == key.owner && same_roots
     }
 
     /// Whether what was promised to an instance is right for an agent that speaks so.
-    pub(in crate::hub) fn admits(&self, dialect: &Dialect, class: &Class) -> bool {
-        match dialect {
-            Dialect::Modern => true,
-            Dialect::Legacy(promised) => {
+    pub(in crate::hub) fn admits(&self, instance_terms: &InstanceTerms, profile: &ClientProfile) -> bool {
+        match instance_terms {
+            InstanceTerms::Modern => true,
+            InstanceTerms::Legacy(promised) => {
                 let state = self.state.lock();
-                state.sharing.admits(promised, class, &state.catalogs.shown)
+                state.sharing.admits(promised, profile, &state.catalogs.shown)
             }
         }
     }
 
     /// Likewise, for any way in which a session speaks.
-    pub(in crate::hub) fn suits(&self, dialect: &Dialect, session: &Session) -> bool {
-        matches!(dialect, Dialect::Modern) || session.classes().iter().any(|class| self.admits(dialect, class))
+    pub(in crate::hub) fn suits(&self, instance_terms: &InstanceTerms, session: &Session) -> bool {
+        matches!(instance_terms, InstanceTerms::Modern)
+            || session.profiles().iter().any(|profile| self.admits(instance_terms, profile))
     }
 
     /// What the daemon itself needs, to call for somebody who works in `project`.
-    pub fn own_key(&self, project: Option<PathBuf>) -> Key {
-        Key {
+    pub fn own_key(&self, project: Option<PathBuf>) -> ShareKey {
+        ShareKey {
             want: Want::Any,
-            class: Arc::new(Class::plain()),
+            profile: Arc::new(ClientProfile::plain()),
             project: project.filter(|_| self.depends_on_project()),
             roots: None,
             owner: (self.sharing().scope == Scope::Session).then_some(SessionId::DAEMON),
@@ -90,7 +91,7 @@ impl Upstream {
     }
 
     /// What is wanted, in view of what is known of the server; refused where it is known to be in vain.
-    pub(in crate::hub) fn settle_want(&self, key: &Key) -> Result<Key, Failure> {
+    pub(in crate::hub) fn settle_want(&self, key: &ShareKey) -> Result<ShareKey, Failure> {
         let server = self.name.clone();
         let settings = self.settings();
         if let Some(reason) = &settings.wrong {
@@ -105,12 +106,12 @@ impl Upstream {
         }
         let era = state.catalogs.era;
         let want = match (&key.want, era) {
-            (Want::Any, Some(Era::Modern)) => Want::Dialect(Dialect::Modern),
-            (Want::Any, Some(Era::Legacy)) => Want::Dialect(Dialect::Legacy(Class::plain())),
+            (Want::Any, Some(Era::Modern)) => Want::InstanceTerms(InstanceTerms::Modern),
+            (Want::Any, Some(Era::Legacy)) => Want::InstanceTerms(InstanceTerms::Legacy(ClientProfile::plain())),
             (want, _) => want.clone(),
         };
-        if let Want::Dialect(dialect) = &want {
-            let wanted = dialect.era();
+        if let Want::InstanceTerms(instance_terms) = &want {
+            let wanted = instance_terms.era();
             let in_vain = match wanted {
                 Era::Modern => era == Some(Era::Legacy),
                 Era::Legacy => state.catalogs.modern_only,
@@ -119,17 +120,19 @@ impl Upstream {
                 return Err(Failure::OtherEra { server, wanted, reason: "it speaks the other era only".into() });
             }
         }
-        Ok(Key { want, ..key.clone() })
+        Ok(ShareKey { want, ..key.clone() })
     }
 
     /// For whom an instance for `key` would be.
-    pub(in crate::hub) fn audience(&self, key: &Key) -> Option<Audience> {
-        let Want::Dialect(dialect) = &key.want else { return None };
+    pub(in crate::hub) fn audience(&self, key: &ShareKey) -> Option<Audience> {
+        let Want::InstanceTerms(instance_terms) = &key.want else { return None };
         let state = self.state.lock();
-        let dialect = match dialect {
-            Dialect::Legacy(class) => Dialect::Legacy(state.sharing.promise(class, &state.catalogs.shown)),
-            Dialect::Modern => Dialect::Modern,
+        let instance_terms = match instance_terms {
+            InstanceTerms::Legacy(profile) => {
+                InstanceTerms::Legacy(state.sharing.promise(profile, &state.catalogs.shown))
+            }
+            InstanceTerms::Modern => InstanceTerms::Modern,
         };
-        Some(Audience { dialect, project: key.project.clone() })
+        Some(Audience { instance_terms, project: key.project.clone() })
     }
 }

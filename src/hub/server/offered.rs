@@ -1,10 +1,10 @@
 //! What of a server's offer agents see, and what is kept from them.
 
 use crate::hub::failure::Failure;
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::lists::ListKind;
 
-impl Upstream {
+impl Server {
     /// Whether a tool is offered; one that is not is named in `status`.
     pub fn allows(&self, tool: &str) -> bool {
         let settings = self.settings();

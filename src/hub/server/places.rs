@@ -1,4 +1,4 @@
-//! How many instances of an upstream may run (`max_instances`), and who makes place for another one.
+//! How many instances of a server may run (`max_instances`), and who makes place for another one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,21 +7,21 @@ use tokio::sync::watch;
 
 use crate::config::Start;
 use crate::hub::failure::Failure;
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::hub::server::slot::Slot;
-use crate::hub::sharing::key::Key;
+use crate::hub::sharing::share_key::ShareKey;
 use crate::upstream::state::State;
 
-impl Upstream {
+impl Server {
     /// A new slot, if one more instance may run.
-    pub(in crate::hub) fn add_slot(self: &Arc<Self>, key: Key) -> Result<u64, Failure> {
+    pub(in crate::hub) fn add_slot(self: &Arc<Self>, key: ShareKey) -> Result<u64, Failure> {
         self.make_place(None)?;
         let mut state = self.state.lock();
         state.last_slot += 1;
         let number = state.last_slot;
         let phase = watch::Sender::new(None);
-        let promise = state.sharing.promise(&key.class, &state.catalogs.shown);
-        state.slots.push(Slot { number, key, promise, life: State::Idle, phase, line: None });
+        let promise = state.sharing.promise(&key.profile, &state.catalogs.shown);
+        state.slots.push(Slot { number, key, promise, life: State::Idle, phase, instance: None });
         Ok(number)
     }
 
@@ -37,13 +37,16 @@ impl Upstream {
         }
         let spare = state.slots.iter().find(|slot| {
             matches!(slot.life, State::Ready { .. })
-                && slot.line.as_ref().is_some_and(|line| line.session_ids().is_empty() && line.in_flight() == 0)
+                && slot
+                    .instance
+                    .as_ref()
+                    .is_some_and(|instance| instance.session_ids().is_empty() && instance.in_flight() == 0)
         });
-        let Some(line) = spare.and_then(|slot| slot.line.clone()) else {
+        let Some(instance) = spare.and_then(|slot| slot.instance.clone()) else {
             return Err(Failure::Full { server: self.name.clone(), most });
         };
         drop(state);
-        self.drain_line(&line, Duration::ZERO);
+        self.drain_instance(&instance, Duration::ZERO);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The instances of one upstream: which of them serves whom, and what becomes of each.
+//! The instances of one server: which of them serves whom, and what becomes of each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::config::Start;
-use crate::era::{Class, Dialect};
+use crate::era::{ClientProfile, InstanceTerms};
 use crate::fault::{SAID, contained};
 use crate::hub::agent::Principal;
 use crate::hub::failure::Failure;
 use crate::hub::ids::SessionId;
-use crate::hub::instance::Line;
+use crate::hub::instance::Instance;
 use crate::hub::instance::calls::member::Uris;
 use crate::hub::level::Level;
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::hub::server::settle::Settled;
 use crate::hub::server::slot::Phase;
 use crate::hub::session::Session;
-use crate::hub::sharing::key::Key;
+use crate::hub::sharing::share_key::ShareKey;
 use crate::upstream::state::{Action, Event, State};
 
 /// How long an agent waits for a process to be gone that was started for it and turned out not to be needed.
@@ -28,33 +28,33 @@ const PLACE: Duration = Duration::from_secs(1);
 /// How long a request waits for a server that failed to be started again.
 const HOLD: Duration = Duration::from_secs(5);
 
-impl Upstream {
+impl Server {
     /// An instance of the wanted kind: the one that is up, the one that is starting, or a new one.
-    pub async fn line(self: &Arc<Self>, key: &Key) -> Result<Arc<Line>, Failure> {
+    pub async fn instance(self: &Arc<Self>, key: &ShareKey) -> Result<Arc<Instance>, Failure> {
         loop {
             let ended = self.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            let line = match self.wait(self.want(key)?).await {
+            let instance = match self.wait(self.want(key)?).await {
                 // What it showed when it started says that another one is right.
                 Err(Failure::Again(_)) => continue,
                 found => found?,
             };
-            if line.is_draining() && !line.is_closed() {
+            if instance.is_draining() && !instance.is_closed() {
                 // Another one took over while this was on its way.
                 continue;
             }
-            if !line.is_closed() {
-                return Ok(line);
+            if !instance.is_closed() {
+                return Ok(instance);
             }
             // It has just ended, and why is about to be known.
             if tokio::time::timeout(HOLD, ended).await.is_err() {
-                return Err(self.unavailable(line.closed_reason()));
+                return Err(self.unavailable(instance.closed_reason()));
             }
         }
     }
 
-    pub(in crate::hub) async fn wait(&self, mut phase: watch::Receiver<Phase>) -> Result<Arc<Line>, Failure> {
+    pub(in crate::hub) async fn wait(&self, mut phase: watch::Receiver<Phase>) -> Result<Arc<Instance>, Failure> {
         let result = match phase.wait_for(Option::is_some).await {
             Ok(phase) => phase.clone(),
             Err(_) => None,
@@ -62,7 +62,7 @@ impl Upstream {
         result.unwrap_or_else(|| Err(self.unavailable("it was stopped")))
     }
 
-    fn want(self: &Arc<Self>, key: &Key) -> Result<watch::Receiver<Phase>, Failure> {
+    fn want(self: &Arc<Self>, key: &ShareKey) -> Result<watch::Receiver<Phase>, Failure> {
         let key = self.settle_want(key)?;
         let found = {
             let state = self.state.lock();
@@ -75,18 +75,21 @@ impl Upstream {
         self.wake_slot(number)
     }
 
-    /// Like [`Upstream::want`], for an instance without a call; `None` if all are taken, and there may be no more.
-    pub(in crate::hub) fn want_free(self: &Arc<Self>, key: &Key) -> Result<Option<watch::Receiver<Phase>>, Failure> {
+    /// Like [`Server::want`], for an instance without a call; `None` if all are busy, and there may be no more.
+    pub(in crate::hub) fn want_free(
+        self: &Arc<Self>,
+        key: &ShareKey,
+    ) -> Result<Option<watch::Receiver<Phase>>, Failure> {
         let key = self.settle_want(key)?;
         let found = {
             let state = self.state.lock();
             let mut fitting = state.slots.iter().filter(|slot| state.fits(slot, &key));
-            fitting.find(|slot| slot.up().is_none_or(|line| !line.is_taken(key.starter))).map(|slot| slot.number)
+            fitting.find(|slot| slot.up().is_none_or(|instance| !instance.is_busy(key.starter))).map(|slot| slot.number)
         };
         let number = match found {
             Some(number) if self.make_place_to_start(number).is_ok() => number,
             Some(_) => return Ok(None),
-            None if self.lane.is_alone() && self.has_line(&key) => return Ok(None),
+            None if self.lane.is_alone() && self.has_instance(&key) => return Ok(None),
             None => match self.add_slot(key) {
                 Ok(number) => number,
                 Err(Failure::Full { .. }) => return Ok(None),
@@ -123,8 +126,8 @@ impl Upstream {
     /// Tells a slot what happened, and does what follows.
     pub(in crate::hub) fn event(self: &Arc<Self>, number: u64, event: Event) {
         if event == Event::Tick && self.lacks_place(number) {
-            let upstream = self.clone();
-            return self.around.later(PLACE, move || upstream.event(number, Event::Tick));
+            let server = self.clone();
+            return self.around.later(PLACE, move || server.event(number, Event::Tick));
         }
         let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
@@ -150,8 +153,8 @@ impl Upstream {
         }
         let again = event == Event::Reset && life == State::Idle && slot.is_needed();
         // What has been shown since the slot was made counts for the next instance.
-        slot.promise = state_mut.sharing.promise(&slot.key.class, &state_mut.catalogs.shown);
-        let (key, promise, line) = (slot.key.clone(), slot.promise.clone(), slot.up().cloned());
+        slot.promise = state_mut.sharing.promise(&slot.key.profile, &state_mut.catalogs.shown);
+        let (key, promise, instance) = (slot.key.clone(), slot.promise.clone(), slot.up().cloned());
         state_mut.slots.retain(|slot| slot.life != State::Idle || slot.is_needed());
         drop(state);
         if again {
@@ -160,41 +163,41 @@ impl Upstream {
         match action {
             Action::Nothing => {}
             Action::Start => {
-                let (upstream, of) = (self.clone(), key.clone());
+                let (server, of) = (self.clone(), key.clone());
                 self.around.tasks.spawn(async move {
-                    if contained(upstream.clone().start(number, key, promise)).await.is_err() {
-                        let failure = Failure::Start { server: upstream.name.clone(), reason: SAID.into() };
-                        upstream.started(number, &of, Err(failure));
+                    if contained(server.clone().start(number, key, promise)).await.is_err() {
+                        let failure = Failure::Start { server: server.name.clone(), reason: SAID.into() };
+                        server.started(number, &of, Err(failure));
                     }
                 });
             }
             Action::Stop => {
-                if let Some(line) = line {
-                    line.stop();
+                if let Some(instance) = instance {
+                    instance.stop();
                 }
             }
             Action::Wake(at) => {
-                let upstream = self.clone();
+                let server = self.clone();
                 let pause = at.saturating_duration_since(Instant::now());
-                self.around.later(pause, move || upstream.event(number, Event::Tick));
+                self.around.later(pause, move || server.event(number, Event::Tick));
             }
         }
     }
 
-    async fn start(self: Arc<Self>, number: u64, key: Key, promise: Class) {
-        let started = self.start_line(&key, &promise).await;
+    async fn start(self: Arc<Self>, number: u64, key: ShareKey, promise: ClientProfile) {
+        let started = self.start_instance(&key, &promise).await;
         let settled = match &started {
-            Ok(line) if !line.is_closed() => self.settle(&key, line).await,
+            Ok(instance) if !instance.is_closed() => self.settle(&key, instance).await,
             Ok(_) | Err(_) => Settled::Own,
         };
         match (started, settled) {
-            (Ok(line), Settled::Other(other)) => self.give_up_slot(number, &line, Ok(other)).await,
-            (Ok(line), Settled::Again) => {
-                self.give_up_slot(number, &line, Err(Failure::Again(self.name.clone()))).await;
+            (Ok(instance), Settled::Other(other)) => self.give_up_slot(number, &instance, Ok(other)).await,
+            (Ok(instance), Settled::Again) => {
+                self.give_up_slot(number, &instance, Err(Failure::Again(self.name.clone()))).await;
             }
             // It may have ended between its handshake and now.
-            (Ok(line), Settled::Own) if line.is_closed() => {
-                let failure = Failure::Start { server: self.name.clone(), reason: line.closed_reason() };
+            (Ok(instance), Settled::Own) if instance.is_closed() => {
+                let failure = Failure::Start { server: self.name.clone(), reason: instance.closed_reason() };
                 self.started(number, &key, Err(failure));
             }
             (result, _) => self.started(number, &key, result),
@@ -202,7 +205,7 @@ impl Upstream {
     }
 
     /// Gives a slot its instance, or the reason why there is none.
-    fn started(self: &Arc<Self>, number: u64, key: &Key, result: Result<Arc<Line>, Failure>) {
+    fn started(self: &Arc<Self>, number: u64, key: &ShareKey, result: Result<Arc<Instance>, Failure>) {
         // One that was only asked what it offers has failed nobody.
         let asked_only = key.owner == Some(SessionId::STRANGERS);
         if !asked_only {
@@ -211,16 +214,16 @@ impl Upstream {
         let spread = fastrand::f64();
         let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
-        let beside = self.lane.is_narrow()
+        let beside = self.lane.is_serialized()
             && state.slots.iter().any(|slot| slot.number != number && state.fits(slot, key) && slot.up().is_some());
         let Some(slot) = state.slots.iter_mut().find(|slot| slot.number == number) else {
             drop(state);
-            if let Ok(line) = result {
-                line.stop();
+            if let Ok(instance) = result {
+                instance.stop();
             }
             return;
         };
-        let previous = if let Ok(line) = &result { slot.line.replace(line.clone()) } else { None };
+        let previous = if let Ok(instance) = &result { slot.instance.replace(instance.clone()) } else { None };
         let event = match &result {
             Ok(_) => Event::Started,
             // That it does not speak an era, or a setting has no value, is no failure of the server; and one beside which
@@ -238,32 +241,37 @@ impl Upstream {
         let draining = matches!(slot.life, State::Draining { .. });
         let phase = slot.phase.clone();
         drop(state);
-        if let (Ok(line), Some(previous)) = (&result, previous) {
-            let dialect = line.dialect().cloned().unwrap_or(Dialect::Modern);
+        if let (Ok(instance), Some(previous)) = (&result, previous) {
+            let instance_terms = instance.instance_terms().cloned().unwrap_or(InstanceTerms::Modern);
             let here = |session: &Session| self.services.sessions.is_attached(session.id);
-            line.succeed(&previous, |session| here(session) && self.is_for(key, &dialect, session));
+            instance.take_over(&previous, |session| here(session) && self.is_for(key, &instance_terms, session));
         }
         self.event(number, event);
         let told = match &result {
             // It is not for calls: who waited looks for another one.
-            Ok(line) if draining => {
-                line.drain();
+            Ok(instance) if draining => {
+                instance.drain();
                 Err(self.unavailable("it was stopped"))
             }
             result => result.clone(),
         };
         phase.send_replace(Some(told));
         match result {
-            Ok(line) if draining => line.stop(),
-            Ok(line) => self.ready(&line),
+            Ok(instance) if draining => instance.stop(),
+            Ok(instance) => self.ready(&instance),
             Err(_) => self.lane.free(),
         }
     }
 
     /// Ends an instance that nobody has used, because another one is right for whom it was started.
-    async fn give_up_slot(self: &Arc<Self>, number: u64, line: &Arc<Line>, told: Result<Arc<Line>, Failure>) {
-        line.stop();
-        if let Some(instance) = line.instance() {
+    async fn give_up_slot(
+        self: &Arc<Self>,
+        number: u64,
+        instance: &Arc<Instance>,
+        told: Result<Arc<Instance>, Failure>,
+    ) {
+        instance.stop();
+        if let Some(instance) = instance.connection() {
             // So that it is seldom seen beside the one that stays.
             drop(tokio::time::timeout(GONE, instance.gone()).await);
         }
@@ -274,10 +282,10 @@ impl Upstream {
         };
         let phase = slot.phase.clone();
         // Who waited for an earlier one of the slot goes there too.
-        let previous = slot.line.take();
+        let previous = slot.instance.take();
         drop(state);
         if let (Ok(other), Some(previous)) = (&told, previous) {
-            other.succeed(&previous, |session| self.services.sessions.is_attached(session.id));
+            other.take_over(&previous, |session| self.services.sessions.is_attached(session.id));
         }
         phase.send_replace(Some(told));
         self.event(number, Event::Stopped);
@@ -287,27 +295,29 @@ impl Upstream {
     /// What a session asked for at each of its instances, also at one that ended and has no successor yet: its level, and
     /// its subscriptions.
     pub(in crate::hub) fn asked_by(&self, session: SessionId) -> Vec<(Option<Level>, Uris)> {
-        let lines: Vec<_> = self.state.lock().slots.iter().filter_map(|slot| slot.line.clone()).collect();
-        let asked = |line: Arc<Line>| {
-            let table = line.table.lock();
+        let instances: Vec<_> = self.state.lock().slots.iter().filter_map(|slot| slot.instance.clone()).collect();
+        let asked = |instance: Arc<Instance>| {
+            let table = instance.table.lock();
             table.members.get(&session).map(|member| (member.level, member.uris.clone()))
         };
-        lines.into_iter().filter_map(asked).collect()
+        instances.into_iter().filter_map(asked).collect()
     }
 
     /// Forgets a session that left, or is another now, where it waits for the next process of a slot.
     pub(in crate::hub) fn forget(&self, session: SessionId) {
         let mut state = self.state.lock();
         state.crashes.forget(&Principal::Session(session));
-        for line in state.slots.iter().filter_map(|slot| slot.line.as_ref()).filter(|line| line.is_closed()) {
-            line.table.lock().members.remove(&session);
+        for instance in
+            state.slots.iter().filter_map(|slot| slot.instance.as_ref()).filter(|instance| instance.is_closed())
+        {
+            instance.table.lock().members.remove(&session);
         }
         state.slots.retain(|slot| !matches!(slot.life, State::Idle | State::Broken) || slot.is_needed());
     }
 
-    pub(in crate::hub) fn number_of(&self, line: &Arc<Line>) -> Option<u64> {
+    pub(in crate::hub) fn number_of(&self, instance: &Arc<Instance>) -> Option<u64> {
         let state = self.state.lock();
-        let slot = state.slots.iter().find(|slot| slot.line.as_ref().is_some_and(|own| Arc::ptr_eq(own, line)));
+        let slot = state.slots.iter().find(|slot| slot.instance.as_ref().is_some_and(|own| Arc::ptr_eq(own, instance)));
         slot.map(|slot| slot.number)
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::hub::sharing::key::Key;
+use crate::hub::sharing::share_key::ShareKey;
 use crate::upstream::state::Record;
 
 /// How many are kept; those that matter least are forgotten first.
@@ -14,19 +14,19 @@ const MOST: usize = 256;
 /// Instances with the same folder and the same promises, of which the hash is kept, fail for the same reasons.
 type Alike = (Option<PathBuf>, u64);
 
-fn alike(key: &Key) -> Alike {
+fn alike(key: &ShareKey) -> Alike {
     let mut hasher = DefaultHasher::new();
-    key.class.hash(&mut hasher);
+    key.profile.hash(&mut hasher);
     (key.project.clone(), hasher.finish())
 }
 
-/// How the instances of one upstream fared.
+/// How the instances of one server fared.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Records(HashMap<Alike, Record>);
 
 impl Records {
     /// Does something with the record of the instances that are like the one of this key.
-    pub(in crate::hub) fn with<T>(&mut self, key: &Key, now: Instant, work: impl FnOnce(&mut Record) -> T) -> T {
+    pub(in crate::hub) fn with<T>(&mut self, key: &ShareKey, now: Instant, work: impl FnOnce(&mut Record) -> T) -> T {
         let alike = alike(key);
         let mut record = self.0.get(&alike).copied().unwrap_or_default();
         let done = work(&mut record);
@@ -48,7 +48,7 @@ impl Records {
     }
 
     /// How often they have failed in a row, and when they are tried again.
-    pub(in crate::hub) fn failures(&self, key: &Key) -> (u32, Option<Instant>) {
+    pub(in crate::hub) fn failures(&self, key: &ShareKey) -> (u32, Option<Instant>) {
         let record = self.0.get(&alike(key)).copied().unwrap_or_default();
         (record.failures(), record.until())
     }

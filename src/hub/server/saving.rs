@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::hub::server::catalog_file::bounds;
 use crate::upstream::catalog;
 
 /// What changes within this time is saved at once.
 const PAUSE: Duration = Duration::from_millis(250);
 
-impl Upstream {
+impl Server {
     /// Notes that what is known of the server has changed.
     pub(in crate::hub) fn save(&self) {
         self.file.changed.notify_one();
@@ -23,7 +23,7 @@ impl Upstream {
         if state.catalogs.is_cut() {
             state.catalogs.start_over(bounds(&self.name, &self.around));
             drop(state);
-            self.lines().iter().for_each(|line| line.lists.forget_all());
+            self.instances().iter().for_each(|instance| instance.lists.forget_all());
         }
     }
 
@@ -43,10 +43,10 @@ impl Upstream {
     }
 
     /// Saves what is known of a server whenever that has changed, for as long as there is the server; at last when the daemon ends.
-    pub(in crate::hub) async fn keep_saved(upstream: Weak<Self>) {
-        let Some((changed, over, stop)) = upstream
+    pub(in crate::hub) async fn keep_saved(server: Weak<Self>) {
+        let Some((changed, over, stop)) = server
             .upgrade()
-            .map(|upstream| (upstream.file.changed.clone(), upstream.file.over.clone(), upstream.around.stop.clone()))
+            .map(|server| (server.file.changed.clone(), server.file.over.clone(), server.around.stop.clone()))
         else {
             return;
         };
@@ -58,8 +58,8 @@ impl Upstream {
                 () = stop.cancelled() => return,
             }
             drop(tokio::time::timeout(PAUSE, stop.cancelled()).await);
-            let Some(upstream) = upstream.upgrade() else { return };
-            upstream.save_now().await;
+            let Some(server) = server.upgrade() else { return };
+            server.save_now().await;
         }
     }
 }

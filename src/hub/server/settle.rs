@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::era::Dialect;
-use crate::hub::instance::Line;
+use crate::era::InstanceTerms;
+use crate::hub::instance::Instance;
 use crate::hub::instance::lists::same_items;
-use crate::hub::server::Upstream;
+use crate::hub::server::Server;
 use crate::hub::session::Session;
-use crate::hub::sharing::key::Key;
+use crate::hub::sharing::share_key::ShareKey;
 use crate::hub::sharing::{Clients, ROOTS, Scope};
 use crate::lists::ListKind;
+use crate::method::Method;
 use crate::upstream::catalog::{Audience, Compared, List};
 
 /// How long an agent waits for the offer of its process to be compared with others.
@@ -27,18 +28,18 @@ pub(in crate::hub) enum Settled {
     /// The one that was started for it.
     Own,
     /// One that is up and serves it as well.
-    Other(Arc<Line>),
+    Other(Arc<Instance>),
     /// Neither: this one was promised too much for what the server has shown now.
     Again,
 }
 
-impl Upstream {
+impl Server {
     /// Learns what a process offers, before anybody uses it where that may show that it is not needed, else beside that.
-    pub(in crate::hub) async fn settle(self: &Arc<Self>, key: &Key, line: &Arc<Line>) -> Settled {
-        let Some(audience) = line.audience().cloned() else { return Settled::Own };
+    pub(in crate::hub) async fn settle(self: &Arc<Self>, key: &ShareKey, instance: &Arc<Instance>) -> Settled {
+        let Some(audience) = instance.audience().cloned() else { return Settled::Own };
         // What agents were told meanwhile.
         let known = self.offered(Some(&audience));
-        if let Some(handshake) = line.handshake()
+        if let Some(handshake) = instance.handshake()
             && let Some(frame) = handshake.initialize.as_ref().or(handshake.discover.as_ref())
             && self.state.lock().catalogs.note_handshake(&audience, frame)
         {
@@ -46,21 +47,21 @@ impl Upstream {
         }
         let sharing = self.sharing();
         let open = sharing.clients == Clients::Alike && sharing.scope != Scope::Session;
-        let promised = matches!((&audience.dialect, &key.class), (Dialect::Legacy(class), own) if *class != **own);
+        let promised = matches!((&audience.instance_terms, &key.profile), (InstanceTerms::Legacy(profile), own) if *profile != **own);
         let may_tell = open && (promised || self.state.lock().catalogs.has_other(&audience));
-        if let Some(other) = self.twin(line, key) {
+        if let Some(other) = self.twin(instance, key) {
             return Settled::Other(other);
         }
-        if !may_tell || tokio::time::timeout(COMPARE_WAIT, self.learn(line, &known)).await.is_err() {
-            self.check_again(line, known);
+        if !may_tell || tokio::time::timeout(COMPARE_WAIT, self.learn(instance, &known)).await.is_err() {
+            self.check_again(instance, known);
             return Settled::Own;
         }
-        if !self.admits(&audience.dialect, &key.class) {
+        if !self.admits(&audience.instance_terms, &key.profile) {
             // What it was promised for is not so, or not so any more: each is on its own until it is shown anew.
             self.state.lock().catalogs.shown.alike.clear();
             return Settled::Again;
         }
-        match self.twin(line, key) {
+        match self.twin(instance, key) {
             Some(other) => Settled::Other(other),
             None => Settled::Own,
         }
@@ -73,30 +74,32 @@ impl Upstream {
     }
 
     /// Has a process asked for all that it offers, beside what else it does.
-    pub(in crate::hub) fn check_again(self: &Arc<Self>, line: &Arc<Line>, known: Offered) {
-        let (upstream, line) = (self.clone(), line.clone());
+    pub(in crate::hub) fn check_again(self: &Arc<Self>, instance: &Arc<Instance>, known: Offered) {
+        let (server, instance) = (self.clone(), instance.clone());
         self.around.tasks.spawn(async move {
-            if tokio::time::timeout(LEARN_WAIT, upstream.learn(&line, &known)).await.is_ok() {
-                upstream.merge(&line);
+            if tokio::time::timeout(LEARN_WAIT, server.learn(&instance, &known)).await.is_ok() {
+                server.merge(&instance);
             }
         });
     }
 
     /// Asks a process for all that it offers.
-    pub(in crate::hub) async fn learn_all(self: &Arc<Self>, line: &Arc<Line>) {
-        self.learn(line, &Offered::new()).await;
+    pub(in crate::hub) async fn learn_all(self: &Arc<Self>, instance: &Arc<Instance>) {
+        self.learn(instance, &Offered::new()).await;
     }
 
     /// Asks a process for all that it offers, tells the agents what is another now, and compares it with what others
     /// offered.
-    async fn learn(self: &Arc<Self>, line: &Arc<Line>, known: &Offered) {
-        let Some(audience) = line.audience() else { return };
+    async fn learn(self: &Arc<Self>, instance: &Arc<Instance>, known: &Offered) {
+        let Some(audience) = instance.audience() else { return };
         let learn = |kind: ListKind| async move {
-            if !line.handshake().is_some_and(|handshake| handshake.offers(kind.capability())) && !line.may_offer(kind) {
+            if !instance.handshake().is_some_and(|handshake| handshake.offers(kind.capability()))
+                && !instance.may_offer(kind)
+            {
                 self.state.lock().catalogs.forget(audience, kind);
                 return Ok(());
             }
-            let now = match self.list(line, kind).await {
+            let now = match self.list(instance, kind).await {
                 Ok(now) => now,
                 Err(error) if kind == ListKind::Tools => return Err(error),
                 // Some declare what they do not have.
@@ -115,7 +118,7 @@ impl Upstream {
                 return;
             }
         }
-        if line.is_closed() {
+        if instance.is_closed() {
             return;
         }
         let news = {
@@ -133,66 +136,76 @@ impl Upstream {
     }
 
     /// Another process that is up and serves as well whom this one was started for; it was there first.
-    fn twin(&self, line: &Arc<Line>, key: &Key) -> Option<Arc<Line>> {
+    fn twin(&self, instance: &Arc<Instance>, key: &ShareKey) -> Option<Arc<Instance>> {
         let asks_roots = self.asks_roots();
         let state = self.state.lock();
         let others = state.slots.iter().filter(|slot| slot.key.is_in_place_of(key, asks_roots));
         let mut up = others.filter_map(|slot| slot.up()).filter(|other| {
             // One that is taken is why this one was started.
-            !Arc::ptr_eq(other, line) && !other.is_draining() && !other.is_taken(key.starter)
+            !Arc::ptr_eq(other, instance) && !other.is_draining() && !other.is_busy(key.starter)
         });
-        let fits = |other: &&Arc<Line>| match other.dialect() {
-            Some(Dialect::Legacy(promised)) => state.sharing.admits(promised, &key.class, &state.catalogs.shown),
-            Some(Dialect::Modern) | None => false,
+        let fits = |other: &&Arc<Instance>| match other.instance_terms() {
+            Some(InstanceTerms::Legacy(promised)) => {
+                state.sharing.admits(promised, &key.profile, &state.catalogs.shown)
+            }
+            Some(InstanceTerms::Modern) | None => false,
         };
         up.find(fits).cloned()
     }
 
     /// Whether another process serves whom this one was started for.
-    pub(in crate::hub) fn has_twin(&self, line: &Arc<Line>) -> bool {
-        self.key_of(line).is_some_and(|key| self.twin(line, &key).is_some())
+    pub(in crate::hub) fn has_twin(&self, instance: &Arc<Instance>) -> bool {
+        self.key_of(instance).is_some_and(|key| self.twin(instance, &key).is_some())
     }
 
     /// Brings those together who turned out to be served alike, where nobody notices: off a process that nobody has called
     /// anything of yet.
-    fn merge(self: &Arc<Self>, line: &Arc<Line>) {
-        let (lines, asks_roots) = (self.lines(), self.asks_roots());
-        if lines.len() < 2 || self.lane.is_narrow() {
+    fn merge(self: &Arc<Self>, instance: &Arc<Instance>) {
+        let (instances, asks_roots) = (self.instances(), self.asks_roots());
+        if instances.len() < 2 || self.lane.is_serialized() {
             return;
         }
-        let unused = |line: &&Arc<Line>| !line.has_served() && !line.is_draining() && !line.session_ids().is_empty();
-        for unused in lines.iter().filter(unused) {
+        let unused = |instance: &&Arc<Instance>| {
+            !instance.has_served() && !instance.is_draining() && !instance.session_ids().is_empty()
+        };
+        for unused in instances.iter().filter(unused) {
             let Some(key) = self.key_of(unused) else { continue };
-            let target = [line].into_iter().chain(&lines).find(|other| {
-                let Some(dialect) = other.dialect().filter(|_| !Arc::ptr_eq(other, unused) && !other.is_draining())
+            let target = [instance].into_iter().chain(&instances).find(|other| {
+                let Some(instance_terms) =
+                    other.instance_terms().filter(|_| !Arc::ptr_eq(other, unused) && !other.is_draining())
                 else {
                     return false;
                 };
                 let sessions = unused.sessions();
                 !other.is_closed()
-                    && matches!((dialect, unused.dialect()), (Dialect::Legacy(_), Some(Dialect::Legacy(_))))
+                    && matches!(
+                        (instance_terms, unused.instance_terms()),
+                        (InstanceTerms::Legacy(_), Some(InstanceTerms::Legacy(_)))
+                    )
                     && self.key_of(other).is_some_and(|own| own.is_in_place_of(&key, asks_roots))
-                    && self.admits(dialect, &key.class)
-                    && sessions.iter().all(|session| self.is_for(&key, dialect, session))
+                    && self.admits(instance_terms, &key.profile)
+                    && sessions.iter().all(|session| self.is_for(&key, instance_terms, session))
             });
             if let Some(target) = target {
                 tracing::info!(server = %self.name, "two processes offer the same: their agents share one from now on");
-                target.succeed(unused, |session| self.services.sessions.is_attached(session.id));
-                self.drain_line(unused, Duration::ZERO);
+                target.take_over(unused, |session| self.services.sessions.is_attached(session.id));
+                self.drain_instance(unused, Duration::ZERO);
                 return;
             }
         }
     }
 
     /// Whether a process is up, and right for a session by all that is known now.
-    pub(in crate::hub) fn is_still_for(&self, line: &Arc<Line>, session: &Session) -> bool {
-        let key = self.key_of(line).filter(|_| !line.is_closed());
-        key.zip(line.dialect()).is_some_and(|(key, dialect)| self.is_for(&key, dialect, session))
+    pub(in crate::hub) fn is_still_for(&self, instance: &Arc<Instance>, session: &Session) -> bool {
+        let key = self.key_of(instance).filter(|_| !instance.is_closed());
+        key.zip(instance.instance_terms())
+            .is_some_and(|(key, instance_terms)| self.is_for(&key, instance_terms, session))
     }
 
-    fn key_of(&self, line: &Arc<Line>) -> Option<Key> {
+    fn key_of(&self, instance: &Arc<Instance>) -> Option<ShareKey> {
         let state = self.state.lock();
-        let slot = state.slots.iter().find(|slot| slot.line.as_ref().is_some_and(|own| Arc::ptr_eq(own, line)))?;
+        let slot =
+            state.slots.iter().find(|slot| slot.instance.as_ref().is_some_and(|own| Arc::ptr_eq(own, instance)))?;
         Some(slot.key.clone())
     }
 
@@ -204,7 +217,7 @@ impl Upstream {
                 self.save();
             }
         }
-        let tells = method == ROOTS || matches!(method, "sampling/createMessage" | "elicitation/create");
+        let tells = Method::of(method).is_some_and(|method| method.of_client().is_some());
         let news = tells && self.state.lock().catalogs.note_asks(method);
         if news {
             if method != ROOTS {
@@ -221,9 +234,9 @@ impl Upstream {
     fn shown(self: &Arc<Self>) {
         self.reconsider_sharing();
         self.save();
-        for line in self.lines() {
-            for session in line.sessions().iter().filter(|session| !self.is_still_for(&line, session)) {
-                line.part(session);
+        for instance in self.instances() {
+            for session in instance.sessions().iter().filter(|session| !self.is_still_for(&instance, session)) {
+                instance.retire(session);
             }
         }
     }

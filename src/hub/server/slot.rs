@@ -4,54 +4,54 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::era::{Class, Dialect};
+use crate::era::{ClientProfile, InstanceTerms};
 use crate::hub::failure::Failure;
-use crate::hub::instance::Line;
-use crate::hub::sharing::key::{Key, Want};
+use crate::hub::instance::Instance;
+use crate::hub::sharing::share_key::{ShareKey, Want};
 use crate::hub::sharing::{ROOTS, Sharing};
 use crate::upstream::catalog::Shown;
 use crate::upstream::state::State;
 
-pub(in crate::hub) type Phase = Option<Result<Arc<Line>, Failure>>;
+pub(in crate::hub) type Phase = Option<Result<Arc<Instance>, Failure>>;
 
 /// A place for one instance, which keeps its agents together when one process follows another.
 #[derive(Debug)]
 pub(in crate::hub) struct Slot {
     pub number: u64,
-    pub key: Key,
+    pub key: ShareKey,
     /// What its instance is promised, if it speaks the legacy era.
-    pub promise: Class,
+    pub promise: ClientProfile,
     pub life: State,
     pub phase: watch::Sender<Phase>,
     /// The instance that is up, or the last one that was.
-    pub line: Option<Arc<Line>>,
+    pub instance: Option<Arc<Instance>>,
 }
 
 impl Slot {
     /// The instance, if it is up.
-    pub(in crate::hub) fn up(&self) -> Option<&Arc<Line>> {
-        self.line.as_ref().filter(|line| !line.is_closed())
+    pub(in crate::hub) fn up(&self) -> Option<&Arc<Instance>> {
+        self.instance.as_ref().filter(|instance| !instance.is_closed())
     }
 
     /// What its instance speaks, or will.
-    fn dialect(&self) -> Option<Dialect> {
-        match (self.up().and_then(|line| line.dialect()), &self.key.want) {
-            (Some(dialect), _) => Some(dialect.clone()),
-            (None, Want::Dialect(Dialect::Modern)) => Some(Dialect::Modern),
-            (None, Want::Dialect(Dialect::Legacy(_))) => Some(Dialect::Legacy(self.promise.clone())),
+    fn instance_terms(&self) -> Option<InstanceTerms> {
+        match (self.up().and_then(|instance| instance.instance_terms()), &self.key.want) {
+            (Some(instance_terms), _) => Some(instance_terms.clone()),
+            (None, Want::InstanceTerms(InstanceTerms::Modern)) => Some(InstanceTerms::Modern),
+            (None, Want::InstanceTerms(InstanceTerms::Legacy(_))) => Some(InstanceTerms::Legacy(self.promise.clone())),
             (None, Want::Any) => None,
         }
     }
 
     /// Whether its instance is one that `key` wants.
-    pub(in crate::hub) fn fits(&self, key: &Key, sharing: &Sharing, shown: &Shown) -> bool {
-        let same_kind = match (&key.want, self.dialect()) {
+    pub(in crate::hub) fn fits(&self, key: &ShareKey, sharing: &Sharing, shown: &Shown) -> bool {
+        let same_kind = match (&key.want, self.instance_terms()) {
             (Want::Any, _) => self.key.want == Want::Any,
-            (Want::Dialect(Dialect::Legacy(class)), Some(Dialect::Legacy(promised))) => {
-                sharing.admits(&promised, class, shown)
+            (Want::InstanceTerms(InstanceTerms::Legacy(profile)), Some(InstanceTerms::Legacy(promised))) => {
+                sharing.admits(&promised, profile, shown)
             }
-            (Want::Dialect(wanted), Some(dialect)) => *wanted == dialect,
-            (Want::Dialect(_), None) => false,
+            (Want::InstanceTerms(wanted), Some(instance_terms)) => *wanted == instance_terms,
+            (Want::InstanceTerms(_), None) => false,
         };
         let takes = match self.life {
             State::Draining { .. } => false,
@@ -67,7 +67,7 @@ impl Slot {
 
     /// Whether somebody would miss it.
     pub(in crate::hub) fn is_needed(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| !line.session_ids().is_empty())
+        self.instance.as_ref().is_some_and(|instance| !instance.session_ids().is_empty())
     }
 
     pub(in crate::hub) fn is_live(&self) -> bool {

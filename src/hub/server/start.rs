@@ -4,45 +4,49 @@ use std::sync::Arc;
 
 use crate::config::Transport;
 use crate::environment;
-use crate::era::{Class, Dialect, Era};
+use crate::era::{ClientProfile, Era, InstanceTerms};
 use crate::hub::failure::Failure;
 use crate::hub::ids::SessionId;
-use crate::hub::instance::Line;
-use crate::hub::server::Upstream;
-use crate::hub::sharing::key::{Key, Want};
+use crate::hub::instance::Instance;
+use crate::hub::server::Server;
+use crate::hub::sharing::share_key::{ShareKey, Want};
 use crate::lists::ListKind;
 use crate::upstream::catalog::Audience;
-use crate::upstream::{Inbound, Instance, Link, Speak, StartError, Terms};
+use crate::upstream::{Connection, Inbound, Link, Speak, StartError, Terms};
 
 /// How much may wait for a server, in messages of the largest size.
 const QUEUE_FRAMES: usize = 2;
 
-impl Upstream {
+impl Server {
     /// Starts an instance of what `key` wants, promised `promise` if it speaks the legacy era.
-    pub(in crate::hub) async fn start_line(self: &Arc<Self>, key: &Key, promise: &Class) -> Result<Arc<Line>, Failure> {
+    pub(in crate::hub) async fn start_instance(
+        self: &Arc<Self>,
+        key: &ShareKey,
+        promise: &ClientProfile,
+    ) -> Result<Arc<Instance>, Failure> {
         let era = self.state.lock().catalogs.era;
         // Over HTTP, what answers `initialize` in whatever way has begun a session.
         let process = matches!(self.settings().transport, Transport::Stdio(_));
         let eras = match (&key.want, era) {
-            (Want::Any, _) | (Want::Dialect(Dialect::Modern), None) => vec![Era::Modern, Era::Legacy],
-            (Want::Dialect(Dialect::Modern), Some(_)) => vec![Era::Modern],
-            (Want::Dialect(Dialect::Legacy(_)), None) if process => vec![Era::Legacy, Era::Modern],
-            (Want::Dialect(Dialect::Legacy(_)), _) => vec![Era::Legacy],
+            (Want::Any, _) | (Want::InstanceTerms(InstanceTerms::Modern), None) => vec![Era::Modern, Era::Legacy],
+            (Want::InstanceTerms(InstanceTerms::Modern), Some(_)) => vec![Era::Modern],
+            (Want::InstanceTerms(InstanceTerms::Legacy(_)), None) if process => vec![Era::Legacy, Era::Modern],
+            (Want::InstanceTerms(InstanceTerms::Legacy(_)), _) => vec![Era::Legacy],
         };
         let wanted = eras[0];
         let more = eras.len() > 1;
-        let error = match self.try_start(key, Speak { eras, class: promise.clone() }).await {
-            Ok(line) => {
-                self.note_spoken(&line, wanted, more);
-                return Ok(line);
+        let error = match self.try_start(key, Speak { eras, profile: promise.clone() }).await {
+            Ok(instance) => {
+                self.note_spoken(&instance, wanted, more);
+                return Ok(instance);
             }
             // Some servers end when their first message is not `initialize`: another process, then.
             Err(StartError::Ended(_)) if more && wanted == Era::Modern => {
-                let again = Speak { eras: vec![Era::Legacy], class: promise.clone() };
+                let again = Speak { eras: vec![Era::Legacy], profile: promise.clone() };
                 match self.try_start(key, again).await {
-                    Ok(line) => {
+                    Ok(instance) => {
                         self.note_era(Era::Legacy);
-                        return Ok(line);
+                        return Ok(instance);
                     }
                     Err(error) => error,
                 }
@@ -57,8 +61,8 @@ impl Upstream {
     }
 
     /// Notes which era a server took, and what it said to the other one.
-    fn note_spoken(&self, line: &Line, wanted: Era, more: bool) {
-        match (line.era(), wanted) {
+    fn note_spoken(&self, instance: &Instance, wanted: Era, more: bool) {
+        match (instance.era(), wanted) {
             (Era::Modern, Era::Legacy) => self.note_only(Era::Modern),
             // What was not asked for the other era is not known to lack it.
             (Era::Legacy, Era::Legacy) => {}
@@ -123,37 +127,38 @@ impl Upstream {
         self.settings().era.fixed() == Some(era) || self.state.lock().catalogs.knows(era)
     }
 
-    async fn try_start(self: &Arc<Self>, key: &Key, speak: Speak) -> Result<Arc<Line>, StartError> {
+    async fn try_start(self: &Arc<Self>, key: &ShareKey, speak: Speak) -> Result<Arc<Instance>, StartError> {
         let around = &self.around;
         let whose = format!("server `{}`", self.name);
         let link = Link::new(around.budget.account(whose, around.max_frame * QUEUE_FRAMES, around.stop.child_token()));
-        let line = Line::new(around.clone(), self.lane.clone(), self.task_tools.clone(), link.clone(), key.starter);
+        let instance =
+            Instance::new(around.clone(), self.lane.clone(), self.task_tools.clone(), link.clone(), key.starter);
         let client_info = key.client_info.as_deref().map(str::to_owned);
-        let class = speak.class.clone();
+        let profile = speak.profile.clone();
         let background = key.owner == Some(SessionId::STRANGERS);
         let terms = Terms { speak, project: key.project.clone(), client_info, background };
-        let (server, around) = (self.settings(), self.around.clone());
+        let (settings, around) = (self.settings(), self.around.clone());
         // So that its need is known to everybody.
         self.keeper().await.map_err(|failure| StartError::Template(failure.reason()))?;
-        self.above.instances.add(self, &line);
-        let (upstream, to_line) = (self.clone(), line.clone());
-        let inbound = move |inbound: Inbound<'_>| (upstream.above.hears)(&upstream, &to_line, inbound);
-        let instance = Instance::start(&server, &terms, link, around, inbound).await;
-        let instance = instance.inspect_err(|_| self.above.instances.remove(line.id))?;
-        let dialect = match instance.era {
-            Era::Legacy => Dialect::Legacy(class),
-            Era::Modern => Dialect::Modern,
+        self.above.instances.add(self, &instance);
+        let (server, of) = (self.clone(), instance.clone());
+        let inbound = move |inbound: Inbound<'_>| (server.above.hears)(&server, &of, inbound);
+        let connection = Connection::start(&settings, &terms, link, around, inbound).await;
+        let connection = connection.inspect_err(|_| self.above.instances.remove(instance.id))?;
+        let instance_terms = match connection.era {
+            Era::Legacy => InstanceTerms::Legacy(profile),
+            Era::Modern => InstanceTerms::Modern,
         };
-        line.set_instance(instance, Audience { dialect, project: terms.project }, key.owner);
-        if !self.may_ask_roots_first(&line) {
+        instance.set_connection(connection, Audience { instance_terms, project: terms.project }, key.owner);
+        if !self.may_ask_roots_first(&instance) {
             // It is set once, here or by who waits.
-            drop(line.roots_read.set(()));
+            drop(instance.roots_read.set(()));
         }
-        if let Some(audience) = line.audience().filter(|_| line.makes_tasks())
+        if let Some(audience) = instance.audience().filter(|_| instance.makes_tasks())
             && let Some(tools) = self.recall_list(audience, ListKind::Tools)
         {
             self.task_tools.note(&tools);
         }
-        Ok(line)
+        Ok(instance)
     }
 }

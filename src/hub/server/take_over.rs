@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::config::Start;
 use crate::hub::failure::Failure;
-use crate::hub::instance::Line;
-use crate::hub::server::Upstream;
+use crate::hub::instance::Instance;
+use crate::hub::server::Server;
 use crate::hub::session::Session;
-use crate::hub::sharing::key::Key;
+use crate::hub::sharing::share_key::ShareKey;
 
-impl Upstream {
+impl Server {
     /// Starts under new settings what runs under the old ones, and takes its agents over; fails if it does not start.
     pub(in crate::hub) async fn take_over(self: &Arc<Self>, old: &Arc<Self>) -> Result<(), String> {
         let taken = self.try_take_over(old).await;
@@ -35,31 +35,31 @@ impl Upstream {
         }
         if self.settings().start == Start::Eager
             && self.settings().is_usable()
-            && old.lines().iter().all(|line| line.session_ids().is_empty())
+            && old.instances().iter().all(|instance| instance.session_ids().is_empty())
         {
             // Nobody waits for it, but it is to run.
             for key in self.eager_keys() {
-                self.line(&key).await?;
+                self.instance(&key).await?;
             }
         }
-        let mut moves: Vec<(Arc<Line>, Arc<Session>, Key)> = Vec::new();
-        for line in old.lines().into_iter().filter(|line| self.continues(old) && !line.is_draining()) {
-            let Some(dialect) = line.dialect().cloned() else { continue };
-            for session in line.sessions() {
-                let Some(speech) = session.last_speech() else { continue };
-                let key = self.key(&session, &speech, dialect.era()).await;
-                moves.push((line.clone(), session, key));
+        let mut moves: Vec<(Arc<Instance>, Arc<Session>, ShareKey)> = Vec::new();
+        for instance in old.instances().into_iter().filter(|instance| self.continues(old) && !instance.is_draining()) {
+            let Some(instance_terms) = instance.instance_terms().cloned() else { continue };
+            for session in instance.sessions() {
+                let Some(terms) = session.last_terms() else { continue };
+                let key = self.key(&session, &terms, instance_terms.era()).await;
+                moves.push((instance.clone(), session, key));
             }
         }
         for (_, _, key) in &moves {
-            self.line(key).await?;
+            self.instance(key).await?;
         }
-        for (line, session, key) in &moves {
+        for (instance, session, key) in &moves {
             // Up already: this does not wait.
-            if let Ok(new) = self.line(key).await
+            if let Ok(new) = self.instance(key).await
                 && self.services.sessions.is_attached(session.id)
             {
-                new.succeed(line, |other| other.id == session.id);
+                new.take_over(instance, |other| other.id == session.id);
             } else {
                 self.drain_owned(session.id);
             }

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::method::Method;
+
 /// The time between two announcements of one kind.
 const APART: Duration = Duration::from_secs(1);
 
 /// The announcements of one agent, by their method.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct Announced(Mutex<HashMap<&'static str, Last>>);
+pub(in crate::hub) struct Announced(Mutex<HashMap<Method, Last>>);
 
 #[derive(Debug)]
 struct Last {
@@ -29,9 +31,9 @@ pub(in crate::hub) enum Due {
 }
 
 impl Announced {
-    pub(in crate::hub) fn note(&self, method: &'static str, frame: &str, now: Instant) -> Due {
+    pub(in crate::hub) fn note(&self, method: Method, frame: &str, now: Instant) -> Due {
         let mut all = self.0.lock();
-        match all.get_mut(method) {
+        match all.get_mut(&method) {
             Some(last) if now.duration_since(last.at) < APART => {
                 if last.next.replace(frame.into()).is_some() {
                     return Due::Joined;
@@ -46,9 +48,9 @@ impl Announced {
     }
 
     /// What has waited.
-    pub(in crate::hub) fn take(&self, method: &'static str) -> Option<Box<str>> {
+    pub(in crate::hub) fn take(&self, method: Method) -> Option<Box<str>> {
         let mut all = self.0.lock();
-        let last = all.get_mut(method)?;
+        let last = all.get_mut(&method)?;
         last.at = Instant::now();
         last.next.take()
     }
@@ -62,12 +64,12 @@ mod tests {
     fn the_first_at_once_and_the_last_always() {
         let (announced, start) = (Announced::default(), Instant::now());
         let after = |ms: u64| start + Duration::from_millis(ms);
-        assert_eq!(announced.note("a", "1", start), Due::Now);
-        assert_eq!(announced.note("b", "1", after(1)), Due::Now);
-        assert_eq!(announced.note("a", "2", after(400)), Due::In(Duration::from_millis(600)));
-        assert_eq!(announced.note("a", "3", after(500)), Due::Joined);
-        assert_eq!(announced.take("a").as_deref(), Some("3"));
-        assert_eq!(announced.take("a"), None);
-        assert_eq!(announced.note("b", "2", after(1001)), Due::Now);
+        assert_eq!(announced.note(Method::ToolsChanged, "1", start), Due::Now);
+        assert_eq!(announced.note(Method::PromptsChanged, "1", after(1)), Due::Now);
+        assert_eq!(announced.note(Method::ToolsChanged, "2", after(400)), Due::In(Duration::from_millis(600)));
+        assert_eq!(announced.note(Method::ToolsChanged, "3", after(500)), Due::Joined);
+        assert_eq!(announced.take(Method::ToolsChanged).as_deref(), Some("3"));
+        assert_eq!(announced.take(Method::ToolsChanged), None);
+        assert_eq!(announced.note(Method::PromptsChanged, "2", after(1001)), Due::Now);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::envelope::reply;
 use crate::hub::session::Session;
+use crate::method::Method;
 use crate::wire::To;
 
 /// They are left out where this part of what may wait for the agent does.
@@ -26,7 +27,7 @@ impl Session {
             );
             let data = format!("{left_out} log messages are left out here: they came faster than they were read");
             let params = format!(r#"{{"level":"warning","logger":"trunkline","data":"{data}"}}"#);
-            self.tell(to, &reply::notification("notifications/message", &params));
+            self.tell(to, &reply::notification(Method::Log, &params));
         }
         self.tell(to, frame);
     }

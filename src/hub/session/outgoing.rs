@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope};
-use crate::hub::agent::Stay;
+use crate::hub::agent::Lifetime;
 use crate::hub::session::Session;
 use crate::wire::{Refused, Sink, To};
 
@@ -31,7 +31,7 @@ impl Session {
             self.stalled.store(true, Ordering::Relaxed);
             tracing::warn!(session = self.id.0, waiting = self.sink.waiting(), "agent does not read: disconnected");
             self.gone.cancel();
-            if self.stay == Stay::OneRequest {
+            if self.stay == Lifetime::OneRequest {
                 // Its response ends, and with it the session.
                 self.sink.discard();
             }

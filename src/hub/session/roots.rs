@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::era::Class;
+use crate::era::ClientProfile;
 use crate::hub::session::Session;
 use crate::hub::session::place::{Place, root_of};
 
@@ -22,7 +22,7 @@ impl Session {
 
     /// Waits until the agent has named its roots, if it has any, or it is known that it will not.
     pub(in crate::hub) async fn roots_settled(&self) {
-        let names_some = self.class().is_some_and(|class| class.has("roots"));
+        let names_some = self.profile().is_some_and(|profile| profile.has("roots"));
         let mut settled = self.roots_settled.subscribe();
         if names_some {
             // It fails only with the session itself.
@@ -60,9 +60,9 @@ impl Session {
 
     /// The roots of an agent that declares to have some: those that it has named. A modern one cannot be asked whenever a
     /// server wants to know: it is the folder that it works in.
-    pub(in crate::hub) fn roots(&self, class: &Class) -> Option<Arc<str>> {
+    pub(in crate::hub) fn roots(&self, profile: &ClientProfile) -> Option<Arc<str>> {
         let place = self.last_place();
-        let modern = self.class().is_none();
-        place.roots.or_else(|| root_of(&place.folder.filter(|_| modern)?)).filter(|_| class.has("roots"))
+        let modern = self.profile().is_none();
+        place.roots.or_else(|| root_of(&place.folder.filter(|_| modern)?)).filter(|_| profile.has("roots"))
     }
 }

@@ -57,7 +57,7 @@ impl Session {
             );
             self.reply(envelope.id, &reply::error(envelope.id, code::INTERNAL, &message));
         } else {
-            tracing::warn!(session = self.id.0, held, method = %envelope.method, "a message of an agent is dropped: there is no room for it");
+            tracing::warn!(session = self.id.0, held, method = %envelope.method_name, "a message of an agent is dropped: there is no room for it");
         }
     }
 

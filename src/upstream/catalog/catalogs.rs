@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::era::{Dialect, Era};
+use crate::era::{Era, InstanceTerms};
 use crate::lists::ListKind;
 use crate::upstream::catalog::items::{Item, List, next_cursor, read_items};
 use crate::upstream::catalog::kept::{Bounds, Kept};
@@ -46,7 +46,8 @@ pub enum Noted {
 /// For whom an offer is: a server may offer one agent what it does not offer another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audience {
-    pub dialect: Dialect,
+    #[serde(rename = "dialect")]
+    pub instance_terms: InstanceTerms,
     pub project: Option<PathBuf>,
 }
 
@@ -99,7 +100,7 @@ impl Catalogs {
         let account = self.bounds.account.clone();
         let catalog = self.get_or_add(audience);
         let news = catalog.handshake.as_ref().is_none_or(|kept| *kept.text != *frame);
-        let mut kept = Kept::new(frame, &audience.dialect);
+        let mut kept = Kept::new(frame, &audience.instance_terms);
         catalog.handshake = kept.weigh(&account).then_some(kept);
         news
     }
@@ -109,7 +110,7 @@ impl Catalogs {
         let bounds = self.bounds.clone();
         let catalog = self.get_or_add(audience);
         let pages = catalog.lists.entry(kind).or_default();
-        let mut page = Page { cursor: cursor.map(str::to_owned), kept: Kept::new(result, &audience.dialect) };
+        let mut page = Page { cursor: cursor.map(str::to_owned), kept: Kept::new(result, &audience.instance_terms) };
         catalog.parsed.remove(&kind);
         let others = pages.iter().filter(|known| known.cursor.as_deref() != cursor);
         let all = others.map(|known| known.kept.text.len()).sum::<usize>() + result.len();
@@ -185,7 +186,10 @@ impl Catalogs {
     /// Whether the server has shaken hands in this era.
     pub fn knows(&self, era: Era) -> bool {
         self.era == Some(era)
-            || self.each.iter().any(|catalog| catalog.audience.dialect.era() == era && catalog.handshake.is_some())
+            || self
+                .each
+                .iter()
+                .any(|catalog| catalog.audience.instance_terms.era() == era && catalog.handshake.is_some())
     }
 
     /// The lists that are known for `audience`.
@@ -238,9 +242,9 @@ impl Catalogs {
     }
 
     /// For whom there are offers, without those of single projects.
-    pub fn dialects(&self) -> Vec<Dialect> {
+    pub fn instance_terms_known(&self) -> Vec<InstanceTerms> {
         let all = self.each.iter().filter(|catalog| catalog.audience.project.is_none());
-        all.map(|catalog| catalog.audience.dialect.clone()).collect()
+        all.map(|catalog| catalog.audience.instance_terms.clone()).collect()
     }
 }
 
@@ -278,11 +282,11 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::era::Class;
+    use crate::era::ClientProfile;
     use crate::wire::Account;
 
     fn legacy() -> Audience {
-        Audience { dialect: Dialect::Legacy(Class::plain()), project: None }
+        Audience { instance_terms: InstanceTerms::Legacy(ClientProfile::plain()), project: None }
     }
 
     fn names(list: Option<List>) -> Option<Vec<String>> {
@@ -306,7 +310,7 @@ mod tests {
     #[test]
     fn modern_words_hold_for_their_time_only() {
         let mut catalogs = Catalogs::default();
-        let who = Audience { dialect: Dialect::Modern, project: None };
+        let who = Audience { instance_terms: InstanceTerms::Modern, project: None };
         let page = |ttl: &str| format!(r#"{{"tools":[],{ttl}"resultType":"complete"}}"#);
         catalogs.note_page(&who, ListKind::Tools, None, &page(""));
         assert_eq!(catalogs.list(&who, ListKind::Tools).map(|list| list.len()), None);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::era::Dialect;
+use crate::era::InstanceTerms;
 use crate::lists::ListKind;
 use crate::upstream::catalog::catalogs::{Audience, Catalog, Catalogs};
 use crate::upstream::catalog::items::read_items;
@@ -23,25 +23,25 @@ pub enum Compared {
 }
 
 impl Catalogs {
-    /// Compares what a process offers with what others of another class offered in this daemon's time, and notes what that
+    /// Compares what a process offers with what others of another profile offered in this daemon's time, and notes what that
     /// shows; tells whether it is news, too.
     pub fn compare(&mut self, audience: &Audience) -> (Compared, bool) {
-        let Dialect::Legacy(class) = &audience.dialect else { return (Compared::Unknown, false) };
+        let InstanceTerms::Legacy(profile) = &audience.instance_terms else { return (Compared::Unknown, false) };
         let Some(own) = self.get(audience).and_then(Catalog::offer) else { return (Compared::Unknown, false) };
         let before = self.shown.clone();
         let mut compared = Compared::Unknown;
         for catalog in &self.each {
-            let Dialect::Legacy(other) = &catalog.audience.dialect else { continue };
+            let InstanceTerms::Legacy(other) = &catalog.audience.instance_terms else { continue };
             if catalog.audience == *audience {
                 continue;
             }
             let Some(offer) = catalog.offer() else { continue };
-            match (catalog.audience.project == audience.project, other == class, offer == own) {
+            match (catalog.audience.project == audience.project, other == profile, offer == own) {
                 (true, false, true) => {
-                    for class in [other, class] {
-                        let room = self.shown.alike.len() < MOST_ALIKE && class.capabilities.len() <= LONGEST;
-                        if room && !self.shown.alike.contains(class) {
-                            self.shown.alike.push(class.clone());
+                    for profile in [other, profile] {
+                        let room = self.shown.alike.len() < MOST_ALIKE && profile.capabilities.len() <= LONGEST;
+                        if room && !self.shown.alike.contains(profile) {
+                            self.shown.alike.push(profile.clone());
                         }
                     }
                     compared = if compared == Compared::Different { compared } else { Compared::Same };
@@ -61,9 +61,9 @@ impl Catalogs {
 
     /// Whether there is an offer that [`Self::compare`] could compare another one of `audience` with.
     pub fn has_other(&self, audience: &Audience) -> bool {
-        let Dialect::Legacy(class) = &audience.dialect else { return false };
+        let InstanceTerms::Legacy(profile) = &audience.instance_terms else { return false };
         self.each.iter().any(|catalog| {
-            matches!(&catalog.audience.dialect, Dialect::Legacy(other) if other != class)
+            matches!(&catalog.audience.instance_terms, InstanceTerms::Legacy(other) if other != profile)
                 && catalog.audience.project == audience.project
         })
     }
@@ -72,12 +72,12 @@ impl Catalogs {
     /// known to offer to some only. What it says for `audience` itself comes later.
     pub fn nearest(&self, audience: &Audience, has: impl Fn(&Catalog) -> bool) -> Option<Audience> {
         let may_differ = |other: &Audience| {
-            (other.dialect != audience.dialect && self.shown.by_client)
+            (other.instance_terms != audience.instance_terms && self.shown.by_client)
                 || (other.project != audience.project && self.shown.by_folder)
         };
         let distance = |other: &Audience| {
-            let era = u8::from(other.dialect.era() != audience.dialect.era());
-            (other != audience, era, other.project != audience.project, other.dialect != audience.dialect)
+            let era = u8::from(other.instance_terms.era() != audience.instance_terms.era());
+            (other != audience, era, other.project != audience.project, other.instance_terms != audience.instance_terms)
         };
         let all = self.each.iter().filter(|catalog| !may_differ(&catalog.audience) && has(catalog));
         all.map(|catalog| &catalog.audience).min_by_key(|other| distance(other)).cloned()

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Given, Secrets, Server, Transport, find_program};
+use crate::config::{Given, Secrets, ServerConfig, Transport, find_program};
 use crate::files::{check_ours, replace};
 use crate::upstream::catalog::catalogs::Catalogs;
 
@@ -23,7 +23,7 @@ struct File<C> {
 }
 
 /// A hash of what a server's offer depends on: its configuration, its program as it is now, and trunkline itself.
-pub fn fingerprint(server: &Server) -> String {
+pub fn fingerprint(server: &ServerConfig) -> String {
     let mut hasher = DefaultHasher::new();
     env!("CARGO_PKG_VERSION").hash(&mut hasher);
     for template in server.templates() {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::era::Dialect;
+use crate::era::InstanceTerms;
 use crate::upstream::catalog::items;
 use crate::wire::{Account, Held};
 
@@ -40,10 +40,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn new(text: &str, dialect: &Dialect) -> Self {
-        let ttl = match dialect {
-            Dialect::Legacy(_) => None,
-            Dialect::Modern => Some(items::ttl(text).unwrap_or(0)),
+    pub(super) fn new(text: &str, instance_terms: &InstanceTerms) -> Self {
+        let ttl = match instance_terms {
+            InstanceTerms::Legacy(_) => None,
+            InstanceTerms::Modern => Some(items::ttl(text).unwrap_or(0)),
         };
         Self { text: text.into(), taken: now(), ttl, held: None }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::era::Class;
+use crate::era::ClientProfile;
 
 /// What a server has shown of how it tells its clients apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ pub struct Shown {
     /// The methods of its own requests.
     pub asks: BTreeSet<String>,
     /// What was promised to processes that offered the same.
-    pub alike: Vec<Class>,
+    pub alike: Vec<ClientProfile>,
     /// It asks for roots by itself, and not only in a call.
     #[serde(default)]
     pub roots_by_itself: bool,

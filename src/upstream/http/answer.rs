@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::era::Era;
+use crate::mcp_headers;
+use crate::method::Method;
 use crate::oauth::NoToken;
 use crate::upstream::heard::Heard;
 use crate::upstream::http::bounds::Bounds;
@@ -19,7 +21,6 @@ use crate::upstream::http::posted::Posted;
 use crate::upstream::http::shared::Shared;
 use crate::upstream::http_client::reason;
 use crate::upstream::inbound::Inbound;
-use crate::upstream::mirror;
 use crate::upstream::quirks::Quirk;
 use crate::upstream::running::{Ended, OVER_BUDGET};
 use crate::upstream::salvage::Salvaged;
@@ -88,7 +89,7 @@ impl Shared {
         let given = answers.then(|| Answer::Given(result.to_owned()));
         if answers
             && posted.era == Era::Modern
-            && posted.method == "tools/list"
+            && posted.method == Some(Method::ListTools)
             && let Some(screened) = self.screen_tools(envelope.frame, result)
         {
             self.deliver_line(&screened, posted);
@@ -114,7 +115,7 @@ impl Shared {
 
     /// Notes which parameters are repeated in headers; returns the frame without the tools whose annotations are wrong.
     fn screen_tools(&self, frame: &str, result: &str) -> Option<String> {
-        let wrong = mirror::read(result, &mut self.tools.lock());
+        let wrong = mcp_headers::read(result, &mut self.tools.lock());
         for (tool, reason) in &wrong {
             tracing::warn!(server = %self.name, tool, reason, "tool not offered");
         }
@@ -136,7 +137,7 @@ impl Shared {
     pub(super) fn answer(&self, posted: &Posted, error: &str) -> Done {
         match posted.id {
             Some(id) => self.deliver_line(&reply::raw_error(&id.to_string(), error), posted),
-            None => tracing::debug!(server = %self.name, method = posted.method, error, "not taken by the server"),
+            None => tracing::debug!(server = %self.name, method = ?posted.method, error, "not taken by the server"),
         }
         Done::Over
     }
@@ -148,7 +149,7 @@ impl Shared {
                 let message = format!("server `{}`: {reason}", self.name);
                 self.deliver_line(&reply::error(&id.to_string(), code, &message), posted);
             }
-            None => tracing::warn!(server = %self.name, method = posted.method, reason, "not taken by the server"),
+            None => tracing::warn!(server = %self.name, method = ?posted.method, reason, "not taken by the server"),
         }
         Done::Over
     }

@@ -9,9 +9,9 @@ use crate::config::{Given, Http, check_url};
 use crate::oauth::{Bearer, Challenge, Keeper, NoToken};
 use crate::shown::scrubbed;
 use crate::upstream::http_client::reason;
+use crate::upstream::instance_services::InstanceServices;
 use crate::upstream::quirks::Quirk;
 use crate::upstream::start_error::StartError;
-use crate::upstream::surroundings::Surroundings;
 
 /// How often one message is sent with another token.
 const TOKENS: u32 = 3;
@@ -26,7 +26,7 @@ pub(super) struct Endpoint {
     headers: HeaderMap,
     /// Who has the token; nobody where the entry has an `Authorization` of its own.
     keeper: Option<Keeper>,
-    around: Surroundings,
+    around: InstanceServices,
 }
 
 /// Whether a message may be sent once more where nobody knows whether it was carried out.
@@ -54,7 +54,7 @@ impl fmt::Display for Trouble {
 }
 
 impl Endpoint {
-    pub(super) fn new(server: &Http, given: Given<'_>, around: &Surroundings) -> Result<Self, StartError> {
+    pub(super) fn new(server: &Http, given: Given<'_>, around: &InstanceServices) -> Result<Self, StartError> {
         let wrong = StartError::Template;
         let expand =
             |template: &crate::config::Template| template.expand(given).map_err(|error| wrong(error.to_string()));

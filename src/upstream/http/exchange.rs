@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::envelope::reply::code;
 use crate::era::Era;
+use crate::method::Method;
 use crate::retry::retry_after;
 use crate::upstream::http::answer::{Answer, Media, amended, body, describe, error_of, split, target};
 use crate::upstream::http::client::{ERROR_BODY, Repeat, Trouble};
@@ -97,7 +98,7 @@ impl Shared {
         }
         match answer {
             // An error begins nothing.
-            Answer::Given(result) if posted.method == "initialize" && !result.is_empty() => {
+            Answer::Given(result) if posted.method == Some(Method::Initialize) && !result.is_empty() => {
                 Done::Began(Session::begun(session.generation + 1, began, &result))
             }
             Answer::Given(_) => Done::Over,
@@ -151,7 +152,7 @@ impl Shared {
                         self.tap.note(&Quirk::NotUtf8);
                     }
                     let Some(given) = self.deliver_all_of(data, posted).await else { continue };
-                    if posted.method != "initialize" {
+                    if posted.method != Some(Method::Initialize) {
                         self.rest(events, posted).await;
                     }
                     return given;
@@ -236,11 +237,12 @@ impl Shared {
         }
         let when = later.flatten().map(|pause| format!("it asks to be asked again in {} s", pause.as_secs()));
         let is = |wanted: i32| error.as_ref().is_some_and(|error| error.code == wanted);
-        if is(code::HEADER_MISMATCH) && posted.era == Era::Modern && posted.method == "tools/call" && !listed {
+        if is(code::HEADER_MISMATCH) && posted.era == Era::Modern && posted.method == Some(Method::CallTool) && !listed
+        {
             return Done::Mismatch;
         }
         let modern = is(code::HEADER_MISMATCH) || is(code::MISSING_CAPABILITY) || is(code::UNSUPPORTED_VERSION);
-        if posted.method == "initialize"
+        if posted.method == Some(Method::Initialize)
             && matches!(status.as_u16(), 400 | 404 | 405)
             && !modern
             && session.messages.is_none()
@@ -262,7 +264,7 @@ impl Shared {
                 None => self.answer(posted, &error.raw),
             },
             // A server that does not know the method need not say so in JSON-RPC.
-            None if posted.method == "server/discover" && !is_passing(status) => {
+            None if posted.method == Some(Method::Discover) && !is_passing(status) => {
                 self.tell(posted, code::METHOD_NOT_FOUND, &said)
             }
             None if self.is_handshake(posted) => {

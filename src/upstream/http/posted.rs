@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::envelope::{Kind, splice};
 use crate::era::Era;
+use crate::method::Method;
 use crate::upstream::http::client::Repeat;
 use crate::wire::{Held, LARGE, Message, Writer};
 
@@ -14,7 +15,7 @@ use crate::wire::{Held, LARGE, Message, Writer};
 pub(super) struct Posted {
     pub message: Arc<Message>,
     pub kind: Kind,
-    pub method: String,
+    pub method: Option<Method>,
     /// Of a request: under which trunkline sent it.
     pub id: Option<u64>,
     pub era: Era,
@@ -43,7 +44,7 @@ impl Posted {
         let envelope = message.envelope();
         Self {
             kind: envelope.kind,
-            method: envelope.method.clone().into_owned(),
+            method: envelope.method,
             id: envelope.id.parse().ok().filter(|_| envelope.kind == Kind::Request),
             era: if envelope.is_modern() { Era::Modern } else { Era::Legacy },
             lost: 0,
@@ -69,13 +70,11 @@ impl Posted {
 
     /// Whether nothing else may be said before it was answered.
     pub(super) fn comes_first(&self) -> bool {
-        matches!(&*self.method, "initialize" | "notifications/initialized")
+        matches!(self.method, Some(Method::Initialize | Method::Initialized))
     }
 
     /// Whether it may be sent once more where nobody knows whether it was carried out.
     pub(super) fn repeat(&self) -> Repeat {
-        let safe = ["initialize", "server/discover", "ping", "resources/read", "prompts/get", "completion/complete"];
-        let reads = safe.contains(&&*self.method) || self.method.ends_with("/list") || self.method.ends_with("/get");
-        if reads { Repeat::Safe } else { Repeat::Never }
+        if self.method.is_some_and(Method::is_safe) { Repeat::Safe } else { Repeat::Never }
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::mcp_headers::Annotated;
 use crate::names::ServerName;
 use crate::upstream::http::bounds::Bounds;
 use crate::upstream::http::client::Endpoint;
 use crate::upstream::inbound::Inbound;
-use crate::upstream::mirror::Annotated;
 use crate::upstream::tap::Tap;
 
 /// What all exchanges of a connection need.

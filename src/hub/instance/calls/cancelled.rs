@@ -1,20 +1,20 @@
 //! Calls that nobody waits for any more, and for how long each still counts.
 
 use crate::hub::ids::SessionId;
-use crate::hub::instance::calls::Table;
-use crate::hub::instance::calls::pending::{Cancelled, Owner, Pending};
+use crate::hub::instance::calls::Calls;
+use crate::hub::instance::calls::pending_call::{Caller, Cancelled, PendingCall};
 use std::time::Instant;
 
 /// How many cancelled calls without an answer are remembered for attribution.
 const REMEMBERED: usize = 1024;
-impl Table {
+impl Calls {
     /// Notes that a call was cancelled. Its entry stays, since the server may still answer, or ask, on its behalf.
     pub(in crate::hub) fn note_cancelled(&mut self, id: u64) {
         let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.cancelled.is_none()) else { return };
         pending.cancelled = Some(Cancelled { at: Instant::now(), heard: None });
         if !pending.is_listen() {
             self.waited_for -= 1;
-            if let Owner::Agent { session, .. } = &pending.owner {
+            if let Caller::Agent { session, .. } = &pending.owner {
                 session.ended();
             }
         }
@@ -27,12 +27,12 @@ impl Table {
     }
 
     /// Calls that were cancelled, and that the server may still be at.
-    pub(in crate::hub) fn lingering(&self) -> impl Iterator<Item = &Pending> {
+    pub(in crate::hub) fn lingering(&self) -> impl Iterator<Item = &PendingCall> {
         self.pending.values().filter(|pending| pending.cancelled.is_some() && pending.caller().is_some())
     }
 
     /// Calls that somebody waits for.
-    pub(in crate::hub) fn calls_waited_for(&self) -> impl Iterator<Item = &Pending> {
+    pub(in crate::hub) fn calls_waited_for(&self) -> impl Iterator<Item = &PendingCall> {
         self.pending.values().filter(|pending| pending.cancelled.is_none() && pending.caller().is_some())
     }
 
@@ -50,7 +50,7 @@ impl Table {
 
     /// The one agent whose calls are waited for, if it is one.
     pub(in crate::hub) fn at_work(&self) -> Option<SessionId> {
-        let mut working = self.calls_waited_for().filter_map(Pending::caller);
+        let mut working = self.calls_waited_for().filter_map(PendingCall::caller);
         let first = working.next()?;
         working.all(|caller| caller == first).then_some(first)
     }

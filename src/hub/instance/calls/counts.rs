@@ -1,14 +1,14 @@
 //! How many requests are in flight, how old they are, and whether anybody uses the instance.
 
 use crate::hub::ids::SessionId;
-use crate::hub::instance::calls::Table;
-use crate::hub::instance::calls::pending::{Owner, Pending};
+use crate::hub::instance::calls::Calls;
+use crate::hub::instance::calls::pending_call::{Caller, PendingCall};
 use std::time::Duration;
 
 /// For how long the answer may come to a request that nobody waits for any more.
 const LATE: Duration = Duration::from_secs(300);
 
-impl Table {
+impl Calls {
     /// Whether an answer may come to a request that was taken out.
     pub(in crate::hub) fn expects_late_answers(&self) -> bool {
         self.unanswered_at.is_some_and(|at| at.elapsed() < LATE)
@@ -16,7 +16,7 @@ impl Table {
 
     /// Whether whatever the server says can concern one session only.
     pub(in crate::hub) fn is_one_sessions(&self) -> bool {
-        let mut callers = self.pending.values().filter_map(Pending::caller).chain(self.members.keys().copied());
+        let mut callers = self.pending.values().filter_map(PendingCall::caller).chain(self.members.keys().copied());
         let first = callers.next();
         callers.all(|caller| Some(caller) == first)
     }
@@ -61,8 +61,8 @@ impl Table {
 
     /// How long nobody has used the instance; `None` while somebody does.
     pub(in crate::hub) fn unused_for(&self) -> Option<Duration> {
-        let listens = |pending: &Pending| {
-            pending.is_listen() && pending.cancelled.is_none() && matches!(pending.owner, Owner::Agent { .. })
+        let listens = |pending: &PendingCall| {
+            pending.is_listen() && pending.cancelled.is_none() && matches!(pending.owner, Caller::Agent { .. })
         };
         let subscribed =
             self.members.values().any(|member| !member.uris.is_empty()) || self.pending.values().any(listens);

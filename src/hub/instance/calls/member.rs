@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::era::Class;
+use crate::era::ClientProfile;
 use crate::hub::level::Level;
 use crate::hub::session::Session;
 
@@ -15,7 +15,7 @@ pub(in crate::hub) struct Member {
     /// `None` once it left while calls of its may still go on.
     pub session: Option<Arc<Session>>,
     /// What it had declared when it joined.
-    pub class: Option<Arc<Class>>,
+    pub profile: Option<Arc<ClientProfile>>,
     pub(in crate::hub) in_flight: usize,
     /// It came for one call, because its own instance was taken, and leaves with the answer.
     pub visiting: bool,

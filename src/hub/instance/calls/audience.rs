@@ -1,0 +1,41 @@
+//! The agents that use an instance: what each wants to hear.
+
+use crate::hub::ids::SessionId;
+use crate::hub::instance::calls::Calls;
+use crate::hub::instance::calls::member::Member;
+use crate::hub::level::Level;
+
+impl Calls {
+    /// The level that the server must log at, raw, if anybody asked for one, and every subscribed URI.
+    pub(in crate::hub) fn told(&self) -> (Option<&'static str>, Vec<String>) {
+        let levels = self.members.values().filter_map(|member| member.level);
+        let uris = self.members.values().flat_map(|member| &member.uris).map(|(uri, _)| uri.clone());
+        let uris: std::collections::BTreeSet<_> = uris.collect();
+        (levels.min().map(Level::raw), uris.into_iter().collect())
+    }
+
+    /// Whether somebody is subscribed to `uri`.
+    pub(in crate::hub) fn is_subscribed(&self, uri: &str) -> bool {
+        self.members.values().any(|member| member.uris.iter().any(|(known, _)| known == uri))
+    }
+
+    /// The level that the server must log at so that every member gets what it asked for.
+    pub(in crate::hub) fn server_level(&self, changing: SessionId, to: Level) -> Level {
+        let others = self.members.iter().filter(|(id, member)| **id != changing && member.session.is_some());
+        others.map(|(_, member)| member.level.unwrap_or(Level::UNSET)).chain([to]).min().unwrap_or(to)
+    }
+
+    /// Whether a member wants a log message of this level.
+    pub(in crate::hub) fn wants(&self, member: &Member, level: Level) -> bool {
+        let any_set = self.members.values().any(|member| member.level.is_some());
+        match member.level {
+            Some(own) => level >= own,
+            None => !any_set || level >= Level::UNSET,
+        }
+    }
+
+    /// Whether somebody other than `except` is subscribed to `uri`.
+    pub(in crate::hub) fn subscribed_by_other(&self, except: SessionId, uri: &str) -> bool {
+        self.members.iter().any(|(id, member)| *id != except && member.uris.iter().any(|(known, _)| known == uri))
+    }
+}

@@ -1,0 +1,288 @@
+//! One request that a server has not answered.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::envelope::Envelope;
+use crate::era::Era;
+use crate::hub::eras::{AsTask, Asked};
+use crate::hub::ids::SessionId;
+use crate::hub::level::Level;
+use crate::hub::session::Session;
+use crate::hub::sharing::ROOTS;
+use crate::lists::ListKind;
+use crate::method::Method;
+use crate::wire::Held;
+
+/// What a reply to a hub's own request is: the reply frame, or why there is none.
+pub(in crate::hub) type Answer = Result<Box<str>, Arc<str>>;
+
+/// One request that the server has not answered.
+#[derive(Debug)]
+pub(in crate::hub) struct PendingCall {
+    pub owner: Caller,
+    pub then: OnReply,
+    /// How to ask once more, of a server that is started anew: set only where asking changes nothing.
+    pub repeat: Option<Box<Repeat>>,
+    pub since: Instant,
+    /// Nobody waits for it any more.
+    pub(in crate::hub) cancelled: Option<Cancelled>,
+    /// How long the server has had for it, not counting the time in which it waited for an answer itself.
+    pub(in crate::hub) spent: Option<Duration>,
+    /// It waits for a person: to log in, or to answer what is asked for its task.
+    pub(in crate::hub) parked: bool,
+    /// The agent speaks the other era.
+    pub across: Option<Box<Translation>>,
+    /// The server asks something, for which a modern agent must come back.
+    pub rest: Option<Box<Suspension>>,
+    /// Of a call of a tool, which one.
+    pub tool: Option<Box<str>>,
+}
+
+/// How long a server must have been quiet for a call, once it has read behind its cancellation.
+pub(in crate::hub) const QUIET: Duration = Duration::from_secs(2);
+/// How long a call counts if the server does not show that it has read its cancellation.
+const UNREAD: Duration = Duration::from_secs(5);
+
+/// What is known of a call since it was cancelled.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub) struct Cancelled {
+    pub at: Instant,
+    /// When the server answered what was sent behind the cancellation, or said something for the call after that.
+    pub heard: Option<Instant>,
+}
+
+impl Cancelled {
+    /// When the server is done with it, if nothing more is heard.
+    pub(in crate::hub) fn over(&self) -> Instant {
+        self.heard.map_or(self.at + UNREAD, |heard| heard + QUIET)
+    }
+}
+
+/// The largest request that is kept to be repeated, in bytes.
+const REPEATED: usize = 64 << 10;
+
+/// What is kept of a request that crossed the eras.
+#[derive(Debug, Clone)]
+pub(in crate::hub) struct Translation {
+    /// What the agent speaks.
+    pub agent: Era,
+    pub method: Option<Method>,
+    /// What it is about, by which a modern agent comes back for it.
+    pub subject: Box<str>,
+    /// How it went to the server, where it may have to be made again.
+    pub frame: Option<Box<str>>,
+    /// How it went there last, with answers to what the server asked.
+    pub retried: Option<Box<str>>,
+    pub task: AsTask,
+    /// From which level on a modern agent wants log messages of it.
+    pub level: Option<Level>,
+    /// How often the server has asked.
+    pub rounds: u32,
+    /// Pages that the person was sent to meanwhile.
+    pub opened: Vec<Opened>,
+    /// What is kept of its text weighs so much.
+    pub _held: Option<Arc<Held>>,
+}
+
+/// A page that a person has opened, and the question that told of it.
+#[derive(Debug, Clone)]
+pub(in crate::hub) struct Opened {
+    pub asked: Asked,
+    pub question: u64,
+}
+
+/// What a server asks while it is at a call of a modern agent.
+#[derive(Debug)]
+pub(in crate::hub) struct Suspension {
+    /// Under which of our ids the server is at the call: it may go on under another. Set under the lock of the table.
+    pub call: Arc<AtomicU64>,
+    /// What the agent was told to come back with.
+    pub state: Option<Box<str>>,
+    pub questions: Vec<Waiting>,
+    /// How many there were so far.
+    pub asked: u32,
+}
+
+/// A question that waits for the agent.
+#[derive(Debug)]
+pub(in crate::hub) struct Waiting {
+    /// Its name in `inputRequests`.
+    pub key: Box<str>,
+    /// The server's own id, raw.
+    pub id: Box<str>,
+    /// The task in whose name it is asked, raw.
+    pub task: Option<Box<str>>,
+    /// The member of `inputRequests`, raw.
+    pub request: Box<str>,
+    pub _held: Held,
+}
+
+impl Translation {
+    /// Has what is kept of the request weighed for its agent; false if there is no room for it.
+    pub(in crate::hub) fn weigh(&mut self, session: &Session) -> bool {
+        let Some(frame) = &self.frame else { return true };
+        self._held = session.account().hold(frame.len()).ok().map(Arc::new);
+        self._held.is_some()
+    }
+}
+
+impl Translation {
+    /// The params that cancel the task that the call has become, once.
+    pub(in crate::hub) fn cancellation(&mut self) -> Option<String> {
+        let AsTask::Is(task) = &mut self.task else { return None };
+        let told = std::mem::replace(&mut task.cancelled, true);
+        (!told).then(|| task.params(self.agent, self.frame.as_deref().unwrap_or_default(), ""))
+    }
+}
+
+impl Repeat {
+    /// Whether asking twice changes nothing (lists, reads and subscriptions), and the request is small enough to be kept.
+    pub(in crate::hub) fn may_be_kept(envelope: &Envelope<'_>) -> bool {
+        envelope.method.is_some_and(Method::is_renewed)
+            && envelope.frame.len() <= REPEATED
+            && !envelope.params.is_retry()
+    }
+}
+
+impl Waiting {
+    pub(in crate::hub) fn is_for_roots(&self) -> bool {
+        let request: Option<serde_json::Value> = serde_json::from_str(&self.request).ok();
+        request.is_some_and(|request| request["method"] == ROOTS)
+    }
+}
+
+impl Suspension {
+    pub(in crate::hub) fn new(call: u64) -> Self {
+        Self { call: Arc::new(AtomicU64::new(call)), state: None, questions: Vec::new(), asked: 0 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Parked {
+    Yes,
+    No,
+}
+
+/// A request as the agent wrote it, and what the view replaces in it.
+#[derive(Debug, Clone)]
+pub(in crate::hub) struct Repeat {
+    pub frame: Box<str>,
+    pub edits: Vec<(Range<usize>, String)>,
+    pub then: OnReply,
+}
+
+impl PendingCall {
+    pub(in crate::hub) fn new(owner: Caller, then: OnReply, repeat: Option<Box<Repeat>>) -> Self {
+        let since = Instant::now();
+        Self {
+            owner,
+            then,
+            repeat,
+            since,
+            cancelled: None,
+            spent: None,
+            parked: false,
+            across: None,
+            rest: None,
+            tool: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(in crate::hub) enum Caller {
+    Agent {
+        session: Arc<Session>,
+        id: Box<str>,
+        token: Option<Box<str>>,
+    },
+    /// The agent left; its call may go on in the server.
+    Gone(SessionId),
+    /// A modern agent's, which was told to come back with answers to what the server asks.
+    SuspendedCalls(SessionId),
+    /// A call made for `daemon.call_tool`.
+    Daemon(oneshot::Sender<Answer>),
+    /// A list or setting that the hub asked for itself: belongs to no call.
+    Hub(oneshot::Sender<Answer>),
+    /// The hub's own subscription to what a modern server announces.
+    Listener,
+    /// The hub's own, sent behind the cancellation of this call.
+    Fence(u64),
+    /// The hub's own, and nobody waits for the answer.
+    Nobody,
+}
+
+/// What to do when the answer comes, besides delivering it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnReply {
+    Nothing,
+    /// `subscriptions/listen`: lives long, and its result repeats its id.
+    Listen,
+    /// The same once more, of the next process: the agent need not hear again that it is heard.
+    ListenAgain,
+    /// The level counts from when it was asked for; `before` comes back if the server refuses.
+    SetLevel {
+        before: Option<Level>,
+    },
+    Subscribe(String),
+    /// `tasks/list`: the agent sees its own.
+    Tasks,
+    /// The result is a page of a list, of which the agent sees what the filter lets pass.
+    List {
+        kind: ListKind,
+        cursor: Option<Box<str>>,
+    },
+}
+
+/// An agent's request that was answered: whose, under which id and token, and what was to be done.
+#[derive(Debug, Clone)]
+pub(in crate::hub) struct Asker {
+    pub session: Arc<Session>,
+    pub id: Box<str>,
+    pub token: Option<Box<str>>,
+    pub then: OnReply,
+}
+
+impl Caller {
+    /// The agent that waits for it, if one does, and its own id, raw.
+    pub(in crate::hub) fn agent(&self) -> Option<(&Arc<Session>, &str)> {
+        match self {
+            Self::Agent { session, id, .. } => Some((session, id)),
+            Self::Gone(_)
+            | Self::SuspendedCalls(_)
+            | Self::Daemon(_)
+            | Self::Hub(_)
+            | Self::Listener
+            | Self::Fence(_)
+            | Self::Nobody => None,
+        }
+    }
+}
+
+impl PendingCall {
+    /// Whose call it is; nobody's if it is none.
+    pub(in crate::hub) fn caller(&self) -> Option<SessionId> {
+        if self.is_listen() {
+            return None;
+        }
+        match &self.owner {
+            Caller::Agent { session, .. } => Some(session.id),
+            Caller::Gone(session) | Caller::SuspendedCalls(session) => Some(*session),
+            Caller::Daemon(_) => Some(SessionId::DAEMON),
+            Caller::Hub(_) | Caller::Listener | Caller::Fence(_) | Caller::Nobody => None,
+        }
+    }
+
+    pub(in crate::hub) fn is_listen(&self) -> bool {
+        matches!(self.then, OnReply::Listen | OnReply::ListenAgain)
+    }
+
+    pub(in crate::hub) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
+    }
+}

@@ -1,0 +1,63 @@
+//! What a session had at an earlier daemon, and must get back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::DropGuard;
+
+use crate::envelope::{Envelope, text};
+use crate::era::ClientProfile;
+use crate::hub::level::Level;
+use crate::method::Method;
+
+/// A session, as far as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSnapshot {
+    #[serde(rename = "class")]
+    pub(in crate::hub) profile: ClientProfile,
+    /// Its `clientInfo`, raw.
+    pub(in crate::hub) client_info: Option<String>,
+    /// Raw.
+    pub(in crate::hub) level: Option<String>,
+    pub(in crate::hub) subscriptions: Subscriptions,
+    /// Where it works.
+    pub(in crate::hub) project: Option<PathBuf>,
+    /// Its roots, raw.
+    #[serde(default)]
+    pub(in crate::hub) roots: Option<String>,
+}
+
+/// By the URIs that the agent knows: the server, and its own URI.
+pub(in crate::hub) type Subscriptions = BTreeMap<String, (String, String)>;
+
+/// What a session had at an earlier daemon, and has not got back yet.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct PendingRestore {
+    pub level: Option<Level>,
+    pub subscriptions: Subscriptions,
+    /// Dropped, nobody asks for it any more.
+    pub _asks: Option<DropGuard>,
+}
+
+impl PendingRestore {
+    pub(in crate::hub) fn is_empty(&self) -> bool {
+        self.level.is_none() && self.subscriptions.is_empty()
+    }
+}
+
+impl PendingRestore {
+    /// Notes that a request takes the place of what the agent said to an earlier daemon.
+    pub(in crate::hub) fn supersede(&mut self, envelope: &Envelope<'_>) {
+        match envelope.method {
+            Some(Method::Initialize) => *self = Self::default(),
+            Some(Method::SetLevel) => self.level = None,
+            Some(Method::Subscribe | Method::Unsubscribe) => {
+                if let Some(uri) = envelope.params.uri.and_then(text) {
+                    self.subscriptions.remove(&*uri);
+                }
+            }
+            _ => {}
+        }
+    }
+}
