@@ -1,28 +1,29 @@
 //! Routes between sessions and instances. Owns no I/O: frames come in as text and go out through queues.
 
-mod acquaint;
 mod agent;
+mod agent_subscriptions;
+mod client_timeouts;
 mod deliver;
+mod discover_servers;
 mod eras;
 mod events;
 mod failure;
 mod ids;
 mod input;
 mod instance;
-mod level;
+mod log_level;
 mod logins;
-mod patience;
 mod reload;
 mod restore;
 mod roots;
 mod route;
 mod routed;
 mod server;
+mod servers;
 mod session;
 mod shared_state;
 mod sharing;
-mod stopped;
-mod subscriptions;
+mod stopped_by_hand;
 mod task_polling;
 mod upkeep;
 
@@ -50,6 +51,7 @@ pub use shared_state::Services;
 use input::input_round::InputRounds;
 use input::suspended_call::SuspendedCalls;
 use server::{Above, Instances};
+use servers::Servers;
 use session::open_request::OpenRequest;
 use shared_state::SharedState;
 
@@ -65,7 +67,7 @@ const QUEUE_FRAMES: usize = 2;
 #[derive(Debug)]
 pub struct Hub {
     /// In the order of the configuration.
-    servers: RwLock<Arc<Vec<Arc<Server>>>>,
+    servers: RwLock<Arc<Servers>>,
     services: Arc<SharedState>,
     instances: Instances,
     attached: AtomicU64,
@@ -214,17 +216,12 @@ impl Hub {
         self.problems.read().clone()
     }
 
-    pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {
+    pub fn servers(&self) -> Arc<Servers> {
         self.servers.read().clone()
     }
 
     pub fn server(&self, name: &str) -> Result<Arc<Server>, Failure> {
-        let all = self.servers();
-        let found = all.iter().find(|server| server.name.as_str() == name);
-        // Who wrote the file may call it as it stands there.
-        let written = || all.iter().find(|server| server.settings().written.as_deref() == Some(name));
-        let found = found.or_else(written).cloned();
-        found.ok_or_else(|| Failure::unknown(name, all.iter().map(|server| &server.name)))
+        self.servers().find(name).cloned()
     }
 
     /// The servers that a session sees, disabled ones left out, in the order of the configuration.

@@ -12,18 +12,20 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | upstream | one configured MCP server |
-//! | instance | one live connection to an upstream: a child process, or over HTTP. Who shares it: `hub::sharing` |
-//! | slot | a place for one instance after another: who is served, what state it is in |
-//! | line | an instance as the hub sees it: its queue, what is in flight on it, and who uses it |
+//! | server | one configured MCP server (`hub::server`), also while none of its processes runs |
+//! | connection | one live wire to a server: a child process, or over HTTP (`upstream::Connection`) |
+//! | instance | a connection as the hub sees it (`hub::instance`): what is in flight on it, whose that is, who uses it |
+//! | slot | a place in a server's pool for one instance after another: whom it serves, and in which state of its life it is |
 //! | session | one attached agent |
-//! | hub | routes between sessions and lines; owns no I/O |
-//! | catalog | what an upstream offers: its handshake and its lists, as raw JSON, also while it does not run |
-//! | audience | for whom a catalog is: a instance_terms, and a project where that matters |
-//! | sharing | how far a process of an upstream is shared, by order or by what is known of it and what it has shown |
+//! | site | an instance where it stands: with its server and the hub. What a server says is dealt with there |
+//! | hub | routes between sessions and instances; owns no I/O |
+//! | catalog | what a server offers: its handshake and its lists, as raw JSON, also while it does not run |
+//! | audience | for whom a catalog is: instance terms, and a project where that matters |
+//! | sharing | how far a process of a server is shared, by order or by what is known of it and what it has shown |
+//! | share key | what an agent needs of an instance: terms, project, roots, owner |
 //! | place | where an agent works: its folder, and its roots |
 //! | signpost | where the user's daemon says where it listens, for programs that know little of the environment |
-//! | lane | the rule of one call at a time, for servers whose questions name no call |
+//! | one at a time | the rule for servers whose questions name no call: an instance is busy while it has a call |
 //! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes or HTTP |
 //! | quirk | what a server does against the specification, and that is put up with: told once |
 //! | misconfigured | of a server whose entry is wrong: it is there, and cannot be used |
@@ -32,21 +34,24 @@
 //! | lookalike | a member that some readers take for one of another name: its message is refused |
 //! | keeper | the one owner of a login: its tokens, their refresh, how it is begun and ended |
 //! | vault | who alone reads and writes the records: logins and secrets, encrypted |
-//! | tap | sits between a wire and the upstream's `rmcp` client and takes the agents' traffic past it |
+//! | tap | sits between a wire and the connection's `rmcp` client and takes the agents' traffic past it |
 //! | era | *legacy*: protocol revisions with `initialize` (2024-11-05 … 2025-11-25). *modern*: 2026-07-28, stateless |
-//! | profile | what a legacy agent promised: protocol version and capabilities |
-//! | instance_terms | what an instance was promised: legacy with a profile, or modern |
-//! | terms | how an agent speaks, with the profile of what it promised; where a server speaks the other era, the instance_terms is of that |
-//! | across | from an agent of one era to a server of the other, or back |
-//! | rest | a call of a modern agent that waits, with what its legacy server asks, until the agent comes back |
-//! | round | what a modern server asks instead of answering, put to a legacy agent |
-//! | followed | a call that a server of the other era made a task of: trunkline waits for the task in the agent's place |
-//! | remembered | a legacy session over HTTP, as the next daemon needs it to go on: promises, level, subscriptions |
-//! | stay | a session lasts, or is one request: each of the modern era over HTTP is an agent by itself |
+//! | client profile | what a legacy agent declared: protocol version and capabilities |
+//! | instance terms | what a server was promised: legacy with a client profile, or modern |
+//! | agent terms | how an agent speaks, with the profile of what it declared |
+//! | translation | what is kept of a request from an agent of one era to a server of the other |
+//! | disposition | what becomes of a request whose server speaks the other era: one table (`hub::eras`) |
+//! | suspended call | a call of a modern agent whose legacy server asks something: it waits until the agent resumes it |
+//! | input round | what a modern server asks instead of answering, put to a legacy agent; then the call is retried |
+//! | open request | what an agent is asked, and has not answered |
+//! | task polling | a call that a server of the other era made a task of: trunkline polls the task in the agent's place |
+//! | session snapshot | a legacy session over HTTP, as the next daemon needs it to restore it |
+//! | lifetime | a session lasts, or is one request: each of the modern era over HTTP is an agent by itself |
 //!
 //! # Floors
 //!
-//! A module imports from strictly lower floors only, and siblings do not meet; `tests/it/tidy.rs` reads this table.
+//! A module imports from strictly lower floors only, and siblings do not meet. The floors of the hub have numbers of their own
+//! behind the point. No two files import each other in a circle. `tests/it/tidy.rs` reads this table, and holds the code to it.
 //!
 //! 7  cli         the commands; the stdio shim (`connect`); the demo
 //! 6  daemon      composes everything, owns every task, ends in order
@@ -56,16 +61,17 @@
 //! 4.9 hub::deliver   from a server to the agents that it is for
 //! 4.9 hub::reload    another configuration, taken over
 //! 4.9 hub::upkeep    what happens by the clock
-//! 4.9 hub::acquaint  servers that nobody has listed are asked what they offer
+//! 4.9 hub::discover_servers  servers that nobody has listed are asked what they offer
 //! 4.8 hub::task_polling     calls that a server of the other era makes tasks of
 //! 4.8 hub::input     what servers ask across the eras: calls suspended and resumed, input rounds
 //! 4.8 hub::logins    a person is asked to log in, and what waited goes on
-//! 4.8 hub::subscriptions  `subscriptions/listen` that trunkline itself keeps
+//! 4.8 hub::agent_subscriptions  `subscriptions/listen` that trunkline itself keeps
 //! 4.8 hub::roots     which folders an agent works in, and who is told
 //! 4.8 hub::restore  what the next daemon must know of a session
 //! 4.7 hub            composes: servers, agents, the instances by their ids
 //! 4.6 hub::input::input_round     the input rounds that are open
 //! 4.6 hub::input::suspended_call  the calls that are suspended
+//! 4.6 hub::servers   the configured servers, in their order and by name
 //! 4.5 hub::server    one configured server: its pool of instances, lifecycle, lists, login
 //! 4.4 hub::shared_state  what all servers share
 //! 4.3 hub::instance  one connection: what is in flight on it, whose it is, who uses it
@@ -77,10 +83,10 @@
 //! 4.1 hub::agent     who an agent is, and what it looks at
 //! 4.0 hub::failure   why a request cannot be served, as an agent is told
 //! 4.0 hub::ids       by which sessions and instances know each other
-//! 4.0 hub::level     the severity of a log message
-//! 4.0 hub::patience  how long an agent waits when it attaches
-//! 4.0 hub::stopped   the servers that a person has stopped
-//! 3  upstream    the servers' side: child process, instance, tap under `rmcp`
+//! 4.0 hub::log_level     the severity of a log message
+//! 4.0 hub::client_timeouts  how long an agent waits when it attaches
+//! 4.0 hub::stopped_by_hand   the servers that a person has stopped
+//! 3  upstream    the servers' side: child process or HTTP, handshake, tap under `rmcp`, catalogs, the life of an instance (pure)
 //! 2  oauth       logins: the keeper of each, how one is begun and refreshed
 //! 1  config      file -> Config, or every problem with its line
 //! 1  credentials logins and secrets at rest, and the key to them
@@ -101,7 +107,7 @@
 //! 0  descriptors how many files and connections may be open
 //! 0  shown       text of others as a terminal and a log may show it
 //! 0  ticks       time kept outside of the runtime
-//! 0  era         eras, profiles, instance_terms_known
+//! 0  era         eras, and what an agent declared of itself: client profile, instance terms, agent terms
 //! 0  names       server names, `server__name`, qualified URIs
 //! 0.2 envelope   one parse of a message as borrowed slices; rewriting by splice; trunkline's own messages
 //! 0.3 mcp_headers what the modern era repeats of a message in HTTP headers
@@ -110,36 +116,36 @@
 //!
 //! # Walks
 //!
-//! **tools/call.** `downstream::connection` reads a frame and parses its envelope -> `Hub::take` finds the session's
-//! line -> `Line::request` notes the pending call (our id -> session, its id, its token) and appends the frame, spliced,
-//! to the instance's outbox, which makes one line of it for every reader (`wire::line`) -> the writer task writes what has gathered. The instance's reader parses the reply -> the tap
-//! lets it past -> `Line::inbound` takes the pending call and appends the reply, ids restored, to the session's outbox.
-//! Nothing on the way allocates a JSON value, spawns a task or waits for another agent.
+//! **tools/call.** `downstream::connection` reads a frame and parses its envelope -> `Hub::take` (`hub::route`) finds the instance that the session has
+//! joined, by the server's name and then by its id -> `Instance::request` notes the pending call (our id -> session, its id, its token) and appends the
+//! frame, spliced, to the connection's outbox, which makes one line of it for every reader (`wire::line`) -> the writer task writes what has gathered. The
+//! connection's reader parses the reply -> the tap lets it past -> `Site::inbound` (`hub::deliver`) takes the pending call and appends the reply, ids restored,
+//! to the session's outbox. Nothing on the way allocates a JSON value, spawns a task or waits for another agent.
 //!
 //! **A long message.** `Frames` reads it in turns with the others (`wire::Turn`) -> `Message::read` has it parsed, and made one line, beside the
 //! runtime's thread -> it walks as above, and is not copied: `Outbox::push_edited` keeps its text (`Envelope::shared`) with the edits beside it. Whoever
 //! must read a request again after a wait does so by `Message::again`.
 //!
-//! **First use.** The session has no line yet -> `Upstream::line` finds the slot for its key (instance_terms, project, roots, owner), as
-//! `hub::sharing` has it -> the pure `upstream::state` says what `Wanted` means there: nothing, a start, a pause, a refusal -> a task of
-//! its own starts it and all who want it wait -> `Instance::start` spawns the child and lets `rmcp` shake hands through the tap, in one
-//! era after the other on the same wire -> `Upstream::settle` learns what it offers, and whether another process serves the same -> the
-//! session joins the line. A handshake or a list need not wait: `hub::recall` answers from the catalog, of whomever it is known.
+//! **First use.** The session has joined no instance yet -> `Hub::instance` (`hub::route::find_instance`) makes a share key (terms, project, roots, owner) as
+//! `hub::sharing` has it -> `Server::instance` (`hub::server::pool`) finds the slot for it -> the pure `upstream::state` says what `Wanted` means there:
+//! nothing, a start, a pause, a refusal -> a task of its own starts it and all who want it wait -> `Connection::start` spawns the child and lets `rmcp` shake
+//! hands through the tap, in one era after the other on the same wire -> `hub::server::compare_offers` learns what it offers, and whether another process serves the
+//! same -> the session attaches to the instance. A handshake or a list need not wait: `hub::route::cached_answers` answers from the catalog.
 //!
 //! **Attaching.** `cli::start` looks where the `ipc::Signpost` points, then at the default place; where nobody listens it has the
 //! service manager start a daemon, or starts one through `detach` -> `daemon::person` begins it anew with the login shell's environment.
 //!
-//! **What cannot be read.** The reader finds no message in a line -> `upstream::salvage` finds those that are certain, and what is left of one that is lost -> the tap
-//! sorts the first, notes a `Quirk`, and tells the line of the last (`Inbound::Unreadable`) -> `inbound::stray` fails the call that it was for. An answer under a strange id goes
-//! there too, and waits until one request is left that it can be for.
+//! **What cannot be read.** The reader finds no message in a line -> `upstream::salvage` finds those that are certain, and what is left of one that is lost ->
+//! the tap sorts the first, notes a `Quirk`, and tells the site of the last (`Inbound::Unreadable`) -> `hub::deliver::unmatched_answers` fails the call that it was for. An
+//! answer under a strange id goes there too, and waits until one request is left that it can be for.
 //!
 //! **What waits.** Whoever makes something wait has a `wire::Account` of the one `Budget`: a connection for what is read of it, a session for its
-//! queue and its requests that wait, a link for its queue and for what was asked and not answered, an upstream for its catalogs. A queue takes and gives
+//! queue and its requests that wait, a link for its queue and for what was asked and not answered, a server for its catalogs. A queue takes and gives
 //! back by itself; what else is kept holds a `Held` for as long. Where all of it is `max_memory`, `Bound::make_room` finds the heaviest: it is refused, or its
 //! token is cancelled, and its owner (the connection, the process, `Hub::keep_to_budget`) drops what it has.
 //!
-//! **A death.** The instance's owner task sees the process end -> `Line::inbound(Closed)` fails its calls, or repeats a list
-//! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Line::succeed` moves the agents over.
+//! **A death.** The connection's owner task sees the process end -> `Site::inbound(Closed)` (`hub::deliver::closing`) fails its calls, or repeats a list
+//! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Instance::take_over` moves the agents over.
 //!
 //! **A request over HTTP.** The outbox -> the owner task of `upstream::http` makes an exchange of each message -> `Endpoint::send` asks the
 //! `Keeper` for the token, which it has at hand, and once more on a 401 -> JSON or events come back -> the tap, with the call on whose stream
@@ -149,9 +155,10 @@
 //! stream is opened for the request's id -> `Hub::take`, as above -> what belongs to the request is told to its stream (`wire::To`) -> the answer
 //! alone, or events.
 //!
-//! **Across the eras.** `Line::request` sees that the message is not of the server's era -> `Line::cross` writes it in that (`hub::bridge` knows how) and keeps
-//! an `Across` beside the pending call -> `Line::answer_across` writes the answer in the agent's. A legacy server's question to a modern agent: `inbound::questions`
-//! -> `Line::rest` -> `Resting` keeps the call under a `requestState` -> `Hub::back_from_rest` gives it to the request that comes back. A modern server's: `Round`.
+//! **Between the eras.** `hub::route::other_era` asks `hub::eras::disposition` what becomes of the request -> `Instance::translate` says what is changed in
+//! it, and keeps a `Translation` beside the pending call -> `Site::translate_answer` writes the answer in the agent's era. A legacy server's question to a modern
+//! agent: `hub::deliver::server_requests` -> `Site::suspend` -> `SuspendedCalls` keeps the call under a `requestState` -> `Hub::resume` gives it to the request
+//! that comes back. A modern server's: `InputRound`, put and answered in `hub::input::ask_and_retry`.
 //!
 //! **A refresh.** `Keeper::token` sees that the token ends, and tells the task of the login -> one `Renewal` looks at the records, asks the token
 //! endpoint, saves through the `Vault` -> all who wait get the new token.
@@ -159,12 +166,12 @@
 //! **A login.** No token -> `Inbound::Parked`, or the start says `NeedsLogin` -> `hub::logins` asks the agent's person, or fails the call -> the keeper
 //! prepares (`discovery`), waits for the redirect (`callback`), fetches the token -> `Keepers::logins` tells the hub, which starts what waited.
 //!
-//! **Reload.** `config::Watch`, SIGHUP or `daemon.reload` -> `daemon::reload` loads -> `Diff::new` decides -> `Hub::reload` starts
-//! what changed, swaps the list of upstreams in one step, drains the old, and tells each agent once.
+//! **Reload.** `config::Watch`, SIGHUP or `daemon.reload` -> `daemon::reload` loads -> `config::diff` decides -> `Hub::reload` starts
+//! what changed, swaps the list of servers in one step, drains the old, and tells each agent once.
 //!
 //! **The daemon is gone.** `cli::connect` tells the agent what was in flight -> finds or starts a daemon -> says again what its
-//! `Memory` kept of the session -> sends what the agent said meanwhile. Over HTTP the daemon itself keeps of a session what must go on
-//! (`Hub::remember`, `downstream::http::records`), and the next one takes it up with its next request (`Hub::go_on`).
+//! `Replay` kept of the session -> sends what the agent said meanwhile. Over HTTP the daemon itself keeps of a session what must go on
+//! (`Hub::snapshot`, `downstream::http::records`), and the next one takes it up with its next request (`Hub::restore`).
 
 pub mod cli;
 pub mod config;

@@ -2,10 +2,10 @@
 
 pub(in crate::hub) mod change_notices;
 pub(in crate::hub) mod closing;
-pub(in crate::hub) mod largest;
+pub(in crate::hub) mod max_result;
 pub(in crate::hub) mod notifications;
 pub(in crate::hub) mod server_requests;
-pub(in crate::hub) mod stray;
+pub(in crate::hub) mod unmatched_answers;
 
 use std::sync::Arc;
 
@@ -48,61 +48,43 @@ impl Site {
             return;
         }
         let pending = {
-            let mut table = self.instance.table.lock();
-            let pending = ours.and_then(|id| table.answered(id));
+            let mut calls = self.instance.calls.lock();
+            let pending = ours.and_then(|id| calls.answered(id));
             // Under the lock, so that an agent that comes back now finds it.
             if let Some(PendingCall {
-                owner: Caller::SuspendedCalls(_), across: Some(across), rest: Some(rest), ..
+                owner: Caller::Suspended(_),
+                translation: Some(translation),
+                suspension: Some(suspension),
+                ..
             }) = &pending
             {
-                self.keep_answer(across, rest, envelope);
+                self.keep_answer(translation, suspension, envelope);
             }
             pending
         };
         let large = pending.as_ref().and_then(|pending| self.too_large(pending.owner.agent()?.0, envelope));
         let large = large.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
         let envelope = large.as_ref().unwrap_or(envelope);
-        let Some(PendingCall { owner, then, across, cancelled, rest, .. }) = pending else {
+        let Some(PendingCall { owner, on_reply, translation, cancelled, suspension, .. }) = pending else {
             return self.answers_nothing(envelope);
         };
-        if let (Caller::Agent { .. }, Some(rest)) = (&owner, rest) {
+        if let (Caller::Agent { .. }, Some(suspension)) = (&owner, suspension) {
             // It was answered before its agent could be told of the questions.
-            rest.questions.iter().for_each(|waiting| self.end_question(waiting));
+            suspension.questions.iter().for_each(|waiting| self.end_question(waiting));
         }
         match owner {
             // Its stream is closed, and the id may be another request's by now; across the eras, it may be no answer yet.
             Caller::Agent { session, token, .. }
-                if cancelled.is_some() && (session.is_over_http() || across.is_some()) =>
+                if cancelled.is_some() && (session.is_over_http() || translation.is_some()) =>
             {
-                self.settle(&session, &then, envelope.error.is_some());
-                if across.is_none() {
+                self.settle(&session, &on_reply, envelope.error.is_some());
+                if translation.is_none() {
                     self.note_task(&session, envelope, token.as_deref());
                 }
                 self.instance.answered(Some(&session));
             }
             Caller::Agent { session, id, token } => {
-                self.settle(&session, &then, envelope.error.is_some());
-                let screened = self.note_list(&session, &then, envelope);
-                if across.is_none() {
-                    self.note_task(&session, envelope, token.as_deref());
-                }
-                if let Some(across) = across {
-                    let asker = Asker { session: session.clone(), id, token, then };
-                    let screened = screened.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
-                    self.translate_answer(asker, *across, screened.as_ref().unwrap_or(envelope));
-                } else if let Some(frame) = screened.and_then(|frame| Envelope::with_id(&frame, &id)) {
-                    session.reply(&id, &frame);
-                } else {
-                    let mut edits = vec![envelope.edit(envelope.id, &id)];
-                    if matches!(then, OnReply::Listen | OnReply::ListenAgain)
-                        && let Some(subscription) =
-                            envelope.result.and_then(|result| result_meta(result).subscription_id)
-                    {
-                        edits.push(envelope.edit(subscription, &id));
-                    }
-                    session.send_edited(To::Answer(&id), envelope, &mut edits);
-                }
-                self.instance.answered(Some(&session));
+                self.answer_agent(Asker { session, id, token, on_reply }, translation, envelope);
             }
             Caller::Daemon(sender) | Caller::Hub(sender) => {
                 // A receiver that went away no longer wants the answer.
@@ -114,24 +96,50 @@ impl Site {
                     self.instance.own_subscription_answered(id, envelope.error);
                 }
             }
-            Caller::Fence(call) => self.instance.table.lock().hear_of_cancelled(call),
-            Caller::Gone(_) | Caller::SuspendedCalls(_) | Caller::Nobody => self.instance.answered(None),
+            Caller::Fence(call) => self.instance.calls.lock().hear_of_cancelled(call),
+            Caller::Gone(_) | Caller::Suspended(_) | Caller::Nobody => self.instance.answered(None),
         }
     }
 
+    /// Brings an answer to the agent that waits for it, under its own id.
+    fn answer_agent(&self, asker: Asker, translation: Option<Box<Translation>>, envelope: &Envelope<'_>) {
+        let Asker { session, id, token, on_reply } = &asker;
+        let session = session.clone();
+        self.settle(&session, on_reply, envelope.error.is_some());
+        let filtered = self.note_list(&session, on_reply, envelope);
+        if let Some(translation) = translation {
+            let filtered = filtered.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
+            self.translate_answer(asker, *translation, filtered.as_ref().unwrap_or(envelope));
+            return self.instance.answered(Some(&session));
+        }
+        self.note_task(&session, envelope, token.as_deref());
+        if let Some(frame) = filtered.and_then(|frame| Envelope::with_id(&frame, id)) {
+            session.reply(id, &frame);
+        } else {
+            let mut edits = vec![envelope.edit(envelope.id, id)];
+            if matches!(on_reply, OnReply::Listen | OnReply::ListenAgain)
+                && let Some(subscription) = envelope.result.and_then(|result| result_meta(result).subscription_id)
+            {
+                edits.push(envelope.edit(subscription, id));
+            }
+            session.send_edited(To::Answer(id), envelope, &mut edits);
+        }
+        self.instance.answered(Some(&session));
+    }
+
     /// Brings an answer across; `response` is what the agent may see of it.
-    pub(in crate::hub) fn translate_answer(&self, asker: Asker, across: Translation, response: &Envelope<'_>) {
-        let outcome = Some(response).filter(|_| across.agent == Era::Legacy);
-        let outcome = outcome.and_then(|response| across.task.outcome(response));
+    pub(in crate::hub) fn translate_answer(&self, asker: Asker, translation: Translation, response: &Envelope<'_>) {
+        let outcome = Some(response).filter(|_| translation.agent == Era::Legacy);
+        let outcome = outcome.and_then(|response| translation.task.outcome(response));
         let outcome = outcome.as_ref().and_then(|outcome| Envelope::parse(outcome.as_bytes()).ok());
         let envelope = outcome.as_ref().unwrap_or(response);
-        match across.agent {
+        match translation.agent {
             Era::Modern => {
                 if let Some(requests) = envelope.error.and_then(eras::elicitation_result) {
                     let error = envelope.error.unwrap_or_default();
                     let shows = asker.session.profiles().iter().any(|profile| profile.shows_urls());
                     return match shows {
-                        true => self.ask_first(&asker, &requests, error, &across),
+                        true => self.ask_first(&asker, &requests, error, &translation),
                         false => {
                             let message =
                                 format!("server `{}` wants a person to open a page first", self.instance.name);
@@ -142,28 +150,28 @@ impl Site {
             }
             Era::Legacy => {
                 if let Some(required) = envelope.result.and_then(eras::InputRequired::parse) {
-                    return self.ask(asker, across, required, None);
+                    return self.ask(asker, translation, required, None);
                 }
-                self.elicited(&asker.session, &across);
+                self.elicited(&asker.session, &translation);
             }
         }
         let Asker { session, id, .. } = asker;
-        let crossed = eras::crossed(envelope, across.agent, across.method);
-        let mut edits: Vec<_> = crossed.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
+        let translate_result = eras::translate_result(envelope, translation.agent, translation.method);
+        let mut edits: Vec<_> = translate_result.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
         edits.push(envelope.edit(envelope.id, &id));
         session.send_edited(To::Answer(&id), envelope, &mut edits);
     }
 
     /// Keeps a page of a list; returns what the agent may see of it, if that is less.
-    fn note_list(&self, session: &Session, then: &OnReply, envelope: &Envelope<'_>) -> Option<String> {
-        match (then, envelope.result) {
+    fn note_list(&self, session: &Session, on_reply: &OnReply, envelope: &Envelope<'_>) -> Option<String> {
+        match (on_reply, envelope.result) {
             (OnReply::List { kind, cursor }, Some(result)) => {
                 self.server.note_page(&self.instance, *kind, cursor.as_deref(), result);
                 self.server.filter_tools(*kind, envelope.frame)
             }
             (OnReply::Tasks, Some(_)) => {
-                let table = self.instance.table.lock();
-                filtered(envelope.frame, "tasks", "taskId", |id| table.tasks.is_of(id, session))
+                let calls = self.instance.calls.lock();
+                filtered(envelope.frame, "tasks", "taskId", |id| calls.tasks.is_of(id, session))
             }
             (_, _) => None,
         }
@@ -173,16 +181,16 @@ impl Site {
     fn note_task(&self, session: &Arc<Session>, envelope: &Envelope<'_>, token: Option<&str>) {
         if let Some(id) = envelope.result.and_then(eras::begun) {
             let ours = envelope.id.parse().ok().zip(token.map(Into::into));
-            self.instance.table.lock().tasks.note(id, session, ours);
+            self.instance.calls.lock().tasks.note(id, session, ours);
         }
     }
 
     /// Carries out what a request was for, now that the server has answered it.
-    fn settle(&self, session: &Session, then: &OnReply, failed: bool) {
-        match then {
+    fn settle(&self, session: &Session, on_reply: &OnReply, failed: bool) {
+        match on_reply {
             OnReply::Nothing | OnReply::Listen | OnReply::ListenAgain | OnReply::List { .. } | OnReply::Tasks => {}
             OnReply::SetLevel { before } => {
-                if failed && let Some(member) = self.instance.table.lock().members.get_mut(&session.id) {
+                if failed && let Some(member) = self.instance.calls.lock().members.get_mut(&session.id) {
                     member.level = *before;
                 }
             }
@@ -196,10 +204,10 @@ impl Site {
 
     /// An agent over HTTP, which waits on a stream as trunkline does, can do without it for as long.
     fn paused(&self, id: u64) {
-        let table = self.instance.table.lock();
-        let owner = table.get(id).and_then(|pending| pending.owner.agent());
+        let calls = self.instance.calls.lock();
+        let owner = calls.get(id).and_then(|pending| pending.owner.agent());
         let owner = owner.map(|(session, id)| (session.clone(), id.to_owned()));
-        drop(table);
+        drop(calls);
         if let Some((session, id)) = owner {
             session.pause(&id);
         }
@@ -207,7 +215,7 @@ impl Site {
 
     /// The server has forgotten what it was told: it is told again.
     fn renewed(&self) {
-        let (level, uris) = self.instance.table.lock().told();
+        let (level, uris) = self.instance.calls.lock().told();
         if let Some(level) = level {
             self.instance.send_own(Method::SetLevel, &format!(r#"{{"level":{level}}}"#), Caller::Nobody);
         }

@@ -21,5 +21,5 @@ pub(in crate::hub) use input_required::{
 pub(in crate::hub) use meta::{at_params, legacy_meta, modern_meta};
 pub(in crate::hub) use refusals::{bad_level, no_method, unknown_state, unsupported};
 pub use refusals::{incomplete, not_modern};
-pub(in crate::hub) use results::{crossed, modern_members};
+pub(in crate::hub) use results::{modern_members, translate_result};
 pub(in crate::hub) use tasks::{AS_TASK, AsTask, Step, Task, allowed, begun, is_task_only, names_tasks};

@@ -3,16 +3,16 @@
 pub(in crate::hub) mod attribution;
 pub(in crate::hub) mod calls;
 pub(in crate::hub) mod cancelling;
+pub(in crate::hub) mod change_storms;
 pub(in crate::hub) mod lists;
 pub(in crate::hub) mod members;
 pub(in crate::hub) mod one_at_a_time;
 pub(super) mod own_requests;
 pub(in crate::hub) mod own_subscription;
-pub(in crate::hub) mod shown;
-pub(in crate::hub) mod storms;
 pub(in crate::hub) mod subscription_state;
 pub(in crate::hub) mod task_tools;
 pub(in crate::hub) mod translate;
+pub(in crate::hub) mod usage;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -30,9 +30,9 @@ use crate::hub::ids::{InstanceId, SessionId};
 use crate::hub::instance::calls::Calls;
 use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall, Repeat};
 use crate::hub::instance::calls::tool::tool_of;
+use crate::hub::instance::change_storms::Storms;
 use crate::hub::instance::lists::Lists;
 use crate::hub::instance::one_at_a_time::OneAtATime;
-use crate::hub::instance::storms::Storms;
 use crate::hub::instance::subscription_state::OwnSubscription;
 use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::session::Session;
@@ -50,8 +50,8 @@ pub struct Instance {
     pub(in crate::hub) name: ServerName,
     pub(in crate::hub) around: InstanceServices,
     pub(in crate::hub) link: Link,
-    pub(in crate::hub) table: Mutex<Calls>,
-    pub(in crate::hub) lane: Arc<OneAtATime>,
+    pub(in crate::hub) calls: Mutex<Calls>,
+    pub(in crate::hub) one_at_a_time: Arc<OneAtATime>,
     pub(in crate::hub) lists: Lists,
     pub(in crate::hub) listening: OwnSubscription,
     pub(in crate::hub) storms: Storms,
@@ -83,7 +83,7 @@ impl Instance {
     /// An instance that is about to be started; `lane` and `task_tools` are those of its server.
     pub(in crate::hub) fn new(
         around: InstanceServices,
-        lane: Arc<OneAtATime>,
+        one_at_a_time: Arc<OneAtATime>,
         task_tools: Arc<TaskTools>,
         link: Link,
         starter: Option<SessionId>,
@@ -93,8 +93,8 @@ impl Instance {
             name: around.name.clone(),
             around,
             link,
-            table: Mutex::default(),
-            lane,
+            calls: Mutex::default(),
+            one_at_a_time,
             lists: Lists::default(),
             listening: OwnSubscription::default(),
             storms: Storms::default(),
@@ -195,11 +195,11 @@ impl Instance {
     /// Whether it may not have a call of this agent's now: it carries one at a time, and has one; or a question of the
     /// server's could be for a call that another agent has cancelled.
     pub(in crate::hub) fn is_busy(&self, session: Option<SessionId>) -> bool {
-        if self.era() != Era::Legacy || !self.lane.is_careful() {
+        if self.era() != Era::Legacy || !self.one_at_a_time.is_careful() {
             return false;
         }
-        let table = self.table.lock();
-        self.lane.is_serialized() && table.calls() > 0 || table.lingers_for_another(session)
+        let calls = self.calls.lock();
+        self.one_at_a_time.is_serialized() && calls.calls() > 0 || calls.lingers_for_another(session)
     }
 
     pub fn is_closed(&self) -> bool {
@@ -212,13 +212,13 @@ impl Instance {
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: OnReply,
+        on_reply: OnReply,
     ) -> Result<(), Refused> {
         let repeat = Repeat::may_be_kept(envelope).then(|| {
             let edits = edits.iter().map(|edit| (edit.at.clone(), edit.with.to_owned())).collect();
-            Box::new(Repeat { frame: envelope.frame.into(), edits, then: then.clone() })
+            Box::new(Repeat { frame: envelope.frame.into(), edits, on_reply: on_reply.clone() })
         });
-        self.request_with(session, envelope, edits, then, repeat)
+        self.request_with(session, envelope, edits, on_reply, repeat)
     }
 
     fn request_with(
@@ -226,18 +226,18 @@ impl Instance {
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: OnReply,
+        on_reply: OnReply,
         repeat: Option<Box<Repeat>>,
     ) -> Result<(), Refused> {
         let id = self.link.next_id();
         let ours = id.to_string();
-        let mut crossing = self.cross(session, envelope, &edits, &ours);
-        if crossing.as_mut().is_some_and(|crossing| !crossing.across.weigh(session)) {
+        let mut translated = self.translate(session, envelope, &edits, &ours);
+        if translated.as_mut().is_some_and(|translated| !translated.translation.weigh(session)) {
             return Err(Refused::OverBudget);
         }
         let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
-        let (more, across) = match crossing {
-            Some(crossing) => (crossing.edits, Some(crossing.across)),
+        let (more, translation) = match translated {
+            Some(translated) => (translated.edits, Some(translated.translation)),
             None => (token.map(|token| (envelope.span(token), ours.clone())).into_iter().collect(), None),
         };
         let mut edits = edits;
@@ -245,10 +245,10 @@ impl Instance {
         edits.extend(more.iter().map(|(at, with)| Edit { at: at.clone(), with }));
         let owner = Caller::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
         let tool = tool_of(envelope, &edits);
-        self.table.lock().insert(id, PendingCall { across, tool, ..PendingCall::new(owner, then, repeat) });
+        self.calls.lock().insert(id, PendingCall { translation, tool, ..PendingCall::new(owner, on_reply, repeat) });
         match self.link.outbox.push_edited(envelope, &mut edits) {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
-            Err(_) if self.table.lock().remove(id).is_none() => Ok(()),
+            Err(_) if self.calls.lock().remove(id).is_none() => Ok(()),
             sent => sent,
         }
     }
@@ -259,11 +259,11 @@ impl Instance {
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: OnReply,
+        on_reply: OnReply,
     ) {
         let mut waited = Ok(());
         let sent = loop {
-            match self.request(session, envelope, edits.clone(), then.clone()) {
+            match self.request(session, envelope, edits.clone(), on_reply.clone()) {
                 Err(Refused::Full) if waited.is_ok() => {
                     waited = tokio::time::timeout(ROOM_WAIT, self.link.outbox.room_for(envelope.frame.len())).await
                 }
@@ -278,10 +278,10 @@ impl Instance {
     /// Sends what another instance did not live to answer; but for a subscription, it is not sent a third time.
     pub(in crate::hub) fn request_again(&self, session: &Arc<Session>, repeat: &Repeat) {
         let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
-        let listens = matches!(repeat.then, OnReply::Listen | OnReply::ListenAgain);
+        let listens = matches!(repeat.on_reply, OnReply::Listen | OnReply::ListenAgain);
         let again = listens.then(|| Box::new(repeat.clone()));
         let edits = repeat.edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
-        if let Err(refused) = self.request_with(session, &envelope, edits, repeat.then.clone(), again) {
+        if let Err(refused) = self.request_with(session, &envelope, edits, repeat.on_reply.clone(), again) {
             session.reply(envelope.id, &self.not_sent(envelope.id, refused));
         }
     }
@@ -308,7 +308,7 @@ impl Instance {
     }
 
     pub fn closed_reason(&self) -> Arc<str> {
-        self.table.lock().closed.clone().unwrap_or_else(|| "it is shutting down".into())
+        self.calls.lock().closed.clone().unwrap_or_else(|| "it is shutting down".into())
     }
 
     /// Sends a frame that needs no answer, with edits.
@@ -339,13 +339,13 @@ impl Instance {
 
     /// Gives the server the answer of the agent that it asked, under the id that it asked with.
     pub fn answer(&self, id: &str, envelope: &Envelope<'_>) {
-        self.table.lock().asked.remove(id);
+        self.calls.lock().asked.remove(id);
         self.notify(envelope, &mut [envelope.edit(envelope.id, id)]);
     }
 
     /// Tells the server that a question will not be answered.
     pub fn refuse(&self, server_id: &str, message: &str) {
-        self.table.lock().asked.remove(server_id);
+        self.calls.lock().asked.remove(server_id);
         tracing::debug!(server = %self.name, message, "refused what the server asks");
         if let Err(refused) = self.notify_text(&reply::error(server_id, code::INTERNAL, message)) {
             tracing::debug!(server = %self.name, ?refused, "refusal dropped");

@@ -192,11 +192,12 @@ impl Site {
     pub(in crate::hub) fn parked(&self, id: u64, frame: &str, why: &Arc<str>) {
         let failure = Failure::NeedsLogin { server: self.instance.name.clone(), reason: why.clone() };
         let caller = {
-            let mut table = self.instance.table.lock();
-            table.set_parked(id, Parked::Yes);
-            let pending = table.get(id);
-            let era =
-                pending.and_then(|pending| pending.across.as_ref()).map_or(self.instance.era(), |across| across.agent);
+            let mut calls = self.instance.calls.lock();
+            calls.set_parked(id, Parked::Yes);
+            let pending = calls.get(id);
+            let era = pending
+                .and_then(|pending| pending.translation.as_ref())
+                .map_or(self.instance.era(), |translation| translation.agent);
             pending.and_then(|pending| pending.owner.agent()).map(|(session, _)| (session.clone(), era))
         };
         let envelope = Envelope::parse(frame.as_bytes()).ok();
@@ -215,10 +216,10 @@ impl Site {
         let (site, frame) = (self.clone(), frame.to_owned());
         self.instance.around.tasks.spawn(async move {
             let outcome = site.hub.log_in(&session, &site.server, era, failure).await;
-            let mut table = site.instance.table.lock();
-            table.set_parked(id, Parked::No);
-            let waits = table.is_waited_for(id);
-            drop(table);
+            let mut calls = site.instance.calls.lock();
+            calls.set_parked(id, Parked::No);
+            let waits = calls.is_waited_for(id);
+            drop(calls);
             match outcome {
                 Ok(()) if !waits => site.instance.over(id),
                 Ok(()) => {

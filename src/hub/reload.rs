@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::hub::agent::View;
 use crate::hub::events::{Event, Reloaded};
 use crate::hub::server::Server;
+use crate::hub::servers::Servers;
 use crate::hub::session::Session;
 use crate::lists::ListKind;
 use crate::names::ServerName;
@@ -74,7 +75,7 @@ impl Hub {
             }
             known
         });
-        let servers: Vec<_> = servers.collect();
+        let servers: Servers = servers.collect();
         self.part_with_others(&old, &servers);
         *self.servers.write() = Arc::new(servers);
         self.services.set_config(config);

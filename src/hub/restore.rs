@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::era::AgentTerms;
 use crate::hub::agent::View;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::hub::session::place::Place;
 use crate::hub::session::snapshot::{PendingRestore, SessionSnapshot};

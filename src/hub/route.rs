@@ -2,10 +2,10 @@
 
 pub(in crate::hub) mod all_servers;
 pub(in crate::hub) mod cached_answers;
-pub(in crate::hub) mod find;
+pub(in crate::hub) mod find_instance;
 pub(in crate::hub) mod other_era;
 pub(in crate::hub) mod plan;
-pub(in crate::hub) mod refused;
+pub(in crate::hub) mod refuse;
 pub(in crate::hub) mod resource_uris;
 pub(in crate::hub) mod send;
 
@@ -19,9 +19,9 @@ use crate::hub::agent::View;
 use crate::hub::eras::{incomplete, no_method};
 use crate::hub::failure::Failure;
 use crate::hub::instance::calls::pending_call::OnReply;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::route::plan::Plan;
-use crate::hub::route::refused::is_own_task;
+use crate::hub::route::refuse::is_own_task;
 use crate::hub::routed::{Routed, cancellable};
 use crate::hub::session::Session;
 use crate::hub::session::open_request::{Accepted, OpenRequest};
@@ -198,7 +198,7 @@ impl Hub {
     fn send_own(self: &Arc<Self>, session: &Arc<Session>, site: &Site, envelope: &Envelope<'_>) -> Routed {
         match self.own_plan(session, site, envelope) {
             Plan::Answered => Routed::Done,
-            Plan::Send(edits, then) => self.send(session, site, envelope, edits, then),
+            Plan::Send(edits, on_reply) => self.send(session, site, envelope, edits, on_reply),
         }
     }
 
@@ -212,14 +212,14 @@ impl Hub {
     /// What to do with a request of a one-server view.
     fn own_plan<'e>(self: &Arc<Self>, session: &Arc<Session>, site: &Site, envelope: &Envelope<'e>) -> Plan<'e> {
         let instance = &site.instance;
-        if let Some(plan) = self.across(session, site, envelope) {
+        if let Some(plan) = self.translation(session, site, envelope) {
             return plan;
         }
         let uri = || envelope.params.uri.and_then(text);
         if let Some(kind) = ListKind::of_method(envelope.method).filter(|_| !envelope.params.is_retry()) {
             return Plan::Send(Vec::new(), OnReply::List { kind, cursor: envelope.params.cursor.map(Into::into) });
         }
-        if let Some(refusal) = refused::refusal(session, site, envelope) {
+        if let Some(refusal) = refuse::refusal(session, site, envelope) {
             session.reply(envelope.id, &refusal);
             return Plan::Answered;
         }
@@ -281,7 +281,9 @@ impl Hub {
                 }
                 (Ok(site), _) => match hub.own_plan(&who, &site, envelope) {
                     Plan::Answered => {}
-                    Plan::Send(edits, then) => hub.send_patiently(&who, site.clone(), envelope, edits, then).await,
+                    Plan::Send(edits, on_reply) => {
+                        hub.send_patiently(&who, site.clone(), envelope, edits, on_reply).await
+                    }
                 },
                 (Err(failure), _) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }

@@ -4,27 +4,27 @@ pub(in crate::hub) mod cached_answers;
 pub(in crate::hub) mod catalog_file;
 pub(in crate::hub) mod change_notices;
 pub(in crate::hub) mod commands;
+pub(in crate::hub) mod compare_offers;
 pub(in crate::hub) mod condition;
-pub(in crate::hub) mod crashes;
-pub(in crate::hub) mod ending;
-pub(in crate::hub) mod fetch;
+pub(in crate::hub) mod crashing_calls;
+pub(in crate::hub) mod discover;
+pub(in crate::hub) mod failure_records;
+pub(in crate::hub) mod fetch_lists;
 pub(in crate::hub) mod idle_and_deadlines;
-pub(in crate::hub) mod introduce;
 pub(in crate::hub) mod login;
-pub(in crate::hub) mod needs;
-pub(in crate::hub) mod offered;
+pub(in crate::hub) mod max_instances;
 pub(in crate::hub) mod one_at_a_time;
-pub(in crate::hub) mod places;
 pub(in crate::hub) mod pool;
-pub(in crate::hub) mod records;
 pub(in crate::hub) mod roots;
-pub(in crate::hub) mod saving;
-pub(in crate::hub) mod settle;
+pub(in crate::hub) mod save_catalog;
+pub(in crate::hub) mod share_keys;
 pub(in crate::hub) mod slot;
-pub(in crate::hub) mod spelled;
 pub(in crate::hub) mod spoken_era;
 pub(in crate::hub) mod start;
+pub(in crate::hub) mod stop_and_drain;
 pub(in crate::hub) mod take_over;
+pub(in crate::hub) mod tool_filter;
+pub(in crate::hub) mod tool_names;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -44,10 +44,10 @@ use crate::hub::instance::Instance;
 use crate::hub::instance::one_at_a_time::OneAtATime;
 use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::server::catalog_file::{CatalogFile, bounds};
-use crate::hub::server::crashes::Crashes;
-use crate::hub::server::records::Records;
+use crate::hub::server::crashing_calls::Crashes;
+use crate::hub::server::failure_records::Records;
 use crate::hub::server::slot::Slot;
-use crate::hub::server::spelled::Spelled;
+use crate::hub::server::tool_names::Spelled;
 use crate::hub::shared_state::SharedState;
 use crate::hub::sharing::Sharing;
 use crate::hub::sharing::share_key::ShareKey;
@@ -100,7 +100,7 @@ pub struct Server {
     pub(in crate::hub) around: InstanceServices,
     pub(in crate::hub) services: Arc<SharedState>,
     pub(in crate::hub) above: Above,
-    pub(in crate::hub) lane: Arc<OneAtATime>,
+    pub(in crate::hub) one_at_a_time: Arc<OneAtATime>,
     pub(in crate::hub) task_tools: Arc<TaskTools>,
     /// Told when an instance ends.
     pub(in crate::hub) ended: Notify,
@@ -164,7 +164,7 @@ impl Server {
             (catalogs.era, catalogs.modern_only) = (Some(fixed), fixed == Era::Modern);
         }
         catalogs.keep_within(bounds(&name, &around));
-        let lane = OneAtATime::new(&catalogs);
+        let one_at_a_time = OneAtATime::new(&catalogs);
         let sharing = Arc::new(Sharing::of(&server, &catalogs.shown));
         let state = State {
             slots: Vec::new(),
@@ -182,7 +182,7 @@ impl Server {
             around,
             services,
             above,
-            lane,
+            one_at_a_time,
             task_tools: Arc::default(),
             ended: Notify::new(),
             settings: RwLock::new(Arc::new(server)),
@@ -257,7 +257,7 @@ impl Server {
 
     /// Remembers that the server asks things that cannot be told apart.
     pub fn note_interactive(&self, method: &str) {
-        self.lane.serialize();
+        self.one_at_a_time.serialize();
         let before = self.state.lock().catalogs.interactive.replace(method.to_owned());
         if before.is_none() {
             tracing::warn!(server = %self.name, method, "refused a request of the server: it could have been for any of several agents; from now on a process of it carries one call at a time");
@@ -288,7 +288,7 @@ impl Server {
         let pid = instance.connection().and_then(|instance| instance.pid);
         tracing::info!(server = %self.name, pid, era = ?instance.era(), "server ready");
         self.publish(Event::ServerReady { server: self.name.clone(), pid });
-        self.lane.free();
+        self.one_at_a_time.free();
         self.arrived(instance);
     }
 

@@ -1,8 +1,8 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
-pub(in crate::hub) mod announced;
+pub(in crate::hub) mod change_notice_rate;
 pub(in crate::hub) mod change_notices;
-pub(in crate::hub) mod logged;
+pub(in crate::hub) mod log_messages;
 pub(in crate::hub) mod open_request;
 pub(in crate::hub) mod open_requests;
 pub(in crate::hub) mod outgoing;
@@ -10,7 +10,7 @@ pub(in crate::hub) mod place;
 pub(in crate::hub) mod roots;
 pub(in crate::hub) mod snapshot;
 pub(in crate::hub) mod subscription;
-pub(in crate::hub) mod waits;
+pub(in crate::hub) mod waiting_requests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use crate::era::{AgentTerms, ClientProfile, Era, LEGACY};
 use crate::hub::agent::{Agent, Lifetime, Principal, View};
 use crate::hub::eras::without_tasks;
 use crate::hub::ids::{InstanceId, SessionId};
-use crate::hub::session::announced::Announced;
+use crate::hub::session::change_notice_rate::Announced;
 use crate::hub::session::open_request::{Accepted, OpenRequest};
 use crate::hub::session::place::Place;
 use crate::hub::session::snapshot::PendingRestore;
@@ -373,5 +373,19 @@ impl Session {
 
     pub(in crate::hub) fn forget_listen(&self, id: &str) -> Option<Filter> {
         self.state.lock().listens.remove(id)
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// A session for tables: of a legacy agent that declared `capabilities`, or of a modern one.
+    pub(in crate::hub) fn for_test(id: u64, capabilities: Option<&str>) -> Arc<Self> {
+        let sink = Sink::Stream(crate::wire::Outbox::new(Account::alone(1 << 20)));
+        let (gone, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let session = Self::new(SessionId(id), View::All, Lifetime::Lasting, Agent::default(), sink, gone, tasks);
+        if let Some(profile) = capabilities.and_then(|declared| ClientProfile::of(LEGACY, declared)) {
+            session.begin(profile);
+        }
+        Arc::new(session)
     }
 }

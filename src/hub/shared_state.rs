@@ -14,7 +14,7 @@ use crate::hub::agent::View;
 use crate::hub::events::Events;
 use crate::hub::ids::SessionId;
 use crate::hub::session::Session;
-use crate::hub::stopped::Stopped;
+use crate::hub::stopped_by_hand::Stopped;
 use crate::names::ServerName;
 use crate::oauth::Keepers;
 use crate::upstream::{HttpClient, Ledger};

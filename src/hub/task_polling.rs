@@ -24,53 +24,53 @@ enum Next {
 impl Site {
     /// Goes on with a call that the server has made a task of, or must make one of; false if this is its answer.
     pub(in crate::hub) fn follow(&self, id: u64, response: &Envelope<'_>) -> bool {
-        let mut table = self.instance.table.lock();
-        let Some(pending) = table.get_mut(id) else { return false };
+        let mut calls = self.instance.calls.lock();
+        let Some(pending) = calls.get_mut(id) else { return false };
         let over = pending.cancelled.is_some();
-        let Some(across) = pending.across.as_mut() else { return false };
-        let Some(step) = across.task.step(across.agent, response) else { return false };
+        let Some(translation) = pending.translation.as_mut() else { return false };
+        let Some(step) = translation.task.step(translation.agent, response) else { return false };
         if over {
             // Nobody waits for it any more, and the server may not know that yet.
             if let Step::Begin(task, _) = step {
-                across.task = AsTask::Is(Task::new(task, id));
+                translation.task = AsTask::Is(Task::new(task, id));
             }
-            let cancel = across.cancellation();
-            drop(table);
+            let cancel = translation.cancellation();
+            drop(calls);
             self.instance.cancel_with(cancel);
             return false;
         }
         let number = self.instance.link.next_id();
-        let Some(next) = next_of(across, step, id, number) else { return false };
-        if let AsTask::Is(task) = &mut across.task {
+        let Some(next) = next_of(translation, step, id, number) else { return false };
+        if let AsTask::Is(task) = &mut translation.task {
             task.asleep = !matches!(next, Next::Send(_));
         }
         // It waits for a person.
         pending.parked = matches!(next, Next::Ask(_));
-        table.go_on_as(id, number);
+        calls.go_on_as(id, number);
         match next {
             Next::Send(frame) => {
-                drop(table);
+                drop(calls);
                 self.send_on(number, &frame);
             }
             Next::Sleep(pause) => {
-                drop(table);
+                drop(calls);
                 self.poll_later(number, pause);
             }
-            Next::Ask(required) => self.ask_for_task(table, number, required),
+            Next::Ask(required) => self.ask_for_task(calls, number, required),
         }
         true
     }
 
-    fn ask_for_task(&self, mut table: MutexGuard<'_, Calls>, id: u64, required: InputRequired) {
-        let asked = table.get_mut(id).and_then(|pending| {
-            pending.across.iter_mut().for_each(|across| across.rounds += 1);
+    fn ask_for_task(&self, mut calls: MutexGuard<'_, Calls>, id: u64, required: InputRequired) {
+        let asked = calls.get_mut(id).and_then(|pending| {
+            pending.translation.iter_mut().for_each(|translation| translation.rounds += 1);
             let Caller::Agent { session, id, token } = &pending.owner else { return None };
-            let (session, id, token, then) = (session.clone(), id.clone(), token.clone(), pending.then.clone());
-            Some((Asker { session, id, token, then }, (**pending.across.as_ref()?).clone()))
+            let (session, id, token, on_reply) = (session.clone(), id.clone(), token.clone(), pending.on_reply.clone());
+            Some((Asker { session, id, token, on_reply }, (**pending.translation.as_ref()?).clone()))
         });
-        drop(table);
-        if let Some((asker, across)) = asked {
-            self.ask(asker, across, required, Some(id));
+        drop(calls);
+        if let Some((asker, translation)) = asked {
+            self.ask(asker, translation, required, Some(id));
         }
     }
 
@@ -81,40 +81,40 @@ impl Site {
     }
 
     fn look(&self, id: u64) {
-        let mut table = self.instance.table.lock();
-        let Some(pending) = table.get_mut(id) else { return };
+        let mut calls = self.instance.calls.lock();
+        let Some(pending) = calls.get_mut(id) else { return };
         let over = pending.cancelled.is_some();
-        let Some(across) = pending.across.as_mut() else { return };
+        let Some(translation) = pending.translation.as_mut() else { return };
         if over {
             // Nothing was asked, so that nothing will be answered.
-            let cancel = across.cancellation();
-            drop(table);
+            let cancel = translation.cancellation();
+            drop(calls);
             self.instance.cancel_with(cancel);
             return self.instance.over(id);
         }
-        if let AsTask::Is(task) = &mut across.task {
+        if let AsTask::Is(task) = &mut translation.task {
             task.asleep = false;
         }
-        let frame = request(across, poll_method(across.agent), id, "");
-        drop(table);
+        let frame = request(translation, poll_method(translation.agent), id, "");
+        drop(calls);
         frame.iter().for_each(|frame| self.send_on(id, frame));
     }
 
     /// Tells a server what an agent says to what was asked for its task: the name of each question, and the answer, raw.
     pub(in crate::hub) fn tell_task(&self, id: u64, answers: &[(Box<str>, Box<str>)], opened: Vec<Opened>) {
-        let mut table = self.instance.table.lock();
+        let mut calls = self.instance.calls.lock();
         // It may have ended with its server.
-        let Some(pending) = table.get_mut(id) else { return };
+        let Some(pending) = calls.get_mut(id) else { return };
         pending.parked = false;
-        let Some(across) = pending.across.as_mut() else { return };
-        across.opened = opened;
+        let Some(translation) = pending.translation.as_mut() else { return };
+        translation.opened = opened;
         let members = format!(r#","inputResponses":{}"#, eras::input_responses(answers));
-        let frame = request(across, Method::UpdateTask, id, &members);
-        if let AsTask::Is(task) = &mut across.task {
+        let frame = request(translation, Method::UpdateTask, id, &members);
+        if let AsTask::Is(task) = &mut translation.task {
             task.asleep = false;
             task.answered.extend(answers.iter().map(|(key, _)| key.clone()));
         }
-        drop(table);
+        drop(calls);
         frame.iter().for_each(|frame| self.send_on(id, frame));
     }
 
@@ -129,10 +129,10 @@ impl Site {
 
     /// Ends a call whose agent does not answer what is asked for its task.
     pub(in crate::hub) fn end_followed(&self, id: u64) {
-        let mut table = self.instance.table.lock();
-        let cancel = table.get_mut(id).and_then(|pending| pending.across.as_mut()?.cancellation());
-        let pending = table.remove(id);
-        drop(table);
+        let mut calls = self.instance.calls.lock();
+        let cancel = calls.get_mut(id).and_then(|pending| pending.translation.as_mut()?.cancellation());
+        let pending = calls.remove(id);
+        drop(calls);
         self.instance.cancel_with(cancel);
         if let Some(pending) = pending {
             self.instance.answered(pending.owner.agent().map(|(session, _)| &**session));
@@ -141,41 +141,41 @@ impl Site {
 }
 
 /// What a step needs, of a call that went out as `id` and goes on as `number`; `None` if there is no such way.
-fn next_of(across: &mut Translation, step: Step, id: u64, number: u64) -> Option<Next> {
+fn next_of(translation: &mut Translation, step: Step, id: u64, number: u64) -> Option<Next> {
     match step {
         Step::Allow => {
-            let agent = across.agent;
+            let agent = translation.agent;
             let allowed = |frame: Option<&str>| eras::allowed(agent, frame?, number);
-            let base = allowed(across.frame.as_deref())?;
-            let frame = allowed(across.retried.as_deref()).unwrap_or_else(|| base.clone());
-            across.frame = Some(base.into());
-            across.task = AsTask::Allowed;
+            let base = allowed(translation.frame.as_deref())?;
+            let frame = allowed(translation.retried.as_deref()).unwrap_or_else(|| base.clone());
+            translation.frame = Some(base.into());
+            translation.task = AsTask::Allowed;
             Some(Next::Send(frame))
         }
         Step::Begin(task, pause) => {
-            across.task = AsTask::Is(Task::new(task, id));
-            match across.agent {
+            translation.task = AsTask::Is(Task::new(task, id));
+            match translation.agent {
                 Era::Legacy => Some(Next::Sleep(pause)),
-                Era::Modern => request(across, poll_method(Era::Modern), number, "").map(Next::Send),
+                Era::Modern => request(translation, poll_method(Era::Modern), number, "").map(Next::Send),
             }
         }
         Step::Poll(pause) => {
-            note_failures(across, |_| 0);
+            note_failures(translation, |_| 0);
             Some(Next::Sleep(pause))
         }
         Step::PollOnceMore(pause) => {
-            note_failures(across, |failures| failures + 1);
+            note_failures(translation, |failures| failures + 1);
             Some(Next::Sleep(pause))
         }
         Step::Ask(required) => {
-            note_failures(across, |_| 0);
+            note_failures(translation, |_| 0);
             Some(Next::Ask(required))
         }
     }
 }
 
-fn note_failures(across: &mut Translation, count: impl Fn(u32) -> u32) {
-    if let AsTask::Is(task) = &mut across.task {
+fn note_failures(translation: &mut Translation, count: impl Fn(u32) -> u32) {
+    if let AsTask::Is(task) = &mut translation.task {
         task.failures = count(task.failures);
     }
 }
@@ -188,8 +188,8 @@ fn poll_method(agent: Era) -> Method {
     }
 }
 
-fn request(across: &Translation, method: Method, id: u64, members: &str) -> Option<String> {
-    let AsTask::Is(task) = &across.task else { return None };
-    let params = task.params(across.agent, across.frame.as_deref().unwrap_or_default(), members);
+fn request(translation: &Translation, method: Method, id: u64, members: &str) -> Option<String> {
+    let AsTask::Is(task) = &translation.task else { return None };
+    let params = task.params(translation.agent, translation.frame.as_deref().unwrap_or_default(), members);
     Some(reply::request(id, method, &params))
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::hub::Site;
+use crate::hub::instance::change_storms::Weather;
 use crate::hub::instance::lists::same_items;
-use crate::hub::instance::storms::Weather;
 use crate::lists::ListKind;
 use crate::upstream::Quirk;
 use crate::upstream::catalog::List;

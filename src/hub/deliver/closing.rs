@@ -7,6 +7,7 @@ use crate::envelope::reply::{self, code};
 use crate::hub::Site;
 use crate::hub::agent::Principal;
 use crate::hub::failure::Failure;
+use crate::hub::instance::calls::at_end::{AtEnd, Greeted};
 use crate::hub::instance::calls::pending_call::{Caller, PendingCall, Repeat};
 use crate::hub::session::Session;
 
@@ -16,39 +17,42 @@ impl Site {
         self.instance.link.outbox.close();
         let ending = self.instance.around.stop.is_cancelled();
         let reason: Arc<str> = if ending { "the daemon is ending" } else { reason }.into();
-        let mut table = self.instance.table.lock();
-        table.closed = Some(reason.clone());
-        let sessions: Vec<_> = table.sessions().cloned().collect();
-        let pending = table.drain();
+        let mut calls = self.instance.calls.lock();
+        calls.closed = Some(reason.clone());
+        let sessions: Vec<_> = calls.sessions().cloned().collect();
+        let pending = calls.drain();
         let blamed = blamed(&pending);
-        table.asked.clear();
-        drop(table);
-        for PendingCall { owner, repeat, across, rest, cancelled, .. } in pending {
-            match owner {
-                Caller::Agent { .. } if cancelled.is_some() => {}
-                Caller::Agent { session, id, .. } => {
+        calls.asked.clear();
+        drop(calls);
+        let greeted = if self.instance.connection().is_some() { Greeted::Yes } else { Greeted::No };
+        for mut pending in pending {
+            let at_end = pending.at_end(greeted);
+            let repeat = pending.repeat.take();
+            match (at_end, pending.owner) {
+                (AtEnd::Nothing, _) => {}
+                (AtEnd::Repeat | AtEnd::Fail, Caller::Agent { session, id, .. }) => {
                     // Nothing that it was asked for the call matters any more.
                     if let Some(round) = self.hub.rounds.get(session.id, &id) {
                         self.hub.end_round(&round);
                     }
-                    let repeat = repeat.filter(|_| self.instance.connection().is_some());
-                    match repeat {
+                    match repeat.filter(|_| at_end == AtEnd::Repeat) {
                         Some(repeat) => self.repeat(&session, *repeat, &reason),
                         None => session.reply(&id, &self.died(&id, &reason)),
                     }
                 }
-                Caller::Daemon(sender) => {
+                (AtEnd::Fail, Caller::Daemon(sender)) => {
                     let message = format!("server `{}` stopped before it answered: {reason}", self.instance.name);
                     drop(sender.send(Err(message.into())));
                 }
-                Caller::Hub(sender) => drop(sender.send(Err(reason.clone()))),
-                Caller::SuspendedCalls(_) => {
-                    if let (Some(across), Some(rest)) = (across, rest) {
+                (AtEnd::Fail, Caller::Hub(sender)) => drop(sender.send(Err(reason.clone()))),
+                (AtEnd::KeepForReturn, _) => {
+                    if let (Some(translation), Some(suspension)) = (pending.translation, pending.suspension) {
                         let died = self.died("0", &reason);
-                        Envelope::parse(died.as_bytes()).iter().for_each(|died| self.keep_answer(&across, &rest, died));
+                        let died = Envelope::parse(died.as_bytes());
+                        died.iter().for_each(|died| self.keep_answer(&translation, &suspension, died));
                     }
                 }
-                Caller::Gone(_) | Caller::Listener | Caller::Fence(_) | Caller::Nobody => {}
+                (AtEnd::Repeat | AtEnd::Fail, _) => {}
             }
         }
         for session in sessions {

@@ -9,7 +9,7 @@ use crate::hub::Site;
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall};
 use crate::hub::instance::calls::{Calls, Whose};
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::lists::ListKind;
 use crate::method::Method;
@@ -26,31 +26,31 @@ impl Site {
         if let Some(raw) = envelope.params.uri.filter(|_| envelope.method == Some(Method::ResourceUpdated)) {
             return self.updated(raw, envelope);
         }
-        let mut table = self.instance.table.lock();
+        let mut calls = self.instance.calls.lock();
         match envelope.method {
             Some(Method::Progress) => {
                 if let Some(raw) = envelope.params.progress_token
                     && let Ok(ours) = raw.parse()
                 {
-                    let moved = || table.followed(|task| task.progress == ours);
-                    let call = if table.get(ours).is_none() { moved().unwrap_or(ours) } else { ours };
-                    table.note_progress(call);
-                    to_progress(&table, envelope, raw, ours, call);
+                    let moved = || calls.followed(|task| task.progress == ours);
+                    let call = if calls.get(ours).is_none() { moved().unwrap_or(ours) } else { ours };
+                    calls.note_progress(call);
+                    to_progress(&calls, envelope, raw, ours, call);
                 }
             }
             Some(Method::Cancelled) => {
-                if let Some(id) = cancelled(&mut table, envelope) {
-                    drop(table);
+                if let Some(id) = cancelled(&mut calls, envelope) {
+                    drop(calls);
                     self.instance.own_subscription_ended(id);
                 }
             }
-            Some(Method::Log) => self.log(&table, envelope, call),
+            Some(Method::Log) => self.log(&calls, envelope, call),
             Some(Method::TaskStatus) => {
-                if let Some(session) = envelope.params.task_id.and_then(text).and_then(|id| table.tasks.session(&id)) {
+                if let Some(session) = envelope.params.task_id.and_then(text).and_then(|id| calls.tasks.session(&id)) {
                     session.tell(To::Agent, envelope.frame);
                 }
             }
-            _ => self.unaddressed(&table, envelope, call),
+            _ => self.unaddressed(&calls, envelope, call),
         }
     }
 
@@ -59,37 +59,37 @@ impl Site {
         if let Some(kind) = ListKind::of_changed(envelope.method) {
             self.server.forget_list(&self.instance, kind);
         }
-        let mut table = self.instance.table.lock();
+        let mut calls = self.instance.calls.lock();
         let id: Option<u64> = raw.parse().ok().or_else(|| text(raw)?.parse().ok());
         let Some(id) = id else { return };
-        if let Some(PendingCall { owner: Caller::Agent { session, .. }, .. }) = table.get(id)
+        if let Some(PendingCall { owner: Caller::Agent { session, .. }, .. }) = calls.get(id)
             && Method::tells_of_task(&envelope.method_name)
-            && !envelope.params.task_id.and_then(text).is_some_and(|task| table.tasks.is_of(&task, session))
+            && !envelope.params.task_id.and_then(text).is_some_and(|task| calls.tasks.is_of(&task, session))
         {
             tracing::debug!(server = %self.instance.name, session = session.id.0, "dropped news of a task that is not the agent's");
             return;
         }
-        let Some(pending) = table.get_mut(id) else { return };
+        let Some(pending) = calls.get_mut(id) else { return };
         match &pending.owner {
             Caller::Listener => {
-                drop(table);
+                drop(calls);
                 self.heard(id, envelope);
             }
             Caller::Agent { .. }
-                if pending.then == OnReply::ListenAgain && envelope.method == Some(Method::Acknowledged) =>
+                if pending.on_reply == OnReply::ListenAgain && envelope.method == Some(Method::Acknowledged) =>
             {
-                pending.then = OnReply::Listen;
+                pending.on_reply = OnReply::Listen;
             }
             Caller::Agent { session, id, .. } => {
                 if envelope.method == Some(Method::Acknowledged)
                     && let Some(repeat) = &mut pending.repeat
                 {
-                    repeat.then = OnReply::ListenAgain;
+                    repeat.on_reply = OnReply::ListenAgain;
                 }
                 session.send_edited(To::Call(id), envelope, &mut [envelope.edit(raw, id)]);
             }
             Caller::Gone(_)
-            | Caller::SuspendedCalls(_)
+            | Caller::Suspended(_)
             | Caller::Daemon(_)
             | Caller::Hub(_)
             | Caller::Fence(_)
@@ -137,8 +137,8 @@ impl Site {
     /// Brings an update to those who subscribed to the URI, or to one that it lies under, each by the URI that they know.
     pub(in crate::hub) fn updated(&self, raw: &str, envelope: &Envelope<'_>) {
         let Some(uri) = text(raw) else { return };
-        let table = self.instance.table.lock();
-        for member in table.members.values() {
+        let calls = self.instance.calls.lock();
+        for member in calls.members.values() {
             let Some(session) = &member.session else { continue };
             let exact = member.uris.iter().find(|(known, _)| *known == *uri);
             let found = exact.or_else(|| member.uris.iter().find(|(known, _)| uri.starts_with(known.as_str())));
@@ -154,20 +154,20 @@ impl Site {
     }
 
     /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
-    fn log(&self, table: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
+    fn log(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
         let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
         // Only the calls that somebody waits for count: one that was cancelled may never be answered.
-        let whose = match (call, table.at_work()) {
+        let whose = match (call, calls.at_work()) {
             (None, Some(id)) => Whose::One(id),
-            (call, _) => table.whose_on(call),
+            (call, _) => calls.whose_on(call),
         };
         match whose {
-            Whose::One(id) if table.session(id).is_some() => self.log_to(table, id, level, envelope, call),
+            Whose::One(id) if calls.session(id).is_some() => self.log_to(calls, id, level, envelope, call),
             // Without a call, a message of the modern era is nobody's: there, each request asks for its own.
             Whose::Idle if self.instance.era() == Era::Legacy => {
-                for member in table.members.values() {
+                for member in calls.members.values() {
                     if let Some(session) = member.session.as_ref().filter(|session| session.profile().is_some())
-                        && table.wants(member, level)
+                        && calls.wants(member, level)
                     {
                         session.log(To::Agent, envelope.frame);
                     }
@@ -179,33 +179,33 @@ impl Site {
         }
     }
 
-    fn log_to(&self, table: &Calls, id: SessionId, level: Level, envelope: &Envelope<'_>, call: Option<u64>) {
-        let Some((session, member)) = table.session(id).zip(table.members.get(&id)) else { return };
+    fn log_to(&self, calls: &Calls, id: SessionId, level: Level, envelope: &Envelope<'_>, call: Option<u64>) {
+        let Some((session, member)) = calls.session(id).zip(calls.members.get(&id)) else { return };
         let to = |raw: Option<&str>| session.log(raw.map_or(To::Agent, To::Call), envelope.frame);
         if self.instance.era() == Era::Modern {
             // The server keeps to what the request asked for.
-            to(table.raw_id(id, call));
-        } else if table.has_modern(id, call) {
-            if let Some((raw, _)) = table.logged(id).filter(|(_, wanted)| level >= *wanted) {
+            to(calls.raw_id(id, call));
+        } else if calls.has_modern(id, call) {
+            if let Some((raw, _)) = calls.logged(id).filter(|(_, wanted)| level >= *wanted) {
                 to(Some(raw));
             }
-        } else if table.wants(member, level) {
-            to(table.raw_id(id, call));
+        } else if calls.wants(member, level) {
+            to(calls.raw_id(id, call));
         }
     }
 
     /// A notification of a kind that names no agent: delivered only where there is no doubt.
-    fn unaddressed(&self, table: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
-        let mut sessions = table.sessions();
-        let session = match (table.whose_on(call), sessions.next(), sessions.next()) {
-            (Whose::One(id), _, _) => table.session(id),
+    fn unaddressed(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
+        let mut sessions = calls.sessions();
+        let session = match (calls.whose_on(call), sessions.next(), sessions.next()) {
+            (Whose::One(id), _, _) => calls.session(id),
             (Whose::Idle, Some(only), None) => Some(only),
             (Whose::Idle | Whose::Several | Whose::Nobody, _, _) => None,
         };
         // The modern era has no such message: that the agent comes back is what tells.
         let unknown = envelope.method == Some(Method::ElicitationComplete);
-        match session.filter(|session| !(unknown && table.has_modern(session.id, call))) {
-            Some(session) => session.tell(table.raw_id(session.id, call).map_or(To::Agent, To::Call), envelope.frame),
+        match session.filter(|session| !(unknown && calls.has_modern(session.id, call))) {
+            Some(session) => session.tell(calls.raw_id(session.id, call).map_or(To::Agent, To::Call), envelope.frame),
             None => {
                 tracing::debug!(server = %self.instance.name, method = %envelope.method_name, "dropped a notification that names no agent")
             }
@@ -214,18 +214,18 @@ impl Site {
 }
 
 /// Brings progress to the call whose token it names, under the agent's own token.
-fn to_progress(table: &Calls, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
+fn to_progress(calls: &Calls, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
     let tell = |session: &Session, to: To<'_>, token: &str| {
         session.send_edited(to, envelope, &mut [envelope.edit(raw, token)]);
     };
-    match table.get(call) {
+    match calls.get(call) {
         Some(PendingCall { owner: Caller::Agent { session, id, token: Some(token) }, .. }) => {
             tell(session, To::Call(id), token)
         }
         Some(_) => {}
         None => {
             // The call was answered with a task, which goes on.
-            if let Some((session, token)) = table.tasks.progress(ours) {
+            if let Some((session, token)) = calls.tasks.progress(ours) {
                 tell(&session, To::Agent, token);
             }
         }
@@ -233,19 +233,19 @@ fn to_progress(table: &Calls, envelope: &Envelope<'_>, raw: &str, ours: u64, cal
 }
 
 /// The server takes back a question that it asked, or ends a subscription: returns one of trunkline's own.
-fn cancelled(table: &mut Calls, envelope: &Envelope<'_>) -> Option<u64> {
+fn cancelled(calls: &mut Calls, envelope: &Envelope<'_>) -> Option<u64> {
     let raw = envelope.params.request_id?;
-    if let Some((session, id)) = table.asked.remove(raw) {
+    if let Some((session, id)) = calls.asked.remove(raw) {
         let ours = id.to_string();
         if session.take_open_request(&ours).is_some() {
             session.send_edited(To::Agent, envelope, &mut [envelope.edit(raw, &ours)]);
         }
         return None;
     }
-    table.take_back(raw);
+    calls.take_back(raw);
     // Only what lives until somebody ends it is ended so; any other number is a question that was answered meanwhile.
-    let id: u64 = raw.parse().ok().filter(|id| table.get(*id).is_some_and(PendingCall::is_listen))?;
-    match table.remove(id)?.owner {
+    let id: u64 = raw.parse().ok().filter(|id| calls.get(*id).is_some_and(PendingCall::is_listen))?;
+    match calls.remove(id)?.owner {
         Caller::Agent { session, id, .. } => {
             session.send_edited(To::Call(&id), envelope, &mut [envelope.edit(raw, &id)]);
             session.over(&id);
@@ -253,7 +253,7 @@ fn cancelled(table: &mut Calls, envelope: &Envelope<'_>) -> Option<u64> {
         }
         Caller::Listener => Some(id),
         Caller::Gone(_)
-        | Caller::SuspendedCalls(_)
+        | Caller::Suspended(_)
         | Caller::Daemon(_)
         | Caller::Hub(_)
         | Caller::Fence(_)

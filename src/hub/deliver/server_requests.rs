@@ -14,33 +14,33 @@ const MOST: usize = 1024;
 impl Site {
     /// A request of the server's. It is passed on only when it can belong to exactly one agent.
     pub(in crate::hub) fn question(&self, envelope: &Envelope<'_>, call: Option<u64>) {
-        let idle = self.instance.table.lock().calls() == 0;
+        let idle = self.instance.calls.lock().calls() == 0;
         if self.server.note_asks(&envelope.method_name, idle) && envelope.method == Some(Method::ListRoots) {
             self.hub.ask_those_not_asked(&self.instance.name);
         }
         let held = self.instance.link.outbox.account().hold(envelope.frame.len());
-        let mut table = self.instance.table.lock();
-        let (Ok(held), true) = (held, table.asked.len() < MOST) else {
-            drop(table);
+        let mut calls = self.instance.calls.lock();
+        let (Ok(held), true) = (held, calls.asked.len() < MOST) else {
+            drop(calls);
             return self.instance.refuse(envelope.id, TOO_MANY);
         };
-        match self.instance.asked_of(&table, envelope, call) {
+        match self.instance.asked_of(&calls, envelope, call) {
             For::Agent(session) => {
                 let token = envelope.params.meta.progress_token.map(Into::into);
                 let question = OpenRequest::Server { instance: self.instance.id, id: envelope.id.into(), token };
                 let id = session.ask(question);
-                table.asked.insert(envelope.id.into(), (session.clone(), id));
+                calls.asked.insert(envelope.id.into(), (session.clone(), id));
                 let ours = id.to_string();
-                let to = table.raw_id(session.id, call).map_or(To::Agent, To::Call);
+                let to = calls.raw_id(session.id, call).map_or(To::Agent, To::Call);
                 session.send_edited(to, envelope, &mut [envelope.edit(envelope.id, &ours)]);
             }
-            For::Call(id) => self.rest(&mut table, id, envelope, held),
+            For::Call(id) => self.ask_suspended(&mut calls, id, envelope, held),
             For::Nobody { why, ambiguous } if envelope.method == Some(Method::ListRoots) => {
-                drop(table);
+                drop(calls);
                 self.answer_roots(envelope.id, why, ambiguous);
             }
             For::Nobody { why, ambiguous } => {
-                drop(table);
+                drop(calls);
                 // What it asks while it has no call would not be clearer if it had one at a time.
                 if ambiguous {
                     self.server.note_interactive(&envelope.method_name);

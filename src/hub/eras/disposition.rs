@@ -44,3 +44,41 @@ pub(in crate::hub) fn disposition(method: Option<Method>, agent: Era) -> Disposi
         (Era::Modern | Era::Legacy, _) => Disposition::Send,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_method_in_each_direction() {
+        use Disposition as D;
+        let methods = [
+            (Method::Initialize, D::NoMethod, D::Send),
+            (Method::Discover, D::Discover, D::NoMethod),
+            (Method::Ping, D::NoMethod, D::Pong),
+            (Method::ListTools, D::Send, D::Send),
+            (Method::CallTool, D::Send, D::Send),
+            (Method::ListPrompts, D::Send, D::Send),
+            (Method::GetPrompt, D::Send, D::Send),
+            (Method::ListResources, D::Send, D::Send),
+            (Method::ListTemplates, D::Send, D::Send),
+            (Method::ReadResource, D::Send, D::Send),
+            (Method::Complete, D::Send, D::Send),
+            (Method::Subscribe, D::NoMethod, D::Subscribe),
+            (Method::Unsubscribe, D::NoMethod, D::Unsubscribe),
+            (Method::SetLevel, D::NoMethod, D::SetLevel),
+            (Method::Listen, D::Listen, D::NoMethod),
+            (Method::GetTask, D::Tasks, D::Tasks),
+            (Method::TaskResult, D::Tasks, D::Tasks),
+            (Method::ListTasks, D::Tasks, D::Tasks),
+            (Method::CancelTask, D::Tasks, D::Tasks),
+            (Method::UpdateTask, D::Tasks, D::Tasks),
+        ];
+        for (method, modern, legacy) in methods {
+            let found = (disposition(Some(method), Era::Modern), disposition(Some(method), Era::Legacy));
+            assert_eq!(found, (modern, legacy), "{method}: from a modern agent, from a legacy one");
+        }
+        // What the protocol does not have is the server's to refuse.
+        assert_eq!(disposition(None, Era::Modern), D::Send);
+    }
+}

@@ -13,7 +13,7 @@ use crate::lists::ListKind;
 use crate::method::Method;
 
 /// What is changed in an answer for an agent of the other era, but for its id.
-pub(in crate::hub) fn crossed(
+pub(in crate::hub) fn translate_result(
     envelope: &Envelope<'_>,
     agent: Era,
     method: Option<Method>,

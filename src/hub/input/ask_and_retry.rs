@@ -27,17 +27,17 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 
 impl Site {
     /// Why a server's questions cannot be put to an agent, if they cannot.
-    fn not_to_be_asked(&self, asker: &Asker, across: &Translation, required: &InputRequired) -> Option<String> {
+    fn not_to_be_asked(&self, asker: &Asker, translation: &Translation, required: &InputRequired) -> Option<String> {
         let refuse = |code, message: &str| Some(reply::error(&asker.id, code, message));
         let name = &self.instance.name;
-        if across.frame.is_none() {
+        if translation.frame.is_none() {
             let message = format!(
                 "server `{name}` asks back where it may not, at `{}`",
-                across.method.map_or("this method", Method::name)
+                translation.method.map_or("this method", Method::name)
             );
             return refuse(code::INTERNAL, &message);
         }
-        if across.rounds > MOST {
+        if translation.rounds > MOST {
             return refuse(code::INTERNAL, &format!("server `{name}` asked {MOST} times instead of answering"));
         }
         let asked = required.asked.iter().find(|asked| !may_be_asked(&asker.session, asked))?;
@@ -49,13 +49,13 @@ impl Site {
     pub(in crate::hub) fn ask(
         &self,
         asker: Asker,
-        mut across: Translation,
+        mut translation: Translation,
         required: InputRequired,
         call: Option<u64>,
     ) {
-        across.rounds += 1;
+        translation.rounds += 1;
         let (session, id) = (asker.session.clone(), asker.id.clone());
-        if let Some(refusal) = self.not_to_be_asked(&asker, &across, &required) {
+        if let Some(refusal) = self.not_to_be_asked(&asker, &translation, &required) {
             call.iter().for_each(|call| self.end_followed(*call));
             return session.reply(&id, &refusal);
         }
@@ -65,18 +65,19 @@ impl Site {
             return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
         };
         // A page that the person has opened is not shown again: the server is asked until it has seen what it waits for.
-        let opened = |asked: &Asked| across.opened.iter().any(|opened| opened.asked == *asked);
+        let opened = |asked: &Asked| translation.opened.iter().any(|opened| opened.asked == *asked);
         let answers: Vec<_> =
             required.asked.iter().map(|asked| opened(asked).then(|| r#"{"action":"accept"}"#.into())).collect();
         let all = answers.iter().all(Option::is_some);
-        let still = across.opened.iter().filter(|opened| required.asked.contains(&opened.asked)).cloned().collect();
+        let still =
+            translation.opened.iter().filter(|opened| required.asked.contains(&opened.asked)).cloned().collect();
         let (answers, opened) = (Mutex::new(answers), Mutex::new(still));
         let round = Arc::new(InputRound {
             number: self.hub.rounds.next_number(),
             server: self.instance.name.clone(),
             instance: self.instance.id,
             asker,
-            across,
+            translation,
             call,
             required,
             answers,
@@ -88,7 +89,7 @@ impl Site {
         }
         self.hub.rounds.add(&round);
         let left = !self.hub.is_attached(session.id);
-        if left || call.is_some_and(|call| !self.instance.table.lock().is_waited_for(call)) {
+        if left || call.is_some_and(|call| !self.instance.calls.lock().is_waited_for(call)) {
             // It left, or cancelled, just now.
             self.hub.end_round(&round);
             return;
@@ -105,8 +106,8 @@ impl Site {
     }
 
     /// Tells an agent that what it sent a person to is done.
-    pub(in crate::hub) fn elicited(&self, session: &Session, across: &Translation) {
-        for opened in &across.opened {
+    pub(in crate::hub) fn elicited(&self, session: &Session, translation: &Translation) {
+        for opened in &translation.opened {
             let params = format!(r#"{{"elicitationId":"{}"}}"#, eras::elicitation_name(opened.question));
             session.tell(To::Agent, &reply::notification(Method::ElicitationComplete, &params));
         }
@@ -192,7 +193,7 @@ impl Hub {
     }
 
     fn retry_later(self: &Arc<Self>, round: Arc<InputRound>) {
-        let pause = pause_after(round.across.rounds, PAUSE.0, PAUSE.1, 0.0);
+        let pause = pause_after(round.translation.rounds, PAUSE.0, PAUSE.1, 0.0);
         let (hub, stop) = (self.clone(), self.services.around.stop.clone());
         self.services.around.tasks.spawn(async move {
             if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
@@ -236,23 +237,23 @@ impl Hub {
 /// Makes a call again, with the answers.
 fn send(round: &InputRound, instance: &Arc<Instance>) {
     let answers = round.answers();
-    let mut across = round.across.clone();
-    across.opened = std::mem::take(&mut round.opened.lock());
-    let Asker { session, id, token, then } = round.asker.clone();
+    let mut translation = round.translation.clone();
+    translation.opened = std::mem::take(&mut round.opened.lock());
+    let Asker { session, id, token, on_reply } = round.asker.clone();
     let call = instance.link.next_id();
     let state = round.required.state.as_deref();
-    let frame = across.frame.as_deref().and_then(|frame| eras::retry(frame, call, &answers, state));
+    let frame = translation.frame.as_deref().and_then(|frame| eras::retry(frame, call, &answers, state));
     let Some(frame) = frame else {
         let message = format!("the answers cannot be brought to server `{}`", instance.name);
         return session.reply(&id, &reply::error(&id, code::INTERNAL, &message));
     };
-    across.retried = Some(frame.clone().into());
+    translation.retried = Some(frame.clone().into());
     instance.borrow(&session);
     let owner = Caller::Agent { session: session.clone(), id: id.clone(), token };
-    let pending = PendingCall { across: Some(Box::new(across)), ..PendingCall::new(owner, then, None) };
-    instance.table.lock().insert(call, pending);
+    let pending = PendingCall { translation: Some(Box::new(translation)), ..PendingCall::new(owner, on_reply, None) };
+    instance.calls.lock().insert(call, pending);
     if let Err(refused) = instance.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
-        && instance.table.lock().remove(call).is_some()
+        && instance.calls.lock().remove(call).is_some()
     {
         session.reply(&id, &instance.not_sent(&id, refused));
     }

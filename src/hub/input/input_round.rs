@@ -19,7 +19,7 @@ pub(in crate::hub) struct InputRound {
     pub server: ServerName,
     pub instance: InstanceId,
     pub asker: Asker,
-    pub across: Translation,
+    pub translation: Translation,
     /// The call whose task asks, under our id.
     pub call: Option<u64>,
     pub required: InputRequired,

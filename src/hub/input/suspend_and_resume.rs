@@ -39,7 +39,7 @@ impl Hub {
         whose: Principal,
         request: Option<Box<str>>,
         what: What,
-        patience: Duration,
+        client_timeouts: Duration,
     ) -> String {
         let state = random_text();
         let over = CancellationToken::new();
@@ -48,7 +48,7 @@ impl Hub {
         let (hub, key, stop) = (self.clone(), state.clone(), self.services.around.stop.clone());
         self.services.around.tasks.spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(patience) => {}
+                () = tokio::time::sleep(client_timeouts) => {}
                 () = over.cancelled() => return,
                 () = stop.cancelled() => return,
             }
@@ -130,10 +130,10 @@ fn opened(envelope: &Envelope<'_>) -> Accepted {
 
 impl Site {
     /// Takes a question that the server asks at a call of a modern agent. What comes right behind it is asked with it.
-    pub(in crate::hub) fn rest(&self, table: &mut Calls, call: u64, envelope: &Envelope<'_>, held: Held) {
-        let Some(pending) = table.get_mut(call) else { return };
-        let first = pending.rest.is_none();
-        let rest = pending.rest.get_or_insert_with(|| Box::new(Suspension::new(call)));
+    pub(in crate::hub) fn ask_suspended(&self, calls: &mut Calls, call: u64, envelope: &Envelope<'_>, held: Held) {
+        let Some(pending) = calls.get_mut(call) else { return };
+        let first = pending.suspension.is_none();
+        let rest = pending.suspension.get_or_insert_with(|| Box::new(Suspension::new(call)));
         rest.asked += 1;
         let request = eras::input_request(envelope).into();
         let task = envelope.params.meta.related_task.map(Into::into);
@@ -148,18 +148,18 @@ impl Site {
     /// Tells a modern agent to come back with answers.
     fn tell_to_come_back(&self, call: &Arc<AtomicU64>) {
         let hub = &self.hub;
-        let mut table = self.instance.table.lock();
+        let mut calls = self.instance.calls.lock();
         if hub.resting.0.lock().len() >= MOST {
-            drop(table);
+            drop(calls);
             return self.give_up_suspended(call, "too many calls wait for answers");
         }
         let now = call.load(Ordering::Relaxed);
-        let asker = table.suspend(now);
+        let asker = calls.suspend(now);
         // The lock is kept, so that no answer comes before it is known where to keep it.
         let (Some((session, id, request)), Some(rest)) =
-            (asker, table.get_mut(now).and_then(|pending| pending.rest.as_mut()))
+            (asker, calls.get_mut(now).and_then(|pending| pending.suspension.as_mut()))
         else {
-            drop(table);
+            drop(calls);
             return self.give_up_suspended(call, "the agent cancelled its request");
         };
         let what = What::Call { instance: self.instance.id, id: call.clone() };
@@ -167,7 +167,7 @@ impl Site {
         rest.state = Some(state.clone().into());
         let asked = rest.questions.iter().map(|waiting| format!("{}:{}", quoted(&waiting.key), waiting.request));
         let requests = format!("{{{}}}", asked.collect::<Vec<_>>().join(","));
-        drop(table);
+        drop(calls);
         session.reply(&id, &reply::result(&id, &input_required(&requests, &state)));
     }
 
@@ -186,26 +186,26 @@ impl Site {
         let answers: HashMap<Cow<'_, str>, &RawValue> =
             envelope.params.input_responses.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
         self.instance.borrow(session);
-        let mut table = self.instance.table.lock();
+        let mut calls = self.instance.calls.lock();
         let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
         let call = id.load(Ordering::Relaxed);
-        if !table.wake(call, session, envelope.id, token) {
-            drop(table);
+        if !calls.wake(call, session, envelope.id, token) {
+            drop(calls);
             let failure = self.server.unavailable("it ended meanwhile");
             return session.reply(envelope.id, &failure.frame(envelope.id));
         }
-        let rest = table.get_mut(call).and_then(|pending| pending.rest.as_mut());
+        let rest = calls.get_mut(call).and_then(|pending| pending.suspension.as_mut());
         let questions = rest.map(|rest| std::mem::take(&mut rest.questions)).unwrap_or_default();
         let is_answered = |waiting: &Waiting| answers.get(&*waiting.key).is_some_and(|raw| raw.get().starts_with('{'));
         let (answered, left): (Vec<_>, Vec<_>) = questions.into_iter().partition(is_answered);
         let again = !left.is_empty();
-        if let Some(pending) = table.get_mut(call) {
-            pending.rest = pending.rest.take().filter(|_| again).map(|mut rest| {
+        if let Some(pending) = calls.get_mut(call) {
+            pending.suspension = pending.suspension.take().filter(|_| again).map(|mut rest| {
                 rest.questions = left;
                 rest
             });
         }
-        drop(table);
+        drop(calls);
         for waiting in answered {
             let answer = answers.get(&*waiting.key).map_or("{}", |raw| raw.get());
             if waiting.is_for_roots() {
@@ -222,12 +222,12 @@ impl Site {
 
     /// Ends a call that rests, or is about to, and what the server asks for it.
     fn give_up_suspended(&self, call: &AtomicU64, reason: &str) {
-        let mut table = self.instance.table.lock();
+        let mut calls = self.instance.calls.lock();
         let call = call.load(Ordering::Relaxed);
-        let Some(pending) = table.get_mut(call) else { return };
-        let (Some(rest), cancelled) = (pending.rest.take(), pending.cancelled.is_some()) else { return };
-        let owner = table.give_up(call);
-        drop(table);
+        let Some(pending) = calls.get_mut(call) else { return };
+        let (Some(rest), cancelled) = (pending.suspension.take(), pending.cancelled.is_some()) else { return };
+        let owner = calls.give_up(call);
+        drop(calls);
         for waiting in rest.questions {
             self.instance.refuse(&waiting.id, reason);
         }
@@ -243,19 +243,19 @@ impl Site {
     }
 
     /// Asks a modern agent for what must be done before a call is made again.
-    pub(in crate::hub) fn ask_first(&self, asker: &Asker, requests: &str, error: &str, across: &Translation) {
+    pub(in crate::hub) fn ask_first(&self, asker: &Asker, requests: &str, error: &str, translation: &Translation) {
         let Asker { session, id, .. } = asker;
         let hub = &self.hub;
-        let (subject, what) = (across.subject.clone(), What::Again(error.into()));
+        let (subject, what) = (translation.subject.clone(), What::Again(error.into()));
         let state = hub.suspend(session.principal(), Some(subject), what, hub.question_timeout());
         session.reply(id, &reply::result(id, &input_required(requests, &state)));
     }
 
     /// Keeps an answer for the agent that is to come back for it.
-    pub(in crate::hub) fn keep_answer(&self, across: &Translation, rest: &Suspension, envelope: &Envelope<'_>) {
+    pub(in crate::hub) fn keep_answer(&self, translation: &Translation, rest: &Suspension, envelope: &Envelope<'_>) {
         if let Some(state) = &rest.state {
-            let crossed = eras::crossed(envelope, across.agent, across.method);
-            let own = crossed.iter().map(|(at, with)| Edit { at: at.clone(), with });
+            let translate_result = eras::translate_result(envelope, translation.agent, translation.method);
+            let own = translate_result.iter().map(|(at, with)| Edit { at: at.clone(), with });
             let frame = spliced(envelope.frame, own.chain([envelope.edit(envelope.id, "0")]));
             self.hub.resting.keep(state, &frame, self.instance.link.outbox.account().hold(frame.len()).ok());
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::envelope::{Envelope, task_id};
 use crate::era::InstanceTerms;
+use crate::hub::ids::SessionId;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::{Calls, Whose};
 use crate::hub::session::Session;
@@ -17,6 +18,7 @@ const NOT_HERE: &str = "an agent of the modern era can be asked while it calls a
 const UNDECLARED: &str = "the agent did not declare that it answers this";
 
 /// Whom a question is for.
+#[derive(Debug)]
 pub(in crate::hub) enum For {
     /// An agent that takes requests, in mid-call if the call is known.
     Agent(Arc<Session>),
@@ -29,51 +31,65 @@ pub(in crate::hub) enum For {
 }
 
 impl Instance {
-    /// Whether this process was told that it may ask this.
+    /// Whom the server asks.
+    pub(in crate::hub) fn asked_of(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) -> For {
+        Process { terms: self.instance_terms(), owner: self.owner() }.asked_of(calls, envelope, call)
+    }
+}
+
+/// What counts of a process for whom it may ask.
+struct Process<'p> {
+    /// What it was promised.
+    terms: Option<&'p InstanceTerms>,
+    /// The one agent that it belongs to, if it belongs to one.
+    owner: Option<SessionId>,
+}
+
+impl Process<'_> {
+    /// Whether it was told that it may ask this.
     fn promised(&self, method: &str) -> bool {
         let capability = method.split('/').next().unwrap_or_default();
-        matches!(self.instance_terms(), Some(InstanceTerms::Legacy(profile)) if profile.has(capability))
+        matches!(self.terms, Some(InstanceTerms::Legacy(profile)) if profile.has(capability))
     }
 
     /// Whether the agent of a call can be asked this: by what it declared, or while it is away by what was declared for it.
-    fn may_ask(&self, table: &Calls, call: u64, asked: &Envelope<'_>) -> bool {
-        table.caller(call).map_or_else(|| self.promised(&asked.method_name), |session| session.answers(asked.method))
+    fn may_ask(&self, calls: &Calls, call: u64, asked: &Envelope<'_>) -> bool {
+        calls.caller(call).map_or_else(|| self.promised(&asked.method_name), |session| session.answers(asked.method))
     }
 
-    /// Whom the server asks.
-    pub(in crate::hub) fn asked_of(&self, table: &Calls, envelope: &Envelope<'_>, call: Option<u64>) -> For {
+    fn asked_of(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) -> For {
         let nobody = |why| For::Nobody { why, ambiguous: false };
         // What comes of a task names it.
         let task = envelope.params.meta.related_task.and_then(task_id);
-        if let Some(session) = task.as_ref().and_then(|id| table.tasks.session(id)) {
+        if let Some(session) = task.as_ref().and_then(|id| calls.tasks.session(id)) {
             return For::Agent(session);
         }
-        if let Some(call) = task.and_then(|id| table.followed(|task| *task.id == *id)) {
-            let answers = self.may_ask(table, call, envelope);
+        if let Some(call) = task.and_then(|id| calls.followed(|task| *task.id == *id)) {
+            let answers = self.may_ask(calls, call, envelope);
             return if answers { For::Call(call) } else { nobody(UNDECLARED) };
         }
-        let whose = table.whose_on(call);
+        let whose = calls.whose_on(call);
         if let Whose::One(id) = whose
-            && table.has_modern(id, call)
+            && calls.has_modern(id, call)
         {
-            return match table.call_of(id, call) {
-                Some(id) if !table.may_suspend(id) => nobody(NOT_HERE),
-                Some(id) if self.may_ask(table, id, envelope) => For::Call(id),
+            return match calls.call_of(id, call) {
+                Some(id) if !calls.may_suspend(id) => nobody(NOT_HERE),
+                Some(id) if self.may_ask(calls, id, envelope) => For::Call(id),
                 Some(_) => nobody(UNDECLARED),
                 None => For::Nobody { why: WHICH_CALL, ambiguous: true },
             };
         }
         // Roots are the agent's, not a call's: where there is only one, there is no doubt.
         let only = || {
-            let mut sessions = table.sessions();
+            let mut sessions = calls.sessions();
             let first = sessions.next()?;
             Some(first).filter(|first| sessions.next().is_none() && first.answers(Some(Method::ListRoots)))
         };
         let session = match whose {
-            Whose::One(id) => table.session(id),
+            Whose::One(id) => calls.session(id),
             Whose::Idle if envelope.method == Some(Method::ListRoots) && only().is_some() => only(),
             // A process of one agent's asks nobody else, whenever it asks.
-            Whose::Idle | Whose::Several | Whose::Nobody => self.owner().and_then(|owner| table.session(owner)),
+            Whose::Idle | Whose::Several | Whose::Nobody => self.owner.and_then(|owner| calls.session(owner)),
         };
         // A modern agent takes no requests.
         match (session.filter(|session| session.profile().is_some()).cloned(), whose) {
@@ -84,8 +100,155 @@ impl Instance {
             (Some(session), _) => For::Agent(session),
             (None, Whose::Nobody) => nobody(NO_AGENT),
             // That another agent's call was cancelled a moment ago does not make the server one that cannot be shared.
-            (None, Whose::Several) => For::Nobody { why: AMBIGUOUS, ambiguous: table.at_work().is_none() },
+            (None, Whose::Several) => For::Nobody { why: AMBIGUOUS, ambiguous: calls.at_work().is_none() },
             (None, Whose::One(_) | Whose::Idle) => nobody(AMBIGUOUS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::era::{ClientProfile, Era, LEGACY};
+    use crate::hub::eras::AsTask;
+    use crate::hub::instance::calls::member::Member;
+    use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall, Translation};
+    use crate::hub::session::Session;
+    use tokio::sync::oneshot;
+
+    const FORM: &str = r#"{"elicitation":{},"roots":{}}"#;
+
+    /// The calls of an instance: each with its caller, under the ids 1, 2, ...
+    fn calls(callers: Vec<Caller>) -> Calls {
+        let mut calls = Calls::default();
+        for (id, caller) in (1..).zip(callers) {
+            if let Some((session, _)) = caller.agent() {
+                calls.members.entry(session.id).or_default().session = Some(session.clone());
+            }
+            calls.insert(id, PendingCall::new(caller, OnReply::Nothing, None));
+        }
+        calls
+    }
+
+    fn of(session: &Arc<Session>) -> Caller {
+        Caller::Agent { session: session.clone(), id: "7".into(), token: None }
+    }
+
+    fn idle(sessions: &[&Arc<Session>]) -> Calls {
+        let mut calls = Calls::default();
+        for session in sessions {
+            calls.members.insert(session.id, Member { session: Some((*session).clone()), ..Member::default() });
+        }
+        calls
+    }
+
+    /// A call of a modern agent on a legacy server.
+    fn modern(session: &Arc<Session>, method: Method) -> Calls {
+        let mut calls = calls(vec![of(session)]);
+        let translation = Translation {
+            agent: Era::Modern,
+            method: Some(method),
+            subject: "".into(),
+            frame: None,
+            retried: None,
+            task: AsTask::Never,
+            level: None,
+            rounds: 0,
+            opened: Vec::new(),
+            _held: None,
+        };
+        calls.get_mut(1).expect("there").translation = Some(Box::new(translation));
+        calls
+    }
+
+    fn told(process: &Process<'_>, calls: &Calls, method: &str, call: Option<u64>) -> String {
+        let frame = format!(r#"{{"id":1,"method":"{method}"}}"#);
+        match process.asked_of(calls, &Envelope::parse(frame.as_bytes()).expect("valid"), call) {
+            For::Agent(session) => format!("agent {}", session.id.0),
+            For::Call(id) => format!("call {id}"),
+            For::Nobody { why, ambiguous } => {
+                let why = [(AMBIGUOUS, "unclear"), (WHICH_CALL, "which"), (NO_AGENT, "none"), (NOT_HERE, "not here")]
+                    .into_iter()
+                    .find_map(|(text, word)| (text == why).then_some(word))
+                    .unwrap_or("undeclared");
+                format!("{why}{}", if ambiguous { ", one at a time" } else { "" })
+            }
+        }
+    }
+
+    #[test]
+    fn a_servers_request_is_one_agents_or_nobodys() {
+        let (one, other, silent) =
+            (Session::for_test(1, Some(FORM)), Session::for_test(2, Some(FORM)), Session::for_test(3, Some("{}")));
+        let (new, elicit, roots) = (Session::for_test(4, None), Method::Elicit.name(), Method::ListRoots.name());
+        let terms = InstanceTerms::Legacy(ClientProfile::of(LEGACY, FORM).expect("an object"));
+        let shared = Process { terms: Some(&terms), owner: None };
+        let own = Process { terms: Some(&terms), owner: Some(one.id) };
+        let gone = || Caller::Gone(one.id);
+        let lingering = || {
+            let mut calls = calls(vec![of(&one), of(&other)]);
+            calls.note_cancelled(2);
+            calls
+        };
+        for (what, process, calls, method, call, expected) in [
+            ("one agent's call", &shared, calls(vec![of(&one)]), elicit, None, "agent 1"),
+            ("two calls of one agent's", &shared, calls(vec![of(&one), of(&one)]), elicit, None, "agent 1"),
+            ("two agents' calls", &shared, calls(vec![of(&one), of(&other)]), elicit, None, "unclear, one at a time"),
+            ("likewise, and the wire tells", &shared, calls(vec![of(&one), of(&other)]), elicit, Some(2), "agent 2"),
+            ("the other's was cancelled just now", &shared, lingering(), elicit, None, "unclear"),
+            ("no call", &shared, idle(&[&one]), elicit, None, "unclear"),
+            ("no call, a process of one agent's", &own, idle(&[&one]), elicit, None, "agent 1"),
+            ("roots of the only agent", &shared, idle(&[&one]), roots, None, "agent 1"),
+            ("roots of one of two agents", &shared, idle(&[&one, &other]), roots, None, "unclear"),
+            ("an agent that declared nothing", &shared, calls(vec![of(&silent)]), elicit, None, "undeclared"),
+            ("a call whose agent left", &shared, calls(vec![gone()]), elicit, None, "unclear"),
+            (
+                "a call of the hub's own",
+                &shared,
+                calls(vec![Caller::Hub(oneshot::channel().0)]),
+                elicit,
+                Some(1),
+                "none",
+            ),
+            ("a modern agent's list", &shared, modern(&new, Method::ListTools), elicit, None, "not here"),
+            (
+                "a modern agent that declared nothing",
+                &shared,
+                modern(&new, Method::CallTool),
+                elicit,
+                None,
+                "undeclared",
+            ),
+            (
+                "a call of an agent that is modern besides",
+                &shared,
+                modern(&one, Method::CallTool),
+                elicit,
+                None,
+                "call 1",
+            ),
+        ] {
+            assert_eq!(told(process, &calls, method, call), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_names_no_call_is_the_only_callers() {
+        let (one, other) = (Session::for_test(1, Some(FORM)), Session::for_test(2, Some(FORM)));
+        let own = || Caller::Hub(oneshot::channel().0);
+        for (what, calls, call, expected) in [
+            ("nobody calls", calls(vec![]), None, Whose::Idle),
+            ("only the hub asks", calls(vec![own()]), None, Whose::Idle),
+            ("one calls, the hub asks", calls(vec![of(&one), own()]), None, Whose::One(one.id)),
+            ("a command calls", calls(vec![Caller::Daemon(oneshot::channel().0)]), None, Whose::One(SessionId::DAEMON)),
+            ("one left", calls(vec![Caller::Gone(one.id)]), None, Whose::One(one.id)),
+            ("one is to come back", calls(vec![Caller::Suspended(one.id)]), None, Whose::One(one.id)),
+            ("two call", calls(vec![of(&one), of(&other)]), None, Whose::Several),
+            ("two call, the wire tells", calls(vec![of(&one), of(&other)]), Some(2), Whose::One(other.id)),
+            ("the wire tells of the hub's", calls(vec![of(&one), own()]), Some(2), Whose::Nobody),
+            ("the wire tells of one that is over", calls(vec![of(&one)]), Some(9), Whose::Nobody),
+        ] {
+            assert_eq!(calls.whose_on(call), expected, "{what}");
         }
     }
 }

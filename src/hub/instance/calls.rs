@@ -1,9 +1,10 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
-pub(in crate::hub) mod audience;
+pub(in crate::hub) mod at_end;
 pub(in crate::hub) mod cancelled;
 pub(in crate::hub) mod counts;
 pub(in crate::hub) mod member;
+pub(in crate::hub) mod members;
 pub(in crate::hub) mod pending_call;
 pub(in crate::hub) mod tasks;
 pub(in crate::hub) mod tool;
@@ -21,7 +22,7 @@ use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pending_call::{Caller, OnReply, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::method::Method;
 
@@ -89,7 +90,7 @@ impl Calls {
             if let Caller::Agent { session, .. } = &pending.owner {
                 session.began();
                 self.used = Instant::now();
-                self.served |= !matches!(pending.then, OnReply::List { .. });
+                self.served |= !matches!(pending.on_reply, OnReply::List { .. });
             }
             self.waited_for += 1;
         }
@@ -110,10 +111,10 @@ impl Calls {
     /// Lets a modern agent go, which is to come back: who it was, under which id, and what it asked about.
     pub(in crate::hub) fn suspend(&mut self, id: u64) -> Option<(Arc<Session>, Box<str>, Box<str>)> {
         let pending = self.pending.get_mut(&id).filter(|pending| !pending.is_cancelled())?;
-        let subject = pending.across.as_ref()?.subject.clone();
+        let subject = pending.translation.as_ref()?.subject.clone();
         let Caller::Agent { session, id, .. } = &pending.owner else { return None };
         let (session, id) = (session.clone(), id.clone());
-        pending.owner = Caller::SuspendedCalls(session.id);
+        pending.owner = Caller::Suspended(session.id);
         session.ended();
         Some((session, id, subject))
     }
@@ -121,7 +122,7 @@ impl Calls {
     /// Gives a call that rests to the agent that came back for it; tells whether it still was there.
     pub(in crate::hub) fn wake(&mut self, id: u64, session: &Arc<Session>, own: &str, token: Option<&str>) -> bool {
         let Some(pending) = self.pending.get_mut(&id) else { return false };
-        let Caller::SuspendedCalls(before) = pending.owner else { return false };
+        let Caller::Suspended(before) = pending.owner else { return false };
         let owner = Caller::Agent { session: session.clone(), id: own.into(), token: token.map(Into::into) };
         pending.owner = owner;
         session.began();
@@ -159,15 +160,16 @@ impl Calls {
 
     /// The server takes a question back that a modern agent may not have been told yet.
     pub(in crate::hub) fn take_back(&mut self, raw: &str) {
-        for rest in self.pending.values_mut().filter_map(|pending| pending.rest.as_mut()) {
+        for rest in self.pending.values_mut().filter_map(|pending| pending.suspension.as_mut()) {
             rest.questions.retain(|waiting| *waiting.id != *raw);
         }
     }
 
     /// Whether a session has a call here that came across from the modern era: the one that the wire tells, or any.
     pub(in crate::hub) fn has_modern(&self, session: SessionId, told: Option<u64>) -> bool {
-        let of_modern =
-            |pending: &PendingCall| pending.across.as_ref().is_some_and(|across| across.agent == Era::Modern);
+        let of_modern = |pending: &PendingCall| {
+            pending.translation.as_ref().is_some_and(|translation| translation.agent == Era::Modern)
+        };
         match told.and_then(|told| self.pending.get(&told)) {
             Some(pending) => of_modern(pending),
             None => self.pending.values().any(|pending| pending.caller() == Some(session) && of_modern(pending)),
@@ -181,13 +183,15 @@ impl Calls {
 
     /// Whether a modern agent can be told to come back for this call.
     pub(in crate::hub) fn may_suspend(&self, id: u64) -> bool {
-        let across = self.pending.get(&id).and_then(|pending| pending.across.as_ref());
-        across.is_some_and(|across| across.method.is_some_and(Method::may_ask))
+        let translation = self.pending.get(&id).and_then(|pending| pending.translation.as_ref());
+        translation.is_some_and(|translation| translation.method.is_some_and(Method::may_ask))
     }
 
     /// The calls of a session that came across from the modern era and ask for log messages: their ids, and from which level on.
     pub(in crate::hub) fn logged(&self, session: SessionId) -> Option<(&str, Level)> {
-        let of = |pending: &PendingCall| pending.across.as_ref().filter(|across| across.agent == Era::Modern)?.level;
+        let of = |pending: &PendingCall| {
+            pending.translation.as_ref().filter(|translation| translation.agent == Era::Modern)?.level
+        };
         self.pending.values().find_map(|pending| {
             let (_, id) = pending.owner.agent().filter(|(own, _)| own.id == session)?;
             Some((id, of(pending)?))
@@ -209,14 +213,14 @@ impl Calls {
     /// The same call goes on under another id.
     pub(in crate::hub) fn go_on_as(&mut self, id: u64, next: u64) {
         if let Some(pending) = self.pending.remove(&id) {
-            pending.rest.iter().for_each(|rest| rest.call.store(next, Ordering::Relaxed));
+            pending.suspension.iter().for_each(|rest| rest.call.store(next, Ordering::Relaxed));
             self.pending.insert(next, pending);
         }
     }
 
     /// The call that became this task of the server's, which trunkline follows.
     pub(in crate::hub) fn followed(&self, is: impl Fn(&Task) -> bool) -> Option<u64> {
-        let task = |pending: &PendingCall| match &pending.across.as_ref()?.task {
+        let task = |pending: &PendingCall| match &pending.translation.as_ref()?.task {
             AsTask::Is(task) => Some(is(task)),
             AsTask::Never | AsTask::IfNeeded | AsTask::Allowed => None,
         };
@@ -304,7 +308,7 @@ impl Calls {
         let Some(call) = call else { return self.whose() };
         match self.pending.get(&call).map(|pending| &pending.owner) {
             Some(Caller::Agent { session, .. }) => Whose::One(session.id),
-            Some(Caller::Gone(session) | Caller::SuspendedCalls(session)) => Whose::One(*session),
+            Some(Caller::Gone(session) | Caller::Suspended(session)) => Whose::One(*session),
             Some(Caller::Daemon(_)) => Whose::One(SessionId::DAEMON),
             // It may also be over.
             Some(Caller::Hub(_) | Caller::Listener | Caller::Fence(_) | Caller::Nobody) | None => Whose::Nobody,
@@ -334,7 +338,7 @@ impl Calls {
                 Caller::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
                 Caller::Daemon(_) => false,
                 Caller::Gone(_)
-                | Caller::SuspendedCalls(_)
+                | Caller::Suspended(_)
                 | Caller::Hub(_)
                 | Caller::Listener
                 | Caller::Fence(_)

@@ -25,7 +25,7 @@ impl Instance {
         let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
         let sent = self.notify_text(&reply::notification(Method::Cancelled, &params));
         // Also where the server does not read now: the call is over some time all the same.
-        if sent != Err(Refused::Closed) && self.table.lock().get(id).is_some_and(|pending| pending.cancelled.is_some())
+        if sent != Err(Refused::Closed) && self.calls.lock().get(id).is_some_and(|pending| pending.cancelled.is_some())
         {
             self.let_linger(id);
         }
@@ -35,10 +35,10 @@ impl Instance {
     /// Passes on an agent's cancellation if it names a call of that agent on this instance.
     pub fn cancel(self: &Arc<Self>, session: &Session, envelope: &Envelope<'_>) -> bool {
         let Some(raw) = envelope.params.request_id else { return false };
-        let mut table = self.table.lock();
-        let Some(id) = table.find(session.id, raw) else { return false };
-        table.note_cancelled(id);
-        drop(table);
+        let mut calls = self.calls.lock();
+        let Some(id) = calls.find(session.id, raw) else { return false };
+        calls.note_cancelled(id);
+        drop(calls);
         session.over(raw);
         if self.cancel_task(id) {
             let ours = id.to_string();
@@ -50,12 +50,12 @@ impl Instance {
 
     /// Cancels the task that a call has become; tells whether the server is at a request for the call besides.
     fn cancel_task(&self, id: u64) -> bool {
-        let mut table = self.table.lock();
-        let across = table.get_mut(id).and_then(|pending| pending.across.as_mut());
-        let Some(across) = across else { return true };
-        let asleep = matches!(&across.task, AsTask::Is(task) if task.asleep);
-        let cancel = across.cancellation();
-        drop(table);
+        let mut calls = self.calls.lock();
+        let translation = calls.get_mut(id).and_then(|pending| pending.translation.as_mut());
+        let Some(translation) = translation else { return true };
+        let asleep = matches!(&translation.task, AsTask::Is(task) if task.asleep);
+        let cancel = translation.cancellation();
+        drop(calls);
         self.cancel_with(cancel);
         !asleep
     }
@@ -76,7 +76,7 @@ impl Instance {
     }
 
     fn check_cancelled(self: &Arc<Self>, id: u64, fence: Option<u64>) {
-        let over = self.table.lock().get(id).and_then(|pending| pending.cancelled).map(|cancelled| cancelled.over());
+        let over = self.calls.lock().get(id).and_then(|pending| pending.cancelled).map(|cancelled| cancelled.over());
         let left = over.map(|over| over.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
         match left {
             Some(left) => {
@@ -84,7 +84,7 @@ impl Instance {
                 self.around.later(left, move || instance.check_cancelled(id, fence));
             }
             None => {
-                fence.iter().for_each(|fence| drop(self.table.lock().remove(*fence)));
+                fence.iter().for_each(|fence| drop(self.calls.lock().remove(*fence)));
                 if over.is_some() {
                     tracing::debug!(server = %self.name, "a cancelled call is over");
                     self.over(id);
@@ -95,14 +95,14 @@ impl Instance {
 
     /// A call that was cancelled, and of which nothing more will be heard.
     pub(in crate::hub) fn over(self: &Arc<Self>, id: u64) {
-        let pending = self.table.lock().remove(id);
+        let pending = self.calls.lock().remove(id);
         match pending.map(|pending| pending.owner) {
             Some(Caller::Agent { session, .. }) => self.answered(Some(&session)),
             Some(
                 Caller::Daemon(_)
                 | Caller::Hub(_)
                 | Caller::Gone(_)
-                | Caller::SuspendedCalls(_)
+                | Caller::Suspended(_)
                 | Caller::Listener
                 | Caller::Fence(_)
                 | Caller::Nobody,
@@ -114,11 +114,11 @@ impl Instance {
     /// A call is over: whoever waits for a free instance, or for this one to be done, may go on.
     pub(in crate::hub) fn answered(&self, caller: Option<&Session>) {
         if let Some(session) = caller
-            && !self.table.lock().members.contains_key(&session.id)
+            && !self.calls.lock().members.contains_key(&session.id)
         {
             session.note_left(&self.name, self.id);
         }
-        self.lane.free();
+        self.one_at_a_time.free();
         if self.is_draining() {
             self.idle.notify_waiters();
         }
@@ -126,15 +126,15 @@ impl Instance {
 
     /// It has ended: whoever waits for it to be done need not.
     pub(in crate::hub) fn note_closed(&self) {
-        self.lane.free();
+        self.one_at_a_time.free();
         self.idle.notify_waiters();
     }
 
     /// Ends the calls that have taken longer than `limit`, in words that name the server.
     pub(in crate::hub) fn expire(self: &Arc<Self>, elapsed: Duration, limit: Duration) {
-        let overdue = self.table.lock().overdue(elapsed, limit);
+        let overdue = self.calls.lock().overdue(elapsed, limit);
         for id in overdue {
-            let owner = self.table.lock().give_up(id);
+            let owner = self.calls.lock().give_up(id);
             let message = format!("server `{}` did not answer within {limit:?} (call_timeout)", self.name);
             if let Err(refused) = self.send_cancelled(id, "call_timeout") {
                 tracing::debug!(server = %self.name, ?refused, "cancellation dropped");
@@ -146,7 +146,7 @@ impl Instance {
                 Some(Caller::Daemon(sender)) => drop(sender.send(Err(message.into()))),
                 Some(
                     Caller::Gone(_)
-                    | Caller::SuspendedCalls(_)
+                    | Caller::Suspended(_)
                     | Caller::Hub(_)
                     | Caller::Listener
                     | Caller::Fence(_)

@@ -7,7 +7,7 @@ use crate::hub::ids::SessionId;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pending_call::Caller;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::method::Method;
 use crate::wire::Refused;
@@ -16,19 +16,19 @@ impl Instance {
     /// Lets a session use the instance for what it says as one of this profile.
     pub fn attach(self: &Arc<Self>, session: &Arc<Session>, profile: &Arc<ClientProfile>) {
         session.note_joined(&self.name, self.id, profile);
-        let mut table = self.table.lock();
-        let member = table.members.entry(session.id).or_default();
+        let mut calls = self.calls.lock();
+        let member = calls.members.entry(session.id).or_default();
         member.session = Some(session.clone());
         member.profile = Some(profile.clone());
         member.visiting = false;
-        drop(table);
+        drop(calls);
         self.renew_own_subscription();
     }
 
     /// Lets a session in for one call.
     pub(in crate::hub) fn borrow(self: &Arc<Self>, session: &Arc<Session>) {
-        let mut table = self.table.lock();
-        table.members.entry(session.id).or_insert_with(|| {
+        let mut calls = self.calls.lock();
+        calls.members.entry(session.id).or_insert_with(|| {
             session.note_visit(&self.name, self.id);
             Member::visitor(session.clone())
         });
@@ -36,8 +36,8 @@ impl Instance {
 
     /// Takes over from an instance that ended or is to end: its agents, their log levels and subscriptions.
     pub(in crate::hub) fn take_over(self: &Arc<Self>, previous: &Arc<Self>, takes: impl Fn(&Session) -> bool) {
-        let mut old = previous.table.lock();
-        self.table.lock().tasks.inherit(&mut old.tasks);
+        let mut old = previous.calls.lock();
+        self.calls.lock().tasks.inherit(&mut old.tasks);
         let mut taken_over = Vec::new();
         for member in old.members.values_mut() {
             if let Some(session) = member.session.clone().filter(|session| takes(session) && !member.visiting) {
@@ -76,23 +76,23 @@ impl Instance {
 
     /// Gives a session no more calls; those in flight are still answered.
     pub(in crate::hub) fn retire(self: &Arc<Self>, session: &Session) {
-        let mut table = self.table.lock();
-        let Some(member) = table.members.get_mut(&session.id) else { return };
+        let mut calls = self.calls.lock();
+        let Some(member) = calls.members.get_mut(&session.id) else { return };
         member.visiting = true;
         let uris = std::mem::take(&mut member.uris);
         let orphaned: Vec<_> =
-            uris.into_iter().map(|(uri, _)| uri).filter(|uri| !table.subscribed_by_other(session.id, uri)).collect();
-        drop(table);
+            uris.into_iter().map(|(uri, _)| uri).filter(|uri| !calls.subscribed_by_other(session.id, uri)).collect();
+        drop(calls);
         orphaned.iter().for_each(|uri| self.end_subscription(uri));
         self.release(session);
     }
 
     /// Lets a visitor go, now or with its last call.
     fn release(self: &Arc<Self>, session: &Session) {
-        let mut table = self.table.lock();
-        table.dismiss_visitors();
-        let stays = table.members.contains_key(&session.id);
-        drop(table);
+        let mut calls = self.calls.lock();
+        calls.dismiss_visitors();
+        let stays = calls.members.contains_key(&session.id);
+        drop(calls);
         if stays && !self.is_closed() {
             session.note_visit(&self.name, self.id)
         } else {
@@ -111,21 +111,21 @@ impl Instance {
 
     /// The agents that use it.
     pub(in crate::hub) fn sessions(&self) -> Vec<Arc<Session>> {
-        self.table.lock().sessions().cloned().collect()
+        self.calls.lock().sessions().cloned().collect()
     }
 
     /// Notes the level that a session asks for; returns what it had, and what the server must be told, raw.
     pub fn set_level(&self, session: SessionId, level: Level) -> (Option<Level>, &'static str) {
-        let mut table = self.table.lock();
-        let before = table.members.get_mut(&session).and_then(|member| member.level.replace(level));
-        let told = table.server_level(session, level);
-        table.told_level = Some(told);
+        let mut calls = self.calls.lock();
+        let before = calls.members.get_mut(&session).and_then(|member| member.level.replace(level));
+        let told = calls.server_level(session, level);
+        calls.told_level = Some(told);
         (before, told.raw())
     }
 
     /// The level that a session's requests ask for, where each says so; by default what servers send unasked.
     pub(in crate::hub) fn level_of(&self, session: SessionId) -> Option<Level> {
-        let own = self.table.lock().members.get(&session).and_then(|member| member.level);
+        let own = self.calls.lock().members.get(&session).and_then(|member| member.level);
         own.or_else(|| self.handshake()?.offers("logging").then_some(Level::UNSET))
     }
 
@@ -134,9 +134,9 @@ impl Instance {
         if !self.handshake().is_some_and(|handshake| handshake.offers("logging")) {
             return;
         }
-        let told = self.table.lock().told_level;
+        let told = self.calls.lock().told_level;
         let (_, raw) = self.set_level(session, level);
-        if self.table.lock().told_level != told {
+        if self.calls.lock().told_level != told {
             self.send_own(Method::SetLevel, &format!(r#"{{"level":{raw}}}"#), Caller::Nobody);
         }
     }
@@ -151,7 +151,7 @@ impl Instance {
     }
 
     pub fn subscribe(&self, session: SessionId, server_uri: &str, agent_uri: &str) {
-        if let Some(member) = self.table.lock().members.get_mut(&session)
+        if let Some(member) = self.calls.lock().members.get_mut(&session)
             && !member.uris.iter().any(|(known, _)| known == server_uri)
         {
             member.uris.push((server_uri.to_owned(), agent_uri.to_owned()));
@@ -160,21 +160,21 @@ impl Instance {
 
     /// Ends a session's subscription; tells whether another session still has one, so that the server's must stay.
     pub fn unsubscribe(&self, session: SessionId, server_uri: &str) -> bool {
-        let mut table = self.table.lock();
-        if let Some(member) = table.members.get_mut(&session) {
+        let mut calls = self.calls.lock();
+        if let Some(member) = calls.members.get_mut(&session) {
             member.uris.retain(|(known, _)| known != server_uri);
         }
-        table.subscribed_by_other(session, server_uri)
+        calls.subscribed_by_other(session, server_uri)
     }
 
     /// Undoes what an agent that leaves did here: its calls, its subscriptions.
     pub fn detach(self: &Arc<Self>, session: &Session) {
-        let mut table = self.table.lock();
-        let uris = table.members.get(&session.id).map(|member| member.uris.clone()).unwrap_or_default();
+        let mut calls = self.calls.lock();
+        let uris = calls.members.get(&session.id).map(|member| member.uris.clone()).unwrap_or_default();
         let orphaned: Vec<_> =
-            uris.into_iter().filter(|(uri, _)| !table.subscribed_by_other(session.id, uri)).collect();
-        let abandoned = table.abandon(session.id);
-        drop(table);
+            uris.into_iter().filter(|(uri, _)| !calls.subscribed_by_other(session.id, uri)).collect();
+        let abandoned = calls.abandon(session.id);
+        drop(calls);
         abandoned.iter().for_each(|(_, raw)| session.over(raw));
         for (id, _) in abandoned {
             if self.send_cancelled(id, "the agent left") == Err(Refused::Closed) {

@@ -35,10 +35,10 @@ impl Instance {
     /// Sends a request of trunkline's own. If it cannot be sent, its owner is dropped, which tells who waits.
     pub(in crate::hub) fn send_own(&self, method: Method, params: &str, owner: Caller) -> u64 {
         let id = self.link.next_id();
-        let then = if matches!(owner, Caller::Listener) { OnReply::Listen } else { OnReply::Nothing };
-        self.table.lock().insert(id, PendingCall::new(owner, then, None));
+        let on_reply = if matches!(owner, Caller::Listener) { OnReply::Listen } else { OnReply::Nothing };
+        self.calls.lock().insert(id, PendingCall::new(owner, on_reply, None));
         if self.push(&reply::request(id, method, params)).is_err() {
-            self.table.lock().remove(id);
+            self.calls.lock().remove(id);
         }
         id
     }
@@ -54,14 +54,14 @@ pub struct Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let mut table = self.instance.table.lock();
-        match table.get(self.id) {
+        let mut calls = self.instance.calls.lock();
+        match calls.get(self.id) {
             None => return,
             // It belongs to no call, so that nothing need be remembered of it.
-            Some(PendingCall { owner: Caller::Hub(_), .. }) => drop(table.remove(self.id)),
-            Some(_) => table.note_cancelled(self.id),
+            Some(PendingCall { owner: Caller::Hub(_), .. }) => drop(calls.remove(self.id)),
+            Some(_) => calls.note_cancelled(self.id),
         }
-        drop(table);
+        drop(calls);
         if let Err(refused) = self.instance.send_cancelled(self.id, "the caller left") {
             tracing::debug!(?refused, "cancellation dropped");
         }

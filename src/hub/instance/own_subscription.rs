@@ -28,7 +28,7 @@ impl Instance {
         let sessions = self.sessions();
         let heard = sessions.iter().any(|session| session.hears_news());
         let lists = |kind: ListKind| heard && handshake.announces(kind.capability());
-        let uris = self.table.lock().told().1;
+        let uris = self.calls.lock().told().1;
         let wanted = Filter {
             tools_list_changed: lists(ListKind::Tools),
             prompts_list_changed: lists(ListKind::Prompts),
@@ -50,7 +50,7 @@ impl Instance {
         let params = self.own_params(Some(format!(r#""notifications":{filter}"#)));
         let id = self.send_own(Method::Listen, &params, Caller::Listener);
         // What was not sent is asked for with the next change.
-        state.open = self.table.lock().get(id).map(|_| id);
+        state.open = self.calls.lock().get(id).map(|_| id);
         state.asked = if state.open.is_some() { wanted } else { Filter::default() };
     }
 
@@ -88,7 +88,7 @@ impl Instance {
 
     pub(in crate::hub) fn end_own_subscriptions(self: &Arc<Self>, ids: &[u64]) {
         for id in ids {
-            self.table.lock().remove(*id);
+            self.calls.lock().remove(*id);
             if let Err(refused) = self.send_cancelled(*id, "replaced") {
                 tracing::debug!(server = %self.name, ?refused, "cancellation dropped");
             }
@@ -97,7 +97,7 @@ impl Instance {
 
     /// Begins what a session subscribes to, at a server of whichever era.
     pub(in crate::hub) fn begin_subscription(self: &Arc<Self>, session: &Arc<Session>, uri: &str, agent_uri: &str) {
-        let known = self.table.lock().is_subscribed(uri);
+        let known = self.calls.lock().is_subscribed(uri);
         self.subscribe(session.id, uri, agent_uri);
         match self.era() {
             Era::Modern => self.renew_own_subscription(),
@@ -111,7 +111,7 @@ impl Instance {
     /// Ends it; `agent_uri` is how the agent calls it.
     pub(in crate::hub) fn finish_subscription(self: &Arc<Self>, session: SessionId, agent_uri: &str) {
         let uri =
-            self.table.lock().members.get(&session).and_then(|member| {
+            self.calls.lock().members.get(&session).and_then(|member| {
                 member.uris.iter().find(|(_, known)| known == agent_uri).map(|(uri, _)| uri.clone())
             });
         let Some(uri) = uri else { return };

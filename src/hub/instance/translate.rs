@@ -10,7 +10,7 @@ use crate::hub::eras::AsTask;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::pending_call::Translation;
 use crate::hub::instance::calls::tool::tool_of;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::method::Method;
 use crate::upstream::Handshake;
@@ -18,13 +18,13 @@ use crate::upstream::Handshake;
 /// What is changed in a request for a server of the other era, and what is kept of it.
 pub(in crate::hub) struct Translated {
     pub edits: Vec<(Range<usize>, String)>,
-    pub across: Box<Translation>,
+    pub translation: Box<Translation>,
 }
 
 impl Instance {
     /// What a request with the view's edits must be changed in for a server of the other era; `None` if it speaks the agent's.
     /// `ours` is the progress token towards the server, if the agent gave one.
-    pub(in crate::hub) fn cross(
+    pub(in crate::hub) fn translate(
         &self,
         session: &Session,
         envelope: &Envelope<'_>,
@@ -71,7 +71,7 @@ impl Instance {
             let own = more.iter().map(|(at, with)| Edit { at: at.clone(), with });
             spliced(envelope.frame, edits.iter().cloned().chain(own)).into()
         });
-        let across = Translation {
+        let translation = Translation {
             agent,
             method: envelope.method,
             subject: eras::subject(envelope),
@@ -83,7 +83,7 @@ impl Instance {
             opened: Vec::new(),
             _held: None,
         };
-        Some(Translated { edits: more, across: Box::new(across) })
+        Some(Translated { edits: more, translation: Box::new(translation) })
     }
 
     /// Whether the server may have to make a task of an agent's request, or does at once; `edits` are the view's.

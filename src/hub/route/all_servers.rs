@@ -10,15 +10,15 @@ use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, quoted, text};
 use crate::era::{AgentTerms, ClientProfile, Era};
 use crate::hub::agent::View;
+use crate::hub::client_timeouts::Awaited;
 use crate::hub::eras::{Disposition, bad_level, no_method, unsupported};
 use crate::hub::failure::Failure;
 use crate::hub::instance::calls::pending_call::OnReply;
-use crate::hub::level::Level;
-use crate::hub::patience::Awaited;
+use crate::hub::log_level::Level;
 use crate::hub::routed::{Routed, cancellable};
 use crate::hub::server::Server;
 use crate::hub::session::Session;
-use crate::hub::{Hub, Site, eras, patience};
+use crate::hub::{Hub, Site, client_timeouts, eras};
 use crate::lists::ListKind;
 use crate::method::Method;
 use crate::names::{self, MAX_QUALIFIED, ServerName};
@@ -123,7 +123,7 @@ impl Hub {
 
     /// Waits until every server has said what it is, has failed, or the agent would not wait any longer.
     async fn hear(self: &Arc<Self>, session: &Arc<Session>, terms: &AgentTerms) {
-        let until = patience::until(&session.names(), session.since, Instant::now(), Awaited::Handshake);
+        let until = client_timeouts::until(&session.names(), session.since, Instant::now(), Awaited::Handshake);
         let starts = self.unheard(session).into_iter().map(|server| {
             let (hub, who, terms) = (self.clone(), session.clone(), terms.clone());
             // Goes on when nobody waits any more: the lists are asked for next.
@@ -263,7 +263,7 @@ impl Hub {
         terms: &AgentTerms,
     ) -> Lists {
         let visible = self.visible(session);
-        let until = patience::until(&session.names(), session.since, Instant::now(), Awaited::List);
+        let until = client_timeouts::until(&session.names(), session.since, Instant::now(), Awaited::List);
         let lists = visible.iter().map(|server| async move {
             if let Some(list) = self.recall_list(session, server, kind, terms) {
                 return Some((server.clone(), Ok(list)));
@@ -339,11 +339,13 @@ impl Hub {
 
     /// Why a session may not call this, if it may not.
     fn not_offered(&self, session: &Session, server: &str, name: &str, method: Option<Method>) -> Option<Failure> {
-        let visible = self.visible(session);
-        let Some(found) = visible.iter().find(|visible| visible.name.as_str() == server) else {
-            let outside = session.view == View::All && self.server(server).is_ok();
+        let known = self.server(server).ok();
+        let found = known.as_ref().filter(|found| found.name.as_str() == server && self.sees(session, &found.name));
+        let Some(found) = found.filter(|found| found.settings().is_usable()) else {
             // A disabled server says so itself.
-            return (!outside).then(|| Failure::unknown(server, visible.iter().map(|server| &server.name)));
+            let outside = session.view == View::All && known.is_some();
+            let visible = || self.visible(session).into_iter().map(|visible| visible.name.clone()).collect::<Vec<_>>();
+            return (!outside).then(|| Failure::unknown(server, &visible()));
         };
         if method == Some(Method::CallTool) { found.refuses(name) } else { None }
     }

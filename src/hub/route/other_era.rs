@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, text};
 use crate::hub::eras::{Disposition, bad_level, no_method, unsupported};
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::route::plan::Plan;
 use crate::hub::session::Session;
 use crate::hub::{Hub, Site, eras};
@@ -13,7 +13,7 @@ use crate::method::Method;
 
 impl Hub {
     /// What to do with a request that the server does not know in this form; `None` if it can be sent across.
-    pub(in crate::hub) fn across<'e>(
+    pub(in crate::hub) fn translation<'e>(
         self: &Arc<Self>,
         session: &Arc<Session>,
         site: &Site,

@@ -64,7 +64,7 @@ impl Hub {
                     let instance = &site.instance;
                     let own = quoted(&target.own);
                     let edit = Edit { at: envelope.span(raw), with: &own };
-                    let mut then = OnReply::Nothing;
+                    let mut on_reply = OnReply::Nothing;
                     let subscribes = envelope.method == Some(Method::Subscribe);
                     if instance.era() == Era::Modern && (subscribes || envelope.method == Some(Method::Unsubscribe)) {
                         if subscribes {
@@ -76,13 +76,13 @@ impl Hub {
                     }
                     if subscribes {
                         instance.subscribe(who.id, &target.own, &named);
-                        then = OnReply::Subscribe(target.own.clone());
+                        on_reply = OnReply::Subscribe(target.own.clone());
                     } else if envelope.method == Some(Method::Unsubscribe) && instance.unsubscribe(who.id, &target.own)
                     {
                         who.reply(envelope.id, &reply::result(envelope.id, "{}"));
                         return;
                     }
-                    hub.send_patiently(&who, site, envelope, vec![edit], then).await;
+                    hub.send_patiently(&who, site, envelope, vec![edit], on_reply).await;
                 }
                 Err(failure) => who.reply(envelope.id, &failure.frame(envelope.id)),
             }

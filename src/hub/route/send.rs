@@ -40,7 +40,7 @@ impl Hub {
         site: &Site,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: OnReply,
+        on_reply: OnReply,
     ) -> Routed {
         if comes_back_in_vain(&site.instance, envelope) {
             session.reply(envelope.id, &unknown_state(envelope.id));
@@ -51,7 +51,7 @@ impl Hub {
             return Routed::Done;
         }
         let taken = is_call(envelope) && site.instance.is_busy(Some(session.id));
-        if !taken && site.instance.request(session, envelope, edits.clone(), then.clone()).is_ok() {
+        if !taken && site.instance.request(session, envelope, edits.clone(), on_reply.clone()).is_ok() {
             return Routed::Done;
         }
         let edits: Vec<_> = edits.into_iter().map(|edit| (edit.at, edit.with.to_owned())).collect();
@@ -60,7 +60,7 @@ impl Hub {
             let Some(message) = Message::again(frame).await else { return };
             let envelope = message.envelope();
             let edits = edits.iter().map(|(at, with)| Edit { at: at.clone(), with }).collect();
-            hub.send_patiently(&who, site, envelope, edits, then).await;
+            hub.send_patiently(&who, site, envelope, edits, on_reply).await;
         };
         let later = cancellable(session, envelope, work);
         // Where it waits for a free process, an answer of this very agent may be what frees one.
@@ -74,7 +74,7 @@ impl Hub {
         site: Site,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
-        then: OnReply,
+        on_reply: OnReply,
     ) {
         let site = match session.terms(envelope) {
             // It was not sent, so that another one may have it.
@@ -92,7 +92,7 @@ impl Hub {
             }
             Ok(site) => match Self::crashing(session, &site, envelope, &edits) {
                 Some(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
-                None => site.instance.request_patiently(session, envelope, edits, then).await,
+                None => site.instance.request_patiently(session, envelope, edits, on_reply).await,
             },
             Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
         }

@@ -7,8 +7,8 @@ use crate::config::Start;
 use crate::era::InstanceTerms;
 use crate::hub::failure::Failure;
 use crate::hub::server::Server;
-use crate::hub::server::crashes::Crashes;
-use crate::hub::server::records::Records;
+use crate::hub::server::crashing_calls::Crashes;
+use crate::hub::server::failure_records::Records;
 use crate::hub::sharing::share_key::{ShareKey, Want};
 use crate::upstream::state::Event;
 

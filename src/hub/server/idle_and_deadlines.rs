@@ -15,7 +15,7 @@ impl Server {
             if let Some(limit) = settings.call_timeout.0 {
                 instance.expire(elapsed, limit);
             }
-            let unused = instance.table.lock().unused_for();
+            let unused = instance.calls.lock().unused_for();
             // A process of one agent holds what that agent did: it lives as long as the agent.
             let attached = !instance.session_ids().is_empty();
             let owned = instance.owner().is_some() && attached;

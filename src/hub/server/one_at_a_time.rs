@@ -14,12 +14,12 @@ const LANE_WAIT: Duration = Duration::from_secs(300);
 impl Server {
     /// An instance that has no call: one that is up, a new one beside those that are taken, or the next that is free.
     pub async fn free_instance(self: &Arc<Self>, key: &ShareKey) -> Result<Arc<Instance>, Failure> {
-        if !self.lane.is_careful() {
+        if !self.one_at_a_time.is_careful() {
             return self.instance(key).await;
         }
         let until = Instant::now() + LANE_WAIT;
         loop {
-            let freed = self.lane.freed.notified();
+            let freed = self.one_at_a_time.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
             if let Some(phase) = self.want_free(key)? {

@@ -13,9 +13,9 @@ use crate::hub::failure::Failure;
 use crate::hub::ids::SessionId;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::member::Uris;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::server::Server;
-use crate::hub::server::settle::Settled;
+use crate::hub::server::compare_offers::Settled;
 use crate::hub::server::slot::Phase;
 use crate::hub::session::Session;
 use crate::hub::sharing::share_key::ShareKey;
@@ -89,7 +89,7 @@ impl Server {
         let number = match found {
             Some(number) if self.make_place_to_start(number).is_ok() => number,
             Some(_) => return Ok(None),
-            None if self.lane.is_alone() && self.has_instance(&key) => return Ok(None),
+            None if self.one_at_a_time.is_alone() && self.has_instance(&key) => return Ok(None),
             None => match self.add_slot(key) {
                 Ok(number) => number,
                 Err(Failure::Full { .. }) => return Ok(None),
@@ -214,7 +214,7 @@ impl Server {
         let spread = fastrand::f64();
         let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
-        let beside = self.lane.is_serialized()
+        let beside = self.one_at_a_time.is_serialized()
             && state.slots.iter().any(|slot| slot.number != number && state.fits(slot, key) && slot.up().is_some());
         let Some(slot) = state.slots.iter_mut().find(|slot| slot.number == number) else {
             drop(state);
@@ -233,7 +233,7 @@ impl Server {
             ) => Event::Stopped,
             Err(_) if asked_only => Event::Stopped,
             Err(_) if beside => {
-                self.lane.note_alone();
+                self.one_at_a_time.note_alone();
                 Event::Stopped
             }
             Err(_) => Event::Failed { needed: slot.is_needed() || eager, spread, alone: false },
@@ -259,7 +259,7 @@ impl Server {
         match result {
             Ok(instance) if draining => instance.stop(),
             Ok(instance) => self.ready(&instance),
-            Err(_) => self.lane.free(),
+            Err(_) => self.one_at_a_time.free(),
         }
     }
 
@@ -289,7 +289,7 @@ impl Server {
         }
         phase.send_replace(Some(told));
         self.event(number, Event::Stopped);
-        self.lane.free();
+        self.one_at_a_time.free();
     }
 
     /// What a session asked for at each of its instances, also at one that ended and has no successor yet: its level, and
@@ -297,8 +297,8 @@ impl Server {
     pub(in crate::hub) fn asked_by(&self, session: SessionId) -> Vec<(Option<Level>, Uris)> {
         let instances: Vec<_> = self.state.lock().slots.iter().filter_map(|slot| slot.instance.clone()).collect();
         let asked = |instance: Arc<Instance>| {
-            let table = instance.table.lock();
-            table.members.get(&session).map(|member| (member.level, member.uris.clone()))
+            let calls = instance.calls.lock();
+            calls.members.get(&session).map(|member| (member.level, member.uris.clone()))
         };
         instances.into_iter().filter_map(asked).collect()
     }
@@ -310,7 +310,7 @@ impl Server {
         for instance in
             state.slots.iter().filter_map(|slot| slot.instance.as_ref()).filter(|instance| instance.is_closed())
         {
-            instance.table.lock().members.remove(&session);
+            instance.calls.lock().members.remove(&session);
         }
         state.slots.retain(|slot| !matches!(slot.life, State::Idle | State::Broken) || slot.is_needed());
     }

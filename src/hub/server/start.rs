@@ -131,8 +131,13 @@ impl Server {
         let around = &self.around;
         let whose = format!("server `{}`", self.name);
         let link = Link::new(around.budget.account(whose, around.max_frame * QUEUE_FRAMES, around.stop.child_token()));
-        let instance =
-            Instance::new(around.clone(), self.lane.clone(), self.task_tools.clone(), link.clone(), key.starter);
+        let instance = Instance::new(
+            around.clone(),
+            self.one_at_a_time.clone(),
+            self.task_tools.clone(),
+            link.clone(),
+            key.starter,
+        );
         let client_info = key.client_info.as_deref().map(str::to_owned);
         let profile = speak.profile.clone();
         let background = key.owner == Some(SessionId::STRANGERS);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::envelope::{Edit, Envelope, splice};
 use crate::hub::eras::at_params;
 use crate::hub::session::Session;
-use crate::hub::session::announced::Due;
+use crate::hub::session::change_notice_rate::Due;
 use crate::hub::session::subscription::SUBSCRIPTION;
 use crate::lists::ListKind;
 use crate::wire::To;

@@ -8,7 +8,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::envelope::{Envelope, text};
 use crate::era::ClientProfile;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::method::Method;
 
 /// A session, as far as it is remembered.

@@ -50,7 +50,7 @@ impl Calls {
 
     /// What the server has asked, of agents of either era, and nobody has answered.
     pub(in crate::hub) fn questions(&self) -> usize {
-        let resting = self.pending.values().filter_map(|pending| pending.rest.as_ref());
+        let resting = self.pending.values().filter_map(|pending| pending.suspension.as_ref());
         self.asked.len() + resting.map(|rest| rest.questions.len()).sum::<usize>()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::era::ClientProfile;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 
 /// URIs as the server knows them, and as the agent does.

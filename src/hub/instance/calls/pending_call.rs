@@ -11,7 +11,7 @@ use crate::envelope::Envelope;
 use crate::era::Era;
 use crate::hub::eras::{AsTask, Asked};
 use crate::hub::ids::SessionId;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::hub::sharing::ROOTS;
 use crate::lists::ListKind;
@@ -25,7 +25,7 @@ pub(in crate::hub) type Answer = Result<Box<str>, Arc<str>>;
 #[derive(Debug)]
 pub(in crate::hub) struct PendingCall {
     pub owner: Caller,
-    pub then: OnReply,
+    pub on_reply: OnReply,
     /// How to ask once more, of a server that is started anew: set only where asking changes nothing.
     pub repeat: Option<Box<Repeat>>,
     pub since: Instant,
@@ -36,9 +36,9 @@ pub(in crate::hub) struct PendingCall {
     /// It waits for a person: to log in, or to answer what is asked for its task.
     pub(in crate::hub) parked: bool,
     /// The agent speaks the other era.
-    pub across: Option<Box<Translation>>,
+    pub translation: Option<Box<Translation>>,
     /// The server asks something, for which a modern agent must come back.
-    pub rest: Option<Box<Suspension>>,
+    pub suspension: Option<Box<Suspension>>,
     /// Of a call of a tool, which one.
     pub tool: Option<Box<str>>,
 }
@@ -66,7 +66,7 @@ impl Cancelled {
 /// The largest request that is kept to be repeated, in bytes.
 const REPEATED: usize = 64 << 10;
 
-/// What is kept of a request that crossed the eras.
+/// What is kept of a request that translate_result the eras.
 #[derive(Debug, Clone)]
 pub(in crate::hub) struct Translation {
     /// What the agent speaks.
@@ -173,22 +173,22 @@ pub(in crate::hub) enum Parked {
 pub(in crate::hub) struct Repeat {
     pub frame: Box<str>,
     pub edits: Vec<(Range<usize>, String)>,
-    pub then: OnReply,
+    pub on_reply: OnReply,
 }
 
 impl PendingCall {
-    pub(in crate::hub) fn new(owner: Caller, then: OnReply, repeat: Option<Box<Repeat>>) -> Self {
+    pub(in crate::hub) fn new(owner: Caller, on_reply: OnReply, repeat: Option<Box<Repeat>>) -> Self {
         let since = Instant::now();
         Self {
             owner,
-            then,
+            on_reply,
             repeat,
             since,
             cancelled: None,
             spent: None,
             parked: false,
-            across: None,
-            rest: None,
+            translation: None,
+            suspension: None,
             tool: None,
         }
     }
@@ -204,7 +204,7 @@ pub(in crate::hub) enum Caller {
     /// The agent left; its call may go on in the server.
     Gone(SessionId),
     /// A modern agent's, which was told to come back with answers to what the server asks.
-    SuspendedCalls(SessionId),
+    Suspended(SessionId),
     /// A call made for `daemon.call_tool`.
     Daemon(oneshot::Sender<Answer>),
     /// A list or setting that the hub asked for itself: belongs to no call.
@@ -245,7 +245,7 @@ pub(in crate::hub) struct Asker {
     pub session: Arc<Session>,
     pub id: Box<str>,
     pub token: Option<Box<str>>,
-    pub then: OnReply,
+    pub on_reply: OnReply,
 }
 
 impl Caller {
@@ -254,7 +254,7 @@ impl Caller {
         match self {
             Self::Agent { session, id, .. } => Some((session, id)),
             Self::Gone(_)
-            | Self::SuspendedCalls(_)
+            | Self::Suspended(_)
             | Self::Daemon(_)
             | Self::Hub(_)
             | Self::Listener
@@ -272,14 +272,14 @@ impl PendingCall {
         }
         match &self.owner {
             Caller::Agent { session, .. } => Some(session.id),
-            Caller::Gone(session) | Caller::SuspendedCalls(session) => Some(*session),
+            Caller::Gone(session) | Caller::Suspended(session) => Some(*session),
             Caller::Daemon(_) => Some(SessionId::DAEMON),
             Caller::Hub(_) | Caller::Listener | Caller::Fence(_) | Caller::Nobody => None,
         }
     }
 
     pub(in crate::hub) fn is_listen(&self) -> bool {
-        matches!(self.then, OnReply::Listen | OnReply::ListenAgain)
+        matches!(self.on_reply, OnReply::Listen | OnReply::ListenAgain)
     }
 
     pub(in crate::hub) fn is_cancelled(&self) -> bool {

@@ -15,7 +15,7 @@ use crate::method::Method;
 pub(in crate::hub) fn refusal(session: &Session, site: &Site, envelope: &Envelope<'_>) -> Option<String> {
     if let Some(related) = envelope.params.meta.related_task {
         let id = task_id(related);
-        if !id.is_some_and(|id| site.instance.table.lock().tasks.is_of(&id, session)) {
+        if !id.is_some_and(|id| site.instance.calls.lock().tasks.is_of(&id, session)) {
             return Some(invalid(envelope, "no task of this agent's is the related task"));
         }
     }
@@ -33,7 +33,7 @@ pub(in crate::hub) fn refusal(session: &Session, site: &Site, envelope: &Envelop
 
 /// Whether the server began the task of this raw id for the agent.
 pub(in crate::hub) fn is_own_task(session: &Session, instance: &Instance, raw: &str) -> bool {
-    text(raw).is_some_and(|id| instance.table.lock().tasks.is_of(&id, session))
+    text(raw).is_some_and(|id| instance.calls.lock().tasks.is_of(&id, session))
 }
 
 fn tool(server: &Server, envelope: &Envelope<'_>) -> Option<String> {
@@ -57,8 +57,8 @@ fn tasks(session: &Session, instance: &Instance, envelope: &Envelope<'_>) -> Opt
     let Some(filter) = filter else {
         return Some("`notifications` must be an object, and `taskIds` in it a list of strings");
     };
-    let table = instance.table.lock();
-    let own = filter.tasks.iter().flatten().all(|id| table.tasks.is_of(id, session));
+    let calls = instance.calls.lock();
+    let own = filter.tasks.iter().flatten().all(|id| calls.tasks.is_of(id, session));
     (!own).then_some("no task of this agent's has one of these ids")
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::era::{AgentTerms, Era};
 use crate::hub::agent::Lifetime;
 use crate::hub::failure::Failure;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::hub::sharing::Scope;
 use crate::hub::{Hub, Site};

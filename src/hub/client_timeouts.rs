@@ -37,7 +37,7 @@ const KNOWN: [(&str, u64); 9] = [
 /// For how long an agent that is called so may be kept waiting: with its handshake, and with all that it asks at first.
 fn of(names: &str) -> (Duration, Duration) {
     let name = names.to_ascii_lowercase();
-    let find = |table: &[(&str, u64)]| table.iter().find(|(part, _)| name.contains(part)).map(|(_, time)| *time);
+    let find = |calls: &[(&str, u64)]| calls.iter().find(|(part, _)| name.contains(part)).map(|(_, time)| *time);
     let all = find(&KNOWN).map_or(USUAL, Duration::from_secs);
     (find(&HASTY).map_or(all * HANDSHAKE / 100, Duration::from_millis), all)
 }

@@ -80,7 +80,7 @@ impl Hub {
         let mut ended: Vec<Box<str>> = session.listens().into_keys().collect();
         ended.retain(|id| session.forget_listen(id).is_some());
         for Site { instance, .. } in self.sites(session) {
-            let own = instance.table.lock().take_listens(session.id);
+            let own = instance.calls.lock().take_listens(session.id);
             for (ours, id) in own {
                 if instance.send_cancelled(ours, "the daemon ends").is_err() {
                     tracing::debug!(id, "the server is gone before its subscription");

@@ -162,7 +162,7 @@ impl Server {
     /// anything of yet.
     fn merge(self: &Arc<Self>, instance: &Arc<Instance>) {
         let (instances, asks_roots) = (self.instances(), self.asks_roots());
-        if instances.len() < 2 || self.lane.is_serialized() {
+        if instances.len() < 2 || self.one_at_a_time.is_serialized() {
             return;
         }
         let unused = |instance: &&Arc<Instance>| {
@@ -221,7 +221,7 @@ impl Server {
         let news = tells && self.state.lock().catalogs.note_asks(method);
         if news {
             if method != ROOTS {
-                self.lane.note_asks();
+                self.one_at_a_time.note_asks();
             }
             tracing::info!(server = %self.name, method, "it asks its clients: who shares a process of it follows from that");
             self.shown();

@@ -36,17 +36,17 @@ impl Site {
         let certain = envelope.error.is_none() || self.instance.link.is_settled();
         let looks = if certain { LOOKS } else { &LOOKS[LOOKS.len() - 1..] };
         let (requests, unanswered) = {
-            let mut table = self.instance.table.lock();
+            let mut calls = self.instance.calls.lock();
             // It may be the late answer to a request that is over, or an error about what others have said.
-            let foreign = table.expects_late_answers() || envelope.error.is_some() && !table.is_one_sessions();
-            if table.strays == MOST || foreign {
+            let foreign = calls.expects_late_answers() || envelope.error.is_some() && !calls.is_one_sessions();
+            if calls.strays == MOST || foreign {
                 return self.instance.around.note(&Quirk::Dropped(envelope.frame.chars().take(FIRST).collect()));
             }
-            table.strays += 1;
-            (table.requests(), table.unanswered)
+            calls.strays += 1;
+            (calls.requests(), calls.unanswered)
         };
         let Ok(held) = self.instance.link.outbox.account().hold(envelope.frame.len()) else {
-            self.instance.table.lock().strays -= 1;
+            self.instance.calls.lock().strays -= 1;
             return self.instance.around.note(&Quirk::Dropped(envelope.frame.chars().take(FIRST).collect()));
         };
         self.look_for_request(requests, unanswered, (envelope.under("null"), held), looks);
@@ -55,21 +55,21 @@ impl Site {
     /// Gives an answer to the request that is left of those that it can be for, once the others were answered by their own.
     fn look_for_request(&self, mut ids: Vec<u64>, unanswered: u64, frame: (String, Held), looks: &'static [Duration]) {
         let Some((pause, rest)) = looks.split_first() else {
-            self.instance.table.lock().strays -= 1;
+            self.instance.calls.lock().strays -= 1;
             return self.instance.around.note(&Quirk::Dropped(frame.0.chars().take(FIRST).collect()));
         };
         let site = self.clone();
         self.instance.around.later(*pause, move || {
-            let mut table = site.instance.table.lock();
-            ids.retain(|id| table.get(*id).is_some());
+            let mut calls = site.instance.calls.lock();
+            ids.retain(|id| calls.get(*id).is_some());
             // One that is over without an answer may be the one that this answers.
-            let is_open = table.unanswered == unanswered;
+            let is_open = calls.unanswered == unanswered;
             if ids.len() > 1 && is_open {
-                drop(table);
+                drop(calls);
                 return site.look_for_request(ids, unanswered, frame, rest);
             }
-            table.strays -= 1;
-            drop(table);
+            calls.strays -= 1;
+            drop(calls);
             ids.retain(|_| is_open);
             for id in ids {
                 let answer = Envelope::parse(frame.0.as_bytes()).map(|envelope| envelope.under(&id.to_string()));
@@ -81,7 +81,7 @@ impl Site {
     /// A message stands behind text on its line. It is taken where it can concern one session only: a server may write down
     /// what one agent sends, and that must not count for another.
     pub(in crate::hub) fn behind_text(&self, envelope: &Envelope<'_>) {
-        if self.instance.table.lock().is_one_sessions() {
+        if self.instance.calls.lock().is_one_sessions() {
             return match envelope.kind {
                 Kind::Response => self.response(envelope),
                 Kind::Request => self.question(envelope, None),
@@ -90,7 +90,7 @@ impl Site {
         }
         tracing::debug!(server = %self.instance.name, "passed over a message behind text: several agents are here");
         let id = envelope.id.parse().ok().filter(|_| envelope.kind == Kind::Response);
-        if let Some(id) = id.filter(|id| self.instance.table.lock().get(*id).is_some()) {
+        if let Some(id) = id.filter(|id| self.instance.calls.lock().get(*id).is_some()) {
             self.in_doubt(
                 vec![id],
                 self.cannot_be_read("it stands behind text on its line, and several agents are here"),
@@ -101,10 +101,10 @@ impl Site {
     /// An answer came that cannot be read: to this request, or it is not known to which. Its request may be answered yet.
     pub(in crate::hub) fn unreadable(&self, id: Option<u64>, reason: &str) {
         let error = self.cannot_be_read(reason);
-        let table = self.instance.table.lock();
-        let open = id.filter(|id| table.get(*id).is_some());
-        let (only, all) = (table.only().filter(|_| id.is_none()), table.requests());
-        drop(table);
+        let calls = self.instance.calls.lock();
+        let open = id.filter(|id| calls.get(*id).is_some());
+        let (only, all) = (calls.only().filter(|_| id.is_none()), calls.requests());
+        drop(calls);
         match (open.or(only), id) {
             (Some(id), _) => self.answer_after(LOOKS[0], vec![id], error),
             // What it answers is over.
@@ -126,7 +126,7 @@ impl Site {
     fn answer_after(&self, pause: Duration, ids: Vec<u64>, answer: impl Fn(u64) -> String + Send + 'static) {
         let site = self.clone();
         self.instance.around.later(pause, move || {
-            let is_open = |id: &u64| site.instance.table.lock().is_waited_for(*id);
+            let is_open = |id: &u64| site.instance.calls.lock().is_waited_for(*id);
             ids.into_iter().filter(is_open).for_each(|id| site.answer_for(&answer(id)));
         });
     }

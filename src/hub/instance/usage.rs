@@ -10,25 +10,25 @@ use crate::upstream::Handshake;
 impl Instance {
     /// Whether an agent has called anything of it.
     pub(in crate::hub) fn has_served(&self) -> bool {
-        self.table.lock().served
+        self.calls.lock().served
     }
 
     pub fn in_flight(&self) -> usize {
-        self.table.lock().in_flight()
+        self.calls.lock().in_flight()
     }
 
     /// The calls of agents that were made so long ago: whose each is, and its age.
     pub fn calls_older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
-        self.table.lock().older_than(age)
+        self.calls.lock().older_than(age)
     }
 
     /// What the server has asked, and nobody has answered.
     pub fn questions(&self) -> usize {
-        self.table.lock().questions()
+        self.calls.lock().questions()
     }
 
     pub fn session_ids(&self) -> Vec<SessionId> {
-        let mut ids: Vec<_> = self.table.lock().sessions().map(|session| session.id).collect();
+        let mut ids: Vec<_> = self.calls.lock().sessions().map(|session| session.id).collect();
         ids.sort_unstable();
         ids
     }

@@ -3,7 +3,7 @@
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::Calls;
 use crate::hub::instance::calls::member::Member;
-use crate::hub::level::Level;
+use crate::hub::log_level::Level;
 
 impl Calls {
     /// The level that the server must log at, raw, if anybody asked for one, and every subscribed URI.
