@@ -8,6 +8,7 @@ mod callback;
 mod command;
 mod discovery;
 mod foreign;
+mod grant;
 mod guard;
 mod keeper;
 mod keepers;

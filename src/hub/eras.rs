@@ -1,4 +1,4 @@
-//! What one era's messages are in the other: pure, and the only place that knows. ERAS.md has it as a table.
+//! What one era's messages are in the other: pure, and the only place that knows. docs/concepts/eras.md has it in words.
 //!
 //! Only what the other era must have, or cannot know, is put in or taken out; all the rest stays the text that was sent
 //! (MCP 2026-07-28 `changelog`, `basic/versioning`).

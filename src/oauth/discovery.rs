@@ -97,7 +97,7 @@ impl Discovered {
         // Servers of 2025-03-26 without metadata have fixed endpoints, and say nothing of PKCE.
         if found.source.is_discovered() {
             let methods = metadata.code_challenge_methods_supported.as_deref().unwrap_or_default();
-            let needed = !target.is_client_credentials();
+            let needed = target.oauth.grant.needs_person();
             if needed && !methods.iter().any(|method| method == "S256") {
                 let issuer = metadata.issuer.as_deref().unwrap_or("the authorization server");
                 return Err(wrong(format!(

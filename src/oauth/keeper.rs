@@ -72,7 +72,7 @@ impl Keeper {
                 None if !state.loaded => {}
                 None => match &state.need {
                     Some(why) => return Err(NoToken::Login(why.clone())),
-                    None if self.0.target.lock().is_client_credentials() => {}
+                    None if !self.0.target.lock().oauth.grant.needs_person() => {}
                     None => return Ok(None),
                 },
             }

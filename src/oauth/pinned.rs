@@ -1,5 +1,5 @@
 //! What a server's entry settles of its login, where its metadata breaks the rules: `oauth = { issuer = …, pkce = …,
-//! resource = … }`. `rmcp` is shown the metadata as the entry has it; what each gives up stands in LOGINS.md.
+//! resource = … }`. `rmcp` is shown the metadata as the entry has it; what each gives up stands in docs/guide/log-in.md.
 
 use parking_lot::Mutex;
 use reqwest::{Request, StatusCode, Url};

@@ -3,7 +3,7 @@
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{BadTemplate, Given, Grant, Http, OAuth};
+use crate::config::{BadTemplate, Given, Http, OAuth};
 use crate::credentials::{Client, ClientAuth, CredentialId, Origin};
 use crate::names::ServerName;
 
@@ -32,10 +32,6 @@ impl Target {
             private_key: expand(&http.oauth.private_key)?,
             oauth: http.oauth.clone(),
         })
-    }
-
-    pub(super) fn is_client_credentials(&self) -> bool {
-        self.oauth.grant == Grant::ClientCredentials
     }
 
     /// The client that the configuration names, if it names one. How it shows its secret is the authorization server's to

@@ -254,7 +254,7 @@ impl Task {
 
     /// Says that nothing goes on without a login.
     fn need(&mut self, why: &str) {
-        if self.target().is_client_credentials() {
+        if !self.target().oauth.grant.needs_person() {
             // No person can help.
             return self.failed(why.to_owned(), None);
         }
@@ -274,8 +274,7 @@ impl Task {
     }
 
     fn can_renew(&self) -> bool {
-        self.target().is_client_credentials()
-            || self.credential.as_ref().is_some_and(|credential| credential.tokens.refresh.is_some())
+        self.target().oauth.grant.can_renew(self.credential.as_ref())
     }
 }
 

@@ -1,10 +1,8 @@
 //! Every pair of eras, on every wire and face, at everything that an agent and a server do with each other.
 //!
-//! `cargo test --test it -- matrix --nocapture` prints the table, which ERAS.md shows.
+//! `cargo test --test it -- matrix --nocapture` prints the table.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -170,12 +168,6 @@ fn everything_works_in_every_pair() {
         }
     }
     println!("{table}");
+    assert_eq!(table.matches(" works |").count() + failed.len(), 312, "cells");
     assert!(failed.is_empty(), "{} cells:\n{}", failed.len(), failed.join("\n"));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ERAS.md");
-    let page = fs::read_to_string(&path).unwrap_or_default();
-    if std::env::var_os("TRUNKLINE_BLESS").is_some() {
-        let start = page.find("| agent |").expect("a table");
-        return fs::write(&path, format!("{}{table}", &page[..start])).expect("written");
-    }
-    assert!(page.ends_with(&table), "ERAS.md shows another table: run this with TRUNKLINE_BLESS=1");
 }

@@ -19,7 +19,7 @@ const REVOKE: Duration = Duration::from_secs(15);
 
 impl Task {
     pub(super) fn log_in(&mut self, afresh: Afresh, reply: Reply<Result<Arc<Login>, String>>) {
-        if self.target().is_client_credentials() {
+        if !self.target().oauth.grant.needs_person() {
             self.reconsider();
             let reason =
                 "its entry has `grant = \"client_credentials\"`: the client logs in by itself, with the next request";
@@ -147,7 +147,7 @@ impl Task {
             state.held = None;
             state.describe(None);
         });
-        if self.target().is_client_credentials() {
+        if !self.target().oauth.grant.needs_person() {
             self.answer(&Err(NoToken::Unavailable("the login was ended".into())));
         } else {
             self.need("you have logged out");

@@ -225,7 +225,7 @@ impl Task {
         }
         // Its scopes are wanted from now on; where to log in, the first one says.
         self.challenge.get_or_insert_with(|| words.to_owned());
-        if target.is_client_credentials() {
+        if !target.oauth.grant.needs_person() {
             return None;
         }
         let missing = missing.join(" ");

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Makes docs/picture.svg from what the real programs print: `trunkline demo`, and `trunkline status` with three servers.
+
+    cargo build --release && docs/picture.py target/release/trunkline
+"""
+import html, os, pathlib, shutil, signal, subprocess, sys, tempfile, time
+
+WIDTH, SIZE, LINE = 100, 13, 18
+SERVERS = {"calendar": "all", "search": "all", "browser": "session"}
+
+
+def environment(folder):
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": folder,
+        "TRUNKLINE_CONFIG": f"{folder}/config.toml",
+        "TRUNKLINE_SOCKET": f"{folder}/run/socket",
+        "TRUNKLINE_STATE_DIR": f"{folder}/state",
+    }
+
+
+def status(program):
+    """What `status` prints while three agents use three servers."""
+    folder = tempfile.mkdtemp(prefix="trunkline-picture-")
+    try:
+        os.mkdir(f"{folder}/run", 0o700)
+        os.mkdir(f"{folder}/project")
+        tables = (f'[servers.{name}]\ncommand = "{program}"\nargs = ["demo-server"]\nshare = "{share}"\n' for name, share in SERVERS.items())
+        pathlib.Path(folder, "config.toml").write_text("".join(tables))
+        env = environment(folder)
+        daemon = subprocess.Popen([program, "run"], env=env, cwd=folder, stderr=subprocess.DEVNULL)
+        try:
+            agents = [attach(program, env, name) for name in ("claude-code", "codex", "cursor")]
+            printed = subprocess.run([program, "status"], env=env, capture_output=True, text=True, check=True).stdout
+            for agent in agents:
+                agent.stdin.close()
+                agent.wait()
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait()
+        return printed.replace(folder, "~")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def attach(program, env, name):
+    """An agent that has called a tool of each server."""
+    for _ in range(200):
+        if os.path.exists(env["TRUNKLINE_SOCKET"]):
+            break
+        time.sleep(0.05)
+    agent = subprocess.Popen([program, "connect", "--client", name], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+                             cwd=os.path.join(env["HOME"], "project"))
+    hello = '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"%s","version":"1"}}}'
+    ask(agent, hello % name, 0)
+    agent.stdin.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+    for number, server in enumerate(SERVERS, 1):
+        call = '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%s__add","arguments":{"a":1,"b":2}}}'
+        ask(agent, call % (number, server), number)
+    return agent
+
+
+def ask(agent, line, number):
+    agent.stdin.write(line + "\n")
+    while f'"id":{number},' not in agent.stdout.readline():
+        pass
+
+
+def drawing(parts):
+    lines = [line for command, printed in parts for line in ["$ " + command, *printed.rstrip().split("\n"), ""]][:-1]
+    width, height = 24 + WIDTH * SIZE * 0.602, 56 + len(lines) * LINE
+    rows = []
+    for number, line in enumerate(lines):
+        kind = "prompt" if line.startswith("$ ") else "text"
+        rows.append(f'<text class="{kind}" x="16" y="{52 + number * LINE}">{html.escape(line[:WIDTH])}</text>')
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img">
+<title>What `trunkline demo` and `trunkline status` print</title>
+<style>
+text {{ font: {SIZE}px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre; fill: #d8dee9 }}
+.prompt {{ fill: #8fbcbb }}
+</style>
+<rect width="100%" height="100%" rx="10" fill="#20242c"/>
+<circle cx="20" cy="20" r="6" fill="#bf616a"/><circle cx="40" cy="20" r="6" fill="#ebcb8b"/><circle cx="60" cy="20" r="6" fill="#a3be8c"/>
+{chr(10).join(rows)}
+</svg>
+"""
+
+
+def main():
+    program = os.path.abspath(sys.argv[1])
+    demo = subprocess.run([program, "demo"], capture_output=True, text=True, check=True).stdout
+    picture = drawing([("trunkline demo", demo), ("trunkline status", status(program))])
+    pathlib.Path(__file__).with_name("picture.svg").write_text(picture)
+
+
+main()
