@@ -91,7 +91,7 @@
 //! 1  config      file -> Config, or every problem with its line
 //! 1  credentials logins and secrets at rest, and the key to them
 //! 1  http1       one connection of HTTP/1.1
-//! 1  ipc         the socket: listen, connect, who is at the other end
+//! 1  ipc         the socket: listen, connect; who listens is checked before a client speaks (`unix`)
 //! 1  wire        frames out of bytes, large messages read aside; bounded queues of what is to be written: one for a stream, or one for each request
 //! 0  fault       a fault of trunkline itself ends what it happened in
 //! 0  files       files and folders that are the user's alone
@@ -157,14 +157,14 @@
 //!
 //! **Between the eras.** `hub::route::other_era` asks `hub::eras::disposition` what becomes of the request -> `Instance::translate` says what is changed in
 //! it, and keeps a `Translation` beside the pending call -> `Site::translate_answer` writes the answer in the agent's era. A legacy server's question to a modern
-//! agent: `hub::deliver::server_requests` -> `Site::suspend` -> `SuspendedCalls` keeps the call under a `requestState` -> `Hub::resume` gives it to the request
+//! agent: `hub::deliver::server_requests` -> `Site::ask_suspended` -> `Hub::suspend` keeps the call under a `requestState` -> `Hub::resume` gives it to the request
 //! that comes back. A modern server's: `InputRound`, put and answered in `hub::input::ask_and_retry`.
 //!
-//! **A refresh.** `Keeper::token` sees that the token ends, and tells the task of the login -> one `Renewal` looks at the records, asks the token
-//! endpoint, saves through the `Vault` -> all who wait get the new token.
+//! **A refresh.** `Keeper::token` sees that the token ends, and tells the task of the login -> one `Renewal` looks at the records, has the grant
+//! ask the token endpoint (`oauth::grant::refresh_token`), saves through the `Vault` -> all who wait get the new token.
 //!
 //! **A login.** No token -> `Inbound::Parked`, or the start says `NeedsLogin` -> `hub::logins` asks the agent's person, or fails the call -> the keeper
-//! prepares (`discovery`), waits for the redirect (`callback`), fetches the token -> `Keepers::logins` tells the hub, which starts what waited.
+//! prepares (`discovery`, and `client`, which registers one), waits for the redirect (`callback`), fetches the token -> `Keepers::logins` tells the hub, which starts what waited.
 //!
 //! **Reload.** `config::Watch`, SIGHUP or `daemon.reload` -> `daemon::reload` loads -> `config::diff` decides -> `Hub::reload` starts
 //! what changed, swaps the list of servers in one step, drains the old, and tells each agent once.

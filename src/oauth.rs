@@ -5,6 +5,7 @@
 mod assertion;
 mod bearer;
 mod callback;
+mod client;
 mod command;
 mod discovery;
 mod foreign;

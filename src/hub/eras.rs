@@ -19,6 +19,7 @@ pub(in crate::hub) use input_required::{
     question, related, retry, subject, without_input_responses,
 };
 pub(in crate::hub) use meta::{at_params, legacy_meta, modern_meta};
+pub(in crate::hub) use object::put_first;
 pub(in crate::hub) use refusals::{bad_level, no_method, unknown_state, unsupported};
 pub use refusals::{incomplete, not_modern};
 pub(in crate::hub) use results::{modern_members, translate_result};

@@ -1,11 +1,11 @@
 //! One instance as the hub sees it: what agents send to it, with ids of its own.
 
+pub(in crate::hub) mod attach_and_detach;
 pub(in crate::hub) mod attribution;
 pub(in crate::hub) mod calls;
 pub(in crate::hub) mod cancelling;
 pub(in crate::hub) mod change_storms;
 pub(in crate::hub) mod lists;
-pub(in crate::hub) mod members;
 pub(in crate::hub) mod one_at_a_time;
 pub(super) mod own_requests;
 pub(in crate::hub) mod own_subscription;

@@ -1,8 +1,7 @@
 //! One configured server: its settings, and what it has shown of itself.
 
-pub(in crate::hub) mod cached_answers;
+pub(in crate::hub) mod catalog_answers;
 pub(in crate::hub) mod catalog_file;
-pub(in crate::hub) mod change_notices;
 pub(in crate::hub) mod commands;
 pub(in crate::hub) mod compare_offers;
 pub(in crate::hub) mod condition;
@@ -25,6 +24,7 @@ pub(in crate::hub) mod stop_and_drain;
 pub(in crate::hub) mod take_over;
 pub(in crate::hub) mod tool_filter;
 pub(in crate::hub) mod tool_names;
+pub(in crate::hub) mod who_hears;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The Unix socket.
+//! The Unix socket: claimed and listened on by one daemon; a client checks the folder, and who listens, before it speaks.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};

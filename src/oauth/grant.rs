@@ -1,7 +1,7 @@
 //! How a login gets its tokens: a row for each grant, and a file for how it is done.
 
-mod authorization_code;
 mod client_credentials;
+mod refresh_token;
 
 use crate::config::Grant;
 use crate::credentials::Credential;
@@ -28,7 +28,7 @@ impl Grant {
     /// Gets the next token, and keeps it.
     pub(super) async fn obtain(self, renewal: &Renewal, guard: &Guard) -> Renewed {
         match self {
-            Self::AuthorizationCode => authorization_code::obtain(renewal, guard).await,
+            Self::AuthorizationCode => refresh_token::obtain(renewal, guard).await,
             Self::ClientCredentials => client_credentials::obtain(renewal, guard).await,
         }
     }

@@ -228,3 +228,45 @@ fn each_thing_has_its_home() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn links_of_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut pages, mut folders) = (Vec::new(), vec![root.join("docs")]);
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let (inner, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+        folders.extend(inner);
+        pages.extend(files);
+    }
+    pages.extend(
+        ["README.md", "CHANGELOG.md", "SECURITY.md", "fuzz/README.md", "tests/bench/README.md"]
+            .map(|page| root.join(page)),
+    );
+    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    let text = |page: &Path| fs::read_to_string(page).unwrap_or_default();
+    let links = Regex::new(r"\]\(([^)#:]*)(?:#([^)]*))?\)").expect("a pattern");
+    let mut wrong = Vec::new();
+    for page in &pages {
+        for found in links.captures_iter(&text(page)) {
+            let to = page.parent().expect("a folder").join(&found[1]);
+            let to = if found[1].is_empty() { page.clone() } else { to };
+            let anchor = found.get(2).map(|anchor| anchor.as_str());
+            let is_there = to.exists() && anchor.is_none_or(|anchor| anchors(&text(&to)).contains(anchor));
+            if !is_there {
+                wrong.push(format!("{}: {}", page.display(), &found[0]));
+            }
+        }
+    }
+    assert!(pages.len() > 15 && wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the headings of a page can be linked to by.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let anchor = |heading: &str| {
+        let kept = heading.to_lowercase().replace(' ', "-");
+        kept.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '_')).collect()
+    };
+    headings.map(anchor).collect()
+}

@@ -1,6 +1,6 @@
 //! What a server says of itself: `server/discover` in the modern era, `initialize` in the legacy one.
 
-use super::object::{Object, without};
+use super::object::{Object, put_first, put_last, without};
 use crate::envelope::{Envelope, quoted, spliced, text};
 use crate::era::{self, LEGACY_ALL, MODERN};
 
@@ -16,10 +16,8 @@ pub(in crate::hub) fn discover_result(frame: &str) -> Option<String> {
     let capabilities = find("capabilities").unwrap_or("{}");
     // Tasks of the legacy era are not those of the modern one.
     let capabilities = without_tasks(capabilities);
-    let own =
-        find("_meta").and_then(|meta| meta.trim().strip_prefix('{')?.strip_suffix('}')).unwrap_or_default().trim();
-    let comma = if own.is_empty() { "" } else { "," };
-    let info = find("serverInfo").unwrap_or("{}");
+    let info = format!(r#""{SERVER_INFO}":{}"#, find("serverInfo").unwrap_or("{}"));
+    let meta = put_first(find("_meta").unwrap_or("{}"), &info);
     let rest = members.iter().filter(|(key, _)| {
         !matches!(
             &**key,
@@ -28,7 +26,7 @@ pub(in crate::hub) fn discover_result(frame: &str) -> Option<String> {
     });
     let rest: String = rest.map(|(key, raw)| format!(",{}:{raw}", quoted(key))).collect();
     Some(format!(
-        r#"{{"resultType":"complete","supportedVersions":{},"capabilities":{capabilities}{rest},"ttlMs":0,"cacheScope":"private","_meta":{{"{SERVER_INFO}":{info}{comma}{own}}}}}"#,
+        r#"{{"resultType":"complete","supportedVersions":{},"capabilities":{capabilities}{rest},"ttlMs":0,"cacheScope":"private","_meta":{meta}}}"#,
         supported()
     ))
 }
@@ -70,9 +68,7 @@ pub(in crate::hub) fn without_tasks(capabilities: &str) -> String {
 pub(in crate::hub) fn with_tasks(capabilities: &str) -> String {
     let Ok(Object(members)) = serde_json::from_str(capabilities) else { return capabilities.to_owned() };
     let own = members.iter().find(|(key, _)| key == "extensions").map(|(_, raw)| raw.get());
-    let inner = own.and_then(|own| own.trim().strip_prefix('{')?.strip_suffix('}')).unwrap_or_default().trim();
-    let comma = if inner.is_empty() { "" } else { "," };
-    let extensions = format!(r#"{{{inner}{comma}"{EXTENSION}":{{}}}}"#);
+    let extensions = put_last(own.unwrap_or("{}"), &format!(r#""{EXTENSION}":{{}}"#));
     let mut all: Vec<_> =
         members.iter().map(|(key, raw)| (&**key, raw.get())).filter(|(key, _)| *key != "extensions").collect();
     all.push(("extensions", &extensions));

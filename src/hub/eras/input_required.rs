@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::meta::at_params;
 use super::object::Object;
-use super::object::without;
+use super::object::{put_first, put_last, without};
 use crate::envelope;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, quoted, splice};
@@ -101,13 +101,9 @@ pub(in crate::hub) fn input_request(envelope: &Envelope<'_>) -> String {
 pub(in crate::hub) fn related(answer: &str, task: &str) -> String {
     let Ok(Object(members)) = serde_json::from_str(answer) else { return answer.to_owned() };
     let meta = members.iter().find(|(key, _)| key == "_meta").map_or("{}", |(_, raw)| raw.get());
-    let inner = meta.trim().strip_prefix('{').and_then(|meta| meta.strip_suffix('}')).unwrap_or_default().trim();
-    let comma = if inner.is_empty() { "" } else { "," };
-    let meta = format!(r#""_meta":{{{inner}{comma}"{RELATED}":{task}}}"#);
+    let meta = put_last(meta, &format!(r#""{RELATED}":{task}"#));
     let rest = without(answer, &["_meta"]).unwrap_or_else(|| answer.to_owned());
-    let inner = rest.trim().strip_prefix('{').unwrap_or_default();
-    let comma = if inner.trim() == "}" { "" } else { "," };
-    format!("{{{meta}{comma}{inner}")
+    put_first(&rest, &format!(r#""_meta":{meta}"#))
 }
 
 /// A modern server's question as a request to a legacy agent, under the id `id`.

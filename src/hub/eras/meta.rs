@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::object::without;
+use super::object::{before, put_first, without};
 use crate::era::MODERN;
 
 const PREFIX: &str = "io.modelcontextprotocol";
@@ -31,20 +31,13 @@ pub(in crate::hub) fn modern_meta(
     capabilities: &str,
     level: Option<&str>,
 ) -> String {
-    let mut text = format!(r#"{{"{PREFIX}/protocolVersion":"{MODERN}","{PREFIX}/clientCapabilities":{capabilities}"#);
+    let mut own = format!(r#""{PREFIX}/protocolVersion":"{MODERN}","{PREFIX}/clientCapabilities":{capabilities}"#);
     for (name, value) in [("clientInfo", client_info), ("logLevel", level)] {
         if let Some(value) = value {
-            text.push_str(&format!(r#","{PREFIX}/{name}":{value}"#));
+            own.push_str(&format!(r#","{PREFIX}/{name}":{value}"#));
         }
     }
-    let rest = meta.map(legacy_meta).unwrap_or_default();
-    let inner = rest.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default().trim();
-    if !inner.is_empty() {
-        text.push(',');
-        text.push_str(inner);
-    }
-    text.push('}');
-    text
+    put_first(&meta.map_or("{}".to_owned(), legacy_meta), &own)
 }
 
 /// Where members can be put first in a frame's `params`, and the text that puts them there. What stands behind that place is
@@ -56,8 +49,7 @@ pub(in crate::hub) fn at_params(frame: &str, members: &str) -> Option<(Range<usi
     };
     let params = &frame[at..];
     if let Some(inner) = params.strip_prefix('{') {
-        let comma = if inner.trim_start().starts_with('}') { "" } else { "," };
-        return Some((at + 1..at + 1, format!("{members}{comma}")));
+        return Some((at + 1..at + 1, before(inner, members)));
     }
     params.starts_with("null").then(|| (at..at + "null".len(), format!("{{{members}}}")))
 }
@@ -116,7 +108,7 @@ mod tests {
         let meta = modern_meta(Some(r#"{ "progressToken": 1E0 }"#), None, "{}", Some("\"info\""));
         assert_eq!(
             meta,
-            r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/logLevel":"info","progressToken": 1E0}"#
+            r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/logLevel":"info", "progressToken": 1E0 }"#
         );
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::object::before;
 use crate::envelope::Envelope;
 use crate::envelope::reply::code;
 use crate::era::Era;
@@ -36,8 +37,7 @@ pub(in crate::hub) fn modern_members(method: Option<Method>, result: &str) -> Op
     }
     let cacheable = ListKind::of_method(method).is_some() || method == Some(Method::ReadResource);
     let hints = if cacheable { r#","ttlMs":0,"cacheScope":"private""# } else { "" };
-    let comma = if inner.trim_start().starts_with('}') { "" } else { "," };
-    Some(format!(r#""resultType":"complete"{hints}{comma}"#))
+    Some(before(inner, &format!(r#""resultType":"complete"{hints}"#)))
 }
 
 /// Whether a raw object has this member; looked at closely only where its name stands somewhere.

@@ -3,6 +3,7 @@
 use crate::hub::failure::Failure;
 use crate::hub::server::Server;
 use crate::lists::ListKind;
+use crate::upstream::catalog::filtered;
 
 impl Server {
     /// Whether a tool is offered; one that is not is named in `status`.
@@ -28,6 +29,14 @@ impl Server {
     /// The own name of the tool that the all-servers view shows so, if it is another one.
     pub(in crate::hub) fn own_tool_name(&self, shown: &str) -> Option<String> {
         self.spelled.own_name(shown, || self.state.lock().catalogs.lists(ListKind::Tools))
+    }
+
+    /// A frame that answers a list request, without what agents are not to see; `None` if that is nothing.
+    pub(in crate::hub) fn filter_tools(&self, kind: ListKind, frame: &str) -> Option<String> {
+        if kind != ListKind::Tools || self.settings().tools.is_open() {
+            return None;
+        }
+        filtered(frame, kind.member(), "name", |tool| self.allows(tool))
     }
 
     /// Whether no tool of it is kept back.

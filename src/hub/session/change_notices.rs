@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::envelope::{Edit, Envelope, splice};
-use crate::hub::eras::at_params;
+use crate::hub::eras::{at_params, put_first};
 use crate::hub::session::Session;
 use crate::hub::session::change_notice_rate::Due;
 use crate::hub::session::subscription::SUBSCRIPTION;
@@ -82,11 +82,7 @@ fn tagged(frame: &str, id: &str) -> Option<String> {
     let envelope = Envelope::parse(frame.as_bytes()).ok()?;
     let tag = format!(r#""{SUBSCRIPTION}":{id}"#);
     let (at, with) = match envelope.params.meta_raw.filter(|meta| meta.starts_with('{')) {
-        Some(meta) => {
-            let at = envelope.span(meta).start + 1;
-            let comma = if meta[1..].trim_start().starts_with('}') { "" } else { "," };
-            (at..at, format!("{tag}{comma}"))
-        }
+        Some(meta) => (envelope.span(meta), put_first(meta, &tag)),
         None => at_params(frame, &format!(r#""_meta":{{{tag}}}"#))?,
     };
     let mut out = Vec::with_capacity(frame.len() + with.len());

@@ -66,7 +66,7 @@ impl Cancelled {
 /// The largest request that is kept to be repeated, in bytes.
 const REPEATED: usize = 64 << 10;
 
-/// What is kept of a request that translate_result the eras.
+/// What is kept of a request from an agent of one era to a server of the other.
 #[derive(Debug, Clone)]
 pub(in crate::hub) struct Translation {
     /// What the agent speaks.

@@ -1,4 +1,5 @@
-//! A person logs in, and what that gave is refreshed (RFC 6749 sections 4.1 and 6).
+//! The next token by the refresh token, after a person has logged in (RFC 6749 section 6). The code of a login is exchanged in
+//! `login`.
 
 use secrecy::ExposeSecret;
 

@@ -8,7 +8,7 @@ use crate::hub::session::Session;
 use crate::hub::sharing::share_key::ShareKey;
 use crate::lists::ListKind;
 use crate::upstream::Handshake;
-use crate::upstream::catalog::{Audience, Catalog, List, filtered};
+use crate::upstream::catalog::{Audience, Catalog, List};
 
 impl Server {
     /// What a session needs, if its server is not up and may be started.
@@ -65,13 +65,5 @@ impl Server {
 
     pub fn instructions(&self) -> Option<String> {
         Handshake::of_reply(self.state.lock().catalogs.any_handshake()?).instructions()
-    }
-
-    /// A frame that answers a list request, without what agents are not to see; `None` if that is nothing.
-    pub(in crate::hub) fn filter_tools(&self, kind: ListKind, frame: &str) -> Option<String> {
-        if kind != ListKind::Tools || self.settings().tools.is_open() {
-            return None;
-        }
-        filtered(frame, kind.member(), "name", |tool| self.allows(tool))
     }
 }
