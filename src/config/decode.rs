@@ -77,7 +77,7 @@ impl<'p, 't> Fields<'p, 't> {
     }
 }
 
-pub(super) fn wrong_type(wanted: &str, node: &Node, problems: &mut Problems<'_>) {
+fn wrong_type(wanted: &str, node: &Node, problems: &mut Problems<'_>) {
     problems.add(node.at.start, format!("expected {wanted}, found {}", node.value.kind()));
 }
 

@@ -27,7 +27,10 @@ pub struct HttpListener {
 impl Decode for HttpListener {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
-        let listen = fields.take("listen").unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT));
+        let listen = match fields.take_node("listen") {
+            Some(node) => fields.problems.under("listen", |problems| SocketAddr::decode(node, problems)),
+            None => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT)),
+        };
         let origins = fields.take_node("origins").map(|node| {
             fields.problems.under("origins", |problems| {
                 let at = node.at.start;
@@ -40,7 +43,8 @@ impl Decode for HttpListener {
             })
         });
         fields.finish();
-        Some(Self { listen, origins: origins.unwrap_or_default() })
+        // Where the address is wrong, no port is opened: nobody asked for another one.
+        Some(Self { listen: listen?, origins: origins.unwrap_or_default() })
     }
 }
 

@@ -116,7 +116,7 @@ impl Hub {
     }
 
     /// Takes a session off the processes that depend on its project; what is in flight goes on.
-    pub(in crate::hub) fn leave_project(self: &Arc<Self>, session: &Session) {
+    fn leave_project(self: &Arc<Self>, session: &Session) {
         for Site { instance, .. } in self.sites(session).iter().filter(|site| site.server.depends_on_project()) {
             instance.retire(session);
         }

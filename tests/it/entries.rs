@@ -110,6 +110,7 @@ fn a_wrong_setting_outside_of_the_servers_stops_nobody() {
     );
     let daemon = Daemon::start(&text);
     assert!(daemon.agent("good").server_pid() > 0);
+    assert!(daemon.status()["http"].is_null(), "a wrong address opens no other port");
     let problems = daemon.status()["problems"].to_string();
     for expected in [
         "daemon.idle_timeout: expected a string",

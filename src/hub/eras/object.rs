@@ -23,9 +23,9 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 #[derive(serde::Deserialize)]
-                struct ShareKey<'a>(#[serde(borrow)] Cow<'a, str>);
+                struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
                 let mut members = Vec::new();
-                while let Some((ShareKey(key), raw)) = map.next_entry()? {
+                while let Some((Key(key), raw)) = map.next_entry()? {
                     members.push((key, raw));
                 }
                 Ok(Object(members))

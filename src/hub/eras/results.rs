@@ -53,7 +53,7 @@ fn members(object: &str) -> Option<Members<'_>> {
 }
 
 /// The code of an error, raw, and what it is to an agent of era `to`, where that is another.
-pub(in crate::hub) fn error_code(to: Era, method: Option<Method>, error: &str) -> Option<(&str, i32)> {
+fn error_code(to: Era, method: Option<Method>, error: &str) -> Option<(&str, i32)> {
     let members = members(error)?;
     let raw = members.get("code")?.get();
     let names_uri = || members.get("data").is_some_and(|data| has_member(data.get(), "uri"));

@@ -68,7 +68,7 @@ impl Instance {
     }
 
     /// Sees to it that a call which was just cancelled is forgotten when the server is done with it.
-    pub(in crate::hub) fn let_linger(self: &Arc<Self>, id: u64) {
+    fn let_linger(self: &Arc<Self>, id: u64) {
         // The modern era has no ping, and no question that names no call.
         let fence = (self.era() == Era::Legacy).then(|| self.send_own(Method::Ping, "", Caller::Fence(id)));
         let instance = self.clone();

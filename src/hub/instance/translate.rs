@@ -87,7 +87,7 @@ impl Instance {
     }
 
     /// Whether the server may have to make a task of an agent's request, or does at once; `edits` are the view's.
-    pub(in crate::hub) fn task_of(&self, agent: Era, envelope: &Envelope<'_>, edits: &[Edit<'_>]) -> AsTask {
+    fn task_of(&self, agent: Era, envelope: &Envelope<'_>, edits: &[Edit<'_>]) -> AsTask {
         match agent {
             _ if envelope.method != Some(Method::CallTool) => AsTask::Never,
             Era::Legacy => AsTask::IfNeeded,

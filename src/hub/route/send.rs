@@ -99,11 +99,7 @@ impl Hub {
     }
 
     /// An instance for one call of a session whose own is taken.
-    pub(in crate::hub) async fn overflow(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        taken: &Instance,
-    ) -> Result<Site, Failure> {
+    async fn overflow(self: &Arc<Self>, session: &Arc<Session>, taken: &Instance) -> Result<Site, Failure> {
         let server = self.server(taken.name.as_str())?;
         let (Some(instance_terms), Some(terms)) = (taken.instance_terms(), session.last_terms()) else {
             return Err(server.unavailable("it is starting"));

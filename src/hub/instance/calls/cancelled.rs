@@ -32,7 +32,7 @@ impl Calls {
     }
 
     /// Calls that somebody waits for.
-    pub(in crate::hub) fn calls_waited_for(&self) -> impl Iterator<Item = &PendingCall> {
+    fn calls_waited_for(&self) -> impl Iterator<Item = &PendingCall> {
         self.pending.values().filter(|pending| pending.cancelled.is_none() && pending.caller().is_some())
     }
 
