@@ -8,9 +8,11 @@ mod container;
 mod daemon;
 mod decode;
 pub mod diff;
+mod document;
 mod filter;
 mod foreign;
 mod http_listener;
+mod import;
 mod node;
 mod oauth;
 mod packages;
@@ -20,6 +22,7 @@ mod share;
 mod transport;
 mod values;
 mod watch;
+mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -30,11 +33,13 @@ use schemars::JsonSchema;
 pub use container::behind_run;
 pub use daemon::{Daemon, Discover, Upgrade};
 use decode::{Decode, Fields};
+pub use document::{CannotEdit, Document};
 pub use filter::Filter;
 pub use http_listener::HttpListener;
 use node::Node;
+pub use import::{Foreign, ForeignFile, Format, Tree};
 pub use oauth::{Algorithm, Grant, OAuth, Pkce, Resource};
-pub use packages::{Known, Packages};
+pub use packages::{Known, Packages, Preset};
 pub use problems::Problem;
 use problems::Problems;
 use server::Names;
@@ -122,11 +127,16 @@ impl Config {
             || text.trim_start().starts_with('{');
         let parsed = if json { Self::from_json(&text) } else { Self::from_toml(&text) };
         let mut config = parsed.map_err(|problems| LoadError::Problems { path: path.to_owned(), problems })?;
+        config.set_base(path);
+        Ok(config)
+    }
+
+    /// Says which file it is from: relative paths count from its folder.
+    fn set_base(&mut self, path: &Path) {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         if let Some(folder) = path.parent() {
-            config.servers.iter_mut().for_each(|(_, server)| server.transport.set_base(folder));
+            self.servers.iter_mut().for_each(|(_, server)| server.transport.set_base(folder));
         }
-        Ok(config)
     }
 
     pub fn from_toml(text: &str) -> Result<Self, Vec<Problem>> {
@@ -168,6 +178,10 @@ impl Config {
         let packages = fields
             .take_node("packages")
             .map(|node| fields.problems.under("packages", |problems| packages::decode_all(node, problems)));
+        if let Some(at) = fields.position("mcp_servers") {
+            let message = "this is a file of Codex: `trunkline import --from FILE` takes its servers over".to_owned();
+            fields.problems.add(at, message);
+        }
         fields.finish();
         let (profiles, packages) = (profiles.unwrap_or_default(), packages.unwrap_or_default());
         Self { daemon, http, servers, profiles, packages, ..Self::default() }.completed()
@@ -233,7 +247,7 @@ impl Config {
 }
 
 /// What a file says, whatever way an editor saved it in.
-fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+pub fn text_of(bytes: Vec<u8>) -> io::Result<String> {
     let no_text = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8");
     match bytes.as_slice() {
         [0xff, 0xfe, units @ ..] => of_utf16(units, u16::from_le_bytes),

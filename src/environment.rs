@@ -166,7 +166,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// Whether the name of a variable promises a secret.
-fn looks_secret(name: &str) -> bool {
+pub fn looks_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     upper.split(['_', '-', '.', ':', '/']).any(|part| SECRET.contains(&part) || part.ends_with("TOKEN"))
 }

@@ -13,6 +13,21 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Replaces a file of a person's in one step: its mode stays, and a link to it stays one. A new one is the user's alone.
+pub fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut file, bytes)?;
+    if let Ok(found) = std::fs::metadata(&target) {
+        file.as_file().set_permissions(found.permissions())?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(&target).map_err(|error| error.error)?;
+    Ok(())
+}
+
 /// Whether a file is one that only this user can have written.
 pub fn check_ours(path: &Path) -> io::Result<()> {
     let found = std::fs::symlink_metadata(path)?;

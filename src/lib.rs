@@ -88,6 +88,7 @@
 //! 4.0 hub::stopped_by_hand   the servers that a person has stopped
 //! 3  upstream    the servers' side: child process or HTTP, handshake, tap under `rmcp`, catalogs, the life of an instance (pure)
 //! 2  oauth       logins: the keeper of each, how one is begun and refreshed
+//! 2  setup       from what a person's agents have to a shared set-up, and back
 //! 1  config      file -> Config, or every problem with its line
 //! 1  credentials logins and secrets at rest, and the key to them
 //! 1  http1       one connection of HTTP/1.1
@@ -200,6 +201,7 @@ pub mod processes;
 pub mod program;
 pub mod random;
 pub mod retry;
+pub mod setup;
 pub mod shown;
 pub mod strangers;
 pub mod ticks;

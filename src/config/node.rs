@@ -11,13 +11,13 @@ use toml::de::{DeTable, DeValue};
 const NAMED: usize = 5;
 
 /// One value and where it stands in the text, in bytes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     pub at: Range<usize>,
     pub value: Value,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Value {
     String(String),
     Bool(bool),
@@ -29,14 +29,56 @@ pub(super) enum Value {
     Other(&'static str),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Member {
     pub name: String,
     pub at: Range<usize>,
     pub node: Node,
 }
 
+impl Node {
+    /// How many values it holds, with itself.
+    pub(super) fn size(&self) -> usize {
+        match &self.value {
+            Value::Array(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            Value::Table(members) => 1 + members.iter().map(|member| member.node.size()).sum::<usize>(),
+            Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Other(_) => 1,
+        }
+    }
+}
+
 impl Value {
+    /// A string, or what is written as a word without quotes.
+    pub(super) fn into_text(self) -> Option<String> {
+        match self {
+            Self::String(text) | Self::Number(text) => Some(text),
+            Self::Bool(value) => Some(value.to_string()),
+            Self::Array(_) | Self::Table(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// The members of a table; none of anything else.
+    pub(super) fn into_members(self) -> Vec<Member> {
+        match self {
+            Self::Table(members) => members,
+            Self::String(_) | Self::Bool(_) | Self::Number(_) | Self::Array(_) | Self::Other(_) => Vec::new(),
+        }
+    }
+
+    pub(super) fn members(&self) -> &[Member] {
+        match self {
+            Self::Table(members) => members,
+            Self::String(_) | Self::Bool(_) | Self::Number(_) | Self::Array(_) | Self::Other(_) => &[],
+        }
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            Self::Bool(_) | Self::Number(_) | Self::Array(_) | Self::Table(_) | Self::Other(_) => None,
+        }
+    }
+
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",

@@ -20,9 +20,23 @@ pub struct Package {
     /// The capabilities of a client that it looks at; found out where this is left out.
     #[serde(default)]
     pub clients: Option<Vec<String>>,
+    /// What is proposed for an entry that is taken over or added.
+    #[serde(default)]
+    pub preset: Option<Preset>,
     /// Why, for the next reader.
     #[serde(default)]
     pub why: Option<String>,
+}
+
+/// What is proposed for an entry of a package that must not be shared blindly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename_all = "lowercase")]
+pub enum Preset {
+    /// Its `share`, written down.
+    Share,
+    /// That, and `${project}` in the place of the folder in its arguments.
+    Folder,
 }
 
 pub type Packages = BTreeMap<String, Package>;
@@ -178,7 +192,7 @@ impl Decode for Package {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
         let (at, share) = (fields.at(), fields.take_node("share"));
-        let package = Self { share: Share::All, clients: fields.take("clients"), why: fields.take("why") };
+        let package = Self { share: Share::All, clients: fields.take("clients"), preset: fields.take("preset"), why: fields.take("why") };
         fields.finish();
         let Some(share) = share else {
             problems.add(at, "the package has no `share`: \"all\", \"project\" or \"session\"".to_owned());
@@ -186,6 +200,12 @@ impl Decode for Package {
         };
         let all = [("all", Share::All), ("project", Share::Project), ("session", Share::Session)];
         Some(Self { share: one_of(share, &all, problems)?, ..package })
+    }
+}
+
+impl Decode for Preset {
+    fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
+        one_of(node, &[("share", Self::Share), ("folder", Self::Folder)], problems)
     }
 }
 

@@ -200,13 +200,12 @@ impl Decode for ServerConfig {
         let mut fields = Fields::open(node, problems)?;
         // Kept apart, so that every other setting is looked at too.
         let transport = Transport::take(&mut fields);
-        let disabled = fields.take("disabled").unwrap_or(false);
         let start = fields.take("start").unwrap_or(Start::Lazy);
         // One that is up before any agent is there can only be everybody's.
         let by_default = if start == Start::Eager { Share::All } else { Share::Auto };
         let or = Self::default();
         let server = Self {
-            enabled: fields.take("enabled").unwrap_or(!disabled),
+            enabled: fields.take("enabled").unwrap_or(true),
             era: fields.take("era").unwrap_or(or.era),
             startup_timeout: fields.take("startup_timeout").unwrap_or(or.startup_timeout),
             call_timeout: fields.take("call_timeout").unwrap_or(or.call_timeout),

@@ -38,6 +38,10 @@ pub struct Stdio {
     /// leave out what looks like a secret.
     #[schemars(default)]
     pub env_vars: Vec<String>,
+    /// A file of variables to set, as `NAME=value` lines, read when a process starts; what `env` sets comes first. A relative path
+    /// counts from the folder of the configuration file. `${…}` is replaced in its path, and not in the file.
+    #[schemars(with = "Option<String>")]
+    pub env_file: Option<Template>,
     /// The folder it is started in; if not set the one that the agent works in where a process belongs to one project or agent,
     /// else the home folder.
     /// `${…}` is replaced. A relative one counts from the folder of the configuration file.
@@ -82,7 +86,7 @@ impl Stdio {
         beside.filter(|beside| beside.exists()).unwrap_or(path)
     }
 
-    /// The folder that the configuration has it work in, once expanded.
+    /// A folder or file that the configuration names, once expanded.
     pub fn folder(&self, cwd: &str) -> PathBuf {
         let path = at_home(cwd);
         self.base.as_ref().map(|base| base.join(&path)).unwrap_or(path)
@@ -109,6 +113,11 @@ impl Stdio {
             && !self.folder(&cwd).is_dir()
         {
             remarks.push(format!("the folder {} that it is to work in is not there", self.folder(&cwd).display()));
+        }
+        if let Some(file) = self.env_file.as_ref().and_then(|file| file.expand(given).ok())
+            && !self.folder(&file).is_file()
+        {
+            remarks.push(format!("the file {} with its variables is not there", self.folder(&file).display()));
         }
         let words: Vec<&str> = self.args.iter().map(|word| word.text()).collect();
         remarks.extend(container::remark(self.command.text(), &words));
@@ -157,7 +166,7 @@ const RESERVED: [&str; 13] = [
 ];
 
 /// Names of the keys that belong to one kind of server only.
-const OF_STDIO: [&str; 4] = ["args", "env", "env_vars", "cwd"];
+const OF_STDIO: [&str; 5] = ["args", "env", "env_vars", "env_file", "cwd"];
 const OF_HTTP: [&str; 3] = ["headers", "account", "oauth"];
 
 impl Transport {
@@ -165,7 +174,10 @@ impl Transport {
     pub fn templates(&self) -> Vec<&Template> {
         match self {
             Self::Stdio(stdio) => {
-                std::iter::once(&stdio.command).chain(&stdio.args).chain(stdio.env.values()).chain(&stdio.cwd).collect()
+                std::iter::once(&stdio.command).chain(&stdio.args).chain(stdio.env.values())
+                .chain(&stdio.env_file)
+                .chain(&stdio.cwd)
+                .collect()
             }
             Self::Http(http) => {
                 let secrets = http.oauth.client_secret.iter().chain(&http.oauth.private_key);
@@ -182,6 +194,7 @@ impl Transport {
                 let words = std::iter::once(&mut stdio.command).chain(&mut stdio.args);
                 words
                     .chain(stdio.env.values_mut())
+                    .chain(&mut stdio.env_file)
                     .chain(&mut stdio.cwd)
                     .for_each(|template| template.set_base(folder));
             }
@@ -226,6 +239,7 @@ impl Transport {
                     args: fields.take("args").unwrap_or_default(),
                     env: fields.take("env").unwrap_or_default(),
                     env_vars: fields.take("env_vars").unwrap_or_default(),
+                    env_file: fields.take("env_file"),
                     cwd: fields.take("cwd"),
                     base: None,
                 };

@@ -1,5 +1,6 @@
 //! A server's process: its command, its small environment, its group, and its end.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::{self, ExitStatus};
@@ -57,6 +58,8 @@ pub(super) enum SpawnError {
     Spawn { command: String, error: io::Error },
     #[error("the folder {0} that it is to work in is not there: make it again, or start the agent in another one")]
     Folder(PathBuf),
+    #[error("cannot read the variables in {0}, named by `env_file`: {1}")]
+    Variables(PathBuf, String),
     #[error("`{0}` started without standard streams")]
     Streams(String),
 }
@@ -66,6 +69,30 @@ fn reason(error: &io::Error) -> String {
         return "no such program in the daemon's PATH; give the full path in `command`".to_owned();
     }
     error.to_string()
+}
+
+/// What the server's entry sets: the variables of its file, and then its own.
+fn variables(server: &Stdio, given: Given<'_>) -> Result<BTreeMap<String, String>, SpawnError> {
+    let mut all = BTreeMap::new();
+    if let Some(file) = &server.env_file {
+        let path = server.folder(&file.expand(given)?);
+        // Its own words quote the line, which may hold a secret.
+        let wrong = |error| {
+            let reason = match error {
+                dotenvy::Error::LineParse(..) => "a line in it is not `NAME=value`".to_owned(),
+                error => error.to_string(),
+            };
+            SpawnError::Variables(path.clone(), reason)
+        };
+        for pair in dotenvy::from_path_iter(&path).map_err(wrong)? {
+            let (name, value) = pair.map_err(wrong)?;
+            all.insert(name, value);
+        }
+    }
+    for (name, value) in &server.env {
+        all.insert(name.clone(), value.expand(given)?);
+    }
+    Ok(all)
 }
 
 impl Child {
@@ -86,8 +113,7 @@ impl Child {
         let given_to = |name: &str| environment::passes(name, server.env_vars.iter().map(String::as_str));
         command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(given_to)));
         command.env(MARK, &mark);
-        for (name, value) in &server.env {
-            let value = value.expand(given)?;
+        for (name, value) in variables(server, given)? {
             container.iter_mut().for_each(|client| client.env.push((name.clone(), value.clone())));
             command.env(name, value);
         }

@@ -42,7 +42,7 @@ pub(super) fn start(
 ) -> Result<Running, StartError> {
     let (child, streams) = Child::spawn(server, given, &around.ledger).map_err(|error| match error {
         SpawnError::Template(error) => StartError::Template(error.to_string()),
-        error @ SpawnError::Folder(_) => StartError::Template(error.to_string()),
+        error @ (SpawnError::Folder(_) | SpawnError::Variables(..)) => StartError::Template(error.to_string()),
         SpawnError::Spawn { .. } | SpawnError::Streams(_) => StartError::Spawn(error.to_string()),
     })?;
     let pid = child.pid;

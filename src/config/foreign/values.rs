@@ -1,5 +1,7 @@
 //! The values of other tools, as ours. Pure.
 
+use std::ops::Range;
+
 use crate::config::foreign::words::{OAUTH, letters, passed_over, respelled};
 use crate::config::node::{Member, Node, Value};
 use crate::config::problems::Problems;
@@ -29,6 +31,35 @@ pub(super) fn oauth(node: Node, problems: &mut Problems<'_>) -> Node {
         }
     }
     Node { at, value: Value::Table(kept) }
+}
+
+/// The header of a bearer token that stands in a variable, or here.
+pub(super) fn authorization(at: Range<usize>, node: Node, kind: &str) -> Option<Member> {
+    let name = "Authorization".to_owned();
+    let text = node.value.text().filter(|text| !text.is_empty())?;
+    let text = if kind.is_empty() { format!("Bearer {}", respelled(text)) } else { format!("Bearer ${{{kind}:{text}}}") };
+    Some(Member { name, at, node: Node { at: node.at, value: Value::String(text) } })
+}
+
+/// Headers whose values stand in variables.
+pub(super) fn of_variables(node: Node) -> Vec<Member> {
+    let header = |member: Member| {
+        let value = Value::String(format!("${{env:{}}}", member.node.value.text()?));
+        Some(Member { node: Node { at: member.node.at, value }, ..member })
+    };
+    node.value.into_members().into_iter().filter_map(header).collect()
+}
+
+/// Names of variables; Codex may say with each where it is from.
+pub(super) fn names(node: Node) -> Vec<Node> {
+    let name = |item: Node| match &item.value {
+        Value::Table(members) => {
+            let name = members.iter().find(|member| member.name == "name")?.node.value.text()?.to_owned();
+            Some(Node { at: item.at, value: Value::String(name) })
+        }
+        Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Other(_) => Some(item),
+    };
+    items(node).into_iter().filter_map(name).collect()
 }
 
 pub(super) fn items(node: Node) -> Vec<Node> {

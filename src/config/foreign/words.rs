@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::config::problems::Problems;
 
 /// Our words for keys that others spell in their own way, by their letters alone.
-const SPELLINGS: [(&str, &str); 31] = [
+const SPELLINGS: [(&str, &str); 59] = [
     ("command", "command"),
     ("args", "args"),
     ("arguments", "args"),
@@ -31,16 +31,45 @@ const SPELLINGS: [(&str, &str); 31] = [
     ("excludetools", "deny"),
     ("disabledtools", "deny"),
     ("type", "type"),
-    ("transport", "type"),
+    ("transport", "transport"),
     ("transporttype", "type"),
     ("oauth", "oauth"),
     ("auth", "oauth"),
     ("requestinit", "requestInit"),
+    ("requestoptions", "requestInit"),
     ("account", "account"),
+    ("cmd", "command"),
+    ("envs", "env"),
+    ("envkeys", "env_vars"),
+    ("envfile", "env_file"),
+    ("uri", "url"),
+    ("availabletools", "allow"),
+    ("bearertokenenvvar", "bearer_variable"),
+    ("bearertoken", "bearer"),
+    ("envhttpheaders", "header_variables"),
+    ("envheaders", "header_variables"),
+    ("scopes", "scopes"),
+    ("timeout", "timeout"),
+    ("startuptimeout", "startup_seconds"),
+    ("startuptimeoutsec", "startup_seconds"),
+    ("startuptimeoutseconds", "startup_seconds"),
+    ("startuptimeoutms", "startup_ms"),
+    ("inittimeout", "startup_ms"),
+    ("tooltimeout", "call_seconds"),
+    ("tooltimeoutsec", "call_seconds"),
+    ("tooltimeoutseconds", "call_seconds"),
+    ("tooltimeoutms", "call_ms"),
+    ("requesttimeoutms", "call_ms"),
+    // What a window shows of a server.
+    ("name", "shown"),
+    ("title", "shown"),
+    ("displayname", "shown"),
+    ("description", "shown"),
+    ("icon", "shown"),
 ];
 /// Keys of ours that no other tool has.
-pub(super) const OWN: [&str; 8] =
-    ["era", "startup_timeout", "call_timeout", "start", "share", "max_instances", "max_calls", "env_vars"];
+pub(super) const OWN: [&str; 7] =
+    ["era", "startup_timeout", "call_timeout", "start", "share", "max_instances", "max_calls"];
 /// The same of `oauth`.
 pub(super) const OAUTH: [(&str, &str); 12] = [
     ("clientid", "client_id"),
@@ -73,12 +102,9 @@ fn is_shouted(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-/// A text with every `${…}` in our spelling.
+/// A text with every `${…}` in our spelling, and the other spellings of the same.
 pub(super) fn respelled(text: &str) -> String {
-    // Gemini CLI; one that is not set may be meant as it stands.
-    if let Some(name) = text.strip_prefix('$').filter(|name| is_shouted(name)) {
-        return format!("${{env:{name}:-{text}}}");
-    }
+    let text = &of_shell(text).replace("$PROJECT_DIR$", "${project}").replace("$USER_HOME$", "${env:HOME}");
     // opencode.
     let text = &text.replace("{env:", "${env:").replace("{file:", "${file:").replace("$${", "${");
     let (mut out, mut rest) = (String::with_capacity(text.len()), text.as_str());
@@ -89,11 +115,18 @@ pub(super) fn respelled(text: &str) -> String {
             break;
         };
         let (name, _) = reference.split_once(":-").unwrap_or((reference, ""));
+        // Continue's, which are in double braces.
+        if let Some(name) = reference.strip_prefix('{').map(str::trim) {
+            let (_, name) = name.split_once('.').unwrap_or(("", name));
+            out.push_str(&format!("${{keyring:{name}}}"));
+            rest = behind.strip_prefix('}').unwrap_or(behind);
+            continue;
+        }
         let is_variable = !name.is_empty()
             && !name.starts_with(|first: char| first.is_ascii_digit())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         match reference {
-            "workspaceFolder" | "workspaceRoot" | "project" => out.push_str("${project}"),
+            "workspaceFolder" | "workspaceRoot" | "project" | "CLAUDE_PROJECT_DIR" => out.push_str("${project}"),
             "userHome" => out.push_str("${env:HOME}"),
             "pathSeparator" | "/" => out.push(std::path::MAIN_SEPARATOR),
             _ if is_variable => out.push_str(&format!("${{env:{reference}}}")),
@@ -104,10 +137,26 @@ pub(super) fn respelled(text: &str) -> String {
     out + rest
 }
 
+/// Variables as a shell names them, at the beginning of a word (Gemini CLI, Crush); one that is not set may be meant as it
+/// stands.
+fn of_shell(text: &str) -> String {
+    let word = |word: &str| {
+        let inner = word.strip_prefix("$(").and_then(|inner| inner.strip_suffix(')'));
+        let name = inner.or_else(|| word.strip_prefix('$')).unwrap_or_default();
+        if is_shouted(name) { format!("${{env:{name}:-{word}}}") } else { word.to_owned() }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// Notes that a setting is not taken.
 pub(super) fn passed_over(at: &Range<usize>, name: &str, problems: &mut Problems<'_>) {
     let message = match &*letters(name) {
-        "envfile" => "variables are not read from a file here: name them in `env`, or pass yours on with `env_vars`",
+        "headershelper" => "no command is run for headers here: write what it prints as `${keyring:…}` or `${env:…}` in `headers`",
+        "alwaysallow" | "autoapprove" | "autoallow" | "trust" | "trusted" | "trustedtools" | "approvalmode"
+        | "defaulttoolsapprovalmode" | "permissions" => {
+            "which tools run without a question is the agent's own affair: say it there, of the server that trunkline is"
+        }
+        "watch" | "dev" | "devmode" => "a server under development is started again by `trunkline restart`: passed over",
         _ => "this setting of another tool is passed over",
     };
     problems.note(at.start, message.to_owned());
@@ -129,6 +178,10 @@ mod tests {
             ("$API_KEY", "${env:API_KEY:-$API_KEY}"),
             ("Bearer {env:KEY}", "Bearer ${env:KEY}"),
             ("$ecret", "$ecret"),
+            ("Bearer $GH_PAT", "Bearer ${env:GH_PAT:-$GH_PAT}"),
+            ("pa$SWORD $(KEY)", "pa$SWORD ${env:KEY:-$(KEY)}"),
+            ("Bearer ${{ secrets.DOCS }}", "Bearer ${keyring:DOCS}"),
+            ("$PROJECT_DIR$/x", "${project}/x"),
             ("a ${1} b", "a ${1} b"),
         ] {
             assert_eq!(respelled(theirs), ours);

@@ -33,6 +33,7 @@ pub fn fingerprint(server: &ServerConfig) -> String {
         Transport::Stdio(stdio) => {
             stdio.env.keys().for_each(|name| name.hash(&mut hasher));
             stdio.env_vars.hash(&mut hasher);
+            stdio.env_file.as_ref().map(|file| file.text()).hash(&mut hasher);
             let given = Given { project: None, secrets: &Secrets::new() };
             let command = stdio.command.expand(given).ok();
             let found = command.and_then(|command| find_program(&stdio.program(&command), std::env::var_os("PATH")));

@@ -1,0 +1,23 @@
+//! From what a person's agents have to a shared set-up, and back: which agents there are, what their files say, what becomes of it
+//! here, and what is written into their files. The commands ask the person and carry it out.
+
+mod agent;
+mod agent_file;
+mod attachment;
+mod edit;
+mod identity;
+mod literal;
+mod plan;
+mod preset;
+mod registry;
+mod snippet;
+
+pub use agent::{Agent, agent_of, agents, find_agent};
+pub use agent_file::{AgentFile, CannotRead};
+pub use attachment::{Attachment, CannotAttach, CannotDetach, Edits, Undo, Wanted};
+pub use identity::Identity;
+pub use literal::Literal;
+pub use plan::{Origin, Plan, Planned, Skipped, Source};
+pub use preset::Preset;
+pub use registry::{Registered, of_registry};
+pub use snippet::{Snippet, snippet};
