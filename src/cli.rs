@@ -1,40 +1,54 @@
 //! The commands.
 
+mod add;
 mod args;
+mod ask;
+mod attach;
 mod call;
 mod check;
+mod completions;
 mod connect;
 mod demo;
+mod diff;
+mod doctor;
 mod done;
+mod import;
+mod init;
 mod login;
 mod logs;
+mod man;
+mod probe;
+mod progress;
+mod reach;
 mod report;
 mod secret;
+mod service;
 mod shim_args;
 mod start;
+mod table;
+mod take_over;
+mod tools;
+mod uninstall;
 
 use std::io::{self};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::Context;
 use clap::Parser;
 use jsonrpsee::core::client::Error as RpcError;
 
-use crate::cli::args::{Args, Command, Program};
+use crate::cli::args::{Args, Command, Program, ServiceCommand, SetUp};
+use crate::cli::ask::Consent;
 use crate::cli::done::{Done, Trouble, complain};
+use crate::cli::reach::{with_daemon, with_started_daemon};
 use crate::cli::shim_args::ShimArgs;
-use crate::control::{self, Client, DaemonClient};
+use crate::control::DaemonClient;
 use crate::daemon;
 use crate::files;
-use crate::ipc::{self, Signpost};
+use crate::ipc::Signpost;
 use crate::paths::Places;
-use crate::retry::Backoff;
+use crate::setup::Edits;
 use connect::Attach;
-
-/// How long a daemon may take to end; it gives its servers up before that.
-const SHUTDOWN_WAIT: Duration = Duration::from_secs(20);
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -43,11 +57,14 @@ pub fn main() -> ExitCode {
         Some(shim) => find(shim.places())
             .and_then(|places| connect::run(&places, Attach::new(shim.server, shim.profile, shim.client))),
         None => {
+            completions::answer();
             let args = Args::parse();
-            if matches!(args.command, Command::Run) {
-                daemon::adopt();
-            }
-            find(args.places()).and_then(|places| run(&args, places))
+            find(args.places()).and_then(|places| {
+                if matches!(args.command, Command::Run) {
+                    daemon::adopt(&places.config);
+                }
+                run(&args, places)
+            })
         }
     };
     match result {
@@ -82,8 +99,9 @@ fn run(args: &Args, own: Places) -> Done {
         Command::Connect { .. }
             | Command::Demo
             | Command::DemoServer
-            | Command::Detach { .. }
+            | Command::Daemonize { .. }
             | Command::PrintEnvironment
+            | Command::SetUp(SetUp::Completions { .. } | SetUp::ManPages { .. } | SetUp::Doctor { .. })
     );
     if !keeps_nothing {
         files::check_folder(&places.state).map_err(|error| Trouble::Other(error.into()))?;
@@ -93,22 +111,21 @@ fn run(args: &Args, own: Places) -> Done {
         Command::Connect { server, client, profile } => {
             connect::run(places, Attach::new(server.clone(), profile.clone(), client.clone()))
         }
-        #[cfg(unix)]
-        Command::Detach { words } => start::detach::run(words),
+        Command::Daemonize { words } => daemonize(words),
         #[cfg(unix)]
         Command::PrintEnvironment => Ok(daemon::print_environment().map(|()| ExitCode::SUCCESS)?),
         #[cfg(windows)]
-        Command::Detach { .. } | Command::PrintEnvironment => Ok(ExitCode::FAILURE),
+        Command::PrintEnvironment => Ok(ExitCode::FAILURE),
         Command::Guard { daemon } => Ok(daemon::guard(&places.state, daemon)),
         Command::Demo => demo::run(),
         Command::DemoServer => Ok(demo::server::run()?),
         Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), places, args.json),
         Command::Login { server, from: Some(Program::Codex), .. } => {
-            with_daemon(places, async |client| login::take_over_from_codex(client, server).await)
+            with_started_daemon(&own, async |client| login::take_over_from_codex(client, server).await)
         }
         Command::Login { server, no_browser, from: None } => {
             let browser = if *no_browser { login::Browser::None } else { login::Browser::Open };
-            with_daemon(places, async |client| login::run(client, server, browser).await)
+            with_started_daemon(&own, async |client| login::run(client, server, browser).await)
         }
         Command::Logout { server } => with_daemon(places, async |client| login::end(client, server).await),
         Command::Secret { command } => secret::run(command, places, args.json),
@@ -120,9 +137,15 @@ fn run(args: &Args, own: Places) -> Done {
         Command::Status { watch: true } => {
             report::watch(|| with_daemon(places, async |client| report::status(&client.status().await?, args.json)))
         }
-        Command::Start { server } => with_daemon(places, async |client| done(client.start(server.clone()).await)),
-        Command::Stop { server } => with_daemon(places, async |client| done(client.stop(server.clone()).await)),
-        Command::Restart { server } => with_daemon(places, async |client| done(client.restart(server.clone()).await)),
+        Command::Start { server } => {
+            with_started_daemon(&own, async |client| done(client.start(server.clone()).await, "started", server))
+        }
+        Command::Stop { server } => with_daemon(places, async |client| {
+            done(client.stop(server.clone()).await, "stopped, until `trunkline start`", server)
+        }),
+        Command::Restart { server } => {
+            with_started_daemon(&own, async |client| done(client.restart(server.clone()).await, "restarted", server))
+        }
         Command::Reload => with_daemon(places, async |client| {
             let reloaded = client.reload().await?;
             if own.config_named {
@@ -130,19 +153,87 @@ fn run(args: &Args, own: Places) -> Done {
             }
             report::reloaded(&reloaded, args.json)
         }),
-        Command::Tools { server } => with_daemon(places, async |client| {
-            report::tools(&client.list_tools(server.clone(), here()).await?, args.json)
+        Command::Tools { server, tool } => with_started_daemon(&own, async |client| {
+            tools::run(client, server.clone(), tool.as_deref(), args.json).await
         }),
-        Command::Call { server, tool, arguments } => {
+        Command::Call { server, tool, arguments, interactive } => {
             let arguments = call::arguments(arguments)?;
-            with_daemon(places, async |client| {
-                call::print(&client.call_tool(server.clone(), tool.clone(), arguments, here()).await?, args.json)
+            with_started_daemon(&own, async |client| {
+                call::run(client, server, tool, arguments, *interactive, args.json).await
             })
         }
         Command::Logs { server, follow, lines } => {
             with_daemon(places, async |client| logs::run(client, server.clone(), *lines, *follow, args.json).await)
         }
-        Command::Shutdown => with_daemon(places, async |client| shutdown(client, places).await),
+        Command::Shutdown => with_daemon(places, async |client| reach::shutdown(client, places).await),
+        Command::SetUp(set_up) => run_set_up(set_up, args, places),
+    }
+}
+
+/// The commands that change what stands around the daemon.
+fn run_set_up(set_up: &SetUp, args: &Args, places: &Places) -> Done {
+    match set_up {
+        SetUp::Init { common, no_service } => init::run(
+            init::Init { consent: Consent::of(common.yes), dry_run: common.dry_run, service: !no_service },
+            places,
+        ),
+        SetUp::Uninstall { common, keep_config, keep_state } => {
+            let (consent, dry_run) = (Consent::of(common.yes), common.dry_run);
+            let uninstall =
+                uninstall::Uninstall { consent, dry_run, keep_config: *keep_config, keep_state: *keep_state };
+            uninstall::run(uninstall, places)
+        }
+        SetUp::Import { from, common } => {
+            let (consent, dry_run) = (Consent::of(common.yes), common.dry_run);
+            import::run(&import::Import { from, consent, dry_run, json: args.json }, places)
+        }
+        SetUp::Attach { agent, server, profile, file, name, replace, common } => {
+            let attach = attach::Attach {
+                agent,
+                server: server.as_deref(),
+                profile: profile.as_deref(),
+                file: file.as_deref(),
+                name: name.as_deref(),
+                replace: *replace,
+                consent: Consent::of(common.yes),
+                dry_run: common.dry_run,
+            };
+            attach::run(&attach, places)
+        }
+        SetUp::Detach { words, .. } if !words.is_empty() => daemonize(words),
+        SetUp::Detach { agent, file, keep_edits, common, .. } => {
+            let agent = agent.as_deref().unwrap_or_default();
+            let edits = if *keep_edits { Edits::Keep } else { Edits::Refuse };
+            let (consent, dry_run) = (Consent::of(common.yes), common.dry_run);
+            attach::detach(&attach::Detach { agent, file: file.as_deref(), edits, consent, dry_run }, places)
+        }
+        SetUp::Add { name, url, command, env, headers, share, registry, no_try, common } => {
+            let add = add::Add {
+                name: name.as_deref(),
+                url: url.as_deref(),
+                command,
+                env,
+                headers,
+                share: share.as_deref(),
+                registry,
+                tries: !no_try,
+                consent: Consent::of(common.yes),
+                dry_run: common.dry_run,
+                json: args.json,
+            };
+            add::run(&add, places)
+        }
+        SetUp::Remove { server, dry_run } => add::remove(server, places, *dry_run),
+        SetUp::Service { command } => match command {
+            ServiceCommand::Install { common } => service::install(places, Consent::of(common.yes), common.dry_run),
+            ServiceCommand::Uninstall { dry_run } => service::uninstall(places, *dry_run),
+            ServiceCommand::Status => service::status(places, args.json),
+        },
+        SetUp::Doctor { tries, fix, report } => {
+            doctor::run(doctor::Doctor { tries: *tries, fix: *fix, report: *report, json: args.json }, places)
+        }
+        SetUp::Completions { shell } => completions::print(shell),
+        SetUp::ManPages { folder } => man::write(folder),
     }
 }
 
@@ -157,49 +248,17 @@ fn note_other_configuration(own: &Places, running: &Path) {
     }
 }
 
-fn done(result: Result<(), RpcError>) -> Done {
+/// The step between a shim and the daemon that it starts.
+fn daemonize(words: &[std::ffi::OsString]) -> Done {
+    #[cfg(unix)]
+    return start::detach::run(words);
+    #[cfg(windows)]
+    Err(Trouble::Other(anyhow::anyhow!("{words:?}: no such step on Windows")))
+}
+
+/// Says what was done.
+fn done(result: Result<(), RpcError>, what: &str, server: &str) -> Done {
     result?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The folder that the person works in, for servers to whom that matters.
-fn here() -> Option<PathBuf> {
-    std::env::current_dir().ok()
-}
-
-/// Runs `work` with a connection to the daemon.
-fn with_daemon(places: &Places, work: impl AsyncFnOnce(&Client) -> Done) -> Done {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
-    runtime.block_on(async {
-        let client = match control::connect(&places.socket).await {
-            Ok(client) => client,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                return Err(Trouble::NoDaemon(places.socket.display().to_string()));
-            }
-            Err(error) => {
-                return Err(Trouble::Other(
-                    anyhow::Error::new(error).context(format!("cannot connect to {}", places.socket.display())),
-                ));
-            }
-        };
-        work(&client).await
-    })
-}
-
-/// Asks the daemon to end and waits until it and its servers have.
-async fn shutdown(client: &Client, places: &Places) -> Done {
-    let holder = || ipc::holder(&places.socket).map_err(anyhow::Error::from);
-    let before = holder()?;
-    client.shutdown().await?;
-    client.on_disconnect().await;
-    let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(50), SHUTDOWN_WAIT);
-    // An agent that wants something has the next one started at once: that one is not waited for.
-    while holder()?.is_some_and(|now| now.is_empty() || Some(now) == before) {
-        match backoff.pause() {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => return Err(Trouble::Daemon(format!("the daemon has not ended after {SHUTDOWN_WAIT:?}"))),
-        }
-    }
+    complain(&format!("`{server}` {what}"));
     Ok(ExitCode::SUCCESS)
 }

@@ -7,8 +7,8 @@ mod server;
 mod status;
 
 pub use api::{
-    Credentials, DaemonClient, Instance, LogLine, LoginBegun, LoginStatus, Memory, Missed, ServerStatus, ServerTools,
-    SessionStatus, Status,
+    Credentials, DaemonClient, Environment, Instance, LogLine, LoginBegun, LoginStatus, Memory, Missed, ServerStatus,
+    ServerTools, SessionStatus, Status,
 };
 pub use calls::{Api, Notice, ReloadRequest};
 pub use client::{Client, connect};

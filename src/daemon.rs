@@ -11,7 +11,7 @@ pub use guardian::guard;
 pub use log::FILE as LOG_FILE;
 #[cfg(unix)]
 pub use person::print as print_environment;
-pub use person::{DETACHED, adopt};
+pub use person::{DETACHED, adopt, environment_file, login_shell};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

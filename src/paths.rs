@@ -46,6 +46,21 @@ impl Places {
         })
     }
 
+    /// What a command line must say to mean these places: only what was named, because the rest follows from the person's
+    /// environment.
+    pub fn flags(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut name = |flag: &str, path: &PathBuf| all.extend([flag.to_owned(), path.display().to_string()]);
+        if !self.is_default {
+            name("--socket", &self.socket);
+            name("--state-dir", &self.state);
+        }
+        if self.config_named {
+            name("--config", &self.config);
+        }
+        all
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")
     }

@@ -3,11 +3,66 @@
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use crate::cli::done::{Done, out};
 use anyhow::{Context, bail};
+use dialoguer::Input;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use crate::cli::done::{Done, Trouble, complain, out};
+use crate::cli::progress::Progress;
+use crate::cli::reach::here;
+use crate::cli::tools;
+use crate::control::{Client, DaemonClient};
+
+/// Calls a tool; a person may be asked for what it needs.
+pub(super) async fn run(
+    client: &Client,
+    server: &str,
+    tool: &str,
+    mut arguments: Option<Box<RawValue>>,
+    interactive: bool,
+    json: bool,
+) -> Done {
+    if interactive {
+        arguments = Some(asked(client, server, tool, arguments).await?);
+    }
+    let progress = Progress::begin(format!("`{server}` is at `{tool}`"));
+    let result = client.call_tool(server.to_owned(), tool.to_owned(), arguments, here()).await;
+    progress.end();
+    print(&result?, json)
+}
+
+/// The arguments with those that the person adds at the terminal: what is needed must be said, the rest may be left out.
+async fn asked(
+    client: &Client,
+    server: &str,
+    tool: &str,
+    given: Option<Box<RawValue>>,
+) -> Result<Box<RawValue>, Trouble> {
+    let mut arguments: Map<String, Value> = match given {
+        Some(given) => serde_json::from_str(given.get()).map_err(anyhow::Error::from)?,
+        None => Map::new(),
+    };
+    let listed = client.list_tools(Some(server.to_owned()), here()).await?;
+    let (_, described) = tools::find(&listed, server, tool)?;
+    for parameter in described.parameters().into_iter().filter(|parameter| parameter.required) {
+        if arguments.contains_key(&parameter.name) {
+            continue;
+        }
+        if !parameter.description.is_empty() {
+            complain(&format!("{}: {}", parameter.name, parameter.description));
+        }
+        let prompt = format!("{} ({})", parameter.name, parameter.kind);
+        let text: String = Input::new().with_prompt(prompt).interact_text().context("cannot ask at the terminal")?;
+        let value = match parameter.kind.as_str() {
+            "string" => Value::from(text),
+            _ => serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text)),
+        };
+        arguments.insert(parameter.name, value);
+    }
+    Ok(serde_json::value::to_raw_value(&arguments).map_err(anyhow::Error::from)?)
+}
 
 /// The arguments: one JSON object, `-` for one on standard input, or `key=value` pairs. A value that is JSON counts as
 /// such, any other as a string; `key:=value` must be JSON.

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 
 use crate::cli::demo::agent::{Agent, Seen};
 use crate::cli::done::Done;
-use crate::cli::report;
+use crate::cli::table::table;
 use crate::ipc;
 use crate::paths::Places;
 use crate::retry::Backoff;
@@ -80,7 +80,7 @@ pub(super) fn run() -> Done {
     }
     let rows: Vec<_> =
         AGENTS.into_iter().zip(&seen).zip(1..).map(|((way, seen), number)| row(number, way, seen)).collect();
-    report::table(&mut out, &["AGENT", "THROUGH", "SERVER PROCESS", "CALLS", "PROGRESS", "ONE CALL"], &rows)?;
+    table(&mut out, &["AGENT", "THROUGH", "SERVER PROCESS", "CALLS", "PROGRESS", "ONE CALL"], &rows)?;
     let mut pids: Vec<_> = seen.iter().map(|seen| seen.server_pid).collect();
     pids.sort_unstable();
     pids.dedup();

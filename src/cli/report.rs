@@ -4,12 +4,12 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::cli::done::{Done, complain, out};
-use crate::control::{Credentials, Instance, LoginStatus, ServerStatus, ServerTools, SessionStatus, Status};
+use crate::cli::table::table;
+use crate::control::{Credentials, Instance, LoginStatus, ServerStatus, SessionStatus, Status};
 use crate::hub::Reloaded;
-use crate::shown;
 
 /// How often `status --watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -239,50 +239,9 @@ pub(super) fn reloaded(reloaded: &Reloaded, json: bool) -> Done {
     Ok(if kept.is_empty() && problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-pub(super) fn tools(servers: &[ServerTools], json: bool) -> Done {
-    #[derive(Deserialize)]
-    struct Tool {
-        name: String,
-        description: Option<String>,
-    }
-    let failed = servers.iter().any(|server| server.error.is_some());
-    let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    if json {
-        print_json(&servers)?;
-        return Ok(code);
-    }
-    let mut out = out();
-    for ServerTools { server, tools, error } in servers {
-        if let Some(error) = error {
-            complain(&format!("{server}: {error}"));
-        }
-        for tool in tools {
-            let Ok(tool) = serde_json::from_str::<Tool>(tool.get()) else { continue };
-            let description = tool.description.unwrap_or_default();
-            writeln!(out, "{server} {}  {}", shown::line(&tool.name), description.lines().next().unwrap_or_default())?;
-        }
-    }
-    Ok(code)
-}
-
 fn print_json(value: &impl Serialize) -> Done {
     writeln!(io::stdout().lock(), "{}", serde_json::to_string(value).map_err(anyhow::Error::from)?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Prints rows in columns as wide as their widest cell.
-pub(super) fn table(out: &mut impl Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
-    let all: Vec<_> = std::iter::once(&heads).chain(rows).collect();
-    let width = |column: usize| {
-        all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..heads.len()).map(width).collect();
-    for row in all {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        writeln!(out, "  {}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
 }
 
 fn size(bytes: u64) -> String {

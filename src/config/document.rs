@@ -36,7 +36,7 @@ pub enum CannotEdit {
 }
 
 /// What stands at the top of a file that is made here.
-const HEAD: &str = "# The servers of trunkline. `trunkline check` names every mistake with its line; docs/reference/configuration.md has all keys.\n\n";
+const HEAD: &str = "# The servers of trunkline. `trunkline check` names every mistake with its line; docs/reference/configuration.md has all keys.\n";
 
 impl Document {
     /// Opens a file; one that is not there is empty.
@@ -46,12 +46,11 @@ impl Document {
         if is_json || before.trim_start().starts_with('{') {
             return Err(CannotEdit::Json(path.to_owned()));
         }
-        let text = if before.trim().is_empty() { HEAD } else { &before };
         let wrong = |error: toml_edit::TomlError| CannotEdit::Toml {
             path: path.to_owned(),
             reason: error.message().to_owned(),
         };
-        let document = text.parse::<DocumentMut>().map_err(wrong)?;
+        let document = before.parse::<DocumentMut>().map_err(wrong)?;
         Ok(Self { path: path.to_owned(), before, document })
     }
 
@@ -86,6 +85,7 @@ impl Document {
             servers.set_implicit(true);
             self.document.insert("servers", Item::Table(servers));
         }
+        let is_empty = self.document.to_string().trim().is_empty();
         let servers = self.document.get_mut("servers").and_then(Item::as_table_like_mut).ok_or_else(no_table)?;
         if is_inline {
             servers.insert(name.as_str(), toml_edit::value(entry.clone().into_inline_table()));
@@ -93,7 +93,9 @@ impl Document {
         }
         let mut entry = entry.clone();
         let lines: String = comment.iter().map(|line| format!("# {}\n", line.replace(char::is_control, " "))).collect();
-        entry.decor_mut().set_prefix(format!("\n{lines}"));
+        // A comment alone is at the end of what follows, so the head stands with the first entry.
+        let head = if is_empty { HEAD } else { "" };
+        entry.decor_mut().set_prefix(format!("{head}\n{lines}"));
         entry.set_position(None);
         servers.insert(name.as_str(), Item::Table(entry));
         Ok(())

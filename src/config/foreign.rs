@@ -20,7 +20,8 @@ pub(super) fn servers(root: Node, problems: &mut Problems<'_>) -> Option<(&'stat
     let (mut all, mut first) = (Vec::<Member>::new(), None);
     for Found { key, folder, members } in tables(root, problems) {
         if let Some((_, at)) = folder {
-            let message = "the servers of single projects under `projects` are not read: `trunkline import` takes them over";
+            let message =
+                "the servers of single projects under `projects` are not read: `trunkline import` takes them over";
             problems.note(at.start, message.to_owned());
             continue;
         }

@@ -71,7 +71,8 @@ impl Tree {
     pub fn read(text: &str, format: Format) -> Result<serde_json::Value, String> {
         let mut problems = Problems::new(text);
         let root = root(text, format, &mut problems);
-        let wrong = |found: Vec<Problem>| found.first().map(|problem| format!("line {}: {}", problem.line, problem.message));
+        let wrong =
+            |found: Vec<Problem>| found.first().map(|problem| format!("line {}: {}", problem.line, problem.message));
         match (root, wrong(problems.into_found().0)) {
             (Some(root), None) => Ok(plain(root)),
             (_, reason) => Err(reason.unwrap_or_else(|| "it says nothing".to_owned())),
@@ -182,7 +183,9 @@ impl Inputs {
             match input.and_then(|input| input.default.as_ref()) {
                 Some(default) => out.push_str(default),
                 None => {
-                    let good = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
+                    let good = |letter: char| {
+                        if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' }
+                    };
                     let name: String = id.chars().map(good).collect();
                     out.push_str(&format!("${{keyring:{name}}}"));
                     asked.insert(name, input.map(|input| input.description.clone()).unwrap_or_default());
@@ -235,7 +238,11 @@ fn item(node: Node, text: &mut impl FnMut(&str) -> String) -> Option<toml_edit::
     match node.value {
         Value::String(string) => value(text(&string)).into_value().ok(),
         Value::Bool(truth) => value(truth).into_value().ok(),
-        Value::Number(number) => number.parse::<i64>().map(toml_edit::Value::from).or_else(|_| number.parse::<f64>().map(toml_edit::Value::from)).ok(),
+        Value::Number(number) => number
+            .parse::<i64>()
+            .map(toml_edit::Value::from)
+            .or_else(|_| number.parse::<f64>().map(toml_edit::Value::from))
+            .ok(),
         Value::Array(items) if items.is_empty() => None,
         Value::Table(members) if members.is_empty() => None,
         Value::Array(items) => {

@@ -192,7 +192,12 @@ impl Decode for Package {
     fn decode(node: Node, problems: &mut Problems<'_>) -> Option<Self> {
         let mut fields = Fields::open(node, problems)?;
         let (at, share) = (fields.at(), fields.take_node("share"));
-        let package = Self { share: Share::All, clients: fields.take("clients"), preset: fields.take("preset"), why: fields.take("why") };
+        let package = Self {
+            share: Share::All,
+            clients: fields.take("clients"),
+            preset: fields.take("preset"),
+            why: fields.take("why"),
+        };
         fields.finish();
         let Some(share) = share else {
             problems.add(at, "the package has no `share`: \"all\", \"project\" or \"session\"".to_owned());

@@ -173,12 +173,12 @@ impl Transport {
     /// Every setting in which `${…}` is replaced.
     pub fn templates(&self) -> Vec<&Template> {
         match self {
-            Self::Stdio(stdio) => {
-                std::iter::once(&stdio.command).chain(&stdio.args).chain(stdio.env.values())
+            Self::Stdio(stdio) => std::iter::once(&stdio.command)
+                .chain(&stdio.args)
+                .chain(stdio.env.values())
                 .chain(&stdio.env_file)
                 .chain(&stdio.cwd)
-                .collect()
-            }
+                .collect(),
             Self::Http(http) => {
                 let secrets = http.oauth.client_secret.iter().chain(&http.oauth.private_key);
                 std::iter::once(&http.url).chain(http.headers.values()).chain(secrets).collect()

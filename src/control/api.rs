@@ -46,6 +46,10 @@ pub trait Daemon {
     #[method(name = "daemon.check", param_kind = map)]
     async fn check(&self, file: PathBuf) -> RpcResult<Examined>;
 
+    /// What the daemon has of the person's environment: its PATH, and the names of its variables.
+    #[method(name = "daemon.environment")]
+    fn environment(&self) -> RpcResult<Environment>;
+
     /// The tools of one server, or of all, as the servers describe them; `cwd` says for whom, where that matters.
     #[method(name = "daemon.list_tools", param_kind = map)]
     async fn list_tools(&self, server: Option<String>, cwd: Option<PathBuf>) -> RpcResult<Vec<ServerTools>>;
@@ -114,6 +118,13 @@ pub struct Status {
     pub credentials: Credentials,
     pub servers: Vec<ServerStatus>,
     pub sessions: Vec<SessionStatus>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Environment {
+    pub path: String,
+    /// Never with their values.
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

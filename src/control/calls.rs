@@ -14,7 +14,9 @@ use serde_json::value::RawValue;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::api::{DaemonServer, LogLine, LoginBegun, Missed, ServerStatus, ServerTools, SessionStatus, Status};
+use super::api::{
+    DaemonServer, Environment, LogLine, LoginBegun, Missed, ServerStatus, ServerTools, SessionStatus, Status,
+};
 use super::status;
 use crate::config::{Config, Examined, LoadError, Problem, located};
 use crate::credentials::Vault;
@@ -128,6 +130,12 @@ impl DaemonServer for Api {
         done.await
             .map_err(|_| ends())?
             .map_err(|problems| ErrorObject::owned(code::INVALID_PARAMS, problems.join("\n"), Some(problems)))
+    }
+
+    fn environment(&self) -> RpcResult<Environment> {
+        let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        let path = std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Environment { path, names: names.collect() })
     }
 
     async fn check(&self, file: PathBuf) -> RpcResult<Examined> {

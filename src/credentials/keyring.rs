@@ -31,6 +31,14 @@ pub(super) fn set(service: &str, user: &str, secret: &SecretString) -> Result<()
     with(service, user, |entry| entry.set_password(secret.expose_secret()))
 }
 
+/// Forgets what stands under these names.
+pub(super) fn remove(service: &str, user: &str) -> Result<(), KeyringError> {
+    with(service, user, |entry| match entry.delete_credential() {
+        Err(Error::NoEntry) => Ok(()),
+        done => done,
+    })
+}
+
 fn with<T>(service: &str, user: &str, work: impl Fn(&Entry) -> keyring_core::Result<T>) -> Result<T, KeyringError> {
     let done = open().and_then(|store| work(&Entry::new_in_store(&store, service, user)?));
     done.map_err(|error| classify(&error))

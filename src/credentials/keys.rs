@@ -109,6 +109,12 @@ impl Keys {
         Ok(self.ask(move |_| keyring::get(service, &user)).await??)
     }
 
+    /// Takes the key out of the keyring: what was encrypted with it cannot be read any more.
+    pub(super) async fn remove(&self) -> Result<(), KeyError> {
+        self.forget();
+        Ok(self.ask(|user| keyring::remove(SERVICE, user)).await??)
+    }
+
     /// Has the key read anew the next time.
     pub(super) fn forget(&self) {
         self.0.known.lock().take();

@@ -169,6 +169,14 @@ impl Vault {
         self.file.place().ok().flatten()
     }
 
+    /// Takes the key out of the keyring, if it is there: for when the records go too.
+    pub async fn forget_key(&self) -> Result<(), VaultError> {
+        match self.place() {
+            Some(Place::Keyring) => Ok(self.keys.remove().await?),
+            Some(Place::File) | None => Ok(()),
+        }
+    }
+
     /// What happened that a person should know of, here or in another process.
     pub fn notice(&self) -> Option<String> {
         let aside = || {

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -38,41 +38,96 @@ pub fn print() -> std::io::Result<()> {
     std::io::stdout().write_all(&out)
 }
 
-/// Begins this process anew with the person's environment, if it was started with another. Returns if there is nothing to
-/// do, or if it cannot be done.
+/// The file of variables beside a configuration: what the daemon is to have whatever starts it, as `NAME=value` lines.
+pub fn environment_file(config: &Path) -> PathBuf {
+    config.with_file_name("environment")
+}
+
+/// What that file says; nothing if there is none, or if others may write to it.
+fn kept(config: &Path) -> Variables {
+    let path = environment_file(config);
+    if !path.exists() {
+        return Variables::new();
+    }
+    let read = crate::files::check_ours(&path).map_err(|error| error.to_string()).and_then(|()| {
+        let lines = dotenvy::from_path_iter(&path).map_err(|error| error.to_string())?;
+        // The words of an error quote the line, which may hold a secret.
+        lines.map(|line| line.map_err(|_| "a line in it is not NAME=value".to_owned())).collect::<Result<Vec<_>, _>>()
+    });
+    match read {
+        Ok(all) => all.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        Err(reason) => {
+            super::log::early(&format!("the variables in {} are not used: {reason}", path.display()));
+            Variables::new()
+        }
+    }
+}
+
+/// Begins this process anew with the person's environment, if it was started with another, and with the variables in the file
+/// beside the configuration. Returns if there is nothing to do, or if it cannot be done.
 #[cfg(unix)]
-pub fn adopt() {
+pub fn adopt(config: &Path) {
     use std::os::unix::process::CommandExt;
     let set = |name: &str| std::env::var_os(name).is_some();
     let managed = set("NOTIFY_SOCKET") || std::env::var_os("XPC_SERVICE_NAME").is_some_and(|name| name != "0");
-    if set(ADOPTED) || !(managed || set(DETACHED)) {
+    let (foreign, kept) = (managed || set(DETACHED), kept(config));
+    if set(ADOPTED) || !(foreign || !kept.is_empty()) {
         return;
     }
     let Ok(program) = std::env::current_exe() else { return };
-    let shell = std::env::var_os("SHELL").or_else(account_shell).unwrap_or_else(|| "/bin/sh".into());
-    // Many set PATH where only an interactive shell looks.
-    let found = ask(&shell, &["-i", "-l", "-c"], &program).or_else(|| ask(&shell, &["-l", "-c"], &program));
     let mut command = Command::new(&program);
     // Called by the same name: that is where a new program will stand.
     command.arg0(std::env::args_os().next().unwrap_or_else(|| program.clone().into()));
-    command.args(std::env::args_os().skip(1)).env(ADOPTED, "1");
-    match found {
-        Some(found) => {
-            command.env_clear().env(ADOPTED, "1").envs(merged(found, std::env::vars_os().collect()));
-        }
-        None => {
-            let shell = Path::new(&shell).display();
-            super::log::early(&format!(
-                "the login shell {shell} did not tell its environment: servers get the one that this daemon was started with"
-            ));
-        }
+    command.args(std::env::args_os().skip(1));
+    let own: Variables = std::env::vars_os().collect();
+    let found = if foreign { login_shell() } else { None };
+    if foreign && found.is_none() {
+        super::log::early(
+            "the login shell did not tell its environment: servers get the one that this daemon was started with",
+        );
     }
+    let all = found.map_or(own.clone(), |found| merged(found, own));
+    command.env_clear().envs(with_kept(all, kept)).env(ADOPTED, "1");
     // Returns only if it failed: then it goes on with the environment that it has.
     drop(command.exec());
 }
 
 #[cfg(windows)]
-pub fn adopt() {}
+pub fn adopt(_config: &Path) {}
+
+/// What the login shell of the person sets; `None` if it does not tell.
+#[cfg(unix)]
+pub fn login_shell() -> Option<Vec<(OsString, OsString)>> {
+    let program = std::env::current_exe().ok()?;
+    let shell = std::env::var_os("SHELL").or_else(account_shell).unwrap_or_else(|| "/bin/sh".into());
+    // Many set PATH where only an interactive shell looks.
+    ask(&shell, &["-i", "-l", "-c"], &program).or_else(|| ask(&shell, &["-l", "-c"], &program))
+}
+
+#[cfg(windows)]
+pub fn login_shell() -> Option<Vec<(OsString, OsString)>> {
+    None
+}
+
+/// With the variables of the file, which have the last word; of PATH, its folders behind the others.
+fn with_kept(mut all: Variables, kept: Variables) -> Variables {
+    for (name, value) in kept {
+        let known = all.iter_mut().find(|(known, _)| *known == name);
+        match known {
+            Some((_, known)) if name == "PATH" => {
+                let mut folders: Vec<_> = std::env::split_paths(known).collect();
+                let more = std::env::split_paths(&value).filter(|folder| !folders.contains(folder)).collect::<Vec<_>>();
+                folders.extend(more);
+                if let Ok(path) = std::env::join_paths(folders) {
+                    *known = path;
+                }
+            }
+            Some((_, known)) => *known = value,
+            None => all.push((name, value)),
+        }
+    }
+    all
+}
 
 /// The shell of the account, where the environment does not say.
 #[cfg(unix)]
@@ -158,6 +213,16 @@ mod tests {
         let output = b"Welcome!\n\ntrunkline-environment:\0no\n\ntrunkline-environment:\0A=1\0B=x=y\nz\0bye";
         assert_eq!(variables(output), Some(vec![("A".into(), "1".into()), ("B".into(), "x=y\nz".into())]));
         assert_eq!(variables(b"Welcome!\n"), None);
+    }
+
+    #[test]
+    fn the_file_has_the_last_word() {
+        let pair = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+        let all = with_kept(
+            vec![pair("PATH", "/a:/b"), pair("X", "0")],
+            vec![pair("PATH", "/b:/c"), pair("X", "1"), pair("Y", "2")],
+        );
+        assert_eq!(all, [pair("PATH", "/a:/b:/c"), pair("X", "1"), pair("Y", "2")]);
     }
 
     #[test]

@@ -62,7 +62,8 @@ pub fn agent_of(path: &Path) -> Option<&'static Agent> {
     let is_user = |agent: &&Agent| agent.user_files().iter().any(|file| file == path);
     let is_project = |agent: &&Agent| agent.project.iter().any(|file| path.ends_with(file));
     // A file of another system, or in another home folder, has the same end.
-    let looks_like = |agent: &&Agent| agent.user.iter().filter_map(|place| end_of(place)).any(|end| path.ends_with(end));
+    let looks_like =
+        |agent: &&Agent| agent.user.iter().filter_map(|place| end_of(place)).any(|end| path.ends_with(end));
     let all = agents().iter();
     all.clone().find(is_user).or_else(|| all.clone().find(is_project)).or_else(|| all.clone().find(looks_like))
 }
@@ -78,9 +79,11 @@ impl Agent {
     pub fn user_files(&self) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> = self.user.iter().filter_map(|place| placed(place)).collect();
         let mut seen = Vec::new();
-        all.retain(|path| !seen.contains(path) && {
-            seen.push(path.clone());
-            true
+        all.retain(|path| {
+            !seen.contains(path) && {
+                seen.push(path.clone());
+                true
+            }
         });
         // A variable that moves it leaves nothing behind.
         if self.user.first().is_some_and(|first| first.starts_with('$') && placed(first).is_some()) {
@@ -178,7 +181,11 @@ mod tests {
         for agent in agents() {
             assert!(!agent.at.is_empty() && !agent.user.is_empty(), "{}", agent.id);
             let entry = agent.entry_for("n", &["/a b".into(), "connect".into()]).to_string();
-            assert!(entry.contains("/a b") && entry.contains("connect") && !entry.contains('{') | entry.contains("\"/a b\""));
+            assert!(
+                entry.contains("/a b")
+                    && entry.contains("connect")
+                    && !entry.contains('{') | entry.contains("\"/a b\"")
+            );
         }
         let opencode = find_agent("opencode").expect("known");
         assert_eq!(opencode.entry_for("n", &["t".into(), "c".into()])["command"], serde_json::json!(["t", "c"]));

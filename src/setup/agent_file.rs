@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{ForeignFile, Format, text_of};
+use crate::config::{ForeignFile, Format, Transport, text_of};
 use crate::setup::agent::{Agent, agent_of};
+use crate::setup::entry::{decoded, is_trunkline};
 
 /// The largest file that is read: settings are small, and a log is none.
 const MOST: u64 = 32 << 20;
@@ -49,6 +50,17 @@ impl AgentFile {
         ForeignFile::read(&self.text, self.format)
     }
 
+    /// The programs of its entries that start trunkline.
+    pub fn trunklines(&self) -> Vec<String> {
+        let servers = self.servers().servers.into_iter().filter_map(|foreign| decoded(&foreign.table).ok());
+        let ours = servers.filter(is_trunkline);
+        ours.filter_map(|server| match server.transport {
+            Transport::Stdio(stdio) => Some(stdio.command.text().to_owned()),
+            Transport::Http(_) => None,
+        })
+        .collect()
+    }
+
     /// Whose file it is, in words.
     pub fn title(&self) -> String {
         self.agent.map_or_else(|| self.path.display().to_string(), |agent| agent.title.clone())
@@ -60,6 +72,10 @@ impl AgentFile {
         if agent.user_files().contains(&self.path) {
             return None;
         }
-        self.path.ancestors().skip(1).find(|folder| agent.project_files(folder).contains(&self.path)).map(Path::to_owned)
+        self.path
+            .ancestors()
+            .skip(1)
+            .find(|folder| agent.project_files(folder).contains(&self.path))
+            .map(Path::to_owned)
     }
 }

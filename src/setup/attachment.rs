@@ -107,12 +107,17 @@ impl Attachment {
         // An earlier one is taken back first, in mind.
         let earlier = Self::find(state, file);
         let (before, mut added, mut taken) = match &earlier {
-            Some(earlier) if earlier.after == text => (earlier.before.clone(), earlier.added.clone(), earlier.taken.clone()),
-            Some(earlier) => (earlier.around(agent, &text).map_err(cannot)?, earlier.added.clone(), earlier.taken.clone()),
+            Some(earlier) if earlier.after == text => {
+                (earlier.before.clone(), earlier.added.clone(), earlier.taken.clone())
+            }
+            Some(earlier) => {
+                (earlier.around(agent, &text).map_err(cannot)?, earlier.added.clone(), earlier.taken.clone())
+            }
             None => (text.clone(), BTreeMap::new(), BTreeMap::new()),
         };
         let entry = agent.entry_for(name, &wanted.words);
-        if let Some(there) = edit::get(agent, &text, name).filter(|there| !added.contains_key(name) && !is_ours(there)) {
+        if let Some(there) = edit::get(agent, &text, name).filter(|there| !added.contains_key(name) && !is_ours(there))
+        {
             if !wanted.replaces {
                 return Err(CannotAttach::Taken(file.clone(), name.clone()));
             }
@@ -129,7 +134,8 @@ impl Attachment {
             after = edit::with(agent, &after, name, &entry).map_err(cannot)?;
         }
         added.insert(name.clone(), entry);
-        let (existed, made) = earlier.map_or_else(|| (existed, to_make(file)), |earlier| (earlier.existed, earlier.made));
+        let (existed, made) =
+            earlier.map_or_else(|| (existed, to_make(file)), |earlier| (earlier.existed, earlier.made));
         Ok(Self { agent: agent.id.clone(), file: file.clone(), added, taken, existed, made, before, after, read: text })
     }
 
@@ -162,7 +168,9 @@ impl Attachment {
     /// All that were written and not taken back.
     pub fn all(state: &Path) -> Vec<Self> {
         let Ok(entries) = std::fs::read_dir(state.join(FOLDER)) else { return Vec::new() };
-        let read = |entry: io::Result<std::fs::DirEntry>| serde_json::from_slice(&std::fs::read(entry.ok()?.path()).ok()?).ok();
+        let read = |entry: io::Result<std::fs::DirEntry>| {
+            serde_json::from_slice(&std::fs::read(entry.ok()?.path()).ok()?).ok()
+        };
         let mut all: Vec<Self> = entries.filter_map(read).collect();
         all.sort_by(|one, other| one.file.cmp(&other.file));
         all
@@ -194,7 +202,9 @@ impl Attachment {
     pub fn detach(&self, state: &Path, undo: &Undo) -> Result<(), CannotDetach> {
         let wrong = |error| CannotDetach::Write(self.file.clone(), error);
         match undo {
-            Undo::Exact(Some(text)) | Undo::Around(text) => files::rewrite(&self.file, text.as_bytes()).map_err(wrong)?,
+            Undo::Exact(Some(text)) | Undo::Around(text) => {
+                files::rewrite(&self.file, text.as_bytes()).map_err(wrong)?
+            }
             Undo::Exact(None) => {
                 std::fs::remove_file(&self.file).map_err(wrong)?;
                 // One that holds something else by now stays.
@@ -247,7 +257,9 @@ fn read(path: &Path) -> io::Result<Option<String>> {
         Ok(bytes) if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) => {
             Err(io::Error::new(io::ErrorKind::InvalidData, "it is in UTF-16: save it as UTF-8"))
         }
-        Ok(bytes) if bytes.starts_with(&[0xef, 0xbb, 0xbf]) => text_of(bytes).map(|text| Some(format!("\u{feff}{text}"))),
+        Ok(bytes) if bytes.starts_with(&[0xef, 0xbb, 0xbf]) => {
+            text_of(bytes).map(|text| Some(format!("\u{feff}{text}")))
+        }
         Ok(bytes) => text_of(bytes).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -265,7 +277,10 @@ fn to_make(file: &Path) -> Vec<PathBuf> {
 /// The record of a file: a name that nobody need read, the same for the same place.
 fn record_of(state: &Path, file: &Path) -> PathBuf {
     let text = file.display().to_string();
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let last = file.file_name().map(|name| name.to_string_lossy().trim_start_matches('.').to_owned()).unwrap_or_default();
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let last =
+        file.file_name().map(|name| name.to_string_lossy().trim_start_matches('.').to_owned()).unwrap_or_default();
     state.join(FOLDER).join(format!("{last}-{hash:016x}.json"))
 }

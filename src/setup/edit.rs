@@ -68,7 +68,10 @@ mod tests {
     #[test]
     fn what_was_put_in_comes_out_again() {
         for (id, text) in [
-            ("cursor", "{\n  // mine\n  \"mcpServers\": {\n    \"a\": { \"command\": \"x\" }, // last\n  },\n  \"z\": 1,\n}\n"),
+            (
+                "cursor",
+                "{\n  // mine\n  \"mcpServers\": {\n    \"a\": { \"command\": \"x\" }, // last\n  },\n  \"z\": 1,\n}\n",
+            ),
             ("cursor", "{ \"mcpServers\": { \"a\": { \"command\": \"x\" } } }"),
             ("cursor", "{\r\n\t\"mcpServers\": {\r\n\t\t\"a\": {\r\n\t\t\t\"command\": \"x\"\r\n\t\t}\r\n\t}\r\n}\r\n"),
             ("codex", "model = \"m\" # why\n\n[mcp_servers.a] # mine\ncommand = \"x\"\n\n[tui]\ntheme = \"t\"\n"),

@@ -1,12 +1,48 @@
 //! Whether two entries are the same server. Pure.
 
-use crate::config::{ServerConfig, Transport};
+use std::path::Path;
+
+use toml_edit::Table;
+
+use crate::config::{Config, ServerConfig, Transport};
+use crate::names::ServerName;
+use crate::setup::entry::decoded;
+use crate::setup::preset::Preset;
 
 /// What a server is, however its entry is written: the command and what it is given, or the URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(Vec<String>);
 
 impl Identity {
+    /// The server of a configuration that an entry would be again: word for word, with its secrets in the keyring, or as its
+    /// preset has it.
+    pub fn find<'c>(config: &'c Config, table: &Table, folder: Option<&Path>) -> Option<&'c ServerName> {
+        let server = decoded(table).ok()?;
+        let mut entries = vec![Self::of(&server)];
+        if let Some(preset) = Preset::find(&server, folder) {
+            let mut table = table.clone();
+            preset.apply(&mut table);
+            entries.extend(decoded(&table).ok().map(|server| Self::of(&server)));
+        }
+        let is_it = |known: &ServerConfig| {
+            let known = Self::of(known);
+            entries.iter().any(|entry| known.stands_for(entry))
+        };
+        config.servers.iter().find(|(_, known)| is_it(known)).map(|(name, _)| name)
+    }
+
+    /// Whether the words are the same, where each `${keyring:…}` of ours may be any secret.
+    fn stands_for(&self, other: &Self) -> bool {
+        let is = |ours: &String, theirs: &String| match ours.split_once("${keyring:") {
+            Some((start, rest)) => {
+                let end = rest.split_once('}').map(|(_, end)| end).unwrap_or_default();
+                theirs.len() >= start.len() + end.len() && theirs.starts_with(start) && theirs.ends_with(end)
+            }
+            None => ours == theirs,
+        };
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(ours, theirs)| is(ours, theirs))
+    }
+
     pub fn of(server: &ServerConfig) -> Self {
         match &server.transport {
             Transport::Stdio(stdio) => {
@@ -16,9 +52,7 @@ impl Identity {
                 all.extend(stdio.env_file.iter().chain(&stdio.cwd).map(|path| format!("in {}", path.text())));
                 Self(all)
             }
-            Transport::Http(http) => {
-                Self(vec![http.url.text().trim_end_matches('/').to_owned(), http.account.clone()])
-            }
+            Transport::Http(http) => Self(vec![http.url.text().trim_end_matches('/').to_owned(), http.account.clone()]),
         }
     }
 }
@@ -44,7 +78,23 @@ fn plain(mut words: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+
+    #[test]
+    fn an_entry_is_known_again() {
+        let config = "[servers.a]\ncommand = \"x\"\nargs = [\"--token\", \"${keyring:a}\"]\n[servers.b]\ncommand = \"npx\"\nargs = [\"@modelcontextprotocol/server-filesystem\", \"${project}\"]\nshare = \"project\"";
+        let config = Config::from_toml(config).expect("valid");
+        for (entry, expected) in [
+            ("command = \"x\"\nargs = [\"--token\", \"hush\"]", Some("a")),
+            ("command = \"x\"\nargs = [\"--other\", \"hush\"]", None),
+            (
+                "command = \"npx\"\nargs = [\"-y\", \"@modelcontextprotocol/server-filesystem\", \"/home/a/work/shop\"]",
+                Some("b"),
+            ),
+        ] {
+            let table = entry.parse::<toml_edit::DocumentMut>().expect("valid").as_table().clone();
+            assert_eq!(Identity::find(&config, &table, None).map(ServerName::as_str), expected, "{entry}");
+        }
+    }
 
     #[test]
     fn the_same_server_in_other_words() {
@@ -53,7 +103,11 @@ mod tests {
             Identity::of(&config.servers[0].1)
         };
         for (one, other, same) in [
-            ("command = \"npx\"\nargs = [\"-y\", \"a@latest\"]", "command = \"cmd\"\nargs = [\"/c\", \"npx\", \"a\"]", true),
+            (
+                "command = \"npx\"\nargs = [\"-y\", \"a@latest\"]",
+                "command = \"cmd\"\nargs = [\"/c\", \"npx\", \"a\"]",
+                true,
+            ),
             ("command = \"npx\"\nargs = [\"a@1\"]", "command = \"npx\"\nargs = [\"a@2\"]", false),
             ("command = \"a\"\nenv = { K = \"1\" }", "command = \"a\"", false),
             ("url = \"https://h/mcp/\"", "url = \"https://h/mcp\"\nheaders = { A = \"b\" }", true),

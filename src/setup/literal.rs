@@ -20,10 +20,54 @@ pub struct Literal {
 
 /// What tokens of well-known services begin with, by their documentation.
 const SHAPES: [&str; 48] = [
-    "AIza", "AKIA", "ATATT", "BSA", "SG.", "bb_live_", "ctx7sk-", "dapi", "dckr_pat_", "dop_v1_", "eyJ", "fc-", "figd_", "figoh_",
-    "fm_", "ghp_", "gho_", "ghs_", "ghu_", "github_pat_", "glpat-", "gsk_", "hf_", "lin_api_", "mcp_", "npm_", "ntn_", "pat-",
-    "phx_", "pplx-", "pypi-", "r8_", "rk_live_", "rk_test_", "sb_secret_", "sbp_", "secret_", "shpat_", "sk-", "sk_live_",
-    "sk_test_", "sntrys_", "sntryu_", "tvly-", "xapp-", "xoxb-", "xoxp-", "ya29.",
+    "AIza",
+    "AKIA",
+    "ATATT",
+    "BSA",
+    "SG.",
+    "bb_live_",
+    "ctx7sk-",
+    "dapi",
+    "dckr_pat_",
+    "dop_v1_",
+    "eyJ",
+    "fc-",
+    "figd_",
+    "figoh_",
+    "fm_",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "gsk_",
+    "hf_",
+    "lin_api_",
+    "mcp_",
+    "npm_",
+    "ntn_",
+    "pat-",
+    "phx_",
+    "pplx-",
+    "pypi-",
+    "r8_",
+    "rk_live_",
+    "rk_test_",
+    "sb_secret_",
+    "sbp_",
+    "secret_",
+    "shpat_",
+    "sk-",
+    "sk_live_",
+    "sk_test_",
+    "sntrys_",
+    "sntryu_",
+    "tvly-",
+    "xapp-",
+    "xoxb-",
+    "xoxp-",
+    "ya29.",
 ];
 /// A token is at least so long, and a value under a key that promises a secret.
 const SHORTEST: (usize, usize) = (20, 8);
@@ -40,7 +84,8 @@ pub(super) fn take(server: &str, table: &mut Table, known: &mut BTreeMap<String,
             Some(name) => name.clone(),
             None => {
                 let wanted = format!("{server}-{}", key.unwrap_or("token").trim_start_matches('-'));
-                let good = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
+                let good =
+                    |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
                 let wanted: String = wanted.chars().map(good).collect();
                 let free = |name: &String| !known.values().any(|taken| taken == name);
                 let numbered = (2..).map(|number| format!("{wanted}-{number}"));
@@ -85,6 +130,34 @@ pub(super) fn take(server: &str, table: &mut Table, known: &mut BTreeMap<String,
         }
     }
     taken
+}
+
+/// A line of somebody's file as it may be shown: what looks like a secret in it is not.
+pub fn masked(line: &str) -> String {
+    let mut out = line.to_owned();
+    // The value behind a key, in quotes.
+    let key = line.trim_start().trim_start_matches(['"', '\'']).split(['"', '\'', ' ', '=', ':']).next();
+    let quotes: Vec<_> = line.match_indices(['"', '\'']).map(|(at, _)| at).collect();
+    for pair in quotes.windows(2).rev() {
+        let value = &line[pair[0] + 1..pair[1]];
+        let before = line[..pair[0]].trim_end();
+        let key = before
+            .ends_with([':', '='])
+            .then(|| before.trim_end_matches([':', '=', ' ', '"', '\'']).rsplit(['"', '\'', ' ', '{', ',']).next())
+            .flatten()
+            .or(key);
+        let is_value = before.ends_with([':', '=', ',', '[']);
+        if let Some(range) = secret_in(key.filter(|_| is_value), value).filter(|_| is_value) {
+            out.replace_range(pair[0] + 1 + range.start..pair[0] + 1 + range.end, "…");
+        }
+    }
+    match by_shape(&out) {
+        Some(range) => {
+            out.replace_range(range, "…");
+            out
+        }
+        None => out,
+    }
 }
 
 /// The part of a value that is a secret.
@@ -170,14 +243,33 @@ fn by_shape(text: &str) -> Option<Range<usize>> {
 /// What a README writes where a secret belongs.
 fn is_placeholder(text: &str) -> bool {
     let lower = text.trim().to_ascii_lowercase();
-    let says = ["your_", "your-", "your ", "<", "changeme", "replace", "example", "xxx", "***", "...", "todo", "placeholder", "insert"];
+    let says = [
+        "your_",
+        "your-",
+        "your ",
+        "<",
+        "changeme",
+        "replace",
+        "example",
+        "xxx",
+        "***",
+        "...",
+        "todo",
+        "placeholder",
+        "insert",
+    ];
     let braced = lower.starts_with('{') && lower.ends_with('}') && !lower.contains('"');
-    braced || says.iter().any(|word| lower.starts_with(word)) || lower.contains("your_") || lower.contains("your-") || lower.contains("xxxx")
+    braced
+        || says.iter().any(|word| lower.starts_with(word))
+        || lower.contains("your_")
+        || lower.contains("your-")
+        || lower.contains("xxxx")
 }
 
 impl PartialEq for Literal {
     fn eq(&self, other: &Self) -> bool {
-        (&self.place, &self.name) == (&other.place, &other.name) && self.value.expose_secret() == other.value.expose_secret()
+        (&self.place, &self.name) == (&other.place, &other.name)
+            && self.value.expose_secret() == other.value.expose_secret()
     }
 }
 
@@ -188,7 +280,11 @@ mod tests {
     #[test]
     fn which_part_is_secret() {
         for (key, text, expected) in [
-            (Some("GITHUB_TOKEN"), "ghp_0123456789abcdefghij0123456789abcdef", "ghp_0123456789abcdefghij0123456789abcdef"),
+            (
+                Some("GITHUB_TOKEN"),
+                "ghp_0123456789abcdefghij0123456789abcdef",
+                "ghp_0123456789abcdefghij0123456789abcdef",
+            ),
             (Some("GITHUB_TOKEN"), "${GITHUB_TOKEN}", ""),
             (Some("API_KEY"), "your_api_key_here", ""),
             (Some("API_KEY"), "<API_KEY>", ""),
@@ -216,12 +312,33 @@ mod tests {
     }
 
     #[test]
+    fn no_secret_of_a_line_is_shown() {
+        for (line, expected) in [
+            ("    \"API_KEY\": \"hunter22!\",", "    \"API_KEY\": \"…\","),
+            ("env = { A = \"b\", T_TOKEN = \"abcdefgh12\" }", "env = { A = \"b\", T_TOKEN = \"…\" }"),
+            (
+                "  \"headers\": {\"Authorization\": \"Bearer abcdefgh12\"}",
+                "  \"headers\": {\"Authorization\": \"Bearer …\"}",
+            ),
+            (
+                "  \"args\": [\"-y\", \"postgresql://u:pa55word1@h/d\"]",
+                "  \"args\": [\"-y\", \"postgresql://u:…@h/d\"]",
+            ),
+            ("  \"command\": \"npx\",", "  \"command\": \"npx\","),
+            ("      TOKEN: ghp_0123456789abcdefghij0123456789abcdef", "      TOKEN: …"),
+        ] {
+            assert_eq!(masked(line), expected);
+        }
+    }
+
+    #[test]
     fn the_same_secret_has_one_name() {
-        let mut table: Table = "args = [\"--token\", \"abcdefgh1234\"]\nenv = { T_TOKEN = \"abcdefgh1234\", B_KEY = \"zzzzzzzz99\" }"
-            .parse::<toml_edit::DocumentMut>()
-            .expect("valid")
-            .as_table()
-            .clone();
+        let mut table: Table =
+            "args = [\"--token\", \"abcdefgh1234\"]\nenv = { T_TOKEN = \"abcdefgh1234\", B_KEY = \"zzzzzzzz99\" }"
+                .parse::<toml_edit::DocumentMut>()
+                .expect("valid")
+                .as_table()
+                .clone();
         let taken = take("s", &mut table, &mut BTreeMap::new());
         let names: Vec<_> = taken.iter().map(|literal| (literal.place.as_str(), literal.name.as_str())).collect();
         assert_eq!(names, [("args", "s-token"), ("env.T_TOKEN", "s-token"), ("env.B_KEY", "s-B_KEY")]);

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Item, Table, Value, value};
 
-use crate::config::{Config, Foreign, ForeignFile, ServerConfig, Transport};
+use crate::config::{Config, Foreign, ForeignFile};
 use crate::names::ServerName;
+use crate::setup::entry::{decoded, is_trunkline};
 use crate::setup::identity::Identity;
 use crate::setup::literal::{self, Literal};
 use crate::setup::preset::Preset;
@@ -78,7 +79,8 @@ impl Plan {
 
     fn take(&mut self, source: &Source, foreign: &Foreign, existing: &Config) {
         let folder = foreign.folder.clone().or_else(|| source.folder.clone());
-        let origin = Origin { title: source.title.clone(), path: source.path.clone(), name: foreign.name.clone(), folder };
+        let origin =
+            Origin { title: source.title.clone(), path: source.path.clone(), name: foreign.name.clone(), folder };
         if let Some(reason) = &foreign.wrong {
             self.skipped.push(Skipped { origin, reason: reason.clone() });
             return;
@@ -101,11 +103,11 @@ impl Plan {
             self.skipped.push(Skipped { origin, reason });
             return;
         }
-        let identity = Identity::of(&server);
-        if let Some((name, _)) = existing.servers.iter().find(|(_, known)| Identity::of(known) == identity) {
+        if let Some(name) = Identity::find(existing, &table, origin.folder.as_deref()) {
             self.there.push((origin, name.clone()));
             return;
         }
+        let identity = Identity::of(&server);
         if let Some(twin) = self.servers.iter_mut().find(|planned| planned.identity == identity)
             && twin.merge(&table)
         {
@@ -132,7 +134,8 @@ impl Plan {
     /// A name for a server: its own, else with what tells it from the other of that name.
     fn free_name(&self, origin: &Origin, existing: &Config) -> ServerName {
         let is_free = |name: &ServerName| {
-            !self.servers.iter().any(|planned| planned.name == *name) && !existing.servers.iter().any(|(known, _)| known == name)
+            !self.servers.iter().any(|planned| planned.name == *name)
+                && !existing.servers.iter().any(|(known, _)| known == name)
         };
         let made = ServerName::parse(&origin.name).unwrap_or_else(|_| ServerName::safe(&origin.name, |_| true));
         let folder = origin.folder.as_ref().and_then(|folder| folder.file_name()).map(|name| name.to_string_lossy());
@@ -187,35 +190,21 @@ impl Planned {
     }
 }
 
-/// An entry as the configuration would have it, or why it would not.
-pub(super) fn decoded(table: &Table) -> Result<ServerConfig, String> {
-    let text = format!("[servers.x]\n{table}");
-    let config = Config::from_toml(&text).unwrap_or_else(|problems| Config { problems, ..Config::default() });
-    let server = config.servers.into_iter().next().map(|(_, server)| server);
-    match (server, config.problems.first()) {
-        (Some(server), None) => Ok(server),
-        (_, problem) => {
-            let message = problem.map(|problem| problem.message.as_str()).unwrap_or("it says nothing of a server");
-            Err(message.trim_start_matches("servers.x").trim_start_matches(['.', ':', ' ']).to_owned())
-        }
-    }
-}
-
-/// Whether a server is this program, as an agent starts it.
-pub(super) fn is_trunkline(server: &ServerConfig) -> bool {
-    let Transport::Stdio(stdio) = &server.transport else { return false };
-    let program = Path::new(stdio.command.text()).file_stem().is_some_and(|name| name == "trunkline");
-    program && stdio.args.iter().any(|word| word.text() == "connect")
-}
-
 /// An entry of one folder finds its files from everywhere.
 fn settle(table: &mut Table, folder: &Path, notes: &mut Vec<String>) {
     if table.contains_key("cwd") || !table.contains_key("command") {
         return;
     }
-    let words = table.get("args").and_then(Item::as_array).into_iter().flatten().chain(table.get("command").and_then(Item::as_value));
+    let words = table
+        .get("args")
+        .and_then(Item::as_array)
+        .into_iter()
+        .flatten()
+        .chain(table.get("command").and_then(Item::as_value));
     let is_relative = |word: &str| {
-        word.starts_with("./") || word.starts_with("../") || (word.contains(['/', '.']) && !word.starts_with('-') && folder.join(word).is_file())
+        word.starts_with("./")
+            || word.starts_with("../")
+            || (word.contains(['/', '.']) && !word.starts_with('-') && folder.join(word).is_file())
     };
     if words.filter_map(Value::as_str).any(is_relative) {
         table.insert("cwd", value(folder.display().to_string()));

@@ -32,7 +32,8 @@ impl Preset {
         let words = stdio.args.iter().map(|word| word.text().to_owned());
         let mut folders = words.filter(|word| is_folder(word));
         let folder = folders.next().filter(|_| folders.next().is_none());
-        let folder = folder.filter(|_| preset == config::Preset::Folder).filter(|folder| may_be_project(folder, project));
+        let folder =
+            folder.filter(|_| preset == config::Preset::Folder).filter(|folder| may_be_project(folder, project));
         Some(Self { share: package.share, folder, why: format!("{name}: {}", package.why.unwrap_or_default()) })
     }
 
@@ -70,9 +71,12 @@ impl Preset {
 
 /// Whether an argument is a folder: by its form, since it may be on another machine.
 fn is_folder(word: &str) -> bool {
-    let has_end = Path::new(word).file_name().is_some_and(|name| name.to_string_lossy().trim_start_matches('.').contains('.'));
+    let has_end =
+        Path::new(word).file_name().is_some_and(|name| name.to_string_lossy().trim_start_matches('.').contains('.'));
     let drive = word.len() > 2 && word.as_bytes()[1] == b':' && matches!(word.as_bytes()[2], b'\\' | b'/');
-    word == "." || word == "${project}" || ((word.starts_with(['/', '~']) || word.starts_with("./") || drive) && !has_end)
+    word == "."
+        || word == "${project}"
+        || ((word.starts_with(['/', '~']) || word.starts_with("./") || drive) && !has_end)
 }
 
 /// Whether a folder may be a project's: not the home folder itself, nor one that everybody has.
@@ -97,7 +101,9 @@ mod tests {
             let config = Config::from_toml(&format!("[servers.x]\n{entry}")).expect("valid");
             Preset::find(&config.servers[0].1, Some(Path::new("/p"))).map(|preset| preset.told())
         };
-        let files = |args: &str| of(&format!("command = \"npx\"\nargs = [\"-y\", \"@modelcontextprotocol/server-filesystem\", {args}]"));
+        let files = |args: &str| {
+            of(&format!("command = \"npx\"\nargs = [\"-y\", \"@modelcontextprotocol/server-filesystem\", {args}]"))
+        };
         for (found, expected) in [
             (of("command = \"npx\"\nargs = [\"@playwright/mcp@latest\"]"), Some("share = \"session\"")),
             (of("command = \"npx\"\nargs = [\"@modelcontextprotocol/server-memory\"]"), Some("share = \"all\"")),

@@ -4,6 +4,9 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use toml_edit::{Array, InlineTable, Table, value};
 
+/// Where the public registry answers.
+pub const REGISTRY: &str = "https://registry.modelcontextprotocol.io";
+
 /// An entry made of a `server.json`.
 #[derive(Debug)]
 pub struct Registered {
@@ -106,7 +109,10 @@ pub fn of_registry(text: &str) -> Result<Registered, String> {
         (None, Some(package)) => of_package(&name, package, &mut missing),
         (None, None) => {
             let kinds: Vec<_> = server.packages.iter().map(|package| package.registry_type.as_str()).collect();
-            return Err(format!("nothing of it can be started here: it has {}", if kinds.is_empty() { "no packages".to_owned() } else { kinds.join(", ") }));
+            return Err(format!(
+                "nothing of it can be started here: it has {}",
+                if kinds.is_empty() { "no packages".to_owned() } else { kinds.join(", ") }
+            ));
         }
     };
     Ok(Registered { name, title: server.description, table, missing })
@@ -132,7 +138,11 @@ fn of_package(server: &str, package: &Package, missing: &mut Vec<String>) -> Tab
     let (program, mut own) = runner(package).unwrap_or_default();
     let mut words: Vec<String> = Vec::new();
     let in_container = matches!(package.registry_type.as_str(), "oci" | "docker");
-    let variables: Vec<_> = package.environment_variables.iter().filter_map(|input| Some((&input.name, said(server, input, missing)?))).collect();
+    let variables: Vec<_> = package
+        .environment_variables
+        .iter()
+        .filter_map(|input| Some((&input.name, said(server, input, missing)?)))
+        .collect();
     if in_container {
         words.append(&mut own);
         words.extend(variables.iter().flat_map(|(name, _)| ["-e".to_owned(), (*name).clone()]));
@@ -141,7 +151,9 @@ fn of_package(server: &str, package: &Package, missing: &mut Vec<String>) -> Tab
     if in_container {
         let tagged = package.identifier.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
         let version = package.version.as_ref().filter(|_| !tagged);
-        words.push(version.map_or_else(|| package.identifier.clone(), |version| format!("{}:{version}", package.identifier)));
+        words.push(
+            version.map_or_else(|| package.identifier.clone(), |version| format!("{}:{version}", package.identifier)),
+        );
     } else {
         words.append(&mut own);
     }
@@ -159,7 +171,10 @@ fn of_package(server: &str, package: &Package, missing: &mut Vec<String>) -> Tab
 fn of_remote(server: &str, remote: &Remote, missing: &mut Vec<String>) -> Table {
     let mut table = Table::new();
     table.insert("url", value(&remote.url));
-    let headers = remote.headers.iter().filter_map(|input| Some((input.name.as_str(), toml_edit::Value::from(said(server, input, missing)?))));
+    let headers = remote
+        .headers
+        .iter()
+        .filter_map(|input| Some((input.name.as_str(), toml_edit::Value::from(said(server, input, missing)?))));
     let headers: InlineTable = headers.collect();
     if !headers.is_empty() {
         table.insert("headers", value(headers));
@@ -186,13 +201,19 @@ fn said(server: &str, input: &Input, missing: &mut Vec<String>) -> Option<String
     let secret = format!("{server}-{}", input.name.trim_start_matches('-'));
     missing.push(format!("trunkline secret set {secret}"));
     let reference = format!("${{keyring:{secret}}}");
-    let scheme = input.value.as_deref().and_then(|value| value.split_once('{')).map(|(before, _)| before).unwrap_or_default();
-    Some(if input.is_secret || scheme.is_empty() || scheme.ends_with(' ') { format!("{scheme}{reference}") } else { reference })
+    let scheme =
+        input.value.as_deref().and_then(|value| value.split_once('{')).map(|(before, _)| before).unwrap_or_default();
+    Some(if input.is_secret || scheme.is_empty() || scheme.ends_with(' ') {
+        format!("{scheme}{reference}")
+    } else {
+        reference
+    })
 }
 
 impl Argument {
     fn words(&self, server: &str, missing: &mut Vec<String>) -> Vec<String> {
-        let named = Input { name: self.value_hint.clone().unwrap_or_else(|| self.input.name.clone()), ..self.input.copied() };
+        let named =
+            Input { name: self.value_hint.clone().unwrap_or_else(|| self.input.name.clone()), ..self.input.copied() };
         match (self.kind.as_str(), said(server, &named, missing)) {
             ("named", Some(text)) => vec![self.input.name.clone(), text],
             ("named", None) if self.input.is_required => vec![self.input.name.clone()],

@@ -17,7 +17,9 @@ pub enum Snippet {
 pub fn snippet(text: &str) -> Result<Snippet, String> {
     let text = unfenced(text.trim_start_matches('\u{feff}').trim());
     if text.is_empty() {
-        return Err("nothing was pasted: give a NAME with a command or a URL, or pipe the snippet of a README in".to_owned());
+        return Err(
+            "nothing was pasted: give a NAME with a command or a URL, or pipe the snippet of a README in".to_owned()
+        );
     }
     if let Some(line) = command_line(text) {
         return of_line(&line);
@@ -31,6 +33,11 @@ pub fn snippet(text: &str) -> Result<Snippet, String> {
     let problem = ForeignFile::read(text, format).problems.into_iter().next();
     let reason = problem.map(|problem| format!("line {}: {}", problem.line, problem.message)).unwrap_or_default();
     Err(format!("this is no server: paste the JSON of a README, or a line like `claude mcp add …` ({reason})"))
+}
+
+/// A server by its command.
+pub fn command(words: &[String]) -> Snippet {
+    Snippet::Entry { name: None, table: stdio(words), notes: Vec::new() }
 }
 
 /// The text between the fences of Markdown.
@@ -72,7 +79,8 @@ fn of_line(words: &[String]) -> Result<Snippet, String> {
     let is = |at: usize, word: &str| words.get(at).is_some_and(|there| there == word);
     if is(1, "--add-mcp") {
         let text = words.get(2).map(String::as_str).unwrap_or_default();
-        let read: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("`--add-mcp` has no JSON: {error}"))?;
+        let read: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| format!("`--add-mcp` has no JSON: {error}"))?;
         let name = read["name"].as_str().unwrap_or("server");
         let file = ForeignFile::read(&serde_json::json!({ "servers": { name: read } }).to_string(), Format::Json);
         return Ok(Snippet::File(file));
@@ -94,9 +102,12 @@ fn of_line(words: &[String]) -> Result<Snippet, String> {
         return Ok(Snippet::Entry { name: None, table, notes: Vec::new() });
     }
     if words.len() < 2 {
-        return Err(format!("`{}` alone is no server: paste the JSON of a README, or a line like `claude mcp add …`", words[0]));
+        return Err(format!(
+            "`{}` alone is no server: paste the JSON of a README, or a line like `claude mcp add …`",
+            words[0]
+        ));
     }
-    Ok(Snippet::Entry { name: None, table: stdio(words), notes: Vec::new() })
+    Ok(command(words))
 }
 
 /// What stands behind `mcp add`, as Claude Code, Codex, Gemini CLI, Qwen Code, Copilot CLI and Amp have it.
@@ -114,7 +125,8 @@ fn of_add(words: &[String]) -> Result<Snippet, String> {
             plain.push(word);
             continue;
         }
-        let (flag, glued) = word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value.to_owned())));
+        let (flag, glued) =
+            word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value.to_owned())));
         if !flag.starts_with('-') {
             plain.push(word);
             continue;
@@ -124,7 +136,9 @@ fn of_add(words: &[String]) -> Result<Snippet, String> {
             "-e" | "--env" => {
                 put(&mut variables, &value_of(), '=');
                 // Claude Code takes several behind one flag.
-                while let Some(more) = rest.next_if(|more| !plain.is_empty() && more.contains('=') && !more.starts_with('-')) {
+                while let Some(more) =
+                    rest.next_if(|more| !plain.is_empty() && more.contains('=') && !more.starts_with('-'))
+                {
                     put(&mut variables, more, '=');
                 }
             }
@@ -133,9 +147,12 @@ fn of_add(words: &[String]) -> Result<Snippet, String> {
                 put(&mut headers, &header, if header.contains(": ") || !header.contains('=') { ':' } else { '=' });
             }
             "--url" => drop(table.insert("url", value(value_of()))),
-            "--bearer-token-env-var" => drop(headers.insert("Authorization", format!("Bearer ${{env:{}}}", value_of()).into())),
+            "--bearer-token-env-var" => {
+                drop(headers.insert("Authorization", format!("Bearer ${{env:{}}}", value_of()).into()))
+            }
             "-t" | "--transport" | "-s" | "--scope" | "--type" => drop(value_of()),
-            "--client-id" | "--client-secret" | "--callback-port" | "--timeout" | "--description" | "--include-tools" | "--exclude-tools" => {
+            "--client-id" | "--client-secret" | "--callback-port" | "--timeout" | "--description"
+            | "--include-tools" | "--exclude-tools" => {
                 drop(value_of());
                 notes.push(format!("`{flag}` was passed over: docs/reference/configuration.md has its key"));
             }
@@ -182,7 +199,12 @@ fn respelled(text: &str) -> String {
 fn stdio(words: &[String]) -> Table {
     let mut table = Table::new();
     // Variables may stand before a command, as a shell has it.
-    let is_variable = |word: &&String| word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'));
+    let is_variable = |word: &&String| {
+        word.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+        })
+    };
     let set = words.iter().take_while(is_variable).count();
     let mut variables = InlineTable::new();
     words[..set].iter().for_each(|word| put(&mut variables, word, '='));
@@ -204,9 +226,11 @@ impl Snippet {
         let mut file = match self {
             Self::File(file) => file,
             Self::Entry { name, table, notes } => {
-                let command = table.get("command").or(table.get("url")).and_then(|item| item.as_str()).unwrap_or("server");
+                let command =
+                    table.get("command").or(table.get("url")).and_then(|item| item.as_str()).unwrap_or("server");
                 let name = name.unwrap_or_else(|| guessed(command, &table));
-                let foreign = Foreign { name, line: 1, folder: None, table, notes, inputs: Default::default(), wrong: None };
+                let foreign =
+                    Foreign { name, line: 1, folder: None, table, notes, inputs: Default::default(), wrong: None };
                 ForeignFile { servers: vec![foreign], ..ForeignFile::default() }
             }
         };
@@ -224,11 +248,17 @@ fn guessed(command: &str, table: &Table) -> String {
         let parts: Vec<_> = host.split('.').filter(|part| !matches!(*part, "mcp" | "www" | "api")).collect();
         return parts.first().map_or_else(|| host.clone(), |part| (*part).to_owned());
     }
-    let words = table.get("args").and_then(|item| item.as_array()).into_iter().flatten().filter_map(|word| word.as_str());
-    let package = words.into_iter().find(|word| !word.starts_with('-') && !matches!(*word, "run" | "exec" | "x" | "dlx"));
+    let words =
+        table.get("args").and_then(|item| item.as_array()).into_iter().flatten().filter_map(|word| word.as_str());
+    let package =
+        words.into_iter().find(|word| !word.starts_with('-') && !matches!(*word, "run" | "exec" | "x" | "dlx"));
     let text = package.unwrap_or(command);
     let last = text.rsplit('/').next().unwrap_or(text).split('@').next().unwrap_or(text);
-    let name = last.trim_start_matches("mcp-server-").trim_start_matches("server-").trim_end_matches("-mcp").trim_end_matches("-mcp-server");
+    let name = last
+        .trim_start_matches("mcp-server-")
+        .trim_start_matches("server-")
+        .trim_end_matches("-mcp")
+        .trim_end_matches("-mcp-server");
     if name.is_empty() { "server".to_owned() } else { name.to_owned() }
 }
 
@@ -241,14 +271,18 @@ mod tests {
             Ok(snippet) => snippet.into_file(None),
             Err(error) => return format!("error: {error}"),
         };
-        let entry = |server: &Foreign| format!("{}: {}", server.name, server.table.to_string().trim().replace('\n', "; "));
+        let entry =
+            |server: &Foreign| format!("{}: {}", server.name, server.table.to_string().trim().replace('\n', "; "));
         file.servers.iter().map(entry).collect::<Vec<_>>().join(" | ")
     }
 
     #[test]
     fn what_people_paste() {
         for (text, expected) in [
-            (r#"{"mcpServers": {"a": {"command": "npx", "args": ["-y", "p"]}}}"#, "a: command = \"npx\"; args = [\"-y\", \"p\"]"),
+            (
+                r#"{"mcpServers": {"a": {"command": "npx", "args": ["-y", "p"]}}}"#,
+                "a: command = \"npx\"; args = [\"-y\", \"p\"]",
+            ),
             ("\"a\": {\"command\": \"npx\"},", "a: command = \"npx\""),
             ("{\"command\": \"npx\", \"args\": [\"p\"]}", "server: command = \"npx\"; args = [\"p\"]"),
             ("```json\n{\"a\": {\"url\": \"https://h/mcp\"}}\n```", "a: url = \"https://h/mcp\""),
@@ -262,11 +296,17 @@ mod tests {
                 "claude mcp add --transport http \\\n  notion https://mcp.notion.com/mcp --header \"Authorization: Bearer x\"",
                 "notion: url = \"https://mcp.notion.com/mcp\"; headers = { Authorization = \"Bearer x\" }",
             ),
-            ("codex mcp add c --env K=v -- npx -y p", "c: command = \"npx\"; args = [\"-y\", \"p\"]; env = { K = \"v\" }"),
+            (
+                "codex mcp add c --env K=v -- npx -y p",
+                "c: command = \"npx\"; args = [\"-y\", \"p\"]; env = { K = \"v\" }",
+            ),
             ("gemini mcp add g npx -y p --flag", "g: command = \"npx\"; args = [\"-y\", \"p\", \"--flag\"]"),
             ("code --add-mcp '{\"name\":\"v\",\"command\":\"x\"}'", "v: command = \"x\""),
             ("claude mcp add-json j '{\"type\":\"http\",\"url\":\"https://h\"}'", "j: url = \"https://h\""),
-            ("$ npx -y @scope/mcp-server-thing@latest", "thing: command = \"npx\"; args = [\"-y\", \"@scope/mcp-server-thing@latest\"]"),
+            (
+                "$ npx -y @scope/mcp-server-thing@latest",
+                "thing: command = \"npx\"; args = [\"-y\", \"@scope/mcp-server-thing@latest\"]",
+            ),
             ("https://mcp.notion.com/mcp", "notion: url = \"https://mcp.notion.com/mcp\""),
         ] {
             assert_eq!(shown(text), expected, "{text}");

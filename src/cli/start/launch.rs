@@ -93,21 +93,9 @@ impl Launched {
     }
 }
 
-/// The command line of the daemon: only what was named, because the rest follows from the person's environment.
-fn arguments(places: &Places) -> Vec<std::ffi::OsString> {
-    let mut all = vec!["run".into()];
-    if !places.is_default {
-        all.extend([
-            "--socket".into(),
-            places.socket.clone().into(),
-            "--state-dir".into(),
-            places.state.clone().into(),
-        ]);
-    }
-    if places.config_named {
-        all.extend(["--config".into(), places.config.clone().into()]);
-    }
-    all
+/// The command line of the daemon.
+fn arguments(places: &Places) -> Vec<String> {
+    std::iter::once("run".to_owned()).chain(places.flags()).collect()
 }
 
 /// What a daemon may know of the process that has it started: where the person is, and what every server gets.
@@ -122,7 +110,7 @@ fn detached(places: &Places, log: &File) -> anyhow::Result<mpsc::Receiver<()>> {
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(known)));
     command.env(daemon::DETACHED, "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone()?);
     #[cfg(unix)]
-    command.arg("detach").arg("--").args(arguments(places));
+    command.arg("daemonize").arg("--").args(arguments(places));
     #[cfg(windows)]
     {
         command.args(arguments(places));
@@ -210,7 +198,7 @@ fn unit_properties(log: &str) -> [String; 8] {
 fn managed(places: &Places) -> anyhow::Result<Option<Child>> {
     let label = format!("org.trunkline.on-demand.{}", std::process::id());
     let mut words = vec![program::itself()?.display().to_string()];
-    words.extend(arguments(places).iter().map(|word| word.to_string_lossy().into_owned()));
+    words.extend(arguments(places));
     let plist = places.state.join("on-demand.plist");
     crate::files::replace(&plist, property_list(&label, &words, &log_path(places).display().to_string()).as_bytes())?;
     let domain = format!("gui/{}", rustix::process::geteuid().as_raw());

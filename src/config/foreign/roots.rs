@@ -7,16 +7,8 @@ use crate::config::node::{Member, Node, Value};
 use crate::config::problems::Problems;
 
 /// The keys that other tools keep their servers at.
-const ROOTS: [&str; 8] = [
-    "mcpServers",
-    "servers",
-    "context_servers",
-    "mcp_servers",
-    "mcp",
-    "amp.mcpServers",
-    "mcp.servers",
-    "extensions",
-];
+const ROOTS: [&str; 8] =
+    ["mcpServers", "servers", "context_servers", "mcp_servers", "mcp", "amp.mcpServers", "mcp.servers", "extensions"];
 /// goose's key, which means something else in files that have one of the others.
 const LAST: &str = "extensions";
 
@@ -126,5 +118,8 @@ fn inner(node: Node, problems: &mut Problems<'_>) -> Node {
 /// Whether a value says how to start or reach a server.
 fn is_entry(node: &Node) -> bool {
     let is_text = |value: &Value| matches!(value, Value::String(_) | Value::Array(_));
-    node.value.members().iter().any(|member| matches!(spelled(&member.name), Some("command" | "url")) && is_text(&member.node.value))
+    node.value
+        .members()
+        .iter()
+        .any(|member| matches!(spelled(&member.name), Some("command" | "url")) && is_text(&member.node.value))
 }

@@ -56,7 +56,10 @@ pub(super) fn span(meant: Meant, node: &Node, problems: &mut Problems<'_>) -> Op
         Meant::StartupSeconds | Meant::StartupMs | Meant::Startup => {
             let ours = ServerConfig::default().startup_timeout.0;
             if u128::from(ms) <= ours.as_millis() {
-                let message = format!("{text} to start is less than the {} s that a server has here: passed over", ours.as_secs());
+                let message = format!(
+                    "{text} to start is less than the {} s that a server has here: passed over",
+                    ours.as_secs()
+                );
                 problems.note(node.at.start, message);
                 return None;
             }

@@ -37,7 +37,8 @@ pub(super) fn oauth(node: Node, problems: &mut Problems<'_>) -> Node {
 pub(super) fn authorization(at: Range<usize>, node: Node, kind: &str) -> Option<Member> {
     let name = "Authorization".to_owned();
     let text = node.value.text().filter(|text| !text.is_empty())?;
-    let text = if kind.is_empty() { format!("Bearer {}", respelled(text)) } else { format!("Bearer ${{{kind}:{text}}}") };
+    let text =
+        if kind.is_empty() { format!("Bearer {}", respelled(text)) } else { format!("Bearer ${{{kind}:{text}}}") };
     Some(Member { name, at, node: Node { at: node.at, value: Value::String(text) } })
 }
 

@@ -151,12 +151,23 @@ fn of_shell(text: &str) -> String {
 /// Notes that a setting is not taken.
 pub(super) fn passed_over(at: &Range<usize>, name: &str, problems: &mut Problems<'_>) {
     let message = match &*letters(name) {
-        "headershelper" => "no command is run for headers here: write what it prints as `${keyring:…}` or `${env:…}` in `headers`",
-        "alwaysallow" | "autoapprove" | "autoallow" | "trust" | "trusted" | "trustedtools" | "approvalmode"
-        | "defaulttoolsapprovalmode" | "permissions" => {
+        "headershelper" => {
+            "no command is run for headers here: write what it prints as `${keyring:…}` or `${env:…}` in `headers`"
+        }
+        "alwaysallow"
+        | "autoapprove"
+        | "autoallow"
+        | "trust"
+        | "trusted"
+        | "trustedtools"
+        | "approvalmode"
+        | "defaulttoolsapprovalmode"
+        | "permissions" => {
             "which tools run without a question is the agent's own affair: say it there, of the server that trunkline is"
         }
-        "watch" | "dev" | "devmode" => "a server under development is started again by `trunkline restart`: passed over",
+        "watch" | "dev" | "devmode" => {
+            "a server under development is started again by `trunkline restart`: passed over"
+        }
         _ => "this setting of another tool is passed over",
     };
     problems.note(at.start, message.to_owned());

@@ -57,8 +57,8 @@ fn input(value: &Value) -> CstInputValue {
         Value::Number(number) => CstInputValue::Number(number.to_string()),
         Value::String(text) => CstInputValue::String(text.clone()),
         Value::Array(items) => CstInputValue::Array(items.iter().map(input).collect()),
-        Value::Object(members) => {
-            CstInputValue::Object(ordered(members).into_iter().map(|(key, value)| (key.clone(), input(value))).collect())
-        }
+        Value::Object(members) => CstInputValue::Object(
+            ordered(members).into_iter().map(|(key, value)| (key.clone(), input(value))).collect(),
+        ),
     }
 }

@@ -78,7 +78,9 @@ fn value(value_: &Value) -> Option<toml_edit::Value> {
 
 fn json(item: &Item) -> Option<Value> {
     if let Some(table) = item.as_table_like() {
-        return Some(Value::Object(table.iter().filter_map(|(key, item)| Some((key.to_owned(), json(item)?))).collect()));
+        return Some(Value::Object(
+            table.iter().filter_map(|(key, item)| Some((key.to_owned(), json(item)?))).collect(),
+        ));
     }
     Some(match item.as_value()? {
         toml_edit::Value::String(text) => text.value().as_str().into(),

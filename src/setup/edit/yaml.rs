@@ -19,7 +19,8 @@ pub(super) fn with(text: &str, at: &[String], list: bool, name: &str, entry: &Va
     };
     let new_line = if cleared.contains("\r\n") { "\r\n" } else { "\n" };
     let header = format!("{key}:{new_line}");
-    let indent = head.and_then(|head| lines[head + 1..].iter().find(|line| is_content(line))).map(|line| indent_of(line));
+    let indent =
+        head.and_then(|head| lines[head + 1..].iter().find(|line| is_content(line))).map(|line| indent_of(line));
     let (place, indent) = match (head, indent) {
         // Braces or brackets on the line of the key itself are no lines to stand between.
         (Some(head), _) if !empty && !lines[head].trim_end().ends_with(':') && !lines[head].contains(" #") => {

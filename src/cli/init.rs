@@ -1,0 +1,311 @@
+//! `init`: from a stranger's agent files to a shared set-up, one question at a time, and a last screen that says how to go back.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::ask::{Consent, choose};
+use crate::cli::attach::{self, Attach, agents_here};
+use crate::cli::diff;
+use crate::cli::done::{Done, Trouble, complain, out};
+use crate::cli::import;
+use crate::cli::login::{self, Browser};
+use crate::cli::probe::{Probe, probe};
+use crate::cli::progress::Progress;
+use crate::cli::reach::{block_on, connect, here, started};
+use crate::cli::service;
+use crate::cli::take_over::{Agreed, TakeOver};
+use crate::control::DaemonClient;
+use crate::paths::Places;
+use crate::setup::{Agent, Attachment};
+
+/// What `init` is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Init {
+    pub consent: Consent,
+    pub dry_run: bool,
+    /// Whether the daemon becomes a service.
+    pub service: bool,
+}
+
+/// What a person decides, step by step; nothing is done before the last of them.
+#[derive(Debug, Default)]
+struct Choices {
+    import: bool,
+    agreed: Agreed,
+    agents: Vec<&'static Agent>,
+    replace: bool,
+    service: bool,
+}
+
+/// The steps, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Import,
+    Agents,
+    Replace,
+    Service,
+    Do,
+}
+
+pub(super) fn run(init: Init, places: &Places) -> Done {
+    if init.consent == Consent::Nobody && !init.dry_run {
+        return Err(Trouble::Other(anyhow::anyhow!(
+            "`init` asks its questions at a terminal: run it there, or with --yes, or look first with --dry-run"
+        )));
+    }
+    let sources = import::sources(&[])?;
+    let mut over = TakeOver::new(places, &sources)?;
+    let agents = agents_here();
+    writeln!(out(), "Found: {}\n", found(&agents))?;
+    over.show()?;
+    let choices = match init.consent {
+        Consent::Ask => match ask(init, &over, &agents)? {
+            Some(choices) => choices,
+            None => {
+                writeln!(out(), "Nothing was changed.")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        },
+        Consent::Yes | Consent::Nobody => Choices {
+            import: true,
+            agreed: over.agree(Consent::Yes)?,
+            agents: agents.iter().map(|(agent, _)| *agent).collect(),
+            replace: true,
+            service: init.service && service::is_possible(),
+        },
+    };
+    if init.dry_run {
+        return foretold(&choices, places);
+    }
+    done(&choices, &mut over, places, init.consent)
+}
+
+fn found(agents: &[(&'static Agent, PathBuf)]) -> String {
+    if agents.is_empty() {
+        return "no agent that is known here".to_owned();
+    }
+    agents.iter().map(|(agent, _)| agent.title.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Asks step by step; each has a way back. `None` if its person leaves.
+fn ask(init: Init, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Result<Option<Choices>, Trouble> {
+    let mut choices = Choices::default();
+    let mut done: Vec<Step> = Vec::new();
+    let mut step = Step::Import;
+    loop {
+        let answered = match step {
+            Step::Import if over.plan.servers.is_empty() => None,
+            Step::Import => Some(two("Take these servers over?", "yes", "no, begin with none")?),
+            Step::Agents if agents.is_empty() => None,
+            Step::Agents => Some(two(
+                &format!("Have these agents use trunkline? ({})", found(agents)),
+                "yes, all of them",
+                "none yet",
+            )?),
+            Step::Replace if choices.agents.is_empty() || !choices.import => None,
+            Step::Replace => Some(two(
+                "Take the servers out of the agents' own files, so that they are not started twice?",
+                "yes (`detach` puts them back)",
+                "no",
+            )?),
+            Step::Service if !init.service || !service::is_possible() => None,
+            Step::Service => {
+                Some(two("Start the daemon with your login?", "yes, as a service", "no, agents start it")?)
+            }
+            Step::Do => Some(two("Do all this now?", "yes", "no, leave everything as it is")?),
+        };
+        match (step, answered) {
+            (_, Some(Answer::Back)) => match done.pop() {
+                Some(before) => {
+                    step = before;
+                    continue;
+                }
+                None => return Ok(None),
+            },
+            (Step::Import, answer) => choices.import = answer == Some(Answer::Yes),
+            (Step::Agents, answer) => {
+                let all = agents.iter().map(|(agent, _)| *agent);
+                choices.agents = if answer == Some(Answer::Yes) { all.collect() } else { Vec::new() };
+            }
+            (Step::Replace, answer) => choices.replace = answer == Some(Answer::Yes),
+            (Step::Service, answer) => choices.service = answer == Some(Answer::Yes),
+            (Step::Do, Some(Answer::Yes)) => {
+                if choices.import {
+                    choices.agreed = over.agree(Consent::Ask)?;
+                }
+                return Ok(Some(choices));
+            }
+            (Step::Do, _) => return Ok(None),
+        }
+        if answered.is_some() {
+            done.push(step);
+        }
+        step = match step {
+            Step::Import => Step::Agents,
+            Step::Agents => Step::Replace,
+            Step::Replace => Step::Service,
+            Step::Service | Step::Do => Step::Do,
+        };
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    Back,
+}
+
+fn two(question: &str, yes: &str, no: &str) -> anyhow::Result<Answer> {
+    Ok(match choose(question, &[yes, no, "back"])? {
+        Some(0) => Answer::Yes,
+        Some(1) => Answer::No,
+        Some(_) | None => Answer::Back,
+    })
+}
+
+/// The entry that an agent gets.
+fn entry<'a>(agent: &'a Agent, replace: bool) -> Attach<'a> {
+    Attach {
+        agent: &agent.id,
+        server: None,
+        profile: None,
+        file: None,
+        name: None,
+        replace,
+        consent: Consent::Yes,
+        dry_run: false,
+    }
+}
+
+/// What would be done.
+fn foretold(choices: &Choices, places: &Places) -> Done {
+    for agent in &choices.agents {
+        match attach::plan(&entry(agent, choices.replace), places) {
+            Ok((_, planned)) => {
+                let (before, after) = planned.change();
+                diff::print(&mut out().0, &planned.file, before, after)?;
+            }
+            Err(error) => complain(&format!("{}: {error}", agent.title)),
+        }
+    }
+    if choices.service {
+        writeln!(out(), "The daemon would become a service (`trunkline service install --dry-run` shows it).")?;
+    }
+    writeln!(out(), "Nothing was written (--dry-run).")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn done(choices: &Choices, over: &mut TakeOver, places: &Places, consent: Consent) -> Done {
+    if choices.import {
+        over.write(choices.agreed, places)?;
+    }
+    let mut attached = Vec::new();
+    for agent in &choices.agents {
+        let planned = attach::plan(&entry(agent, choices.replace), places);
+        let written = planned.and_then(|(agent, planned)| {
+            planned.write(&places.state).map_err(anyhow::Error::from)?;
+            Ok((agent, planned))
+        });
+        match written {
+            Ok((agent, planned)) => attached.push((agent, planned)),
+            Err(error) => complain(&format!("{}: not attached: {error}", agent.title)),
+        }
+    }
+    if choices.service
+        && let Err(error) = service::install(places, Consent::Yes, false)
+    {
+        complain(&format!("no service: {error}; agents start the daemon themselves"));
+    }
+    let places = started(places)?;
+    logins(consent, &places)?;
+    let code = tried(&attached)?;
+    last_screen(choices, over, &attached, &places)?;
+    Ok(code)
+}
+
+/// Asks every server what it offers, and offers a login where one is wanted.
+fn logins(consent: Consent, places: &Places) -> Result<(), Trouble> {
+    let progress = Progress::begin("starting the servers and asking for their tools".to_owned());
+    let servers = block_on(async {
+        let client = connect(places).await?;
+        client.reload().await?;
+        Ok(client.list_tools(None, here()).await?)
+    })?;
+    progress.end();
+    let mut out = out();
+    for server in servers {
+        match server.error {
+            None => writeln!(out, "  {}: {} tools", server.server, server.tools.len())?,
+            Some(error) if error.contains("trunkline login") => {
+                writeln!(out, "  {}: wants a login: trunkline login {}", server.server, server.server)?;
+                if consent == Consent::Ask && consent.agrees(&format!("Log in at {} now?", server.server), true)? {
+                    block_on(async { login::run(&connect(places).await?, &server.server, Browser::Open).await })?;
+                }
+            }
+            Some(error) => writeln!(out, "  {}: {error}", server.server)?,
+        }
+    }
+    Ok(())
+}
+
+/// One real exchange through the whole chain for each agent: its own entry is started as it would start it.
+fn tried(attached: &[(&'static Agent, Attachment)]) -> Result<ExitCode, Trouble> {
+    let mut code = ExitCode::SUCCESS;
+    let mut out = out();
+    for (agent, planned) in attached {
+        for entry in planned.added.values() {
+            match probe(entry) {
+                Ok(Probe { tools, called }) => {
+                    let called = called.map(|tool| format!(", called {tool}")).unwrap_or_default();
+                    writeln!(out, "  {}: its entry works: {tools} tools{called}", agent.title)?;
+                }
+                Err(error) => {
+                    writeln!(out, "  {}: its entry does not work: {error:#}", agent.title)?;
+                    code = ExitCode::FAILURE;
+                }
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn last_screen(
+    choices: &Choices,
+    over: &TakeOver,
+    attached: &[(&'static Agent, Attachment)],
+    places: &Places,
+) -> Result<(), Trouble> {
+    let status = block_on(async { Ok(connect(places).await?.status().await?) })?;
+    let mut out = out();
+    let count = status.servers.len();
+    writeln!(
+        out,
+        "\n{} server{} shared now by {} agent{}.",
+        count,
+        if count == 1 { " is" } else { "s are" },
+        attached.len(),
+        if attached.len() == 1 { "" } else { "s" }
+    )?;
+    let own = over.plan.servers.iter().map(|planned| planned.from.len()).sum::<usize>();
+    if choices.import && own > 0 {
+        let count = over.plan.servers.len();
+        writeln!(
+            out,
+            "Each session of yours would start its own copies: {own} entries became {count} shared servers."
+        )?;
+    }
+    for (name, description) in over.needs() {
+        let why = if description.is_empty() { String::new() } else { format!("   # {description}") };
+        writeln!(out, "Needed: trunkline secret set {name}{why}")?;
+    }
+    writeln!(out, "\n  trunkline status       what runs, and who uses it")?;
+    writeln!(out, "  trunkline doctor       what is wrong, and what mends it")?;
+    for (agent, _) in attached {
+        writeln!(out, "  trunkline detach {:<13} {} as it was", agent.id, agent.title)?;
+    }
+    writeln!(out, "  trunkline uninstall    all of it back")?;
+    writeln!(out, "\nAgents that run already must be started again.")?;
+    Ok(())
+}

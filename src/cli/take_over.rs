@@ -1,0 +1,239 @@
+//! Servers that become entries of the configuration: what is shown of them, what their person is asked, and the writing.
+//! `import`, `add` and `init` do it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::ask::Consent;
+use crate::cli::done::{Trouble, complain, out};
+use crate::cli::reach::block_on;
+use crate::cli::table::{table, wrapped};
+use crate::config::Document;
+use crate::credentials::{Vault, hide_memory};
+use crate::paths::Places;
+use crate::setup::{Literal, Origin, Plan, Planned, Preset, Skipped, Source};
+
+/// What its person has agreed to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Agreed {
+    /// Secrets go into the keyring.
+    pub hide: bool,
+    /// The presets are written.
+    pub presets: bool,
+}
+
+/// A plan, and the file that it is for.
+pub(super) struct TakeOver {
+    pub plan: Plan,
+    document: Document,
+}
+
+/// The plan for scripts: no value of a secret.
+#[derive(Serialize)]
+struct Told<'a> {
+    config: &'a Path,
+    servers: Vec<ToldServer>,
+    there: Vec<(String, String)>,
+    skipped: Vec<(String, String)>,
+    written: bool,
+}
+
+#[derive(Serialize)]
+struct ToldServer {
+    name: String,
+    from: Vec<String>,
+    what: String,
+    notes: Vec<String>,
+    preset: Option<String>,
+    secrets: Vec<String>,
+    needs: Vec<String>,
+}
+
+impl TakeOver {
+    pub(super) fn new(places: &Places, sources: &[Source]) -> Result<Self, Trouble> {
+        let document = Document::open(&places.config).map_err(anyhow::Error::from)?;
+        let plan = Plan::new(sources, &document.config());
+        Ok(Self { plan, document })
+    }
+
+    /// Shows what would come over.
+    pub(super) fn show(&self) -> Result<(), Trouble> {
+        let mut out = out();
+        let servers = &self.plan.servers;
+        if !servers.is_empty() {
+            let row = |planned: &Planned| vec![planned.name.to_string(), what(planned), froms(&planned.from)];
+            table(&mut out, &["SERVER", "WHAT", "FROM"], &servers.iter().map(row).collect::<Vec<_>>())?;
+        }
+        drop(out);
+        self.remarks()
+    }
+
+    /// What a person should know of what became of the entries, and what is proposed.
+    pub(super) fn remarks(&self) -> Result<(), Trouble> {
+        let mut out = out();
+        let Plan { servers, there, skipped } = &self.plan;
+        for planned in servers {
+            planned
+                .notes
+                .iter()
+                .try_for_each(|note| writeln!(out, "{}", wrapped(&format!("{}: {note}", planned.name), "  ")))?;
+        }
+        for (origin, name) in there {
+            let line = format!("{} of {}: there already, as `{name}`", origin.name, origin.title);
+            writeln!(out, "{}", wrapped(&line, "  "))?;
+        }
+        for Skipped { origin, reason } in skipped {
+            let line = format!("{} of {}: not taken over: {reason}", origin.name, origin.title);
+            writeln!(out, "{}", wrapped(&line, "  "))?;
+        }
+        self.propose(&mut out)
+    }
+
+    /// Says what is proposed: nothing of it is done without a word.
+    fn propose(&self, out: &mut impl Write) -> Result<(), Trouble> {
+        if !self.presets().is_empty() {
+            writeln!(out, "\nBetter not shared blindly:")?;
+        }
+        for (planned, preset) in self.presets() {
+            writeln!(out, "{}", wrapped(&format!("{}: {} ({})", planned.name, preset.told(), preset.why), "  "))?;
+        }
+        if !self.secrets().is_empty() {
+            writeln!(out, "\nSecrets that stand in these entries as they are:")?;
+        }
+        for (planned, literal) in self.secrets() {
+            writeln!(
+                out,
+                "{}",
+                wrapped(&format!("{}: {} -> ${{keyring:{}}}", planned.name, literal.place, literal.name), "  ")
+            )?;
+        }
+        Ok(())
+    }
+
+    fn presets(&self) -> Vec<(&Planned, &Preset)> {
+        self.plan.servers.iter().filter_map(|planned| Some((planned, planned.preset.as_ref()?))).collect()
+    }
+
+    fn secrets(&self) -> Vec<(&Planned, &Literal)> {
+        self.plan
+            .servers
+            .iter()
+            .flat_map(|planned| planned.literals.iter().map(move |literal| (planned, literal)))
+            .collect()
+    }
+
+    /// Asks for what is proposed; whoever cannot be asked has not agreed.
+    pub(super) fn agree(&self, consent: Consent) -> Result<Agreed, Trouble> {
+        let mut agreed = Agreed::default();
+        if !self.presets().is_empty() {
+            agreed.presets = consent.agrees("Write into their entries how far they are shared?", true)?;
+            if !agreed.presets {
+                complain("how far those servers are shared was not written: trunkline finds it out; --yes writes it");
+            }
+        }
+        if !self.secrets().is_empty() {
+            agreed.hide =
+                consent.agrees("Move the secrets into the keyring? The agents' files keep their copies", true)?;
+            if !agreed.hide {
+                complain(
+                    "the secrets stay in the configuration as they are: --yes moves them into the keyring, `trunkline secret set NAME` one of them",
+                );
+            }
+        }
+        Ok(agreed)
+    }
+
+    /// Writes the entries, secrets first.
+    pub(super) fn write(&mut self, agreed: Agreed, places: &Places) -> Result<(), Trouble> {
+        if self.plan.servers.is_empty() {
+            return Ok(());
+        }
+        if agreed.hide {
+            self.keep_secrets(places)?;
+        }
+        for planned in &self.plan.servers {
+            let from = format!("from {}", froms(&planned.from));
+            let preset = planned.preset.as_ref().filter(|_| agreed.presets).map(|preset| preset.why.clone());
+            let comment: Vec<_> = std::iter::once(from).chain(preset).collect();
+            let table = planned.agreed(agreed.hide, agreed.presets);
+            self.document.add(&planned.name, &table, &comment).map_err(anyhow::Error::from)?;
+        }
+        self.document.save().map_err(anyhow::Error::from)?;
+        Ok(())
+    }
+
+    fn keep_secrets(&self, places: &Places) -> Result<(), Trouble> {
+        let literals = self.plan.servers.iter().flat_map(|planned| &planned.literals);
+        let secrets: Vec<_> = literals.map(|literal| (literal.name.clone(), literal.value.clone())).collect();
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        // That it cannot be hidden is no reason not to keep it.
+        drop(hide_memory());
+        let vault = Vault::open(&places.state);
+        block_on(async {
+            let kept = vault.update(move |records| records.secrets.extend(secrets)).await;
+            kept.map_err(|error| Trouble::Other(error.into()))
+        })?;
+        if let Some(notice) = vault.notice() {
+            complain(&notice);
+        }
+        Ok(())
+    }
+
+    /// What the servers need that nobody has given yet.
+    pub(super) fn needs(&self) -> BTreeMap<String, String> {
+        self.plan.servers.iter().flat_map(|planned| planned.inputs.clone()).collect()
+    }
+
+    pub(super) fn print_json(&self, written: bool) -> Result<(), Trouble> {
+        let origin = |origin: &Origin| format!("{} in {}", origin.name, origin.path.display());
+        let server = |planned: &Planned| ToldServer {
+            name: planned.name.to_string(),
+            from: planned.from.iter().map(origin).collect(),
+            what: what(planned),
+            notes: planned.notes.clone(),
+            preset: planned.preset.as_ref().map(|preset| preset.told()),
+            secrets: planned.literals.iter().map(|literal| literal.name.clone()).collect(),
+            needs: planned.inputs.keys().cloned().collect(),
+        };
+        let told = Told {
+            config: self.document.path(),
+            servers: self.plan.servers.iter().map(server).collect(),
+            there: self.plan.there.iter().map(|(from, name)| (origin(from), name.to_string())).collect(),
+            skipped: self
+                .plan
+                .skipped
+                .iter()
+                .map(|skipped| (origin(&skipped.origin), skipped.reason.clone()))
+                .collect(),
+            written,
+        };
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(&told).map_err(anyhow::Error::from)?)?;
+        Ok(())
+    }
+}
+
+/// A command or a URL, without its secrets.
+fn what(planned: &Planned) -> String {
+    let text = |key: &str| planned.hidden.get(key).and_then(|item| item.as_str()).map(str::to_owned);
+    if let Some(url) = text("url") {
+        return url;
+    }
+    let words = planned.hidden.get("args").and_then(|item| item.as_array()).into_iter().flatten();
+    let words = words.filter_map(|word| word.as_str().map(str::to_owned));
+    std::iter::once(text("command").unwrap_or_default()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn froms(from: &[Origin]) -> String {
+    let one = |origin: &Origin| match &origin.folder {
+        Some(folder) => format!("{} ({})", origin.title, folder.display()),
+        None => origin.title.clone(),
+    };
+    let mut all: Vec<_> = from.iter().map(one).collect();
+    all.dedup();
+    all.join(", ")
+}
