@@ -5,6 +5,7 @@ mod args;
 mod ask;
 mod attach;
 mod call;
+mod candidates;
 mod check;
 mod completions;
 mod connect;
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use jsonrpsee::core::client::Error as RpcError;
 
-use crate::cli::args::{Args, Command, Program, ServiceCommand, SetUp};
+use crate::cli::args::{Args, Command, Lifecycle, Program, ServiceCommand, SetUp};
 use crate::cli::ask::Consent;
 use crate::cli::done::{Done, Trouble, complain};
 use crate::cli::reach::{with_daemon, with_started_daemon};
@@ -137,22 +138,7 @@ fn run(args: &Args, own: Places) -> Done {
         Command::Status { watch: true } => {
             report::watch(|| with_daemon(places, async |client| report::status(&client.status().await?, args.json)))
         }
-        Command::Start { server } => {
-            with_started_daemon(&own, async |client| done(client.start(server.clone()).await, "started", server))
-        }
-        Command::Stop { server } => with_daemon(places, async |client| {
-            done(client.stop(server.clone()).await, "stopped, until `trunkline start`", server)
-        }),
-        Command::Restart { server } => {
-            with_started_daemon(&own, async |client| done(client.restart(server.clone()).await, "restarted", server))
-        }
-        Command::Reload => with_daemon(places, async |client| {
-            let reloaded = client.reload().await?;
-            if own.config_named {
-                note_other_configuration(&own, &client.status().await?.config);
-            }
-            report::reloaded(&reloaded, args.json)
-        }),
+        Command::Lifecycle(step) => lifecycle(step, &own, places, args.json),
         Command::Tools { server, tool } => with_started_daemon(&own, async |client| {
             tools::run(client, server.clone(), tool.as_deref(), args.json).await
         }),
@@ -165,8 +151,30 @@ fn run(args: &Args, own: Places) -> Done {
         Command::Logs { server, follow, lines } => {
             with_daemon(places, async |client| logs::run(client, server.clone(), *lines, *follow, args.json).await)
         }
-        Command::Shutdown => with_daemon(places, async |client| reach::shutdown(client, places).await),
         Command::SetUp(set_up) => run_set_up(set_up, args, places),
+    }
+}
+
+/// Starting, stopping, reading the configuration again.
+fn lifecycle(step: &Lifecycle, own: &Places, places: &Places, json: bool) -> Done {
+    match step {
+        Lifecycle::Start { server } => {
+            with_started_daemon(own, async |client| done(client.start(server.clone()).await, "started", server))
+        }
+        Lifecycle::Stop { server } => with_daemon(places, async |client| {
+            done(client.stop(server.clone()).await, "stopped, until `trunkline start`", server)
+        }),
+        Lifecycle::Restart { server } => {
+            with_started_daemon(own, async |client| done(client.restart(server.clone()).await, "restarted", server))
+        }
+        Lifecycle::Reload => with_daemon(places, async |client| {
+            let reloaded = client.reload().await?;
+            if own.config_named {
+                note_other_configuration(own, &client.status().await?.config);
+            }
+            report::reloaded(&reloaded, json)
+        }),
+        Lifecycle::Shutdown => with_daemon(places, async |client| reach::shutdown(client, places).await),
     }
 }
 

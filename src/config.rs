@@ -8,7 +8,6 @@ mod container;
 mod daemon;
 mod decode;
 pub mod diff;
-mod document;
 mod filter;
 mod foreign;
 mod http_listener;
@@ -33,7 +32,6 @@ use schemars::JsonSchema;
 pub use container::behind_run;
 pub use daemon::{Daemon, Discover, Upgrade};
 use decode::{Decode, Fields};
-pub use document::{CannotEdit, Document};
 pub use filter::Filter;
 pub use http_listener::HttpListener;
 pub use import::{Foreign, ForeignFile, Format, Tree};
@@ -132,7 +130,7 @@ impl Config {
     }
 
     /// Says which file it is from: relative paths count from its folder.
-    fn set_base(&mut self, path: &Path) {
+    pub fn set_base(&mut self, path: &Path) {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         if let Some(folder) = path.parent() {
             self.servers.iter_mut().for_each(|(_, server)| server.transport.set_base(folder));

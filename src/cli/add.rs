@@ -3,9 +3,8 @@
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 
 use crate::cli::ask::Consent;
 use crate::cli::done::{Done, Trouble, complain, out};
@@ -13,11 +12,11 @@ use crate::cli::login::{self, Browser};
 use crate::cli::progress::Progress;
 use crate::cli::reach::{block_on, connect, here, started};
 use crate::cli::take_over::TakeOver;
-use crate::config::{Document, Foreign, ForeignFile};
+use crate::config::{Foreign, ForeignFile};
 use crate::control::DaemonClient;
 use crate::names::{self, ServerName};
 use crate::paths::Places;
-use crate::setup::{Source, command, of_registry, snippet};
+use crate::setup::{Document, Source, command, fetch_server, of_registry, snippet};
 
 /// What `add` is told.
 pub(super) struct Add<'a> {
@@ -35,11 +34,6 @@ pub(super) struct Add<'a> {
     pub json: bool,
 }
 
-/// How long the registry may take.
-const REGISTRY_WAIT: Duration = Duration::from_secs(20);
-/// The largest answer of the registry.
-const REGISTRY_MOST: usize = 4 << 20;
-
 pub(super) fn run(add: &Add<'_>, places: &Places) -> Done {
     let (title, file) = read(add)?;
     let wrong = file.problems.first().map(|problem| anyhow!("line {}: {}", problem.line, problem.message));
@@ -47,7 +41,7 @@ pub(super) fn run(add: &Add<'_>, places: &Places) -> Done {
         return Err(error.into());
     }
     let source = Source { title, path: PathBuf::from("-"), folder: None, file };
-    let mut over = TakeOver::new(places, &[source])?;
+    let over = TakeOver::new(places, &[source])?;
     refuse(add, &over)?;
     if !add.json {
         over.remarks()?;
@@ -141,7 +135,7 @@ fn registered(name: &str, add: &Add<'_>) -> Result<ForeignFile, Trouble> {
     let text = if path.is_file() {
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?
     } else {
-        block_on(async { Ok(fetch(name, add.registry).await?) })?
+        block_on(async { Ok(fetch_server(name, add.registry).await?) })?
     };
     let registered = of_registry(&text).map_err(|error| anyhow!("{name}: {error}"))?;
     let notes = registered.missing.iter().map(|missing| format!("needed: {missing}")).collect();
@@ -156,32 +150,6 @@ fn registered(name: &str, add: &Add<'_>) -> Result<ForeignFile, Trouble> {
     };
     add.complete(&mut foreign)?;
     Ok(ForeignFile { servers: vec![foreign], ..ForeignFile::default() })
-}
-
-/// The registry's newest version of a server (`GET /v0.1/servers/{name}/versions/latest`).
-async fn fetch(name: &str, registry: &str) -> anyhow::Result<String> {
-    let mut url = url::Url::parse(registry).with_context(|| format!("`{registry}` is no address of a registry"))?;
-    let no_base = || anyhow!("`{registry}` is no address of a registry");
-    url.path_segments_mut()
-        .map_err(|()| no_base())?
-        .pop_if_empty()
-        .extend(["v0.1", "servers", name, "versions", "latest"]);
-    let failed =
-        || format!("the registry at {registry} does not answer; a server.json can be named too: registry:FILE");
-    let client = reqwest::Client::builder().timeout(REGISTRY_WAIT).build().with_context(failed)?;
-    let answer = client.get(url).send().await.with_context(failed)?;
-    if answer.status() == reqwest::StatusCode::NOT_FOUND {
-        bail!("the registry at {registry} has no server `{name}`: its names have a slash, like io.github.owner/server");
-    }
-    let mut answer = answer.error_for_status().with_context(failed)?;
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.with_context(failed)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > REGISTRY_MOST {
-            bail!("the registry at {registry} answers with more than {} MiB", REGISTRY_MOST >> 20);
-        }
-    }
-    String::from_utf8(body).with_context(failed)
 }
 
 /// Why nothing is added: whatever else stands in a file, this entry is what was asked for.

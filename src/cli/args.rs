@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::{ArgValueCandidates, Shell};
 
-use crate::cli::completions::{agents, profiles, secrets, servers, tools};
+use crate::cli::candidates::{agents, profiles, secrets, servers, tools};
 
 use crate::paths::Named;
 use crate::setup::REGISTRY;
@@ -145,6 +145,13 @@ pub(super) enum Command {
         #[arg(short = 'n', long, default_value_t = 100)]
         lines: usize,
     },
+    #[command(flatten)]
+    Lifecycle(Lifecycle),
+}
+
+/// Starting, stopping, reading the configuration again.
+#[derive(Debug, Subcommand)]
+pub(super) enum Lifecycle {
     /// Start a server, also one that was stopped or that failed too often
     Start {
         /// The server

@@ -9,11 +9,13 @@ use anyhow::{anyhow, bail};
 use crate::cli::ask::Consent;
 use crate::cli::diff;
 use crate::cli::done::{Done, Trouble, complain, out};
-use crate::config::{Config, Document};
+use crate::config::Config;
 use crate::names;
 use crate::paths::Places;
 use crate::program;
-use crate::setup::{Agent, AgentFile, Attachment, CannotDetach, Edits, Identity, Undo, Wanted, agents, find_agent};
+use crate::setup::{
+    Agent, AgentFile, Attachment, CannotDetach, Document, Edits, Identity, Undo, Wanted, agents, find_agent,
+};
 
 /// What `attach` is told.
 pub(super) struct Attach<'a> {
@@ -32,7 +34,8 @@ pub(super) struct Attach<'a> {
 const NAME: &str = "trunkline";
 
 pub(super) fn run(attach: &Attach<'_>, places: &Places) -> Done {
-    let (agent, planned) = plan(attach, places)?;
+    let config = Document::open(&places.config).map(|document| document.config()).unwrap_or_default();
+    let (agent, planned) = plan(attach, places, &config)?;
     let (before, after) = planned.change();
     let mut out = out();
     if before == after && Attachment::find(&places.state, &planned.file).is_some() {
@@ -68,7 +71,11 @@ fn told(agent: &Agent, planned: &Attachment, places: &Places) -> Done {
 }
 
 /// What would be written.
-pub(super) fn plan(attach: &Attach<'_>, places: &Places) -> Result<(&'static Agent, Attachment), Trouble> {
+pub(super) fn plan(
+    attach: &Attach<'_>,
+    places: &Places,
+    config: &Config,
+) -> Result<(&'static Agent, Attachment), Trouble> {
     let agent = find_agent(attach.agent).ok_or_else(|| unknown(attach.agent))?;
     let file = match attach.file {
         Some(file) => std::path::absolute(file).map_err(anyhow::Error::from)?,
@@ -76,12 +83,11 @@ pub(super) fn plan(attach: &Attach<'_>, places: &Places) -> Result<(&'static Age
             .user_file()
             .ok_or_else(|| anyhow!("{} has no file on this system: name one with --file", agent.title))?,
     };
-    let config = Document::open(&places.config).map(|document| document.config()).unwrap_or_default();
-    check(attach, &config, places)?;
+    check(attach, config, places)?;
     let name = attach.name.or(attach.server).or(attach.profile).unwrap_or(NAME).to_owned();
     let wanted = Wanted {
         agent,
-        out: if attach.replace { known(&file, &config) } else { Vec::new() },
+        out: if attach.replace { known(&file, config) } else { Vec::new() },
         // One server in the place of the agent's own of that name is what was asked for.
         replaces: attach.server.is_some() || attach.replace,
         words: words(attach, places)?,

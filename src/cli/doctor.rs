@@ -3,6 +3,7 @@
 mod agents;
 mod daemon;
 mod finding;
+mod look;
 mod machine;
 mod report;
 mod servers;
@@ -11,13 +12,15 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::cli::doctor::finding::{Finding, Level};
+use crate::cli::doctor::look::Look;
 use crate::cli::done::{Done, Trouble, complain, out};
 use crate::cli::progress::Progress;
 use crate::cli::reach::{block_on, connect};
 use crate::cli::table::wrapped;
-use crate::config::{Config, Document};
-use crate::control::{Client, DaemonClient, Environment, Status};
+use crate::config::Config;
+use crate::control::{Client, DaemonClient};
 use crate::paths::Places;
+use crate::setup::Document;
 
 /// What `doctor` is told.
 #[derive(Debug, Clone, Copy)]
@@ -31,19 +34,9 @@ pub(super) struct Doctor {
     pub json: bool,
 }
 
-/// What all looks begin with.
-struct Look<'a> {
-    places: &'a Places,
-    config: Config,
-    /// The running daemon's own words of itself.
-    status: Option<Status>,
-    /// What it has of the environment.
-    environment: Option<Environment>,
-}
-
 pub(super) fn run(doctor: Doctor, places: &Places) -> Done {
     let progress = Progress::begin("looking at the set-up".to_owned());
-    let findings = look(doctor, places)?;
+    let findings = look_at(doctor, places)?;
     progress.end();
     let (look, mut findings) = findings;
     if doctor.fix {
@@ -63,7 +56,7 @@ pub(super) fn run(doctor: Doctor, places: &Places) -> Done {
     Ok(code)
 }
 
-fn look<'a>(doctor: Doctor, places: &'a Places) -> Result<(Look<'a>, Vec<Finding>), Trouble> {
+fn look_at<'a>(doctor: Doctor, places: &'a Places) -> Result<(Look<'a>, Vec<Finding>), Trouble> {
     let config = Document::open(&places.config).map(|document| document.config());
     let config = config.unwrap_or_else(|_| Config::load(&places.config).unwrap_or_default());
     block_on(async {

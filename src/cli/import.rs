@@ -28,7 +28,7 @@ pub(super) fn run(import: &Import<'_>, places: &Places) -> Done {
             "no agent's file was found: name one with --from, or begin with `trunkline add`"
         )));
     }
-    let mut over = TakeOver::new(places, &sources)?;
+    let over = TakeOver::new(places, &sources)?;
     if import.dry_run {
         return shown(&over, import.json);
     }

@@ -17,7 +17,7 @@ use crate::cli::service;
 use crate::cli::take_over::{Agreed, TakeOver};
 use crate::control::DaemonClient;
 use crate::paths::Places;
-use crate::setup::{Agent, Attachment};
+use crate::setup::{Agent, Attachment, Document};
 
 /// What `init` is told.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ pub(super) fn run(init: Init, places: &Places) -> Done {
         )));
     }
     let sources = import::sources(&[])?;
-    let mut over = TakeOver::new(places, &sources)?;
+    let over = TakeOver::new(places, &sources)?;
     let agents = agents_here();
     writeln!(out(), "Found: {}\n", found(&agents))?;
     over.show()?;
@@ -76,9 +76,9 @@ pub(super) fn run(init: Init, places: &Places) -> Done {
         },
     };
     if init.dry_run {
-        return foretold(&choices, places);
+        return foretold(&choices, &over, places);
     }
-    done(&choices, &mut over, places, init.consent)
+    done(&choices, &over, places, init.consent)
 }
 
 fn found(agents: &[(&'static Agent, PathBuf)]) -> String {
@@ -180,9 +180,10 @@ fn entry<'a>(agent: &'a Agent, replace: bool) -> Attach<'a> {
 }
 
 /// What would be done.
-fn foretold(choices: &Choices, places: &Places) -> Done {
+fn foretold(choices: &Choices, over: &TakeOver, places: &Places) -> Done {
+    let config = over.config(choices.agreed)?;
     for agent in &choices.agents {
-        match attach::plan(&entry(agent, choices.replace), places) {
+        match attach::plan(&entry(agent, choices.replace), places, &config) {
             Ok((_, planned)) => {
                 let (before, after) = planned.change();
                 diff::print(&mut out().0, &planned.file, before, after)?;
@@ -197,13 +198,14 @@ fn foretold(choices: &Choices, places: &Places) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn done(choices: &Choices, over: &mut TakeOver, places: &Places, consent: Consent) -> Done {
+fn done(choices: &Choices, over: &TakeOver, places: &Places, consent: Consent) -> Done {
     if choices.import {
         over.write(choices.agreed, places)?;
     }
+    let config = Document::open(&places.config).map(|document| document.config()).unwrap_or_default();
     let mut attached = Vec::new();
     for agent in &choices.agents {
-        let planned = attach::plan(&entry(agent, choices.replace), places);
+        let planned = attach::plan(&entry(agent, choices.replace), places, &config);
         let written = planned.and_then(|(agent, planned)| {
             planned.write(&places.state).map_err(anyhow::Error::from)?;
             Ok((agent, planned))

@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::method::Method;
+
 /// How long an answer may take: the first one starts the servers.
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -47,10 +49,10 @@ pub(super) fn probe(entry: &Value) -> anyhow::Result<Probe> {
     std::thread::spawn(move || {
         BufReader::new(from).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
-    let mut ask = |id: u32, method: &str, params: Value| -> anyhow::Result<Value> {
-        writeln!(to, "{}", json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))?;
+    let mut ask = |id: u32, method: Method, params: Value| -> anyhow::Result<Value> {
+        writeln!(to, "{}", json!({ "jsonrpc": "2.0", "id": id, "method": method.name(), "params": params }))?;
         loop {
-            let line = lines.recv_timeout(WAIT).with_context(|| format!("no answer to {method}"))?;
+            let line = lines.recv_timeout(WAIT).with_context(|| format!("no answer to {}", method.name()))?;
             let answer: Value = serde_json::from_str(&line).unwrap_or_default();
             if answer["id"] == id && answer.get("method").is_none() {
                 if let Some(error) = answer.get("error") {
@@ -61,8 +63,8 @@ pub(super) fn probe(entry: &Value) -> anyhow::Result<Probe> {
         }
     };
     let client = json!({ "name": "trunkline-init", "version": env!("CARGO_PKG_VERSION") });
-    ask(1, "initialize", json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client }))?;
-    let listed = ask(2, "tools/list", json!({}))?;
+    ask(1, Method::Initialize, json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client }))?;
+    let listed = ask(2, Method::ListTools, json!({}))?;
     let tools = listed["tools"].as_array().cloned().unwrap_or_default();
     let harmless = |tool: &&Value| {
         let needs_none = tool["inputSchema"]["required"].as_array().is_none_or(Vec::is_empty);
@@ -71,7 +73,7 @@ pub(super) fn probe(entry: &Value) -> anyhow::Result<Probe> {
     let Some(name) = tools.iter().find(harmless).and_then(|tool| tool["name"].as_str()) else {
         return Ok(Probe { tools: tools.len(), called: None });
     };
-    let called = ask(3, "tools/call", json!({ "name": name, "arguments": {} }));
+    let called = ask(3, Method::CallTool, json!({ "name": name, "arguments": {} }));
     Ok(Probe { tools: tools.len(), called: called.is_ok().then(|| name.to_owned()) })
 }
 

@@ -11,10 +11,10 @@ use crate::cli::ask::Consent;
 use crate::cli::done::{Trouble, complain, out};
 use crate::cli::reach::block_on;
 use crate::cli::table::{table, wrapped};
-use crate::config::Document;
+use crate::config::Config;
 use crate::credentials::{Vault, hide_memory};
 use crate::paths::Places;
-use crate::setup::{Literal, Origin, Plan, Planned, Preset, Skipped, Source};
+use crate::setup::{Document, Literal, Origin, Plan, Planned, Preset, Skipped, Source};
 
 /// What its person has agreed to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,11 +75,21 @@ impl TakeOver {
     pub(super) fn remarks(&self) -> Result<(), Trouble> {
         let mut out = out();
         let Plan { servers, there, skipped } = &self.plan;
+        // What is to be said of several is said once.
+        let mut said: Vec<(String, Vec<String>)> = Vec::new();
+        let mut say = |text: String, name: String| match said.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, names)) => names.push(name),
+            None => said.push((text, vec![name])),
+        };
         for planned in servers {
-            planned
-                .notes
-                .iter()
-                .try_for_each(|note| writeln!(out, "{}", wrapped(&format!("{}: {note}", planned.name), "  ")))?;
+            planned.notes.iter().for_each(|note| say(note.clone(), planned.name.to_string()));
+            for folder in planned.from.iter().filter_map(|origin| origin.folder.as_ref()) {
+                let text = format!("until now for {} only; here every agent has it", folder.display());
+                say(text, planned.name.to_string());
+            }
+        }
+        for (text, names) in said {
+            writeln!(out, "{}", wrapped(&format!("{}: {text}", names.join(", ")), "  "))?;
         }
         for (origin, name) in there {
             let line = format!("{} of {}: there already, as `{name}`", origin.name, origin.title);
@@ -146,22 +156,36 @@ impl TakeOver {
         Ok(agreed)
     }
 
+    /// The configuration as it would be.
+    pub(super) fn config(&self, agreed: Agreed) -> Result<Config, Trouble> {
+        let mut document = self.document.clone();
+        self.add_to(&mut document, agreed)?;
+        let (_, text) = document.change();
+        Ok(Config::from_toml(&text).unwrap_or_default())
+    }
+
+    fn add_to(&self, document: &mut Document, agreed: Agreed) -> Result<(), Trouble> {
+        for planned in &self.plan.servers {
+            let from = format!("from {}", froms(&planned.from));
+            let preset = planned.preset.as_ref().filter(|_| agreed.presets).map(|preset| preset.why.clone());
+            let comment: Vec<_> = std::iter::once(from).chain(preset).collect();
+            let table = planned.agreed(agreed.hide, agreed.presets);
+            document.add(&planned.name, &table, &comment).map_err(anyhow::Error::from)?;
+        }
+        Ok(())
+    }
+
     /// Writes the entries, secrets first.
-    pub(super) fn write(&mut self, agreed: Agreed, places: &Places) -> Result<(), Trouble> {
+    pub(super) fn write(&self, agreed: Agreed, places: &Places) -> Result<(), Trouble> {
         if self.plan.servers.is_empty() {
             return Ok(());
         }
         if agreed.hide {
             self.keep_secrets(places)?;
         }
-        for planned in &self.plan.servers {
-            let from = format!("from {}", froms(&planned.from));
-            let preset = planned.preset.as_ref().filter(|_| agreed.presets).map(|preset| preset.why.clone());
-            let comment: Vec<_> = std::iter::once(from).chain(preset).collect();
-            let table = planned.agreed(agreed.hide, agreed.presets);
-            self.document.add(&planned.name, &table, &comment).map_err(anyhow::Error::from)?;
-        }
-        self.document.save().map_err(anyhow::Error::from)?;
+        let mut document = self.document.clone();
+        self.add_to(&mut document, agreed)?;
+        document.save().map_err(anyhow::Error::from)?;
         Ok(())
     }
 

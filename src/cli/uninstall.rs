@@ -131,11 +131,11 @@ fn forget_state(places: &Places, dry_run: bool) -> Result<(), Trouble> {
         drop(std::fs::remove_file(file));
         empty_folder(file, dry_run);
     }
-    // The socket went with the daemon; the lock beside it stays until now.
-    if let Some(folder) = places.socket.parent().filter(|folder| folder.ends_with("trunkline") || !places.is_default) {
-        for name in ["lock", "starting"] {
-            drop(std::fs::remove_file(places.socket.with_extension(name)));
-        }
+    // The socket went with the daemon; the locks beside it stay until now.
+    for name in ["lock", "starting"] {
+        drop(std::fs::remove_file(places.socket.with_extension(name)));
+    }
+    if let Some(folder) = places.socket.parent().filter(|folder| folder.file_name().is_some_and(is_ours)) {
         drop(std::fs::remove_dir(folder));
     }
     Ok(())
@@ -161,11 +161,14 @@ fn gone(file: &PathBuf, dry_run: bool) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Whether a folder has a name that trunkline gives.
+fn is_ours(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with("trunkline")
+}
+
 /// Takes the folder of a file away if nothing else is in it.
 fn empty_folder(file: &Path, dry_run: bool) {
-    if let Some(folder) =
-        file.parent().filter(|folder| !dry_run && folder.file_name().is_some_and(|name| name == "trunkline"))
-    {
+    if let Some(folder) = file.parent().filter(|folder| !dry_run && folder.file_name().is_some_and(is_ours)) {
         drop(std::fs::remove_dir(folder));
     }
 }

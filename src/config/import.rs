@@ -175,6 +175,12 @@ impl Inputs {
 
     /// A text with each `${input:ID}` replaced: by its default, or by a secret of that name.
     fn replaced(&self, text: &str, asked: &mut BTreeMap<String, String>) -> String {
+        // Continue's secrets, which have their name already.
+        for reference in text.split("${keyring:").skip(1) {
+            if let Some((name, _)) = reference.split_once('}') {
+                asked.entry(name.to_owned()).or_default();
+            }
+        }
         let (mut out, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once("${input:") {
             let Some((id, behind)) = after.split_once('}') else { break };

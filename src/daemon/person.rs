@@ -71,7 +71,7 @@ pub fn adopt(config: &Path) {
     let set = |name: &str| std::env::var_os(name).is_some();
     let managed = set("NOTIFY_SOCKET") || std::env::var_os("XPC_SERVICE_NAME").is_some_and(|name| name != "0");
     let (foreign, kept) = (managed || set(DETACHED), kept(config));
-    if set(ADOPTED) || !(foreign || !kept.is_empty()) {
+    if set(ADOPTED) || (!foreign && kept.is_empty()) {
         return;
     }
     let Ok(program) = std::env::current_exe() else { return };

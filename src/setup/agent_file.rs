@@ -32,9 +32,12 @@ pub enum CannotRead {
 
 impl AgentFile {
     pub fn open(path: &Path) -> Result<Self, CannotRead> {
-        let wrong = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => CannotRead::Missing(path.to_owned()),
-            _ => CannotRead::Io(path.to_owned(), error),
+        let wrong = |error: io::Error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                CannotRead::Missing(path.to_owned())
+            } else {
+                CannotRead::Io(path.to_owned(), error)
+            }
         };
         if std::fs::metadata(path).map_err(wrong)?.len() > MOST {
             return Err(CannotRead::Large(path.to_owned()));
@@ -63,7 +66,8 @@ impl AgentFile {
 
     /// Whose file it is, in words.
     pub fn title(&self) -> String {
-        self.agent.map_or_else(|| self.path.display().to_string(), |agent| agent.title.clone())
+        let name = || self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned();
+        self.agent.map_or_else(name, |agent| agent.title.clone())
     }
 
     /// The folder that its servers are for, if it is a project's file.

@@ -191,7 +191,9 @@ impl Attachment {
         if text == self.before && self.existed {
             return Ok(Undo::Nothing);
         }
-        let Some(agent) = find_agent(&self.agent).filter(|agent| edits == Edits::Keep || agent.restless) else {
+        // What an agent writes beside its servers is no edit of a person's.
+        let is_its_own = |agent: &Agent| agent.restless && edit::all(agent, &text) == edit::all(agent, &self.after);
+        let Some(agent) = find_agent(&self.agent).filter(|agent| edits == Edits::Keep || is_its_own(agent)) else {
             return Err(CannotDetach::Edited(self.file.clone(), self.after.clone(), text));
         };
         let around = self.around(agent, &text).map_err(|error| CannotDetach::Edit(self.file.clone(), error))?;

@@ -1,33 +1,17 @@
 //! Puts a server into the text of an agent's file, and takes one out; everything else in it stays as it is, to the byte. Pure.
 
 mod json;
+mod order;
+mod refused;
 mod toml;
 mod yaml;
 
 use serde_json::Value;
 
-use crate::config::Format;
+use crate::config::{Format, Tree};
 use crate::setup::agent::Agent;
 
-/// Why a text cannot be edited.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CannotEditText {
-    #[error("it is not valid {0:?}: {1}")]
-    Invalid(Format, String),
-    #[error("`{0}` in it is not where servers stand")]
-    Shape(String),
-}
-
-/// The order in which people write the keys of a server; others stand behind them.
-const ORDER: [&str; 12] =
-    ["name", "type", "enabled", "command", "cmd", "args", "env", "envs", "cwd", "url", "headers", "tools"];
-
-/// The members of an entry in the order in which people write them.
-fn ordered(members: &serde_json::Map<String, Value>) -> Vec<(&String, &Value)> {
-    let mut all: Vec<_> = members.iter().collect();
-    all.sort_by_key(|(key, _)| ORDER.iter().position(|known| known == key).unwrap_or(ORDER.len()));
-    all
-}
+pub(super) use refused::CannotEditText;
 
 /// The text with a server more; one of that name is replaced.
 pub(super) fn with(agent: &Agent, text: &str, name: &str, entry: &Value) -> Result<String, CannotEditText> {
@@ -54,6 +38,12 @@ pub(super) fn get(agent: &Agent, text: &str, name: &str) -> Option<Value> {
         Format::Toml => toml::get(text, &agent.at, name),
         Format::Yaml => yaml::get(text, &agent.at, agent.list, name),
     }
+}
+
+/// All servers of a text, as plain values; `None` if it cannot be read.
+pub(super) fn all(agent: &Agent, text: &str) -> Option<Value> {
+    let root = Tree::read(text.trim_start_matches('\u{feff}'), agent.format).ok()?;
+    Some(agent.at.iter().try_fold(&root, |value, key| value.get(key)).cloned().unwrap_or_default())
 }
 
 #[cfg(test)]

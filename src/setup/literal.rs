@@ -166,7 +166,12 @@ fn secret_in(key: Option<&str>, text: &str) -> Option<Range<usize>> {
         return None;
     }
     let is_long = |range: &Range<usize>| range.len() >= SHORTEST.1 && !is_placeholder(&text[range.clone()]);
-    let promises = |key: &str| looks_secret(key) || key.eq_ignore_ascii_case("authorization") || key.contains("secret");
+    // The name of a variable is none.
+    let promises = |key: &str| {
+        (looks_secret(key) && !key.to_ascii_lowercase().ends_with("env_var"))
+            || key.eq_ignore_ascii_case("authorization")
+            || key.contains("secret")
+    };
     let behind_scheme = |from: usize| {
         let scheme = SCHEMES.iter().find(|scheme| text[from..].starts_with(**scheme)).map_or(0, |scheme| scheme.len());
         from + scheme..text.len()

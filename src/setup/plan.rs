@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Item, Table, Value, value};
 
 use crate::config::{Config, Foreign, ForeignFile};
-use crate::names::ServerName;
+use crate::names::{BadName, ServerName};
 use crate::setup::entry::{decoded, is_trunkline};
 use crate::setup::identity::Identity;
 use crate::setup::literal::{self, Literal};
@@ -117,13 +117,13 @@ impl Plan {
         let name = self.free_name(&origin, existing);
         if name.as_str() != foreign.name {
             let reason = match ServerName::parse(&foreign.name) {
-                Ok(_) => "another server has that name".to_owned(),
-                Err(error) => error.to_string(),
+                Ok(_) => "another server has that name",
+                Err(BadName::Empty) => "it has none",
+                Err(BadName::Character(_)) => "names of tools take ASCII letters, digits, `-` and `_` only",
+                Err(BadName::Separator(_)) => "`__` separates server and tool",
+                Err(BadName::Long(_)) => "it leaves no room for a tool's",
             };
             notes.insert(0, format!("called `{name}` here, not `{}`: {reason}", foreign.name));
-        }
-        if let Some(folder) = &origin.folder {
-            notes.push(format!("it was for {} only: here every agent has it", folder.display()));
         }
         let preset = Preset::find(&server, origin.folder.as_deref());
         let (from, literals) = (vec![origin], Vec::new());

@@ -1,11 +1,19 @@
-//! A server as the MCP registry describes it: `server.json` (the schema of modelcontextprotocol/registry). Pure.
+//! A server as the MCP registry describes it: `server.json` (the schema of modelcontextprotocol/registry), and the way to it.
 
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use toml_edit::{Array, InlineTable, Table, value};
 
 /// Where the public registry answers.
 pub const REGISTRY: &str = "https://registry.modelcontextprotocol.io";
+
+/// How long the registry may take.
+const REGISTRY_WAIT: Duration = Duration::from_secs(20);
+/// The largest answer of the registry.
+const REGISTRY_MOST: usize = 4 << 20;
 
 /// An entry made of a `server.json`.
 #[derive(Debug)]
@@ -87,13 +95,37 @@ struct Argument {
     input: Input,
 }
 
+/// The registry's newest version of a server (`GET /v0.1/servers/{name}/versions/latest`).
+pub async fn fetch_server(name: &str, registry: &str) -> anyhow::Result<String> {
+    let mut url = url::Url::parse(registry).with_context(|| format!("`{registry}` is no address of a registry"))?;
+    let no_base = || anyhow!("`{registry}` is no address of a registry");
+    url.path_segments_mut()
+        .map_err(|()| no_base())?
+        .pop_if_empty()
+        .extend(["v0.1", "servers", name, "versions", "latest"]);
+    let failed =
+        || format!("the registry at {registry} does not answer; a server.json can be named too: registry:FILE");
+    let client = reqwest::Client::builder().timeout(REGISTRY_WAIT).build().with_context(failed)?;
+    let answer = client.get(url).send().await.with_context(failed)?;
+    if answer.status() == reqwest::StatusCode::NOT_FOUND {
+        bail!("the registry at {registry} has no server `{name}`: its names have a slash, like io.github.owner/server");
+    }
+    let mut answer = answer.error_for_status().with_context(failed)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.with_context(failed)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > REGISTRY_MOST {
+            bail!("the registry at {registry} answers with more than {} MiB", REGISTRY_MOST >> 20);
+        }
+    }
+    String::from_utf8(body).with_context(failed)
+}
+
 /// Reads a `server.json`, or the registry's answer that has one in it.
 pub fn of_registry(text: &str) -> Result<Registered, String> {
     let read: Json = serde_json::from_str(text).map_err(|error| format!("it is not valid JSON: {error}"))?;
-    let server = match &read {
-        Json::Object(members) if members.contains_key("server") => read["server"].clone(),
-        _ => read,
-    };
+    // The registry's answer has it under a key.
+    let server = read.get("server").unwrap_or(&read).clone();
     let server: Server = serde_json::from_value(server).map_err(|error| format!("it is no server.json: {error}"))?;
     let name = server.name.rsplit('/').next().unwrap_or(&server.name).to_owned();
     let mut missing = Vec::new();

@@ -78,9 +78,10 @@ fn variables(server: &Stdio, given: Given<'_>) -> Result<BTreeMap<String, String
         let path = server.folder(&file.expand(given)?);
         // Its own words quote the line, which may hold a secret.
         let wrong = |error| {
-            let reason = match error {
-                dotenvy::Error::LineParse(..) => "a line in it is not `NAME=value`".to_owned(),
-                error => error.to_string(),
+            let reason = if let dotenvy::Error::LineParse(..) = error {
+                "a line in it is not `NAME=value`".to_owned()
+            } else {
+                error.to_string()
             };
             SpawnError::Variables(path.clone(), reason)
         };

@@ -27,6 +27,7 @@ mod frames;
 mod fuzz;
 mod http;
 mod http_sessions;
+mod imports;
 mod isolation;
 mod lists;
 mod logins;
@@ -51,6 +52,7 @@ mod tasks;
 mod tidy;
 mod upgrade;
 mod views;
+mod way_in;
 mod weights;
 mod wild;
 

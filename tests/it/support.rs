@@ -3,6 +3,7 @@
 mod agent;
 mod auth_server;
 mod daemon;
+pub(crate) mod home;
 pub(crate) mod http;
 mod http_agent;
 pub(crate) mod keyring;

@@ -9,11 +9,11 @@ use regex_lite::Regex;
 
 /// Dependencies and the only modules that may name them.
 const HOMES: [(&str, &[&str]); 18] = [
-    ("toml::", &["config"]),
-    ("jsonc_parser::", &["config"]),
+    ("toml::", &["config", "setup"]),
+    ("jsonc_parser::", &["config", "setup"]),
     ("jsonrpsee::", &["control", "cli"]),
     ("rmcp::", &["upstream", "oauth"]),
-    ("reqwest::", &["upstream", "oauth"]),
+    ("reqwest::", &["upstream", "oauth", "setup"]),
     ("sse_stream::", &["upstream"]),
     ("axum::", &["oauth", "downstream", "http1"]),
     ("hyper::", &["http1"]),

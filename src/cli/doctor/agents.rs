@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::cli::attach::{agents_here, known};
-use crate::cli::doctor::Look;
 use crate::cli::doctor::finding::Finding;
+use crate::cli::doctor::look::Look;
 use crate::setup::{AgentFile, Attachment};
 
 pub(super) fn look(look: &Look<'_>) -> Vec<Finding> {

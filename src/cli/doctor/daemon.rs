@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::cli::doctor::Look;
 use crate::cli::doctor::finding::Finding;
+use crate::cli::doctor::look::Look;
 use crate::cli::service;
 use crate::config::{Config, LoadError, located};
 use crate::files;

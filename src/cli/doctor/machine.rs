@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cli::doctor::Look;
 use crate::cli::doctor::finding::Finding;
+use crate::cli::doctor::look::Look;
 use crate::cli::service::missing_in_service;
 use crate::config::{Transport, find_program};
 use crate::credentials::{Place, Vault};

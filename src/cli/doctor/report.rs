@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::cli::doctor::Look;
 use crate::cli::doctor::finding::{Finding, Level};
+use crate::cli::doctor::look::Look;
 use crate::config::Transport;
 
 pub(super) fn text(look: &Look<'_>, findings: &[Finding]) -> String {

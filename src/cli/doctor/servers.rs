@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::doctor::Look;
 use crate::cli::doctor::finding::Finding;
+use crate::cli::doctor::look::Look;
 use crate::cli::reach::here;
 use crate::control::{Client, DaemonClient, ServerStatus};
 

@@ -1,19 +1,11 @@
 //! launchd: an agent in `~/Library/LaunchAgents`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::paths::Places;
 
-const LABEL: &str = "org.trunkline.daemon";
 /// The program in the property list of the repository.
 const PROGRAM: &str = "<string>@HOME@/.cargo/bin/trunkline</string>";
-
-/// The property list, where it belongs.
-pub(super) fn units(program: &Path, places: &Places) -> anyhow::Result<Vec<(PathBuf, String)>> {
-    let home = std::env::home_dir().ok_or_else(|| anyhow::anyhow!("there is no home folder: set HOME"))?;
-    let path = home.join("Library/LaunchAgents").join(format!("{LABEL}.plist"));
-    Ok(vec![(path, list(program, &home, places))])
-}
 
 fn list(program: &Path, home: &Path, places: &Places) -> String {
     let escaped = |path: &Path| path.display().to_string().replace('&', "&amp;").replace('<', "&lt;");
@@ -30,13 +22,22 @@ fn list(program: &Path, home: &Path, places: &Places) -> String {
 
 #[cfg(target_os = "macos")]
 mod commands {
+    use std::path::{Path, PathBuf};
     use std::process::{Command, Stdio};
 
     use anyhow::{Context, bail};
 
-    use super::LABEL;
     use crate::cli::service::Standing;
     use crate::paths::Places;
+
+    const LABEL: &str = "org.trunkline.daemon";
+
+    /// The property list, where it belongs.
+    pub(in crate::cli::service) fn units(program: &Path, places: &Places) -> anyhow::Result<Vec<(PathBuf, String)>> {
+        let home = std::env::home_dir().ok_or_else(|| anyhow::anyhow!("there is no home folder: set HOME"))?;
+        let path = home.join("Library/LaunchAgents").join(format!("{LABEL}.plist"));
+        Ok(vec![(path, super::list(program, &home, places))])
+    }
 
     fn domain() -> String {
         format!("gui/{}", rustix::process::geteuid().as_raw())
@@ -92,7 +93,7 @@ mod commands {
 }
 
 #[cfg(target_os = "macos")]
-pub(super) use commands::{check, forget, standing, start, stop};
+pub(super) use commands::{check, forget, standing, start, stop, units};
 
 #[cfg(test)]
 mod tests {

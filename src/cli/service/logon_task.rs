@@ -1,16 +1,8 @@
 //! Windows: a task that starts the daemon at logon (Task Scheduler, schema 1.2).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::paths::Places;
-
-#[cfg(windows)]
-const NAME: &str = "trunkline";
-
-/// The task's description, beside the state: the scheduler keeps a copy.
-pub(super) fn units(program: &Path, places: &Places) -> anyhow::Result<Vec<(PathBuf, String)>> {
-    Ok(vec![(places.state.join("logon-task.xml"), task(program, places))])
-}
 
 /// A task that runs with the user's own rights, also on batteries, for as long as it wants, and again after it failed.
 fn task(program: &Path, places: &Places) -> String {
@@ -44,13 +36,20 @@ fn task(program: &Path, places: &Places) -> String {
 
 #[cfg(windows)]
 mod commands {
+    use std::path::{Path, PathBuf};
     use std::process::{Command, Stdio};
 
     use anyhow::{Context, bail};
 
-    use super::NAME;
     use crate::cli::service::Standing;
     use crate::paths::Places;
+
+    const NAME: &str = "trunkline";
+
+    /// The task's description, beside the state: the scheduler keeps a copy.
+    pub(in crate::cli::service) fn units(program: &Path, places: &Places) -> anyhow::Result<Vec<(PathBuf, String)>> {
+        Ok(vec![(places.state.join("logon-task.xml"), super::task(program, places))])
+    }
 
     fn schtasks(words: &[&str]) -> anyhow::Result<String> {
         let output =
@@ -88,7 +87,7 @@ mod commands {
 }
 
 #[cfg(windows)]
-pub(super) use commands::{check, forget, standing, start, stop};
+pub(super) use commands::{check, forget, standing, start, stop, units};
 
 #[cfg(test)]
 mod tests {

@@ -64,6 +64,12 @@ impl Entry {
             Some("env") => self.env(at, node, problems),
             Some("headers") => self.headers(at, node, problems),
             Some("requestInit") => self.request(node, problems),
+            // Gemini CLI prefers it to `url`.
+            Some("url") if letters(&name) == "httpurl" => {
+                self.members.retain(|member| member.name != "url");
+                self.add("url", at, templated(node), problems);
+            }
+            Some("url") if self.has("url") => {}
             Some("url" | "cwd") => self.add(ours.unwrap_or_default(), at, templated(node), problems),
             Some("enabled" | "disabled") if self.has("enabled") || self.has("disabled") => {}
             Some("enabled" | "disabled") => self.add(ours.unwrap_or_default(), at, truth(node), problems),
@@ -223,7 +229,10 @@ impl Entry {
         for member in members {
             match spelled(&member.name) {
                 Some("headers") => self.headers(member.at, member.node, problems),
-                Some(_) | None => passed_over(&member.at, &member.name, problems),
+                Some("timeout") => self.time(Meant::CallMs, member.at, &member.node, problems),
+                Some(_) | None => {
+                    problems.under(&member.name, |problems| passed_over(&member.at, &member.name, problems));
+                }
             }
         }
     }
@@ -263,6 +272,7 @@ impl Entry {
             Some(Kind::Http) if self.has("url") => self.members.retain(|member| member.name != "command"),
             Some(Kind::Stdio | Kind::Http | Kind::Unsaid) | None => {}
         }
+        self.drop_what_is_of_no_use(problems);
         let list = |items: Vec<Node>| Node { at: at.clone(), value: Value::Array(items) };
         let member = |name: &str, node: Node| Member { name: name.to_owned(), at: at.clone(), node };
         if !self.passed.is_empty() {
@@ -285,6 +295,29 @@ impl Entry {
             self.members.push(member("tools", Node { at: at.clone(), value: Value::Table(lists) }));
         }
         Node { at, value: Value::Table(self.members) }
+    }
+
+    /// Takes out what belongs to the other kind of server.
+    fn drop_what_is_of_no_use(&mut self, problems: &mut Problems<'_>) {
+        let (useless, kind): (&[&str], _) = match (self.has("command"), self.has("url")) {
+            (false, true) => (&["args", "env", "env_file", "cwd"], "a `url`"),
+            (true, false) => (&["headers", "oauth"], "a `command`"),
+            (true, true) | (false, false) => return,
+        };
+        if self.has("url") {
+            self.passed.clear();
+        }
+        self.members.retain(|member| {
+            let stays = !useless.contains(&member.name.as_str());
+            // An empty one says nothing.
+            if !stays && member.node.size() > 1 {
+                problems.note(
+                    member.at.start,
+                    format!("`{}` has no effect for a server with {kind}: left out", member.name),
+                );
+            }
+            stays
+        });
     }
 
     /// Puts the headers that say who asks beside the others, unless one of the same name is there.

@@ -49,6 +49,11 @@ pub(in crate::config) fn tables(root: Node, problems: &mut Problems<'_>) -> Vec<
         }
     }
     found.extend(projects);
+    for member in others.iter().filter(|member| !found.is_empty() && is_entry(&member.node)) {
+        let message =
+            format!("`{}` looks like a server, and stands outside of them: no agent reads it there", member.name);
+        problems.note(member.at.start, message);
+    }
     if found.is_empty() {
         let near = others.iter().find(|member| crate::names::nearest(&member.name, ["mcpServers"]).is_some());
         match near {

@@ -51,7 +51,7 @@ pub(super) fn span(meant: Meant, node: &Node, problems: &mut Problems<'_>) -> Op
     };
     // Rounded to what our own form can say.
     let ms = ms.round().clamp(1.0, 1e12) as u64;
-    let text = if ms % 1_000 == 0 { format!("{}s", ms / 1_000) } else { format!("{ms}ms") };
+    let text = if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") };
     match meant {
         Meant::StartupSeconds | Meant::StartupMs | Meant::Startup => {
             let ours = ServerConfig::default().startup_timeout.0;

@@ -95,10 +95,11 @@ pub(super) fn text(node: Node, problems: &mut Problems<'_>) -> Node {
 }
 
 pub(super) fn truth(node: Node) -> Node {
+    let is = |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
     let Node { at, value } = node;
     let value = match value {
-        Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Bool(true),
-        Value::String(text) if text.eq_ignore_ascii_case("false") => Value::Bool(false),
+        Value::String(text) if is(&text, &["true", "yes", "on"]) => Value::Bool(true),
+        Value::String(text) if is(&text, &["false", "no", "off"]) => Value::Bool(false),
         Value::Number(number) if number == "1" || number == "0" => Value::Bool(number == "1"),
         value @ (Value::String(_)
         | Value::Bool(_)

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::config::problems::Problems;
 
 /// Our words for keys that others spell in their own way, by their letters alone.
-const SPELLINGS: [(&str, &str); 59] = [
+const SPELLINGS: [(&str, &str); 62] = [
     ("command", "command"),
     ("args", "args"),
     ("arguments", "args"),
@@ -46,6 +46,9 @@ const SPELLINGS: [(&str, &str); 59] = [
     ("availabletools", "allow"),
     ("bearertokenenvvar", "bearer_variable"),
     ("bearertoken", "bearer"),
+    ("apikey", "bearer"),
+    ("connectiontimeout", "startup_ms"),
+    ("connecttimeout", "startup_ms"),
     ("envhttpheaders", "header_variables"),
     ("envheaders", "header_variables"),
     ("scopes", "scopes"),

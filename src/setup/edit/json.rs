@@ -4,8 +4,9 @@ use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
 use serde_json::Value;
 
-use super::{CannotEditText, ordered};
 use crate::config::{Format, Tree};
+use crate::setup::edit::order::ordered;
+use crate::setup::edit::refused::CannotEditText;
 
 pub(super) fn with(text: &str, at: &[String], name: &str, entry: &Value) -> Result<String, CannotEditText> {
     let (mark, text) = unmarked(text);

@@ -3,8 +3,9 @@
 use serde_json::Value;
 use toml_edit::{DocumentMut, Item, Table, TableLike};
 
-use super::{CannotEditText, ordered};
 use crate::config::Format;
+use crate::setup::edit::order::ordered;
+use crate::setup::edit::refused::CannotEditText;
 
 pub(super) fn with(text: &str, at: &[String], name: &str, entry: &Value) -> Result<String, CannotEditText> {
     let mut document = parse(text)?;

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{CannotEditText, ordered};
 use crate::config::{Format, Tree};
+use crate::setup::edit::order::ordered;
+use crate::setup::edit::refused::CannotEditText;
 
 pub(super) fn with(text: &str, at: &[String], list: bool, name: &str, entry: &Value) -> Result<String, CannotEditText> {
     let cleared = without(text, at, list, name)?;
