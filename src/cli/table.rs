@@ -52,6 +52,14 @@ fn fitted(mut widths: Vec<usize>, heads: &[String], line: Option<usize>) -> Vec<
     widths
 }
 
+/// A line that fits.
+pub(super) fn cut(line: &str) -> String {
+    match width() {
+        Some(width) => truncate_str(line, width, "…").into_owned(),
+        None => line.to_owned(),
+    }
+}
+
 /// A text in lines that fit, each behind an indentation.
 pub(super) fn wrapped(text: &str, indent: &str) -> String {
     let room = width().unwrap_or(usize::MAX).saturating_sub(indent.len()).max(20);

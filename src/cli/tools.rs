@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 use crate::cli::done::{Done, Trouble, complain, out};
 use crate::cli::progress::Progress;
 use crate::cli::reach::here;
-use crate::cli::table::{table, wrapped};
+use crate::cli::table::{cut, table, wrapped};
 use crate::control::{Client, DaemonClient, ServerTools};
 use crate::names;
+use crate::shown;
 
 /// A tool as a server describes it.
 #[derive(Debug, Deserialize)]
@@ -53,7 +54,7 @@ fn all(servers: &[ServerTools], json: bool) -> Done {
         writeln!(io::stdout(), "{}", serde_json::to_string(servers).map_err(anyhow::Error::from)?)?;
         return Ok(code);
     }
-    let mut rows = Vec::new();
+    let (mut out, mut any) = (out(), false);
     for ServerTools { server, tools, error } in servers {
         if let Some(error) = error {
             complain(&format!("{server}: {error}"));
@@ -61,16 +62,13 @@ fn all(servers: &[ServerTools], json: bool) -> Done {
         for tool in tools {
             let Ok(tool) = serde_json::from_str::<Tool>(tool.get()) else { continue };
             let first = tool.description.as_deref().unwrap_or_default().lines().next().unwrap_or_default().to_owned();
-            rows.push(vec![server.clone(), tool.name, first]);
+            writeln!(out, "{}", cut(&format!("{server} {}  {first}", shown::line(&tool.name))))?;
+            any = true;
         }
     }
-    if rows.is_empty() {
-        if !failed {
-            complain("no server offers a tool: `trunkline status` shows the servers, `trunkline add` adds one");
-        }
-        return Ok(code);
+    if !any && !failed {
+        complain("no server offers a tool: `trunkline status` shows the servers, `trunkline add` adds one");
     }
-    table(&mut out(), &["SERVER", "TOOL", "WHAT IT DOES"], &rows)?;
     Ok(code)
 }
 

@@ -80,7 +80,7 @@ pub fn adopt(config: &Path) {
     command.arg0(std::env::args_os().next().unwrap_or_else(|| program.clone().into()));
     command.args(std::env::args_os().skip(1));
     let own: Variables = std::env::vars_os().collect();
-    let found = if foreign { login_shell() } else { None };
+    let found = if foreign { told(Base::Own) } else { None };
     if foreign && found.is_none() {
         super::log::early(
             "the login shell did not tell its environment: servers get the one that this daemon was started with",
@@ -95,13 +95,32 @@ pub fn adopt(config: &Path) {
 #[cfg(windows)]
 pub fn adopt(_config: &Path) {}
 
-/// What the login shell of the person sets; `None` if it does not tell.
+/// What the login shell of the person sets by itself, as a service would have it; `None` if it does not tell.
 #[cfg(unix)]
 pub fn login_shell() -> Option<Vec<(OsString, OsString)>> {
+    told(Base::Bare)
+}
+
+/// What a shell is started with.
+#[cfg(unix)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    /// This process's environment.
+    Own,
+    /// What a service manager has.
+    Bare,
+}
+
+/// What a service manager knows of a person.
+#[cfg(unix)]
+const BARE: [&str; 7] = ["HOME", "USER", "LOGNAME", "SHELL", "LANG", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"];
+
+#[cfg(unix)]
+fn told(base: Base) -> Option<Variables> {
     let program = std::env::current_exe().ok()?;
     let shell = std::env::var_os("SHELL").or_else(account_shell).unwrap_or_else(|| "/bin/sh".into());
     // Many set PATH where only an interactive shell looks.
-    ask(&shell, &["-i", "-l", "-c"], &program).or_else(|| ask(&shell, &["-l", "-c"], &program))
+    ask(&shell, &["-i", "-l", "-c"], &program, base).or_else(|| ask(&shell, &["-l", "-c"], &program, base))
 }
 
 #[cfg(windows)]
@@ -138,10 +157,14 @@ fn account_shell() -> Option<OsString> {
 
 /// What a shell's environment is, once it has read the person's profile.
 #[cfg(unix)]
-fn ask(shell: &OsStr, words: &[&str], program: &Path) -> Option<Variables> {
+fn ask(shell: &OsStr, words: &[&str], program: &Path, base: Base) -> Option<Variables> {
     use std::os::unix::process::CommandExt;
     let quoted = program.display().to_string().replace('\'', r"'\''");
     let mut command = Command::new(shell);
+    if base == Base::Bare {
+        let known = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| BARE.contains(&name)));
+        command.env_clear().envs(known.collect::<Vec<_>>());
+    }
     command.args(words).arg(format!("'{quoted}' print-environment")).env(RESOLVING, "1");
     let own = |name: &OsString| name.to_str().is_some_and(environment::is_service_managers);
     for (name, _) in std::env::vars_os().filter(|(name, _)| own(name)) {

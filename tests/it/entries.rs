@@ -222,7 +222,7 @@ fn check_says_what_is_passed_over_and_what_is_not_found() {
     for expected in [
         "c.json:2: note: mcpServers.a.timeout: this setting of another tool is passed over",
         "c.json:2: note: server `a`: `no-such-program`: no such program in the daemon's PATH",
-        "c.json:2: note: mcpServers.a.envFile: variables are not read from a file here",
+        "with its variables is not there",
         "c.json:3: note: mcpServers.b.headers: the header `Host` is set by the protocol itself: left out",
         "c.json:3: note: mcpServers.b.headers.X-N: the number 5 is passed on as text",
         "c.json:4: note: mcpServers: the server `c d` is called `c_d` here",

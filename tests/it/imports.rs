@@ -83,7 +83,6 @@ fn three_agents_files_become_one_configuration() {
     for line in [
         "called `My_Server` here, not `My Server`",
         "alwaysAllow: ",
-        "tool_timeout_sec: ",
         "only; here every agent has it",
         "args -> ${keyring:notes-token}",
     ] {

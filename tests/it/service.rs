@@ -1,7 +1,7 @@
 //! The daemon under a service manager: a real `systemd --user`, `systemd-socket-activate`, and what launchd would read.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -79,21 +79,7 @@ fn inside_the_user_manager() {
     fs::create_dir_all(home.join(".config/trunkline")).expect("created");
     fs::write(home.join(".config/trunkline/config.toml"), own_server("t", &[])).expect("written");
     without_units();
-    // As the README says.
-    fs::create_dir_all(home.join(".cargo/bin")).expect("created");
-    symlink(env!("CARGO_BIN_EXE_trunkline"), home.join(".cargo/bin/trunkline")).expect("linked");
-    for unit in ["trunkline.service", "trunkline.socket"] {
-        fs::copy(repository("systemd").join(unit), units.join(unit)).expect("copied");
-    }
-    let service = units.join("trunkline.service");
-    said(
-        "systemd-analyze",
-        &["verify", "--user", "--man=no", "--recursive-errors=yes", &service.display().to_string()],
-    );
-    fs::write(home.join(".profile"), "echo hello\nexport PATH=$HOME/my/bin:$PATH\n").expect("written");
-    systemctl(&["daemon-reload"]);
-    systemctl(&["start", "trunkline.socket"]);
-    assert_eq!(main_pid(), 0, "nobody has asked for it");
+    let (program, service) = install(&home, &units);
 
     // The first connection starts it.
     let mut agent = shim();
@@ -104,6 +90,7 @@ fn inside_the_user_manager() {
     let environment = state["environment"].as_object().expect("variables");
     let path = environment["PATH"].as_str().expect("text");
     assert!(path.starts_with(&format!("{}/my/bin:", home.display())), "the login shell's: {path}");
+    assert_eq!(environment["HTTPS_PROXY"], "http://127.0.0.1:9/$x", "kept when the service was installed");
     let managers =
         |name: &&String| name.starts_with("LISTEN_") || name.starts_with("WATCHDOG_") || *name == "NOTIFY_SOCKET";
     assert!(!environment.keys().any(|name| managers(&name)), "{environment:?}");
@@ -132,31 +119,79 @@ fn inside_the_user_manager() {
     let third = main_pid();
     assert_ne!(third, second);
 
-    // A daemon that hangs is noticed.
-    systemctl(&["reset-failed"]);
-    fs::create_dir_all(units.join("trunkline.service.d")).expect("created");
-    fs::write(units.join("trunkline.service.d/short.conf"), "[Service]\nWatchdogSec=1\n").expect("written");
-    systemctl(&["daemon-reload"]);
-    systemctl(&["restart", "trunkline.service"]);
-    echo(&mut agent);
-    let hung = main_pid();
-    signal(hung, Signal::STOP);
-    eventually("another one takes over", || ![0, hung].contains(&main_pid()));
-    echo(&mut agent);
-    assert!(said("journalctl", &["--no-pager"]).contains("Watchdog timeout"));
+    // A new program takes over when nothing is in flight, and loses nobody either.
+    let new = home.join("bin/new");
+    fs::copy(env!("CARGO_BIN_EXE_trunkline"), &new).expect("copied");
+    fs::rename(&new, &program).expect("renamed");
+    let number = |path: &Path| fs::metadata(path).map(|found| found.ino()).ok();
+    eventually("the new program runs", || {
+        // The old one has ended: the socket starts the new one for whoever asks.
+        said(env!("CARGO_BIN_EXE_trunkline"), &["status"]);
+        let runs = format!("/proc/{}/exe", main_pid());
+        number(&program).is_some() && number(Path::new(&runs)) == number(&program)
+    });
+    agents.iter_mut().for_each(echo);
+
+    a_daemon_that_hangs_is_noticed(&units, &mut agent);
 
     // What was stopped on purpose ends in order, with its servers.
     drop((agent, agents));
     systemctl(&["stop", "trunkline.socket", "trunkline.service"]);
     assert_eq!(systemctl(&["show", "--value", "--property=Result", "trunkline.service"]), "success");
 
-    // As the README says, for every login.
-    let enabled = Command::new("systemctl").args(["--user", "enable", "--now", "trunkline.service"]).output();
-    assert!(enabled.expect("run").status.success());
+    // Uninstalled, it leaves nothing, and agents start a daemon by themselves.
+    said(&program.display().to_string(), &["service", "uninstall"]);
+    assert!(!service.exists() && !units.join("trunkline.socket").exists());
+    let left = Command::new("systemctl").args(["--user", "list-unit-files", "--no-legend", "trunkline.*"]).output();
+    assert!(left.expect("started").stdout.is_empty(), "no unit is left");
+    echo(&mut shim());
+    said(env!("CARGO_BIN_EXE_trunkline"), &["shutdown"]);
+}
+
+/// The program installs itself, from where it lies.
+fn install(home: &Path, units: &Path) -> (PathBuf, PathBuf) {
+    let program = home.join("bin/trunkline");
+    fs::create_dir_all(home.join("bin")).expect("created");
+    fs::copy(env!("CARGO_BIN_EXE_trunkline"), &program).expect("copied");
+    fs::write(home.join(".profile"), "echo hello\nexport PATH=$HOME/my/bin:$PATH\n").expect("written");
+    let only_here = Command::new(&program)
+        .args(["service", "install", "--yes"])
+        .env("HTTPS_PROXY", "http://127.0.0.1:9/$x")
+        .output();
+    let only_here = only_here.expect("started");
+    let told = String::from_utf8_lossy(&only_here.stdout).into_owned();
+    assert!(only_here.status.success() && told.contains("The daemon is a service now"), "{only_here:?}");
+    assert!(told.contains("HTTPS_PROXY=http://127.0.0.1:9/$x"), "what a service would not have is shown: {told}");
+    let service = units.join("trunkline.service");
+    let text = fs::read_to_string(&service).expect("written");
+    assert!(text.contains(&format!("ExecStart={} run", program.display())), "{text}");
+    said(
+        "systemd-analyze",
+        &["verify", "--user", "--man=no", "--recursive-errors=yes", &service.display().to_string()],
+    );
     assert_ne!(main_pid(), 0);
     assert_eq!(systemctl(&["is-active", "trunkline.socket"]), "active");
     assert_eq!(systemctl(&["is-enabled", "trunkline.socket"]), "enabled");
-    echo(&mut shim());
+    let standing = said(&program.display().to_string(), &["service", "status", "--json"]);
+    assert!(standing.contains("\"running\":true") && standing.contains("\"enabled\":true"), "{standing}");
+    // The socket stays, and systemd says so.
+    let stopped = Command::new("systemctl").args(["--user", "stop", "trunkline.service"]).output().expect("started");
+    assert!(stopped.status.success() && main_pid() == 0, "nobody has asked for it");
+    (program, service)
+}
+
+fn a_daemon_that_hangs_is_noticed(units: &Path, agent: &mut Agent) {
+    systemctl(&["reset-failed"]);
+    fs::create_dir_all(units.join("trunkline.service.d")).expect("created");
+    fs::write(units.join("trunkline.service.d/short.conf"), "[Service]\nWatchdogSec=1\n").expect("written");
+    systemctl(&["daemon-reload"]);
+    systemctl(&["restart", "trunkline.service"]);
+    echo(agent);
+    let hung = main_pid();
+    signal(hung, Signal::STOP);
+    eventually("another one takes over", || ![0, hung].contains(&main_pid()));
+    echo(agent);
+    assert!(said("journalctl", &["--no-pager"]).contains("Watchdog timeout"));
 }
 
 /// A daemon that a shim has started is the service manager's, where there is one: it outlives all that is the agent's.

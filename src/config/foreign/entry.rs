@@ -39,11 +39,8 @@ struct Entry {
     kind: Option<Kind>,
     /// Headers that say who asks.
     authorization: Vec<Member>,
-    /// What the entry has a time for, without saying for what.
-    timeout: Option<(Range<usize>, Node)>,
     /// The scopes of a login, beside `oauth`.
     scopes: Option<Member>,
-    is_opencode: bool,
 }
 
 impl Entry {
@@ -77,7 +74,6 @@ impl Entry {
             Some("bearer_variable") => self.authorization.extend(authorization(at, node, "env")),
             Some("bearer") => self.authorization.extend(authorization(at, node, "")),
             Some("header_variables") => self.authorization.extend(of_variables(node)),
-            Some("timeout") => self.timeout = Some((at, node)),
             Some(times @ ("startup_seconds" | "startup_ms" | "call_seconds" | "call_ms")) => {
                 self.time(Meant::of(times), at, &node, problems);
             }
@@ -147,9 +143,7 @@ impl Entry {
             problems.note(node.at.start, format!("{} says nothing here", node.value.kind()));
             return;
         };
-        let letters = letters(text);
-        self.is_opencode |= matches!(letters.as_str(), "local" | "remote");
-        self.kind = Some(match letters.as_str() {
+        self.kind = Some(match letters(text).as_str() {
             "stdio" | "local" | "command" => Kind::Stdio,
             "http" | "https" | "streamablehttp" | "streamable" | "sse" | "remote" | "httpsse" => Kind::Http,
             "ws" | "wss" | "websocket" => {
@@ -229,7 +223,6 @@ impl Entry {
         for member in members {
             match spelled(&member.name) {
                 Some("headers") => self.headers(member.at, member.node, problems),
-                Some("timeout") => self.time(Meant::CallMs, member.at, &member.node, problems),
                 Some(_) | None => {
                     problems.under(&member.name, |problems| passed_over(&member.at, &member.name, problems));
                 }
@@ -244,10 +237,6 @@ impl Entry {
     }
 
     fn finish(mut self, at: Range<usize>, problems: &mut Problems<'_>) -> Node {
-        if let Some((at, node)) = self.timeout.take() {
-            let meant = if self.is_opencode { Meant::Startup } else { Meant::Call };
-            problems.under("timeout", |problems| self.time(meant, at, &node, problems));
-        }
         self.authorize();
         // We say that a server is there, and others that it is not.
         if let Some(member) = self.members.iter_mut().find(|member| member.name == "disabled") {

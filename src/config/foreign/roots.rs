@@ -81,6 +81,9 @@ fn of_projects(node: Node, problems: &mut Problems<'_>) -> Vec<Found> {
 /// Servers in a list, each with its name in it, as a table (Continue).
 fn by_name(node: Node) -> Node {
     let Node { at, value: Value::Array(items) } = node else { return node };
+    if items.is_empty() {
+        return Node { at, value: Value::Array(items) };
+    }
     let members = items.into_iter().filter_map(|item| {
         let name = item.value.members().iter().find(|member| member.name == "name")?.node.value.text()?.to_owned();
         Some(Member { name, at: item.at.clone(), node: item })

@@ -1,4 +1,4 @@
-//! Other tools' times, which are numbers whose unit depends on the tool. Pure.
+//! Other tools' times, where their keys say the unit: a `timeout` alone is seconds for some and milliseconds for others. Pure.
 
 use crate::config::node::{Node, Value};
 use crate::config::problems::Problems;
@@ -11,8 +11,6 @@ pub(super) enum Meant {
     StartupMs,
     CallSeconds,
     CallMs,
-    Startup,
-    Call,
 }
 
 impl Meant {
@@ -22,15 +20,10 @@ impl Meant {
             "startup_seconds" => Self::StartupSeconds,
             "startup_ms" => Self::StartupMs,
             "call_seconds" => Self::CallSeconds,
-            "call_ms" => Self::CallMs,
-            _ => Self::Call,
+            _ => Self::CallMs,
         }
     }
 }
-
-/// Seconds above this are taken for milliseconds, where the key names no unit: Gemini CLI and opencode count in those, Cline,
-/// Roo Code and goose in seconds.
-const MOST_SECONDS: f64 = 3_600.0;
 
 /// Our key for a time, and its value.
 pub(super) fn span(meant: Meant, node: &Node, problems: &mut Problems<'_>) -> Option<(&'static str, String)> {
@@ -45,15 +38,12 @@ pub(super) fn span(meant: Meant, node: &Node, problems: &mut Problems<'_>) -> Op
     let ms = match meant {
         Meant::StartupSeconds | Meant::CallSeconds => number * 1_000.0,
         Meant::StartupMs | Meant::CallMs => number,
-        Meant::Startup | Meant::Call if number > MOST_SECONDS => number,
-        Meant::Startup => number,
-        Meant::Call => number * 1_000.0,
     };
     // Rounded to what our own form can say.
     let ms = ms.round().clamp(1.0, 1e12) as u64;
     let text = if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") };
     match meant {
-        Meant::StartupSeconds | Meant::StartupMs | Meant::Startup => {
+        Meant::StartupSeconds | Meant::StartupMs => {
             let ours = ServerConfig::default().startup_timeout.0;
             if u128::from(ms) <= ours.as_millis() {
                 let message = format!(
@@ -65,9 +55,6 @@ pub(super) fn span(meant: Meant, node: &Node, problems: &mut Problems<'_>) -> Op
             }
             Some(("startup_timeout", text))
         }
-        Meant::CallSeconds | Meant::CallMs | Meant::Call => {
-            problems.note(node.at.start, format!("taken for `call_timeout = \"{text}\"`"));
-            Some(("call_timeout", text))
-        }
+        Meant::CallSeconds | Meant::CallMs => Some(("call_timeout", text)),
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::config::problems::Problems;
 
 /// Our words for keys that others spell in their own way, by their letters alone.
-const SPELLINGS: [(&str, &str); 62] = [
+const SPELLINGS: [(&str, &str); 61] = [
     ("command", "command"),
     ("args", "args"),
     ("arguments", "args"),
@@ -52,7 +52,6 @@ const SPELLINGS: [(&str, &str); 62] = [
     ("envhttpheaders", "header_variables"),
     ("envheaders", "header_variables"),
     ("scopes", "scopes"),
-    ("timeout", "timeout"),
     ("startuptimeout", "startup_seconds"),
     ("startuptimeoutsec", "startup_seconds"),
     ("startuptimeoutseconds", "startup_seconds"),
