@@ -40,7 +40,7 @@ use jsonrpsee::core::client::Error as RpcError;
 
 use crate::cli::args::{Args, Command, Lifecycle, Program, ServiceCommand, SetUp};
 use crate::cli::ask::Consent;
-use crate::cli::done::{Done, Trouble, complain};
+use crate::cli::done::{Done, Trouble, complain, complain_in_json};
 use crate::cli::reach::{with_daemon, with_started_daemon};
 use crate::cli::shim_args::ShimArgs;
 use crate::control::DaemonClient;
@@ -54,12 +54,14 @@ use connect::Attach;
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let find = |named| Places::find(named).map_err(|error| Trouble::Other(error.into()));
+    let mut json = false;
     let result = match ShimArgs::from_process() {
         Some(shim) => find(shim.places())
             .and_then(|places| connect::run(&places, Attach::new(shim.server, shim.profile, shim.client))),
         None => {
             completions::answer();
             let args = Args::parse();
+            json = args.json;
             find(args.places()).and_then(|places| {
                 if matches!(args.command, Command::Run) {
                     daemon::adopt(&places.config);
@@ -84,7 +86,11 @@ pub fn main() -> ExitCode {
                     trouble.to_string()
                 }
             };
-            complain(&text);
+            if json {
+                complain_in_json(&text, code)
+            } else {
+                complain(&text)
+            }
             ExitCode::from(code)
         }
     }
@@ -104,6 +110,7 @@ fn run(args: &Args, own: Places) -> Done {
             | Command::PrintEnvironment
             | Command::SetUp(SetUp::Completions { .. } | SetUp::ManPages { .. } | SetUp::Doctor { .. })
     );
+    note_running_configuration(args, &own);
     if !keeps_nothing {
         files::check_folder(&places.state).map_err(|error| Trouble::Other(error.into()))?;
     }
@@ -169,7 +176,7 @@ fn lifecycle(step: &Lifecycle, own: &Places, places: &Places, json: bool) -> Don
         }
         Lifecycle::Reload => with_daemon(places, async |client| {
             let reloaded = client.reload().await?;
-            if own.config_named {
+            if own.config_named && !own.is_default {
                 note_other_configuration(own, &client.status().await?.config);
             }
             report::reloaded(&reloaded, json)
@@ -242,6 +249,21 @@ fn run_set_up(set_up: &SetUp, args: &Args, places: &Places) -> Done {
         }
         SetUp::Completions { shell } => completions::print(shell),
         SetUp::ManPages { folder } => man::write(folder),
+    }
+}
+
+/// Says that a command will ask a daemon of another configuration than the one that is named.
+fn note_running_configuration(args: &Args, own: &Places) {
+    let is_for_a_daemon = matches!(
+        args.command,
+        Command::Lifecycle(_)
+            | Command::Tools { .. }
+            | Command::Call { .. }
+            | Command::Login { .. }
+            | Command::Logs { .. }
+    );
+    if let Some(running) = Signpost::read().filter(|_| is_for_a_daemon && own.is_default) {
+        note_other_configuration(own, &running.config);
     }
 }
 

@@ -79,6 +79,11 @@ pub(super) fn run(places: &Places, attach: Attach) -> Done {
         attach.send(&mut from_daemon, &mut to_daemon)?;
         Ok((from_daemon, to_daemon))
     });
+    if io::stdin().is_terminal() {
+        complain(
+            "`connect` is what an agent starts, and speaks MCP on standard input and output: `trunkline attach AGENT` writes it into an agent's file. It goes on for you to type at; Ctrl-D ends it",
+        );
+    }
     let (stdin, stdout) = raw_stdio()?;
     let (mut from_daemon, to_daemon): (Reader, ClientStream) = match attached {
         Ok(connected) => connected,

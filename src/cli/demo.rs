@@ -3,7 +3,7 @@
 mod agent;
 pub(super) mod server;
 
-use std::io::{self, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::cli::demo::agent::{Agent, Seen};
-use crate::cli::done::Done;
+use crate::cli::done::{Done, out};
 use crate::cli::table::table;
 use crate::ipc;
 use crate::paths::Places;
@@ -56,7 +56,7 @@ pub(super) fn run() -> Done {
         tempfile::Builder::new().prefix("trunkline-demo-").tempdir().context("cannot create a temporary folder")?;
     let places = places(folder.path())?;
     let mut daemon = start(&places)?;
-    let mut out = io::stdout().lock();
+    let mut out = out();
     writeln!(
         out,
         "A daemon (pid {}) with one server, and {} agents at work, all with the same request ids …\n",

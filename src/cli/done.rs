@@ -47,6 +47,12 @@ pub(super) fn complain(text: &str) {
     drop(writeln!(Shown(io::stderr()), "trunkline: {text}"));
 }
 
+/// Tells a script what is wrong, with the exit status.
+pub(super) fn complain_in_json(text: &str, status: u8) {
+    let error = serde_json::json!({ "error": { "message": text, "status": status } });
+    drop(writeln!(io::stderr(), "{error}"));
+}
+
 /// Standard output for people: what others wrote is shown without its control characters.
 pub(super) fn out() -> Shown<io::StdoutLock<'static>> {
     Shown(io::stdout().lock())

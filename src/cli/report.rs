@@ -7,12 +7,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::done::{Done, complain, out};
-use crate::cli::table::table;
+use crate::cli::table::{table, width, wrapped};
 use crate::control::{Credentials, Instance, LoginStatus, ServerStatus, SessionStatus, Status};
 use crate::hub::Reloaded;
+use crate::shown::Shown;
 
 /// How often `status --watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// From so many characters on there is room for every column.
+const WIDE: usize = 100;
 
 pub(super) fn status(status: &Status, json: bool) -> Done {
     if json {
@@ -43,11 +46,9 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
         writeln!(out, "\nNo servers are configured: name some in {}", status.config.display())?;
     } else {
         writeln!(out, "\nServers")?;
-        table(
-            &mut out,
-            &["NAME", "STATE", "ERA", "SHARE", "PROCESS", "AGENTS", "IN FLIGHT", "MEMORY", "STARTS"],
-            &status.servers.iter().flat_map(server_rows).collect::<Vec<_>>(),
-        )?;
+        let heads = ["NAME", "STATE", "ERA", "SHARE", "PROCESS", "AGENTS", "IN FLIGHT", "MEMORY", "STARTS"];
+        let rows = status.servers.iter().flat_map(server_rows).collect();
+        narrowed(&mut out, &heads, rows, &["ERA", "STARTS"])?;
         status.servers.iter().try_for_each(|server| notes(&mut out, server))?;
         if status.memory.used > 0 {
             let (used, saved) = (size(status.memory.used), size(status.memory.saved));
@@ -62,13 +63,22 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
     credentials(&mut out, &status.credentials)?;
     if !status.sessions.is_empty() {
         writeln!(out, "\nAgents")?;
-        table(
-            &mut out,
-            &["ID", "NAME", "SERVER", "ERA", "PID", "AGE", "IN FLIGHT", "FOLDER"],
-            &status.sessions.iter().map(session_row).collect::<Vec<_>>(),
-        )?;
+        let heads = ["ID", "NAME", "SERVER", "ERA", "PID", "AGE", "IN FLIGHT", "FOLDER"];
+        narrowed(&mut out, &heads, status.sessions.iter().map(session_row).collect(), &["ERA", "IN FLIGHT"])?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A table that leaves columns out where the terminal has no room for all.
+fn narrowed(out: &mut Shown<impl Write>, heads: &[&str], rows: Vec<Vec<String>>, less: &[&str]) -> io::Result<()> {
+    if width().is_none_or(|width| width >= WIDE) {
+        return table(out, heads, &rows);
+    }
+    let stays: Vec<bool> = heads.iter().map(|head| !less.contains(head)).collect();
+    let kept =
+        |cells: Vec<String>| cells.into_iter().zip(&stays).filter(|(_, stays)| **stays).map(|(cell, _)| cell).collect();
+    let heads: Vec<&str> = heads.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(head, _)| *head).collect();
+    table(out, &heads, &rows.into_iter().map(kept).collect::<Vec<_>>())
 }
 
 /// One row for each process, the first with what belongs to the server.
@@ -123,7 +133,7 @@ fn session_row(session: &SessionStatus) -> Vec<String> {
 }
 
 /// What there is of logins, and where they are kept.
-fn credentials(out: &mut impl Write, credentials: &Credentials) -> io::Result<()> {
+fn credentials(out: &mut Shown<impl Write>, credentials: &Credentials) -> io::Result<()> {
     if !credentials.logins.is_empty() {
         writeln!(out, "\nLogins")?;
         let row = |login: &LoginStatus| {
@@ -139,65 +149,77 @@ fn credentials(out: &mut impl Write, credentials: &Credentials) -> io::Result<()
         table(out, &["SERVER", "ACCOUNT", "STATE", "AT", "TOKEN ENDS IN"], &rows)?;
         for login in credentials.logins.iter().filter(|login| login.state != "none") {
             if let Some(reason) = &login.reason {
-                writeln!(out, "  {}: {reason}", login.server)?;
+                remark(out, &format!("{}: {reason}", login.server))?;
             }
         }
     }
     if credentials.key.as_deref() == Some("file") {
-        writeln!(
+        remark(
             out,
-            "  there was no keyring when the first login or secret was kept: their key is in a file, which whoever can read your files can use"
+            "there was no keyring when the first login or secret was kept: their key is in a file, which whoever can read your files can use",
         )?;
     }
     if let Some(notice) = &credentials.notice {
-        writeln!(out, "  {notice}")?;
+        remark(out, notice)?;
     }
     Ok(())
 }
 
-fn notes(out: &mut impl Write, server: &ServerStatus) -> io::Result<()> {
+fn notes(out: &mut Shown<impl Write>, server: &ServerStatus) -> io::Result<()> {
     if let Some(error) = &server.last_error {
-        writeln!(out, "  {}: {error}", server.name)?;
+        remark(out, &format!("{}: {error}", server.name))?;
     }
     if !server.hidden.is_empty() {
-        writeln!(
+        remark(
             out,
-            "  {}: left out of the all-servers view, because the name would be longer than 64 characters: {}",
-            server.name,
-            server.hidden.join(", ")
+            &format!(
+                "{}: left out of the all-servers view, because the name would be longer than 64 characters: {}",
+                server.name,
+                server.hidden.join(", ")
+            ),
         )?;
     }
     if !server.denied.is_empty() {
-        writeln!(out, "  {}: kept back by `tools`: {}", server.name, server.denied.join(", "))?;
+        remark(out, &format!("{}: kept back by `tools`: {}", server.name, server.denied.join(", ")))?;
     }
     if server.share == "auto" && !server.instances.is_empty() {
-        writeln!(out, "  {}: {}", server.name, server.sharing)?;
+        remark(out, &format!("{}: {}", server.name, server.sharing))?;
     }
     if let Some(advice) = &server.advice {
-        writeln!(out, "  {}: {advice}", server.name)?;
+        remark(out, &format!("{}: {advice}", server.name))?;
     }
-    server.notes.iter().try_for_each(|note| writeln!(out, "  {}: {note}", server.name))?;
+    server.notes.iter().try_for_each(|note| remark(out, &format!("{}: {note}", server.name)))?;
     for instance in &server.instances {
         for call in &instance.long_calls {
             let (name, process, age) = (&server.name, place(instance), age(call.age));
-            writeln!(out, "  {name}: {process} has been at a call of agent {} for {age}", call.session)?;
+            remark(out, &format!("{name}: {process} has been at a call of agent {} for {age}", call.session))?;
         }
         if let Some(project) = &instance.project {
-            writeln!(out, "  {}: process {} works in {}", server.name, place(instance), project.display())?;
+            remark(out, &format!("{}: process {} works in {}", server.name, place(instance), project.display()))?;
         }
     }
     for instance in server.instances.iter().filter(|instance| instance.questions > 0) {
         let (name, asked) = (&server.name, instance.questions);
-        writeln!(out, "  {name}: {} has asked agents {asked} questions that are not answered yet", place(instance))?;
+        remark(
+            out,
+            &format!("{name}: {} has asked agents {asked} questions that are not answered yet", place(instance)),
+        )?;
     }
     if let Some(method) = &server.ambiguous_request {
-        writeln!(
+        remark(
             out,
-            "  {}: its `{method}` could have been for any of several agents; since then a process carries one call at a time",
-            server.name
+            &format!(
+                "{}: its `{method}` could have been for any of several agents; since then a process carries one call at a time",
+                server.name
+            ),
         )?;
     }
     Ok(())
+}
+
+/// A line about a server, in lines that fit.
+fn remark(out: &mut impl Write, text: &str) -> io::Result<()> {
+    writeln!(out, "{}", wrapped(text, "  "))
 }
 
 /// Shows the status anew every second, in place where that is a terminal.

@@ -11,7 +11,7 @@ use secrecy::zeroize::Zeroize;
 use crate::cli::args::SecretCommand;
 use crate::cli::done::{Done, Trouble, complain};
 use crate::config::Secrets;
-use crate::credentials::{Vault, VaultError, hide_memory};
+use crate::credentials::{Place, Vault, VaultError, hide_memory};
 use crate::paths::Places;
 
 pub(super) fn run(command: &SecretCommand, places: &Places, json: bool) -> Done {
@@ -24,7 +24,13 @@ pub(super) fn run(command: &SecretCommand, places: &Places, json: bool) -> Done 
             let value = read_value()?;
             let key = name.clone();
             wait(vault.update(move |records| records.secrets.insert(key, value)))?;
-            complain(&format!("kept as ${{keyring:{name}}}; `trunkline restart SERVER` has a running server use it"));
+            let place = match vault.place() {
+                Some(Place::File) => "the key to it is in a file beside it, because there is no keyring",
+                Some(Place::Keyring) | None => "the key to it is in the keyring",
+            };
+            complain(&format!(
+                "kept as ${{keyring:{name}}}, encrypted, and {place}; `trunkline restart SERVER` has a running server use it"
+            ));
         }
         SecretCommand::List => {
             let names: Vec<String> = wait(vault.read(|records| records.secrets.keys().cloned().collect()))?;
@@ -40,6 +46,7 @@ pub(super) fn run(command: &SecretCommand, places: &Places, json: bool) -> Done 
             if wait(vault.update(move |records| records.secrets.remove(&key)))?.is_none() {
                 return Err(anyhow::anyhow!("no secret is named `{name}`: `trunkline secret list` names them").into());
             }
+            complain(&format!("`{name}` is forgotten"));
         }
     }
     if let Some(notice) = vault.notice() {

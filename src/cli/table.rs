@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use console::{Term, measure_text_width, truncate_str};
 
+use crate::shown::Shown;
+
 /// Between two columns.
 const GAP: usize = 2;
 /// No column becomes narrower than this.
@@ -21,19 +23,25 @@ pub(super) fn width() -> Option<usize> {
 }
 
 /// Prints rows in columns as wide as their widest cell, or as there is room for.
-pub(super) fn table(out: &mut impl Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+pub(super) fn table(out: &mut Shown<impl Write>, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let all: Vec<_> = std::iter::once(&heads).chain(rows).collect();
     let widest = |column: usize| {
         all.iter().filter_map(|row| row.get(column)).map(|cell| measure_text_width(cell)).max().unwrap_or(0)
     };
     let widths = fitted((0..heads.len()).map(widest).collect(), &heads, width());
-    for row in all {
+    let bold = io::stdout().is_terminal() && console::colors_enabled();
+    for (at, row) in all.into_iter().enumerate() {
         let cells = row.iter().zip(&widths).map(|(cell, width)| {
             let cell = truncate_str(cell, *width, "…");
             format!("{cell}{}", " ".repeat(width.saturating_sub(measure_text_width(&cell))))
         });
-        writeln!(out, "  {}", cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end())?;
+        let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
+        if at == 0 && bold {
+            writeln!(out.0, "  \x1b[1m{}\x1b[0m", line.trim_end())?;
+        } else {
+            writeln!(out, "  {}", line.trim_end())?;
+        }
     }
     Ok(())
 }
