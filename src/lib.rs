@@ -111,6 +111,7 @@
 //! 0  era         eras, and what an agent declared of itself: client profile, instance terms, agent terms
 //! 0  names       server names, `server__name`, qualified URIs
 //! 0.2 envelope   one parse of a message as borrowed slices; rewriting by splice; trunkline's own messages
+//! 0.1 same_folder whether two processes mean the same folder by the same path
 //! 0.3 mcp_headers what the modern era repeats of a message in HTTP headers
 //! 0.2 lists      the kinds of lists that servers offer
 //! 0.1 method     the methods of the protocol: one row for each, with all that must be known of it
@@ -201,6 +202,7 @@ pub mod processes;
 pub mod program;
 pub mod random;
 pub mod retry;
+pub mod same_folder;
 pub mod setup;
 pub mod shown;
 pub mod strangers;

@@ -13,6 +13,8 @@ pub struct Places {
     pub is_default: bool,
     pub socket: PathBuf,
     pub state: PathBuf,
+    /// Which of the two were named.
+    named: (bool, bool),
 }
 
 /// What a command line may say of the places.
@@ -34,16 +36,22 @@ pub enum NoPlace {
 impl Places {
     pub fn find(named: Named) -> Result<Self, NoPlace> {
         let config_named = named.config.is_some();
-        let is_default = named.socket.is_none() && named.state.is_none();
+        let is_named = (named.socket.is_some(), named.state.is_some());
         // The daemon that is started for them may work in another folder.
         let settled = |named: Option<PathBuf>| named.map(|path| std::path::absolute(&path).unwrap_or(path));
         Ok(Self {
             config: settled(named.config).map_or_else(|| Ok(config_dir()?.join("config.toml")), Ok)?,
             config_named,
-            is_default,
+            is_default: is_named == (false, false),
+            named: is_named,
             socket: settled(named.socket).map_or_else(default_socket, Ok)?,
             state: settled(named.state).map_or_else(state_dir, Ok)?,
         })
+    }
+
+    /// Whether only a socket was named: then the daemon behind it is somebody else's to start, as one that was forwarded.
+    pub fn is_a_socket_alone(&self) -> bool {
+        self.named == (true, false)
     }
 
     /// What a command line must say to mean these places: only what was named, because the rest follows from the person's
@@ -51,8 +59,10 @@ impl Places {
     pub fn flags(&self) -> Vec<String> {
         let mut all = Vec::new();
         let mut name = |flag: &str, path: &PathBuf| all.extend([flag.to_owned(), path.display().to_string()]);
-        if !self.is_default {
+        if self.named.0 {
             name("--socket", &self.socket);
+        }
+        if self.named.1 {
             name("--state-dir", &self.state);
         }
         if self.config_named {

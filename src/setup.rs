@@ -12,13 +12,14 @@ mod literal;
 mod plan;
 mod preset;
 mod registry;
+mod secret_part;
 mod snippet;
 
 pub use agent::{Agent, agent_of, agents, find_agent};
 pub use agent_file::{AgentFile, CannotRead};
 pub use attachment::{Attachment, CannotAttach, CannotDetach, Edits, Undo, Wanted};
 pub use document::{CannotEdit, Document};
-pub use identity::Identity;
+pub use identity::{Kept, Known};
 pub use literal::{Literal, masked};
 pub use plan::{Origin, Plan, Planned, Skipped, Source};
 pub use preset::Preset;

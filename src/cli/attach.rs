@@ -9,12 +9,13 @@ use anyhow::{anyhow, bail};
 use crate::cli::ask::Consent;
 use crate::cli::diff;
 use crate::cli::done::{Done, Trouble, complain, out};
+use crate::cli::secret::kept;
 use crate::config::Config;
 use crate::names;
 use crate::paths::Places;
 use crate::program;
 use crate::setup::{
-    Agent, AgentFile, Attachment, CannotDetach, Document, Edits, Identity, Undo, Wanted, agents, find_agent,
+    Agent, AgentFile, Attachment, CannotDetach, Document, Edits, Known, Undo, Wanted, agents, find_agent,
 };
 
 /// What `attach` is told.
@@ -87,7 +88,7 @@ pub(super) fn plan(
     let name = attach.name.or(attach.server).or(attach.profile).unwrap_or(NAME).to_owned();
     let wanted = Wanted {
         agent,
-        out: if attach.replace { known(&file, config) } else { Vec::new() },
+        out: if attach.replace { known(&file, config, places) } else { Vec::new() },
         // One server in the place of the agent's own of that name is what was asked for.
         replaces: attach.server.is_some() || attach.replace,
         words: words(attach, places)?,
@@ -133,10 +134,11 @@ fn words(attach: &Attach<'_>, places: &Places) -> anyhow::Result<Vec<String>> {
 }
 
 /// The agent's own entries that the configuration has too.
-pub(super) fn known(file: &Path, config: &Config) -> Vec<String> {
+pub(super) fn known(file: &Path, config: &Config, places: &Places) -> Vec<String> {
     let Ok(file) = AgentFile::open(file) else { return Vec::new() };
     let own = file.servers().servers.into_iter().filter(|foreign| foreign.folder.is_none() && foreign.wrong.is_none());
-    let known = own.filter(|foreign| Identity::find(config, &foreign.table, None).is_some());
+    let servers = Known::of(config, &kept(config, places));
+    let known = own.filter(|foreign| servers.find(&foreign.table, None).is_some());
     known.map(|foreign| foreign.name).collect()
 }
 

@@ -15,7 +15,7 @@ use crate::cli::demo::agent::{Agent, Seen};
 use crate::cli::done::{Done, out};
 use crate::cli::table::table;
 use crate::ipc;
-use crate::paths::Places;
+use crate::paths::{Named, Places};
 use crate::retry::Backoff;
 
 const START_WAIT: Duration = Duration::from_secs(10);
@@ -126,7 +126,8 @@ fn places(folder: &Path) -> anyhow::Result<Places> {
     } else {
         folder.join("run/trunkline.sock")
     };
-    Ok(Places { config, config_named: true, is_default: false, socket, state: folder.join("state") })
+    let named = Named { config: Some(config), socket: Some(socket), state: Some(folder.join("state")) };
+    Ok(Places::find(named)?)
 }
 
 /// A TOML basic string; JSON's escapes are a subset of TOML's.

@@ -59,7 +59,7 @@ pub(super) fn run(doctor: Doctor, places: &Places) -> Done {
 fn look_at<'a>(doctor: Doctor, places: &'a Places) -> Result<(Look<'a>, Vec<Finding>), Trouble> {
     let config = Document::open(&places.config).map(|document| document.config());
     let config = config.unwrap_or_else(|_| Config::load(&places.config).unwrap_or_default());
-    block_on(async {
+    let (look, mut findings) = block_on(async {
         let client: Option<Client> = connect(places).await.ok();
         let status = match &client {
             Some(client) => client.status().await.ok(),
@@ -73,9 +73,11 @@ fn look_at<'a>(doctor: Doctor, places: &'a Places) -> Result<(Look<'a>, Vec<Find
         let mut findings = daemon::look(&look);
         findings.extend(machine::look(&look).await);
         findings.extend(servers::look(&look, client.as_ref(), doctor.tries).await);
-        findings.extend(agents::look(&look));
         Ok((look, findings))
-    })
+    })?;
+    // It reads the vault, on a runtime of its own.
+    findings.extend(agents::look(&look));
+    Ok((look, findings))
 }
 
 /// Does what is safe, and says so.

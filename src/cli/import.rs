@@ -12,6 +12,7 @@ use crate::config::located;
 use crate::names;
 use crate::paths::Places;
 use crate::setup::{Agent, AgentFile, CannotRead, Source, agents, find_agent};
+use crate::shown;
 
 /// What `import` is told.
 pub(super) struct Import<'a> {
@@ -78,7 +79,7 @@ fn told(over: &TakeOver, places: &Places) -> Result<(), Trouble> {
     let count = over.plan.servers.len();
     writeln!(out, "\n{count} server{} written into {}.", if count == 1 { "" } else { "s" }, places.config.display())?;
     for (name, description) in over.needs() {
-        let why = if description.is_empty() { String::new() } else { format!("   # {description}") };
+        let why = if description.is_empty() { String::new() } else { format!("   # {}", shown::line(&description)) };
         writeln!(out, "Needed: trunkline secret set {name}{why}")?;
     }
     writeln!(out, "Next: `trunkline tools` starts them, and `trunkline attach AGENT` has an agent use them.")?;
@@ -129,7 +130,8 @@ pub(super) fn sources(from: &[String]) -> Result<Vec<Source>, Trouble> {
 /// A file that a person has named, which may be meant as an agent.
 fn named(name: &str) -> Result<PathBuf, Trouble> {
     let path = PathBuf::from(name);
-    if path.is_file() {
+    // Whatever else lies there, reading it says what is wrong.
+    if path.symlink_metadata().is_ok() {
         return Ok(path);
     }
     let near = names::nearest(name, agents().iter().map(|agent| agent.id.as_str()));

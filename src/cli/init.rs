@@ -18,6 +18,7 @@ use crate::cli::take_over::{Agreed, TakeOver};
 use crate::control::DaemonClient;
 use crate::paths::Places;
 use crate::setup::{Agent, Attachment, Document};
+use crate::shown;
 
 /// What `init` is told.
 #[derive(Debug, Clone, Copy)]
@@ -299,7 +300,7 @@ fn last_screen(
         )?;
     }
     for (name, description) in over.needs() {
-        let why = if description.is_empty() { String::new() } else { format!("   # {description}") };
+        let why = if description.is_empty() { String::new() } else { format!("   # {}", shown::line(&description)) };
         writeln!(out, "Needed: trunkline secret set {name}{why}")?;
     }
     writeln!(out, "\n  trunkline status       what runs, and who uses it")?;

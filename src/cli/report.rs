@@ -128,7 +128,11 @@ fn session_row(session: &SessionStatus) -> Vec<String> {
         session.pid.map_or("-".to_owned(), |pid| pid.to_string()),
         age(session.age),
         session.in_flight.to_string(),
-        session.project.as_ref().map_or("-".to_owned(), |folder| folder.display().to_string()),
+        match (&session.host, &session.project) {
+            (Some(host), _) => format!("on {host}"),
+            (None, Some(folder)) => folder.display().to_string(),
+            (None, None) => "-".to_owned(),
+        },
     ]
 }
 

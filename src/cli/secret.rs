@@ -10,9 +10,10 @@ use secrecy::zeroize::Zeroize;
 
 use crate::cli::args::SecretCommand;
 use crate::cli::done::{Done, Trouble, complain};
-use crate::config::Secrets;
+use crate::config::{Config, Secrets};
 use crate::credentials::{Place, Vault, VaultError, hide_memory};
 use crate::paths::Places;
+use crate::setup::Kept;
 
 pub(super) fn run(command: &SecretCommand, places: &Places, json: bool) -> Done {
     let vault = Vault::open(&places.state);
@@ -58,6 +59,14 @@ pub(super) fn run(command: &SecretCommand, places: &Places, json: bool) -> Done 
 /// The secrets of these names, as far as there are any.
 pub(super) fn find(places: &Places, names: BTreeSet<String>) -> Result<Secrets, Trouble> {
     if names.is_empty() { Ok(Secrets::new()) } else { wait(Vault::open(&places.state).secrets(names)) }
+}
+
+/// What the vault has of secrets; where it cannot be read, nothing is known of them.
+pub(super) fn kept(config: &Config, places: &Places) -> Kept {
+    let vault = Vault::open(&places.state);
+    let names = wait(vault.read(|records| records.secrets.keys().cloned().collect())).unwrap_or_default();
+    let values = find(places, config.secret_names()).unwrap_or_default();
+    Kept { names, values }
 }
 
 fn wait<T>(work: impl Future<Output = Result<T, VaultError>>) -> Result<T, Trouble> {

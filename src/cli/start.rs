@@ -25,6 +25,12 @@ pub(super) fn connect(places: &Places) -> anyhow::Result<(Reader, ClientStream)>
     if let Some(connected) = try_connect(places)? {
         return Ok(connected);
     }
+    if places.is_a_socket_alone() {
+        bail!(
+            "no daemon listens on {}, and none is started where only a socket was named: start one there, forward the socket again, or name its --state-dir too",
+            places.socket.display()
+        );
+    }
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, START_WAIT);
     let mut lock = None;
     let mut launched: Option<Launched> = None;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use console::{Term, measure_text_width, truncate_str};
 
-use crate::shown::Shown;
+use crate::shown::{self, Shown};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -33,7 +33,8 @@ pub(super) fn table(out: &mut Shown<impl Write>, heads: &[&str], rows: &[Vec<Str
     let bold = io::stdout().is_terminal() && console::colors_enabled();
     for (at, row) in all.into_iter().enumerate() {
         let cells = row.iter().zip(&widths).map(|(cell, width)| {
-            let cell = truncate_str(cell, *width, "…");
+            let cell = shown::line(cell);
+            let cell = truncate_str(&cell, *width, "…");
             format!("{cell}{}", " ".repeat(width.saturating_sub(measure_text_width(&cell))))
         });
         let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
@@ -70,6 +71,8 @@ pub(super) fn cut(line: &str) -> String {
 
 /// A text in lines that fit, each behind an indentation.
 pub(super) fn wrapped(text: &str, indent: &str) -> String {
+    // What others wrote makes no lines of its own.
+    let text = shown::line(text);
     let room = width().unwrap_or(usize::MAX).saturating_sub(indent.len()).max(20);
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

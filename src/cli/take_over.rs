@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cli::ask::Consent;
 use crate::cli::done::{Trouble, complain, out};
 use crate::cli::reach::block_on;
+use crate::cli::secret::kept;
 use crate::cli::table::{table, wrapped};
 use crate::config::Config;
 use crate::credentials::{Vault, hide_memory};
@@ -55,7 +56,8 @@ struct ToldServer {
 impl TakeOver {
     pub(super) fn new(places: &Places, sources: &[Source]) -> Result<Self, Trouble> {
         let document = Document::open(&places.config).map_err(anyhow::Error::from)?;
-        let plan = Plan::new(sources, &document.config());
+        let config = document.config();
+        let plan = Plan::new(sources, &config, &kept(&config, places));
         Ok(Self { plan, document })
     }
 

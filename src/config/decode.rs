@@ -1,6 +1,6 @@
 //! Turns a tree into settings and collects every problem on the way, each with its line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::config::node::{Member, Node, Value};
 use crate::config::problems::Problems;
@@ -28,8 +28,9 @@ impl<'p, 't> Fields<'p, 't> {
             return None;
         };
         let mut fields = Self { members: Vec::with_capacity(members.len()), known: Vec::new(), at, problems };
+        let mut names = HashSet::new();
         for member in members {
-            if fields.members.iter().any(|earlier| earlier.name == member.name) {
+            if !names.insert(member.name.clone()) {
                 fields.problems.add(member.at.start, format!("`{}` is defined twice", member.name));
             } else {
                 fields.members.push(member);

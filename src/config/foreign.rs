@@ -18,7 +18,7 @@ use crate::config::problems::Problems;
 pub(super) fn servers(root: Node, problems: &mut Problems<'_>) -> Option<(&'static str, Node)> {
     let at = root.at.clone();
     let (mut all, mut first) = (Vec::<Member>::new(), None);
-    for Found { key, folder, members } in tables(root, problems) {
+    for Found { key, folder, members, .. } in tables(root, problems) {
         if let Some((_, at)) = folder {
             let message =
                 "the servers of single projects under `projects` are not read: `trunkline import` takes them over";

@@ -111,9 +111,16 @@ impl ForeignFile {
         let inputs = Inputs::find(&root);
         let tables = foreign::tables(root, &mut problems);
         let servers = tables.into_iter().flat_map(|found| {
-            let Found { folder, members, .. } = found;
+            let Found { folder, members, off, .. } = found;
             let folder = folder.map(|(folder, _)| PathBuf::from(folder));
-            let read = |member| Foreign::read(member, folder.clone(), text, &inputs);
+            let read = |member| {
+                let mut foreign = Foreign::read(member, folder.clone(), text, &inputs);
+                if off.contains(&foreign.name) {
+                    foreign.table.insert("enabled", value(false));
+                    foreign.notes.push("the file switches it off elsewhere: `enabled = false`".to_owned());
+                }
+                foreign
+            };
             members.into_iter().map(read).collect::<Vec<_>>()
         });
         let servers = servers.collect();

@@ -1,5 +1,6 @@
 //! A configuration file as a tree that knows where each part stands, the same for TOML and JSON.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::config::problems::Problems;
@@ -54,6 +55,14 @@ impl Value {
             Self::String(text) | Self::Number(text) => Some(text),
             Self::Bool(value) => Some(value.to_string()),
             Self::Array(_) | Self::Table(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// The items of a list, or the value that is none.
+    pub(super) fn into_items(self) -> Result<Vec<Node>, Self> {
+        match self {
+            Self::Array(items) => Ok(items),
+            other @ (Self::String(_) | Self::Bool(_) | Self::Number(_) | Self::Table(_) | Self::Other(_)) => Err(other),
         }
     }
 
@@ -179,17 +188,21 @@ fn has_wrong_escape(raw: &str) -> bool {
 /// The last of several members of one name counts, as other tools read it.
 fn json_table(object: ast::Object<'_>, source: &str, problems: &mut Problems<'_>) -> Value {
     let mut members: Vec<Member> = Vec::with_capacity(object.properties.len());
+    let mut places: HashMap<String, usize> = HashMap::new();
     for property in object.properties {
         let range = property.name.range();
         let name = property.name.into_string();
         let node = json_node(property.value, source, problems);
         let member = Member { at: range.start..range.end, name, node };
-        match members.iter().position(|earlier| earlier.name == member.name) {
+        match places.get(&member.name).copied() {
             Some(earlier) => {
                 problems.note(member.at.start, format!("`{}` is defined twice: the last one counts", member.name));
                 members[earlier] = member;
             }
-            None => members.push(member),
+            None => {
+                places.insert(member.name.clone(), members.len());
+                members.push(member);
+            }
         }
     }
     Value::Table(members)

@@ -182,8 +182,16 @@ impl Template {
             if rest.is_empty() {
                 return None;
             }
+            // `$${` stands for `${`.
+            if rest.starts_with("$${") {
+                let text = &rest[1..3];
+                rest = &rest[3..];
+                return Some(Ok(Piece::Text(text)));
+            }
             let Some(reference) = rest.strip_prefix("${") else {
-                let (text, behind) = rest.split_at(rest.find("${").unwrap_or(rest.len()));
+                let next = rest.find("${").unwrap_or(rest.len());
+                let next = if rest[..next].ends_with('$') { next - 1 } else { next };
+                let (text, behind) = rest.split_at(next);
                 rest = behind;
                 return Some(Ok(Piece::Text(text)));
             };
@@ -301,6 +309,7 @@ mod tests {
         assert_eq!(expand("a ${keyring:k}", None).as_deref(), Ok("a hush"));
         assert_eq!(expand("${keyring:none}", None), Err(BadTemplate::NoSecret("none".into())));
         assert_eq!(template("${keyring:a} ${env:b} ${keyring:c}").secret_names(), ["a", "c"].map(str::to_owned).into());
+        assert_eq!(expand("a $${HOME} $$ $${x", None).as_deref(), Ok("a ${HOME} $$ ${x"));
         assert_eq!(expand("${oops", None), Err(BadTemplate::Open("oops".into())));
         assert_eq!(expand("${HOME}", None), Err(BadTemplate::Unknown("HOME".into())));
         assert_eq!(expand("${env:TRUNKLINE_NO_SUCH:-a:b}/c", None).as_deref(), Ok("a:b/c"));

@@ -9,11 +9,14 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 /// How many values a file may have once its aliases are replaced: a few lines of aliases of aliases are billions.
 const MOST: usize = 100_000;
+/// How deep values may lie in each other: each level takes a part of the stack.
+const DEEPEST: usize = 128;
 
 /// Reads the first document; `None` after a syntax error, which becomes a problem.
 pub(super) fn read(text: &str, problems: &mut Problems<'_>) -> Option<Node> {
     let lines = std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)).collect();
-    let mut reader = Reader { parser: Parser::new_from_str(text), lines, anchors: HashMap::new(), left: MOST };
+    let mut reader =
+        Reader { parser: Parser::new_from_str(text), lines, anchors: HashMap::new(), left: MOST, depth: 0 };
     match reader.document() {
         Ok(Some(node)) => Some(node),
         Ok(None) => {
@@ -44,6 +47,7 @@ struct Reader<'t> {
     lines: Vec<usize>,
     anchors: HashMap<usize, Node>,
     left: usize,
+    depth: usize,
 }
 
 impl<'t> Reader<'t> {
@@ -75,8 +79,14 @@ impl<'t> Reader<'t> {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 (scalar(text.into_owned(), plain), anchor)
             }
-            Event::SequenceStart(anchor, _) => (Value::Array(self.items()?), anchor),
-            Event::MappingStart(anchor, _) => (Value::Table(self.members()?), anchor),
+            Event::SequenceStart(anchor, _) => {
+                self.deeper(span)?;
+                (Value::Array(self.items()?), anchor)
+            }
+            Event::MappingStart(anchor, _) => {
+                self.deeper(span)?;
+                (Value::Table(self.members()?), anchor)
+            }
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned().unwrap_or(Node { at, value: Value::Other("null") });
                 self.take(node.size(), span)?;
@@ -97,6 +107,15 @@ impl<'t> Reader<'t> {
         Ok(node)
     }
 
+    /// Counts a level down; its end counts it up again.
+    fn deeper(&mut self, span: Span) -> Result<(), Wrong> {
+        self.depth += 1;
+        let is_deep = self.depth > DEEPEST;
+        let wrong =
+            || Wrong { line: span.start.line(), reason: format!("values lie more than {DEEPEST} deep in each other") };
+        if is_deep { Err(wrong()) } else { Ok(()) }
+    }
+
     fn take(&mut self, count: usize, span: Span) -> Result<(), Wrong> {
         let left = self.left.checked_sub(count);
         let wrong = || Wrong { line: span.start.line(), reason: format!("more than {MOST} values") };
@@ -108,7 +127,10 @@ impl<'t> Reader<'t> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd | Event::StreamEnd, _) => return Ok(items),
+                (Event::SequenceEnd | Event::StreamEnd, _) => {
+                    self.depth = self.depth.saturating_sub(1);
+                    return Ok(items);
+                }
                 (event, span) => items.push(self.node(event, span)?),
             }
         }
@@ -116,9 +138,11 @@ impl<'t> Reader<'t> {
 
     fn members(&mut self) -> Result<Vec<Member>, Wrong> {
         let (mut members, mut merged): (Vec<Member>, Vec<Member>) = (Vec::new(), Vec::new());
+        let mut names: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd | Event::StreamEnd) {
+                self.depth = self.depth.saturating_sub(1);
                 break;
             }
             let key = self.node(event, span)?;
@@ -126,13 +150,24 @@ impl<'t> Reader<'t> {
             let node = self.node(event, span)?;
             match key.value.into_text() {
                 // What another mapping has, and this one does not say itself.
-                Some(name) if name == "<<" => merged.extend(node.value.into_members()),
-                Some(name) => members.push(Member { name, at: key.at, node }),
+                Some(name) if name == "<<" => match node.value.into_items() {
+                    Ok(items) => merged.extend(items.into_iter().flat_map(|item| item.value.into_members())),
+                    Err(value) => merged.extend(value.into_members()),
+                },
+                // The last of several counts, as for other readers.
+                Some(name) => match names.get(&name) {
+                    Some(at) => members[*at].node = node,
+                    None => {
+                        names.insert(name.clone(), members.len());
+                        members.push(Member { name, at: key.at, node });
+                    }
+                },
                 None => {}
             }
         }
         for member in merged {
-            if !members.iter().any(|own| own.name == member.name) {
+            if !names.contains_key(&member.name) {
+                names.insert(member.name.clone(), members.len());
                 members.push(member);
             }
         }
@@ -192,7 +227,8 @@ mod tests {
             let below = format!("*a{}", level - 1);
             format!("{text}a{level}: &a{level} [{}]\n", [below.as_str(); 10].join(", "))
         });
-        for (text, line) in [("a: b\nc: [1, }\n", 2), (bomb.as_str(), 5)] {
+        let deep = "- ".repeat(4000);
+        for (text, line) in [(deep.as_str(), 1), ("a: b\nc: [1, }\n", 2), (bomb.as_str(), 5)] {
             let mut problems = Problems::new(text);
             assert!(read(text, &mut problems).is_none());
             assert_eq!(problems.into_found().0[0].line, line, "{text}");

@@ -257,6 +257,9 @@ pub struct SessionStatus {
     /// The servers of a profile, if it is attached to one.
     pub profile: Option<String>,
     pub cwd: Option<String>,
+    /// The machine that it is on, where its folder is none of the daemon's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The folder that it works in: its first root, or else `cwd`.
     pub project: Option<PathBuf>,
     pub pid: Option<u32>,

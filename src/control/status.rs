@@ -118,6 +118,7 @@ pub(super) fn session(session: &Session) -> SessionStatus {
         server,
         profile,
         cwd: agent.cwd,
+        host: agent.host,
         project: session.project_now(),
         pid: agent.pid,
         era: session.era(),

@@ -18,6 +18,7 @@ use crate::hub::{Agent, Hub, Lifetime, Session, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::method::Method;
 use crate::names;
+use crate::same_folder;
 use crate::strangers::{PATIENCE, Stranger};
 use crate::wire::{Account, FrameError, Frames, LARGE, Message, Outbox, STALLED, Sink, Writer};
 
@@ -69,6 +70,10 @@ struct Attach {
     profile: Option<String>,
     cwd: Option<String>,
     client: Option<String>,
+    /// What `cwd` is, where the agent is ([`same_folder::identity`]).
+    folder: Option<String>,
+    /// The machine that it is on.
+    host: Option<String>,
     #[serde(flatten)]
     other: HashMap<String, IgnoredAny>,
 }
@@ -154,7 +159,7 @@ fn attach(hub: &Hub, envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
     }
     let request: Request = serde_json::from_str(envelope.frame)
         .map_err(|error| format!("daemon.attach: {error}; it takes server or profile, cwd and client, by name"))?;
-    let Attach { server, profile, cwd, client, other } = request.params;
+    let Attach { server, profile, cwd, client, folder, host, other } = request.params;
     for name in other.into_keys() {
         // Of another version, or misspelt: that is said, because what was meant would be passed over.
         if let Some(near) = names::nearest(&name, ["server", "profile", "cwd", "client"]) {
@@ -170,7 +175,11 @@ fn attach(hub: &Hub, envelope: &Envelope<'_>) -> Result<(View, Agent), String> {
     if cwd.as_ref().is_some_and(|cwd| !Path::new(cwd).is_absolute()) {
         return Err("daemon.attach: `cwd` must be an absolute path".to_owned());
     }
-    Ok((view, Agent { name: client, cwd, pid: None }))
+    // A path of another machine is no folder here, whatever lies at it.
+    let own = cwd.as_deref().and_then(|cwd| same_folder::identity(Path::new(cwd)));
+    let is_elsewhere = folder.is_some() && folder != own;
+    let (cwd, host) = if is_elsewhere { (None, Some(host.unwrap_or_else(|| "?".to_owned()))) } else { (cwd, None) };
+    Ok((view, Agent { name: client, cwd, pid: None, host }))
 }
 
 /// How a connection learns that the daemon ends.

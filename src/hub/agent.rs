@@ -41,4 +41,6 @@ pub struct Agent {
     pub name: Option<String>,
     pub cwd: Option<String>,
     pub pid: Option<u32>,
+    /// The machine that it is on, where its folder is none here.
+    pub host: Option<String>,
 }

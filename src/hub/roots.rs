@@ -81,7 +81,10 @@ impl Hub {
         let known = session.last_place();
         let place = match answer {
             Some(answer) => {
-                let folder = first_root(answer).or_else(|| session.agent().cwd.map(PathBuf::from));
+                let agent = session.agent();
+                // What it names on another machine is no folder here.
+                let named = first_root(answer).filter(|_| agent.host.is_none());
+                let folder = named.or_else(|| agent.cwd.map(PathBuf::from));
                 Place { folder, roots: answer.result.and_then(named_roots) }
             }
             None => known.clone(),

@@ -69,9 +69,12 @@ impl Signpost {
 
     /// The places of the daemon that runs, in place of those that follow from this process's environment. What the
     /// person named stays.
-    pub fn follow(places: Places) -> Places {
+    pub fn follow(mut places: Places) -> Places {
         let Some(found) = Some(()).filter(|()| places.is_default).and_then(|()| Self::read()) else { return places };
-        let config = if places.config_named { places.config } else { found.config };
-        Places { socket: found.socket, state: found.state, config, ..places }
+        if !places.config_named {
+            places.config = found.config;
+        }
+        (places.socket, places.state) = (found.socket, found.state);
+        places
     }
 }

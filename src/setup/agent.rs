@@ -98,6 +98,16 @@ impl Agent {
         all.iter().find(|path| path.is_file()).or(all.first()).cloned()
     }
 
+    /// Whether a path ends as its file for all projects does.
+    pub(super) fn is_user_place(&self, path: &Path) -> bool {
+        let ends = self
+            .user
+            .iter()
+            .filter_map(|place| end_of(place))
+            .filter(|end| !self.project.iter().any(|file| file == end));
+        ends.into_iter().any(|end| path.ends_with(end))
+    }
+
     /// Its files below a project's folder that are there.
     pub fn project_files(&self, folder: &Path) -> Vec<PathBuf> {
         self.project.iter().map(|file| folder.join(file)).filter(|path| path.is_file()).collect()

@@ -73,7 +73,8 @@ impl AgentFile {
     /// The folder that its servers are for, if it is a project's file.
     pub fn project(&self) -> Option<PathBuf> {
         let agent = self.agent?;
-        if agent.user_files().contains(&self.path) {
+        // In another home folder, a user's file is no project's.
+        if agent.user_files().contains(&self.path) || agent.is_user_place(&self.path) {
             return None;
         }
         self.path

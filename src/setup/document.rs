@@ -16,6 +16,8 @@ pub struct Document {
     /// As the file is; empty where there is none.
     before: String,
     document: DocumentMut,
+    /// How many entries were added.
+    added: usize,
 }
 
 /// Why a configuration cannot be edited.
@@ -51,7 +53,7 @@ impl Document {
             reason: error.message().to_owned(),
         };
         let document = before.parse::<DocumentMut>().map_err(wrong)?;
-        Ok(Self { path: path.to_owned(), before, document })
+        Ok(Self { path: path.to_owned(), before, document, added: 0 })
     }
 
     pub fn path(&self) -> &Path {
@@ -85,7 +87,8 @@ impl Document {
             servers.set_implicit(true);
             self.document.insert("servers", Item::Table(servers));
         }
-        let is_empty = self.document.to_string().trim().is_empty();
+        let is_empty = self.before.trim().is_empty() && self.added == 0;
+        self.added += 1;
         let servers = self.document.get_mut("servers").and_then(Item::as_table_like_mut).ok_or_else(no_table)?;
         if is_inline {
             servers.insert(name.as_str(), toml_edit::value(entry.clone().into_inline_table()));

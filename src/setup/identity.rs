@@ -1,49 +1,88 @@
 //! Whether two entries are the same server. Pure.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use secrecy::ExposeSecret;
 use toml_edit::Table;
 
-use crate::config::{Config, ServerConfig, Transport};
+use crate::config::{Config, Secrets, ServerConfig, Transport};
 use crate::names::ServerName;
 use crate::setup::entry::decoded;
 use crate::setup::preset::Preset;
 
 /// What a server is, however its entry is written: the command and what it is given, or the URL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Identity(Vec<String>);
+pub(super) struct Identity(Vec<String>);
 
-impl Identity {
-    /// The server of a configuration that an entry would be again: word for word, with its secrets in the keyring, or as its
-    /// preset has it.
-    pub fn find<'c>(config: &'c Config, table: &Table, folder: Option<&Path>) -> Option<&'c ServerName> {
+/// The secrets that the vault has: their names, and the values that the configuration names, where they can be read.
+#[derive(Debug, Default)]
+pub struct Kept {
+    pub names: BTreeSet<String>,
+    pub values: Secrets,
+}
+
+/// The servers that a configuration has, to find them again.
+#[derive(Debug)]
+pub struct Known {
+    servers: Vec<(ServerName, Identity, Vec<String>)>,
+    values: Secrets,
+}
+
+impl Known {
+    pub fn of(config: &Config, kept: &Kept) -> Self {
+        let servers = config.servers.iter();
+        let servers = servers.map(|(name, server)| (name.clone(), Identity::of(server), headers(server))).collect();
+        Self { servers, values: kept.values.clone() }
+    }
+
+    /// The server that an entry would be again: word for word, with its secrets in the keyring, or as its preset has it.
+    pub fn find(&self, table: &Table, folder: Option<&Path>) -> Option<&ServerName> {
         let server = decoded(table).ok()?;
-        let mut entries = vec![Self::of(&server)];
+        let mut entries = vec![Identity::of(&server)];
         if let Some(preset) = Preset::find(&server, folder) {
             let mut table = table.clone();
             preset.apply(&mut table);
-            entries.extend(decoded(&table).ok().map(|server| Self::of(&server)));
+            entries.extend(decoded(&table).ok().map(|server| Identity::of(&server)));
         }
-        let is_it = |known: &ServerConfig| {
-            let known = Self::of(known);
-            entries.iter().any(|entry| known.stands_for(entry))
+        let own = headers(&server);
+        let is_it = |known: &Identity, headers: &[String]| {
+            // Another header may be another account.
+            let same_account = own.is_empty() || headers.is_empty() || self.stands_for(headers, &own);
+            same_account && entries.iter().any(|entry| self.stands_for(&known.0, &entry.0))
         };
-        config.servers.iter().find(|(_, known)| is_it(known)).map(|(name, _)| name)
+        self.servers.iter().find(|(_, known, headers)| is_it(known, headers)).map(|(name, ..)| name)
     }
 
-    /// Whether the words are the same, where each `${keyring:…}` of ours may be any secret.
-    fn stands_for(&self, other: &Self) -> bool {
-        let is = |ours: &String, theirs: &String| match ours.split_once("${keyring:") {
-            Some((start, rest)) => {
-                let end = rest.split_once('}').map(|(_, end)| end).unwrap_or_default();
-                theirs.len() >= start.len() + end.len() && theirs.starts_with(start) && theirs.ends_with(end)
+    /// Whether the words are the same, with each `${keyring:…}` of ours replaced; one that cannot be read may be any secret.
+    fn stands_for(&self, ours: &[String], theirs: &[String]) -> bool {
+        let is = |ours: &String, theirs: &String| {
+            let mut ours = ours.clone();
+            for (name, value) in &self.values {
+                ours = ours.replace(&format!("${{keyring:{name}}}"), value.expose_secret());
             }
-            None => ours == theirs,
+            match ours.split_once("${keyring:") {
+                Some((start, rest)) => {
+                    let end = rest.split_once('}').map(|(_, end)| end).unwrap_or_default();
+                    theirs.len() >= start.len() + end.len() && theirs.starts_with(start) && theirs.ends_with(end)
+                }
+                None => ours == *theirs,
+            }
         };
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(ours, theirs)| is(ours, theirs))
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| is(ours, theirs))
     }
+}
 
-    pub fn of(server: &ServerConfig) -> Self {
+/// The headers of a server over HTTP, in one spelling.
+fn headers(server: &ServerConfig) -> Vec<String> {
+    match &server.transport {
+        Transport::Stdio(_) => Vec::new(),
+        Transport::Http(http) => http.headers.iter().map(|(name, value)| format!("{name}: {}", value.text())).collect(),
+    }
+}
+
+impl Identity {
+    pub(super) fn of(server: &ServerConfig) -> Self {
         match &server.transport {
             Transport::Stdio(stdio) => {
                 let words = std::iter::once(stdio.command.text()).chain(stdio.args.iter().map(|word| word.text()));
@@ -92,7 +131,16 @@ mod tests {
             ),
         ] {
             let table = entry.parse::<toml_edit::DocumentMut>().expect("valid").as_table().clone();
-            assert_eq!(Identity::find(&config, &table, None).map(ServerName::as_str), expected, "{entry}");
+            let known = Known::of(&config, &Kept::default());
+            assert_eq!(known.find(&table, None).map(ServerName::as_str), expected, "{entry}");
+            // With the secret at hand, another account is another server.
+            let values = Secrets::from([("a".to_owned(), "other".into())]);
+            let known = Known::of(&config, &Kept { values, ..Kept::default() });
+            assert_eq!(
+                known.find(&table, None).map(ServerName::as_str),
+                expected.filter(|name| *name != "a"),
+                "{entry}"
+            );
         }
     }
 

@@ -1,12 +1,11 @@
 //! Secrets that stand in an entry as they are, found by their keys and by their shapes. Pure.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use secrecy::{ExposeSecret, SecretString};
 use toml_edit::{Item, Table, Value};
 
-use crate::environment::looks_secret;
+use crate::setup::secret_part::{blanked, by_shape, secret_in};
 
 /// A secret in an entry.
 #[derive(Debug, Clone)]
@@ -18,67 +17,13 @@ pub struct Literal {
     pub value: SecretString,
 }
 
-/// What tokens of well-known services begin with, by their documentation.
-const SHAPES: [&str; 48] = [
-    "AIza",
-    "AKIA",
-    "ATATT",
-    "BSA",
-    "SG.",
-    "bb_live_",
-    "ctx7sk-",
-    "dapi",
-    "dckr_pat_",
-    "dop_v1_",
-    "eyJ",
-    "fc-",
-    "figd_",
-    "figoh_",
-    "fm_",
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "ghu_",
-    "github_pat_",
-    "glpat-",
-    "gsk_",
-    "hf_",
-    "lin_api_",
-    "mcp_",
-    "npm_",
-    "ntn_",
-    "pat-",
-    "phx_",
-    "pplx-",
-    "pypi-",
-    "r8_",
-    "rk_live_",
-    "rk_test_",
-    "sb_secret_",
-    "sbp_",
-    "secret_",
-    "shpat_",
-    "sk-",
-    "sk_live_",
-    "sk_test_",
-    "sntrys_",
-    "sntryu_",
-    "tvly-",
-    "xapp-",
-    "xoxb-",
-    "xoxp-",
-    "ya29.",
-];
-/// A token is at least so long, and a value under a key that promises a secret.
-const SHORTEST: (usize, usize) = (20, 8);
-/// What stands before a token in a header.
-const SCHEMES: [&str; 5] = ["Bearer ", "bearer ", "Basic ", "token ", "Bot "];
-
+/// How many secrets more are looked for in a text that has one.
+const MOST_IN_ONE: usize = 4;
 /// The secrets of an entry; each becomes a `${keyring:NAME}` in it. `known` are the names of those that were found before.
 pub(super) fn take(server: &str, table: &mut Table, known: &mut BTreeMap<String, String>) -> Vec<Literal> {
     let mut taken = Vec::new();
-    let mut replace = |place: &str, key: Option<&str>, text: &str| {
-        let range = secret_in(key, text)?;
+    let mut replace_one = |place: &str, key: Option<&str>, text: &str| {
+        let range = secret_in(key, &blanked(text))?;
         let value = text[range.clone()].to_owned();
         let name = match known.get(&value) {
             Some(name) => name.clone(),
@@ -97,6 +42,11 @@ pub(super) fn take(server: &str, table: &mut Table, known: &mut BTreeMap<String,
         let text = format!("{}${{keyring:{name}}}{}", &text[..range.start], &text[range.end..]);
         taken.push(Literal { place: place.to_owned(), name, value: value.into() });
         Some(text)
+    };
+    // A text may hold several.
+    let mut replace = |place: &str, key: Option<&str>, text: &str| {
+        let first = replace_one(place, key, text)?;
+        Some((0..MOST_IN_ONE).fold(first, |text, _| replace_one(place, key, &text).unwrap_or(text)))
     };
     for (key, item) in table.iter_mut() {
         let Item::Value(value) = item else { continue };
@@ -160,117 +110,6 @@ pub fn masked(line: &str) -> String {
     }
 }
 
-/// The part of a value that is a secret.
-fn secret_in(key: Option<&str>, text: &str) -> Option<Range<usize>> {
-    if text.contains("${") || is_placeholder(text) {
-        return None;
-    }
-    let is_long = |range: &Range<usize>| range.len() >= SHORTEST.1 && !is_placeholder(&text[range.clone()]);
-    // The name of a variable is none.
-    let promises = |key: &str| {
-        (looks_secret(key) && !key.to_ascii_lowercase().ends_with("env_var"))
-            || key.eq_ignore_ascii_case("authorization")
-            || key.contains("secret")
-    };
-    let behind_scheme = |from: usize| {
-        let scheme = SCHEMES.iter().find(|scheme| text[from..].starts_with(**scheme)).map_or(0, |scheme| scheme.len());
-        from + scheme..text.len()
-    };
-    let is_place = text.starts_with(['/', '~', '.', '$', '%']) || text.contains("://");
-    if key.is_some_and(|key| promises(key.trim_start_matches('-'))) && !is_place {
-        return Some(behind_scheme(0)).filter(is_long);
-    }
-    in_url(text).or_else(|| pair(text, &promises, &behind_scheme)).filter(is_long).or_else(|| by_shape(text))
-}
-
-/// The password of a URL, or a parameter that promises a secret.
-fn in_url(text: &str) -> Option<Range<usize>> {
-    let host = text.find("://")? + 3;
-    let path = text[host..].find(['/', '?', ' ']).map_or(text.len(), |end| host + end);
-    if let Some(at) = text[host..path].rfind('@')
-        && let Some(colon) = text[host..host + at].find(':')
-    {
-        return Some(host + colon + 1..host + at);
-    }
-    let mut start = host + text[host..].find('?')? + 1;
-    for parameter in text[start..].split('&') {
-        let end = start + parameter.len();
-        if let Some((name, _)) = parameter.split_once('=')
-            && camel_secret(name)
-        {
-            return Some(start + name.len() + 1..end);
-        }
-        start = end + 1;
-    }
-    None
-}
-
-/// Whether the name of a parameter promises a secret, in whatever way it joins its words.
-fn camel_secret(name: &str) -> bool {
-    let mut words = String::new();
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && words.ends_with(|last: char| last.is_ascii_lowercase()) {
-            words.push('_');
-        }
-        words.push(letter);
-    }
-    looks_secret(&words)
-}
-
-/// `NAME=value` and `Name: value` in one argument.
-fn pair(text: &str, promises: &impl Fn(&str) -> bool, value: &impl Fn(usize) -> Range<usize>) -> Option<Range<usize>> {
-    let border = text.find(['=', ':'])?;
-    let name = text[..border].trim_start_matches('-');
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    if !is_name || !promises(name) {
-        return None;
-    }
-    let from = border + 1 + text[border + 1..].len() - text[border + 1..].trim_start().len();
-    Some(value(from))
-}
-
-/// A token of a well-known service, wherever it stands.
-fn by_shape(text: &str) -> Option<Range<usize>> {
-    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    let mut start = 0;
-    for word in text.split(|letter: char| !is_part(letter)) {
-        let has_shape = SHAPES.iter().any(|shape| word.starts_with(shape));
-        let looks_random = word.bytes().any(|byte| byte.is_ascii_digit()) && word.len() >= SHORTEST.0;
-        let is_jwt = !word.starts_with("eyJ") || word.matches('.').count() == 2;
-        if has_shape && looks_random && is_jwt && !is_placeholder(word) {
-            return Some(start..start + word.len());
-        }
-        start += word.len() + text[start + word.len()..].chars().next().map_or(0, char::len_utf8);
-    }
-    None
-}
-
-/// What a README writes where a secret belongs.
-fn is_placeholder(text: &str) -> bool {
-    let lower = text.trim().to_ascii_lowercase();
-    let says = [
-        "your_",
-        "your-",
-        "your ",
-        "<",
-        "changeme",
-        "replace",
-        "example",
-        "xxx",
-        "***",
-        "...",
-        "todo",
-        "placeholder",
-        "insert",
-    ];
-    let braced = lower.starts_with('{') && lower.ends_with('}') && !lower.contains('"');
-    braced
-        || says.iter().any(|word| lower.starts_with(word))
-        || lower.contains("your_")
-        || lower.contains("your-")
-        || lower.contains("xxxx")
-}
-
 impl PartialEq for Literal {
     fn eq(&self, other: &Self) -> bool {
         (&self.place, &self.name) == (&other.place, &other.name)
@@ -281,40 +120,6 @@ impl PartialEq for Literal {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn which_part_is_secret() {
-        for (key, text, expected) in [
-            (
-                Some("GITHUB_TOKEN"),
-                "ghp_0123456789abcdefghij0123456789abcdef",
-                "ghp_0123456789abcdefghij0123456789abcdef",
-            ),
-            (Some("GITHUB_TOKEN"), "${GITHUB_TOKEN}", ""),
-            (Some("API_KEY"), "your_api_key_here", ""),
-            (Some("API_KEY"), "<API_KEY>", ""),
-            (Some("API_KEY"), "hunter22!", "hunter22!"),
-            (Some("SSH_KEY"), "/home/a/.ssh/id", ""),
-            (Some("Authorization"), "Bearer abcdef123456", "abcdef123456"),
-            (Some("X-Team"), "core", ""),
-            (Some("--api-key"), "abcdefgh1234", "abcdefgh1234"),
-            (Some("--port"), "8080808080", ""),
-            (None, "--token=abcdefgh1234", "abcdefgh1234"),
-            (None, "GITHUB_TOKEN=abcdefgh1234", "abcdefgh1234"),
-            (None, "Authorization: Bearer abcdefgh1234", "abcdefgh1234"),
-            (None, "postgresql://u:pa55word@h:5432/db", "pa55word"),
-            (None, "https://h/mcp?x=1&tavilyApiKey=tvly-abcdefgh", "tvly-abcdefgh"),
-            (None, "https://h/mcp/sk-0123456789abcdefghij/x", "sk-0123456789abcdefghij"),
-            (None, "{\"Authorization\": \"Bearer ntn_0123456789abcdefghij\"}", "ntn_0123456789abcdefghij"),
-            (None, "@modelcontextprotocol/server-github", ""),
-            (None, "sk-learn-mcp-server-for-everybody", ""),
-            (None, "figma-developer-mcp", ""),
-            (Some("MAX_TOKENS"), "4096", ""),
-        ] {
-            let found = secret_in(key, text).map(|range| text[range].to_owned());
-            assert_eq!(found.unwrap_or_default(), expected, "{key:?} {text}");
-        }
-    }
 
     #[test]
     fn no_secret_of_a_line_is_shown() {
@@ -334,6 +139,21 @@ mod tests {
         ] {
             assert_eq!(masked(line), expected);
         }
+    }
+
+    #[test]
+    fn several_in_one_text() {
+        let mut table: Table = "url = \"https://u:pa55word1@h/${env:TEAM}/mcp?token=abcdefgh1&key=ijklmnop2\""
+            .parse::<toml_edit::DocumentMut>()
+            .expect("valid")
+            .as_table()
+            .clone();
+        let taken = take("s", &mut table, &mut BTreeMap::new());
+        assert_eq!(taken.len(), 3, "{table}");
+        assert!(
+            table.to_string().contains("https://u:${keyring:s-token}@h/${env:TEAM}/mcp?token=${keyring:s-token-2}"),
+            "{table}"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use toml_edit::{Item, Table, Value, value};
 use crate::config::{Config, Foreign, ForeignFile};
 use crate::names::{BadName, ServerName};
 use crate::setup::entry::{decoded, is_trunkline};
-use crate::setup::identity::Identity;
+use crate::setup::identity::{Identity, Kept, Known};
 use crate::setup::literal::{self, Literal};
 use crate::setup::preset::Preset;
 
@@ -66,18 +66,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn new(sources: &[Source], existing: &Config) -> Self {
+    pub fn new(sources: &[Source], existing: &Config, kept: &Kept) -> Self {
         let mut plan = Self::default();
+        let known = Known::of(existing, kept);
         for source in sources {
             for foreign in &source.file.servers {
-                plan.take(source, foreign, existing);
+                plan.take(source, foreign, existing, &known);
             }
         }
-        plan.hide(existing);
+        plan.hide(existing, kept);
         plan
     }
 
-    fn take(&mut self, source: &Source, foreign: &Foreign, existing: &Config) {
+    fn take(&mut self, source: &Source, foreign: &Foreign, existing: &Config, known: &Known) {
         let folder = foreign.folder.clone().or_else(|| source.folder.clone());
         let origin =
             Origin { title: source.title.clone(), path: source.path.clone(), name: foreign.name.clone(), folder };
@@ -103,14 +104,15 @@ impl Plan {
             self.skipped.push(Skipped { origin, reason });
             return;
         }
-        if let Some(name) = Identity::find(existing, &table, origin.folder.as_deref()) {
+        if let Some(name) = known.find(&table, origin.folder.as_deref()) {
             self.there.push((origin, name.clone()));
             return;
         }
         let identity = Identity::of(&server);
-        if let Some(twin) = self.servers.iter_mut().find(|planned| planned.identity == identity)
-            && twin.merge(&table)
-        {
+        let twin = self.servers.iter_mut().find(|planned| planned.identity == identity);
+        if let Some(twin) = twin.filter(|twin| twin.is_of_the_same_account(&table)) {
+            twin.merge(&table, &origin);
+            twin.inputs.extend(foreign.inputs.clone());
             twin.from.push(origin);
             return;
         }
@@ -119,8 +121,10 @@ impl Plan {
             let reason = match ServerName::parse(&foreign.name) {
                 Ok(_) => "another server has that name",
                 Err(BadName::Empty) => "it has none",
-                Err(BadName::Character(_)) => "names of tools take ASCII letters, digits, `-` and `_` only",
-                Err(BadName::Separator(_)) => "`__` separates server and tool",
+                Err(BadName::Character(_)) => "a server's name takes ASCII letters, digits, `-` and `_` only",
+                Err(BadName::Separator(_)) => {
+                    "a server's name has no `__` and no `_` at its end: `__` stands before a tool's"
+                }
                 Err(BadName::Long(_)) => "it leaves no room for a tool's",
             };
             notes.insert(0, format!("called `{name}` here, not `{}`: {reason}", foreign.name));
@@ -147,10 +151,11 @@ impl Plan {
     }
 
     /// Finds the secrets in all entries: one that stands in several has one name.
-    fn hide(&mut self, existing: &Config) {
+    fn hide(&mut self, existing: &Config, kept: &Kept) {
         let mut known = BTreeMap::new();
-        // Names that the configuration uses are taken, by values that are not known here.
-        for name in existing.secret_names() {
+        // Names that are used or kept are taken, by values that are none of these.
+        let asked = self.servers.iter().flat_map(|planned| planned.inputs.keys().cloned());
+        for name in existing.secret_names().into_iter().chain(asked).chain(kept.names.iter().cloned()) {
             known.insert(format!("\u{0}{name}"), name);
         }
         for planned in &mut self.servers {
@@ -160,24 +165,36 @@ impl Plan {
 }
 
 impl Planned {
-    /// Takes the other entry for the same server in, unless the two have headers that differ.
-    fn merge(&mut self, other: &Table) -> bool {
+    /// Whether another entry for the same server has the same headers, or one of the two has none.
+    fn is_of_the_same_account(&self, other: &Table) -> bool {
         let headers = |table: &Table| table.get("headers").map(ToString::to_string);
         match (headers(&self.table), headers(other)) {
-            (Some(own), Some(others)) if own != others => return false,
-            (None, Some(_)) => {
-                if let Some(headers) = other.get("headers") {
-                    self.table.insert("headers", headers.clone());
-                    self.hidden = self.table.clone();
-                }
-            }
-            (Some(_) | None, None) | (Some(_), Some(_)) => {}
+            (Some(own), Some(others)) => own == others,
+            (Some(_) | None, None) | (None, Some(_)) => true,
         }
+    }
+
+    /// Takes in what the other entry for the same server says besides.
+    fn merge(&mut self, other: &Table, origin: &Origin) {
+        // It is there if any of them has it.
         if other.get("enabled").is_none() {
             self.table.remove("enabled");
-            self.hidden.remove("enabled");
         }
-        true
+        for (key, item) in other.iter().filter(|(key, _)| *key != "enabled") {
+            match self.table.get(key) {
+                None => {
+                    self.table.insert(key, item.clone());
+                    self.notes.push(format!("`{key}` is that of {}, and counts for all agents", origin.title));
+                }
+                // `npx -y` or not makes no other server.
+                Some(own) if own.to_string() != item.to_string() && !matches!(key, "command" | "args") => {
+                    let first = self.from.first().map(|from| from.title.clone()).unwrap_or_default();
+                    self.notes.push(format!("`{key}` is that of {first}: {} has another", origin.title));
+                }
+                Some(_) => {}
+            }
+        }
+        self.hidden = self.table.clone();
     }
 
     /// The entry with what its person has agreed to.
@@ -192,7 +209,15 @@ impl Planned {
 
 /// An entry of one folder finds its files from everywhere.
 fn settle(table: &mut Table, folder: &Path, notes: &mut Vec<String>) {
-    if table.contains_key("cwd") || !table.contains_key("command") {
+    if let Some(cwd) = table.get("cwd").and_then(Item::as_str) {
+        let is_relative = !cwd.starts_with(['/', '~', '$']) && Path::new(cwd).is_relative() && !cwd.contains(':');
+        let joined = folder.join(cwd.trim_start_matches("./")).display().to_string();
+        if is_relative {
+            table.insert("cwd", value(joined));
+        }
+        return;
+    }
+    if !table.contains_key("command") {
         return;
     }
     let words = table
@@ -212,18 +237,28 @@ fn settle(table: &mut Table, folder: &Path, notes: &mut Vec<String>) {
     }
 }
 
-/// What Windows needs to start a script is of no use elsewhere.
+/// What Windows needs to start a script is of no use elsewhere; a command in one piece is taken apart.
 fn strip_cmd(table: &mut Table, notes: &mut Vec<String>) {
-    let is_cmd = table.get("command").and_then(Item::as_str).is_some_and(|command| command.eq_ignore_ascii_case("cmd"));
-    if cfg!(windows) || !is_cmd {
+    let Some(command) = table.get("command").and_then(Item::as_str).map(str::to_owned) else { return };
+    let args = table.get("args").and_then(Item::as_array).into_iter().flatten();
+    let args: Vec<String> = args.filter_map(|word| word.as_str().map(str::to_owned)).collect();
+    let is_cmd = ["cmd", "cmd.exe"].iter().any(|name| command.eq_ignore_ascii_case(name));
+    let flags = args.iter().take_while(|word| word.starts_with('/')).count();
+    let runs = args[..flags].iter().any(|word| word.eq_ignore_ascii_case("/c"));
+    let (mut words, note) = if is_cmd && runs && cfg!(not(windows)) {
+        (args[flags..].to_vec(), "`cmd /c` is for Windows: what it starts is started itself")
+    } else if command.contains(' ') && !command.contains(['/', '\\', '$']) && args.is_empty() {
+        (vec![command], "its `command` is a whole line: taken apart into `command` and `args`")
+    } else {
         return;
+    };
+    if let [line] = words.as_slice()
+        && let Some(apart) = shlex::split(line)
+    {
+        words = apart;
     }
-    let Some(words) = table.get_mut("args").and_then(Item::as_array_mut) else { return };
-    let starts = words.get(0).and_then(Value::as_str).is_some_and(|word| word.eq_ignore_ascii_case("/c"));
-    if let Some(program) = words.get(1).and_then(Value::as_str).map(str::to_owned).filter(|_| starts) {
-        words.remove(0);
-        words.remove(0);
-        table.insert("command", value(&program));
-        notes.push(format!("`cmd /c` is for Windows: `{program}` is started itself"));
-    }
+    let Some((program, rest)) = words.split_first() else { return };
+    table.insert("command", value(program));
+    table.insert("args", value(rest.iter().map(String::as_str).collect::<toml_edit::Array>()));
+    notes.push(note.to_owned());
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use serde::Deserialize;
 
 use crate::envelope::{Envelope, quoted};
+use crate::same_folder;
 
 /// The longest answer to `daemon.attach`.
 const MAX_REPLY: usize = 64 * 1024;
@@ -23,9 +24,19 @@ pub(super) enum AttachError {
 
 impl Attach {
     pub(crate) fn new(server: Option<String>, profile: Option<String>, client: Option<String>) -> Self {
-        let cwd = std::env::current_dir().ok().map(|folder| folder.display().to_string());
+        let folder = std::env::current_dir().ok();
+        let identity = folder.as_deref().and_then(same_folder::identity);
+        let cwd = folder.map(|folder| folder.display().to_string());
         let client = client.or_else(parent_name);
-        let named = [("server", server), ("profile", profile), ("cwd", cwd), ("client", client)];
+        let host = same_folder::host();
+        let named = [
+            ("server", server),
+            ("profile", profile),
+            ("cwd", cwd),
+            ("folder", identity),
+            ("host", host),
+            ("client", client),
+        ];
         let params: Vec<_> =
             named.into_iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", quoted(&value?)))).collect();
         let params = params.join(",");

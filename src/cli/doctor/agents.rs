@@ -24,7 +24,7 @@ pub(super) fn look(look: &Look<'_>) -> Vec<Finding> {
                 format!("trunkline attach {}", agent.id),
             ));
         }
-        let twice = known(&path, &look.config);
+        let twice = known(&path, &look.config, look.places);
         if !programs.is_empty() && !twice.is_empty() {
             findings.push(Finding::problem(
                 "agents",

@@ -17,6 +17,11 @@ enum Kind {
     Unsaid,
 }
 
+fn items_are_tables(node: &Node) -> bool {
+    let Value::Array(items) = &node.value else { return false };
+    items.first().is_some_and(|item| matches!(item.value, Value::Table(_)))
+}
+
 /// An entry as our own form would have it.
 pub(in crate::config) fn entry(node: Node, problems: &mut Problems<'_>) -> Node {
     let Node { at, value: Value::Table(members) } = node else { return node };
@@ -87,7 +92,15 @@ impl Entry {
                 self.add("tools", at, node, problems);
             }
             Some("tools") if matches!(node.value, Value::Table(_)) => passed_over(&at, "alwaysAllow", problems),
-            Some("tools" | "allow") => self.filter[0].extend(items(node)),
+            // Claude Code's list of tables is about permissions.
+            Some("tools") if items_are_tables(&node) => passed_over(&at, "alwaysAllow", problems),
+            Some("tools" | "allow") => {
+                // None at all; goose and Gemini CLI mean all by it.
+                if matches!(letters(&name).as_str(), "tools" | "enabledtools") && node.size() == 1 {
+                    self.filter[1].push(Node { at, value: Value::String("*".to_owned()) });
+                }
+                self.filter[0].extend(items(node));
+            }
             Some("deny") => self.filter[1].extend(items(node)),
             Some("oauth") if matches!(node.value, Value::Table(_)) => {
                 let node = oauth(node, problems);
@@ -261,6 +274,7 @@ impl Entry {
             Some(Kind::Http) if self.has("url") => self.members.retain(|member| member.name != "command"),
             Some(Kind::Stdio | Kind::Http | Kind::Unsaid) | None => {}
         }
+        self.keep_own_variables();
         self.drop_what_is_of_no_use(problems);
         let list = |items: Vec<Node>| Node { at: at.clone(), value: Value::Array(items) };
         let member = |name: &str, node: Node| Member { name: name.to_owned(), at: at.clone(), node };
@@ -286,12 +300,35 @@ impl Entry {
         Node { at, value: Value::Table(self.members) }
     }
 
+    /// A variable that the entry itself sets is for its program to find: `mcp-remote` reads `${NAME}` in its arguments.
+    fn keep_own_variables(&mut self) {
+        let own =
+            |member: &Member| if member.name == "env" { member.node.value.members().to_vec() } else { Vec::new() };
+        let names: Vec<String> = self.members.iter().flat_map(own).map(|variable| variable.name).collect();
+        let args = self.members.iter_mut().find(|member| member.name == "args");
+        let Some(Value::Array(words)) = args.map(|args| &mut args.node.value) else { return };
+        for word in words {
+            if let Value::String(text) = &mut word.value {
+                for name in &names {
+                    *text = text.replace(&format!("${{env:{name}}}"), &format!("$${{{name}}}"));
+                }
+            }
+        }
+    }
+
     /// Takes out what belongs to the other kind of server.
     fn drop_what_is_of_no_use(&mut self, problems: &mut Problems<'_>) {
         let (useless, kind): (&[&str], _) = match (self.has("command"), self.has("url")) {
             (false, true) => (&["args", "env", "env_file", "cwd"], "a `url`"),
             (true, false) => (&["headers", "oauth"], "a `command`"),
-            (true, true) | (false, false) => return,
+            (true, true) => {
+                problems.add(
+                    self.members[0].at.start,
+                    "a `command` and a `url` stand side by side: is it started or reached?".to_owned(),
+                );
+                return;
+            }
+            (false, false) => return,
         };
         if self.has("url") {
             self.passed.clear();

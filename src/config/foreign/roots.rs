@@ -18,6 +18,15 @@ pub(in crate::config) struct Found {
     /// The one project that they are for, and where the file names it.
     pub folder: Option<(String, Range<usize>)>,
     pub members: Vec<Member>,
+    /// Those that the file switches off elsewhere.
+    pub off: Vec<String>,
+}
+
+/// The texts of a list.
+fn texts(members: &[Member], name: &str) -> Option<Vec<String>> {
+    let list = members.iter().find(|member| member.name == name)?;
+    let Value::Array(items) = &list.node.value else { return None };
+    Some(items.iter().filter_map(|item| item.value.text().map(str::to_owned)).collect())
 }
 
 /// All tables of servers in a file; where there is none, a problem says so.
@@ -28,9 +37,14 @@ pub(in crate::config) fn tables(root: Node, problems: &mut Problems<'_>) -> Vec<
         return Vec::new();
     };
     if !members.is_empty() && members.iter().all(|member| is_entry(&member.node)) {
-        return vec![Found { key: ROOTS[0], folder: None, members }];
+        return vec![Found { key: ROOTS[0], folder: None, members, off: Vec::new() }];
     }
     let has = |name: &str| members.iter().any(|member| member.name == name);
+    // Gemini CLI and Qwen Code say under `mcp` which of them count.
+    let settings =
+        members.iter().find(|member| member.name == "mcp").map(|member| member.node.value.members().to_vec());
+    let settings = settings.unwrap_or_default();
+    let (allowed, excluded) = (texts(&settings, "allowed"), texts(&settings, "excluded").unwrap_or_default());
     let (has_others, has_own) = (has(ROOTS[0]), ROOTS.iter().any(|root| *root != LAST && has(root)));
     let (mut found, mut projects, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for member in members {
@@ -42,8 +56,23 @@ pub(in crate::config) fn tables(root: Node, problems: &mut Problems<'_>) -> Vec<
                 projects.extend(of_projects(member.node, problems));
             }
             Some(root) => {
-                let members = inner(by_name(member.node), problems).value.into_members();
-                found.push(Found { key: root, folder: None, members });
+                let node = by_name(member.node, problems);
+                // opencode 1.18 reads its old form beside the new one.
+                let beside = beside_the_nested(&node);
+                let mut members = inner(node, problems).value.into_members();
+                members.extend(beside);
+                let is_off = |name: &String| {
+                    excluded.contains(name)
+                        || allowed.as_ref().is_some_and(|allowed| !allowed.is_empty() && !allowed.contains(name))
+                };
+                let off = members.iter().map(|member| member.name.clone()).filter(is_off).collect();
+                found.push(Found { key: root, folder: None, members, off });
+            }
+            // Kiro's powers bring their own.
+            None if member.name == "powers" => {
+                let powers = member.node.value.into_members().into_iter().find(|inner| inner.name == ROOTS[0]);
+                let members = powers.map(|powers| powers.node.value.into_members()).unwrap_or_default();
+                found.push(Found { key: ROOTS[0], folder: None, members, off: Vec::new() });
             }
             None => others.push(member),
         }
@@ -70,25 +99,40 @@ pub(in crate::config) fn tables(root: Node, problems: &mut Problems<'_>) -> Vec<
 fn of_projects(node: Node, problems: &mut Problems<'_>) -> Vec<Found> {
     let mut all = Vec::new();
     for project in node.value.into_members() {
+        let off = texts(project.node.value.members(), "disabledMcpServers").unwrap_or_default();
         let servers = project.node.value.into_members().into_iter().find(|member| member.name == ROOTS[0]);
         let Some(servers) = servers.filter(|servers| !servers.node.value.members().is_empty()) else { continue };
         let members = inner(servers.node, problems).value.into_members();
-        all.push(Found { key: ROOTS[0], folder: Some((project.name, project.at)), members });
+        all.push(Found { key: ROOTS[0], folder: Some((project.name, project.at)), members, off });
     }
     all
 }
 
 /// Servers in a list, each with its name in it, as a table (Continue).
-fn by_name(node: Node) -> Node {
+fn by_name(node: Node, problems: &mut Problems<'_>) -> Node {
     let Node { at, value: Value::Array(items) } = node else { return node };
     if items.is_empty() {
         return Node { at, value: Value::Array(items) };
     }
     let members = items.into_iter().filter_map(|item| {
-        let name = item.value.members().iter().find(|member| member.name == "name")?.node.value.text()?.to_owned();
+        let named = item.value.members().iter().find(|member| member.name == "name");
+        let Some(name) = named.and_then(|member| member.node.value.text()).map(str::to_owned) else {
+            problems.note(item.at.start, "an entry without a `name` is passed over".to_owned());
+            return None;
+        };
         Some(Member { name, at: item.at.clone(), node: item })
     });
     Node { at, value: Value::Table(members.collect()) }
+}
+
+/// The entries that stand beside a nested table of servers.
+fn beside_the_nested(node: &Node) -> Vec<Member> {
+    let is_nested = |member: &Member| ROOTS[..2].contains(&&*member.name) && !is_entry(&member.node);
+    let members = node.value.members();
+    if !members.iter().any(is_nested) {
+        return Vec::new();
+    }
+    members.iter().filter(|member| !is_nested(member) && is_entry(&member.node)).cloned().collect()
 }
 
 /// Whether all members of a table are tables.

@@ -47,7 +47,7 @@ pub(super) fn span(meant: Meant, node: &Node, problems: &mut Problems<'_>) -> Op
             let ours = ServerConfig::default().startup_timeout.0;
             if u128::from(ms) <= ours.as_millis() {
                 let message = format!(
-                    "{text} to start is less than the {} s that a server has here: passed over",
+                    "{text} to start is not more than the {}s that a server has here: passed over",
                     ours.as_secs()
                 );
                 problems.note(node.at.start, message);

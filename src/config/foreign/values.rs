@@ -24,6 +24,10 @@ pub(super) fn oauth(node: Node, problems: &mut Problems<'_>) -> Node {
                     node: Node { at: member.node.at, value },
                 });
             }
+            (Some(name @ ("client_secret" | "private_key")), value) => {
+                let node = templated(Node { at: member.node.at, value });
+                kept.push(Member { name: name.to_owned(), at: member.at, node });
+            }
             (Some(name), value) => {
                 kept.push(Member { name: name.to_owned(), at: member.at, node: Node { at: member.node.at, value } });
             }

@@ -108,10 +108,16 @@ fn is_shouted(name: &str) -> bool {
 pub(super) fn respelled(text: &str) -> String {
     let text = &of_shell(text).replace("$PROJECT_DIR$", "${project}").replace("$USER_HOME$", "${env:HOME}");
     // opencode.
-    let text = &text.replace("{env:", "${env:").replace("{file:", "${file:").replace("$${", "${");
+    let text = &of_opencode(text);
     let (mut out, mut rest) = (String::with_capacity(text.len()), text.as_str());
     while let Some((before, after)) = rest.split_once("${") {
         out.push_str(before);
+        // What is escaped there is escaped here.
+        if before.ends_with('$') {
+            out.push_str("${");
+            rest = after;
+            continue;
+        }
         let Some((reference, behind)) = after.split_once('}') else {
             rest = &rest[before.len()..];
             break;
@@ -139,15 +145,47 @@ pub(super) fn respelled(text: &str) -> String {
     out + rest
 }
 
-/// Variables as a shell names them, at the beginning of a word (Gemini CLI, Crush); one that is not set may be meant as it
-/// stands.
+/// opencode's references, which have no `$`.
+fn of_opencode(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = ["{env:", "{file:"].iter().filter_map(|start| rest.find(start)).min() {
+        out.push_str(&rest[..at]);
+        if !out.ends_with('$') {
+            out.push('$');
+        }
+        out.push('{');
+        rest = &rest[at + 1..];
+    }
+    out + rest
+}
+
+/// Variables as a shell names them, at the beginning of a word or behind `=` (Gemini CLI, Crush); one that is not set may be
+/// meant as it stands.
 fn of_shell(text: &str) -> String {
-    let word = |word: &str| {
-        let inner = word.strip_prefix("$(").and_then(|inner| inner.strip_suffix(')'));
-        let name = inner.or_else(|| word.strip_prefix('$')).unwrap_or_default();
-        if is_shouted(name) { format!("${{env:{name}:-{word}}}") } else { word.to_owned() }
-    };
-    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    let mut out = String::new();
+    for (at, piece) in text.split_inclusive([' ', '=']).enumerate() {
+        let is_start = at == 0 || out.ends_with([' ', '=']);
+        let inner = piece.strip_prefix("$(").and_then(|rest| rest.split_once(')'));
+        let (name, behind) = match inner {
+            Some((name, behind)) => (name, behind),
+            None => {
+                let rest = piece.strip_prefix('$').unwrap_or_default();
+                let end =
+                    rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
+                rest.split_at(end)
+            }
+        };
+        let whole = &piece[..piece.len() - behind.len()];
+        // A `$` in the middle of a word is more often a password's.
+        let ends = behind.is_empty() || behind.starts_with([' ', '/', ':', '=', '"']);
+        if is_start && is_shouted(name) && name.len() > 1 && ends && whole != "$" {
+            out.push_str(&format!("${{env:{name}:-{whole}}}{behind}"));
+        } else {
+            out.push_str(piece);
+        }
+    }
+    out
 }
 
 /// Notes that a setting is not taken.
@@ -192,6 +230,7 @@ mod tests {
             ("Bearer {env:KEY}", "Bearer ${env:KEY}"),
             ("$ecret", "$ecret"),
             ("Bearer $GH_PAT", "Bearer ${env:GH_PAT:-$GH_PAT}"),
+            ("--dir=$HOME/data pa$${word}x", "--dir=${env:HOME:-$HOME}/data pa$${word}x"),
             ("pa$SWORD $(KEY)", "pa$SWORD ${env:KEY:-$(KEY)}"),
             ("Bearer ${{ secrets.DOCS }}", "Bearer ${keyring:DOCS}"),
             ("$PROJECT_DIR$/x", "${project}/x"),
