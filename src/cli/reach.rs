@@ -41,7 +41,10 @@ pub(super) fn with_started_daemon(places: &Places, work: impl AsyncFnOnce(&Clien
 
 /// Where the daemon listens, once one runs.
 pub(super) fn started(places: &Places) -> Result<Places, Trouble> {
-    drop(start::connect(places)?);
+    // Behind a socket that was named alone, a daemon is somebody else's to start.
+    if !places.is_a_socket_alone() {
+        drop(start::connect(places)?);
+    }
     Ok(Signpost::follow(places.clone()))
 }
 

@@ -20,6 +20,7 @@ mod conformance;
 mod control;
 mod credentials;
 mod doors;
+mod elsewhere;
 mod entries;
 mod eras;
 mod face;
