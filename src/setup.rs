@@ -17,7 +17,7 @@ mod snippet;
 
 pub use agent::{Agent, agent_of, agents, find_agent};
 pub use agent_file::{AgentFile, CannotRead};
-pub use attachment::{Attachment, CannotAttach, CannotDetach, Edits, Undo, Wanted};
+pub use attachment::{Attachment, CannotAttach, CannotDetach, Edits, Undo, Wanted, words};
 pub use document::{CannotEdit, Document};
 pub use identity::{Kept, Known};
 pub use literal::{Literal, masked};

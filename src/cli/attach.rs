@@ -64,6 +64,10 @@ fn told(agent: &Agent, planned: &Attachment, places: &Places) -> Done {
         writeln!(out, "Taken out, and kept for `detach`: {}", names.join(", "))?;
     }
     writeln!(out, "Kept as it was: {}", Attachment::backup(&places.state, &planned.file).display())?;
+    let own = planned.own_command(agent);
+    if let Some(own) = own.filter(|_| planned.taken.is_empty()) {
+        writeln!(out, "Its own command for the same: {own}")?;
+    }
     if let Some(see) = &agent.see {
         writeln!(out, "See it there: {see}. Sessions that run already must be started again.")?;
     }

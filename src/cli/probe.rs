@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use crate::method::Method;
+use crate::setup::words;
 
 /// How long an answer may take: the first one starts the servers.
 const WAIT: Duration = Duration::from_secs(60);
@@ -75,17 +76,4 @@ pub(super) fn probe(entry: &Value) -> anyhow::Result<Probe> {
     };
     let called = ask(3, Method::CallTool, json!({ "name": name, "arguments": {} }));
     Ok(Probe { tools: tools.len(), called: called.is_ok().then(|| name.to_owned()) })
-}
-
-/// The command and its arguments, however the agent writes them.
-fn words(entry: &Value) -> Vec<String> {
-    let mut words = Vec::new();
-    for key in ["command", "cmd", "args"] {
-        match &entry[key] {
-            Value::String(word) => words.push(word.clone()),
-            Value::Array(all) => words.extend(all.iter().filter_map(|word| word.as_str().map(str::to_owned))),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {}
-        }
-    }
-    words
 }

@@ -86,8 +86,8 @@ impl Agent {
             }
         });
         // A variable that moves it leaves nothing behind.
-        if self.user.first().is_some_and(|first| first.starts_with('$') && placed(first).is_some()) {
-            all.truncate(1);
+        if let Some(moved) = self.user.iter().filter(|place| place.starts_with('$')).find_map(|place| placed(place)) {
+            return vec![moved];
         }
         all
     }

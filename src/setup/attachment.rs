@@ -160,6 +160,12 @@ impl Attachment {
         Ok(())
     }
 
+    /// The agent's own command that would write the same entry.
+    pub fn own_command(&self, agent: &Agent) -> Option<String> {
+        let (name, entry) = self.added.iter().next()?;
+        agent.own_command(name, &words(entry))
+    }
+
     /// Where the file is kept as it was.
     pub fn backup(state: &Path, file: &Path) -> PathBuf {
         record_of(state, file)
@@ -240,16 +246,22 @@ impl Attachment {
 
 /// Whether an entry starts this program's `connect`.
 fn is_ours(entry: &Value) -> bool {
+    let words = words(entry);
+    let program = words.first().and_then(|word| Path::new(word).file_stem());
+    program.is_some_and(|name| name == "trunkline") && words.iter().any(|word| word == "connect")
+}
+
+/// The command of an entry and its arguments, however the agent writes them.
+pub fn words(entry: &Value) -> Vec<String> {
     let mut words = Vec::new();
     for key in ["command", "cmd", "args"] {
         match &entry[key] {
-            Value::String(word) => words.push(word.as_str()),
-            Value::Array(all) => words.extend(all.iter().filter_map(Value::as_str)),
+            Value::String(word) => words.push(word.clone()),
+            Value::Array(all) => words.extend(all.iter().filter_map(|word| word.as_str().map(str::to_owned))),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {}
         }
     }
-    let program = words.first().and_then(|word| Path::new(word).file_stem());
-    program.is_some_and(|name| name == "trunkline") && words.contains(&"connect")
+    words
 }
 
 /// A file's text; `None` where it is not there.
