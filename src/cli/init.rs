@@ -14,7 +14,9 @@ use crate::cli::probe::{Probe, probe};
 use crate::cli::progress::Progress;
 use crate::cli::reach::{block_on, connect, here, started};
 use crate::cli::service;
+use crate::cli::table::wrapped;
 use crate::cli::take_over::{Agreed, TakeOver};
+use crate::config::{Config, ServerConfig, Share};
 use crate::control::DaemonClient;
 use crate::paths::Places;
 use crate::setup::{Agent, Attachment, Document};
@@ -82,6 +84,11 @@ pub(super) fn run(init: Init, places: &Places) -> Done {
     done(&choices, &over, places, init.consent)
 }
 
+/// How many agents, in words.
+fn all_of(count: usize) -> String {
+    if count == 1 { "this agent".to_owned() } else { format!("these {count} agents") }
+}
+
 fn found(agents: &[(&'static Agent, PathBuf)]) -> String {
     if agents.is_empty() {
         return "no agent that is known here".to_owned();
@@ -99,15 +106,13 @@ fn ask(init: Init, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Res
             Step::Import if over.plan.servers.is_empty() => None,
             Step::Import => Some(two("Take these servers over?", "yes", "no, begin with none")?),
             Step::Agents if agents.is_empty() => None,
-            Step::Agents => Some(two(
-                &format!("Have these agents use trunkline? ({})", found(agents)),
-                "yes, all of them",
-                "none yet",
-            )?),
+            Step::Agents => {
+                Some(two(&format!("Have {} use trunkline?", all_of(agents.len())), "yes, all of them", "none yet")?)
+            }
             Step::Replace if choices.agents.is_empty() || !choices.import => None,
             Step::Replace => Some(two(
-                "Take the servers out of the agents' own files, so that they are not started twice?",
-                "yes (`detach` puts them back)",
+                "Take them out of the agents' own files?",
+                "yes, so that none is started twice (`detach` puts them back)",
                 "no",
             )?),
             Step::Service if !init.service || !service::is_possible() => None,
@@ -221,9 +226,12 @@ fn done(choices: &Choices, over: &TakeOver, places: &Places, consent: Consent) -
     {
         complain(&format!("no service: {error}; agents start the daemon themselves"));
     }
+    if !choices.service {
+        service::keep_environment(places, consent)?;
+    }
     let places = started(places)?;
     logins(consent, &places)?;
-    let code = tried(&attached)?;
+    let code = tried(&attached, &config)?;
     last_screen(choices, over, &attached, &places)?;
     Ok(code)
 }
@@ -240,32 +248,46 @@ fn logins(consent: Consent, places: &Places) -> Result<(), Trouble> {
     let mut out = out();
     for server in servers {
         match server.error {
-            None => writeln!(out, "  {}: {} tools", server.server, server.tools.len())?,
+            None => {
+                let s = if server.tools.len() == 1 { "" } else { "s" };
+                writeln!(out, "  {}: {} tool{s}", server.server, server.tools.len())?;
+            }
             Some(error) if error.contains("trunkline login") => {
                 writeln!(out, "  {}: wants a login: trunkline login {}", server.server, server.server)?;
                 if consent == Consent::Ask && consent.agrees(&format!("Log in at {} now?", server.server), true)? {
                     block_on(async { login::run(&connect(places).await?, &server.server, Browser::Open).await })?;
                 }
             }
-            Some(error) => writeln!(out, "  {}: {error}", server.server)?,
+            Some(error) => writeln!(out, "{}", wrapped(&format!("{}: {error}", server.server), "  "))?,
         }
     }
     Ok(())
 }
 
 /// One real exchange through the whole chain for each agent: its own entry is started as it would start it.
-fn tried(attached: &[(&'static Agent, Attachment)]) -> Result<ExitCode, Trouble> {
+fn tried(attached: &[(&'static Agent, Attachment)], config: &Config) -> Result<ExitCode, Trouble> {
+    // A call to a browser opens one.
+    let is_to_avoid = |server: &ServerConfig| {
+        server.share == Share::Session
+            || server.known.as_ref().is_some_and(|known| known.package.share == Share::Session)
+    };
+    let avoided = config.servers.iter().filter(|(_, server)| is_to_avoid(server));
+    let avoided: Vec<String> = avoided.map(|(name, _)| format!("{name}__")).collect();
     let mut code = ExitCode::SUCCESS;
     let mut out = out();
     for (agent, planned) in attached {
         for entry in planned.added.values() {
-            match probe(entry) {
+            match probe(entry, &avoided) {
                 Ok(Probe { tools, called }) => {
                     let called = called.map(|tool| format!(", called {tool}")).unwrap_or_default();
                     writeln!(out, "  {}: its entry works: {tools} tools{called}", agent.title)?;
                 }
                 Err(error) => {
-                    writeln!(out, "  {}: its entry does not work: {error:#}", agent.title)?;
+                    writeln!(
+                        out,
+                        "{}",
+                        wrapped(&format!("{}: its entry does not work: {error:#}", agent.title), "  ")
+                    )?;
                     code = ExitCode::FAILURE;
                 }
             }
@@ -294,21 +316,19 @@ fn last_screen(
     let own = over.plan.servers.iter().map(|planned| planned.from.len()).sum::<usize>();
     if choices.import && own > 0 {
         let count = over.plan.servers.len();
-        writeln!(
-            out,
-            "Each session of yours would start its own copies: {own} entries became {count} shared servers."
-        )?;
+        let text = format!("Each session would start its own copies: {own} entries became {count} shared servers.");
+        writeln!(out, "{}", wrapped(&text, ""))?;
     }
     for (name, description) in over.needs() {
         let why = if description.is_empty() { String::new() } else { format!("   # {}", shown::line(&description)) };
         writeln!(out, "Needed: trunkline secret set {name}{why}")?;
     }
-    writeln!(out, "\n  trunkline status       what runs, and who uses it")?;
-    writeln!(out, "  trunkline doctor       what is wrong, and what mends it")?;
+    writeln!(out, "\n  {:<32} what runs, and who uses it", "trunkline status")?;
+    writeln!(out, "  {:<32} what is wrong, and what mends it", "trunkline doctor")?;
     for (agent, _) in attached {
-        writeln!(out, "  trunkline detach {:<13} {} as it was", agent.id, agent.title)?;
+        writeln!(out, "  {:<32} {} as it was", format!("trunkline detach {}", agent.id), agent.title)?;
     }
-    writeln!(out, "  trunkline uninstall    all of it back")?;
+    writeln!(out, "  {:<32} all of it back", "trunkline uninstall")?;
     writeln!(out, "\nAgents that run already must be started again.")?;
     Ok(())
 }

@@ -32,7 +32,8 @@ impl Drop for Owned {
     }
 }
 
-pub(super) fn probe(entry: &Value) -> anyhow::Result<Probe> {
+/// Starts an entry; of servers whose names begin so, no tool is called.
+pub(super) fn probe(entry: &Value, avoided: &[String]) -> anyhow::Result<Probe> {
     let words = words(entry);
     let (program, arguments) = words.split_first().context("the entry has no command")?;
     let mut child = Owned(
@@ -69,7 +70,9 @@ pub(super) fn probe(entry: &Value) -> anyhow::Result<Probe> {
     let tools = listed["tools"].as_array().cloned().unwrap_or_default();
     let harmless = |tool: &&Value| {
         let needs_none = tool["inputSchema"]["required"].as_array().is_none_or(Vec::is_empty);
-        needs_none && tool["annotations"]["readOnlyHint"] == true
+        let is_avoided =
+            avoided.iter().any(|start| tool["name"].as_str().is_some_and(|name| name.starts_with(start.as_str())));
+        needs_none && tool["annotations"]["readOnlyHint"] == true && !is_avoided
     };
     let Some(name) = tools.iter().find(harmless).and_then(|tool| tool["name"].as_str()) else {
         return Ok(Probe { tools: tools.len(), called: None });

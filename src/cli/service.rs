@@ -22,6 +22,12 @@ use crate::paths::Places;
 use crate::program;
 
 pub(super) use environment::missing as missing_in_service;
+
+/// Keeps what this shell has and a daemon would not, where its person agrees.
+pub(super) fn keep_environment(places: &Places, consent: Consent) -> Result<(), Trouble> {
+    environment::keep(places, consent, false)
+}
+
 #[cfg(target_os = "macos")]
 use launchd as manager;
 #[cfg(windows)]
