@@ -93,10 +93,7 @@ pub(super) fn run() -> Done {
         if pids.len() == 1 { "" } else { "es" },
         seen.len()
     )?;
-    writeln!(
-        out,
-        "Next: put a server into ~/.config/trunkline/config.toml and run `trunkline tools` (see the README)."
-    )?;
+    writeln!(out, "Next: `trunkline init` takes over the servers that your agents have; `trunkline add` adds one.")?;
     shut_down(&places, &mut daemon)?;
     folder.close().context("cannot remove the temporary folder")?;
     Ok(if pids.len() == 1 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

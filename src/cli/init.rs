@@ -62,6 +62,13 @@ pub(super) fn run(init: Init, places: &Places) -> Done {
     let agents = agents_here();
     writeln!(out(), "Found: {}\n", found(&agents))?;
     over.show()?;
+    if agents.is_empty() && over.plan.servers.is_empty() {
+        writeln!(
+            out(),
+            "There is nothing to take over. Begin with a server: trunkline add time -- uvx mcp-server-time"
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let choices = match init.consent {
         Consent::Ask => match ask(init, &over, &agents)? {
             Some(choices) => choices,
@@ -241,7 +248,10 @@ fn logins(consent: Consent, places: &Places) -> Result<(), Trouble> {
     let progress = Progress::begin("starting the servers and asking for their tools".to_owned());
     let servers = block_on(async {
         let client = connect(places).await?;
-        client.reload().await?;
+        // Where no server came over, there may be no file.
+        if places.config.exists() {
+            client.reload().await?;
+        }
         Ok(client.list_tools(None, here()).await?)
     })?;
     progress.end();
