@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes docs/picture.svg from what the real programs print: `trunkline demo`, and `trunkline status` with three servers.
+"""Makes pictures from what the real programs print: docs/picture.svg of `trunkline demo` and `status` with three servers,
+docs/picture-init.svg of `trunkline init` with the files of two agents, and `doctor` after it.
 
     cargo build --release && docs/picture.py target/release/trunkline
 """
-import html, os, pathlib, shutil, signal, subprocess, sys, tempfile, time
+import html, json, os, pathlib, shutil, signal, subprocess, sys, tempfile, time
 
 WIDTH, SIZE, LINE = 100, 13, 18
 SERVERS = {"calendar": "all", "search": "all", "browser": "session"}
@@ -66,6 +67,27 @@ def ask(agent, line, number):
         pass
 
 
+def set_up(program):
+    """What `init` and `doctor` print for a person with two agents."""
+    home = tempfile.mkdtemp(prefix="t")
+    server = {"command": "trunkline", "args": ["demo-server"]}
+    claude = {"mcpServers": {"calendar": server, "issues": {**server, "env": {"ISSUES_TOKEN": "ghp_" + "x7" * 18}}}}
+    try:
+        os.mkdir(f"{home}/tmp", 0o700)
+        os.mkdir(f"{home}/bin")
+        shutil.copy(program, f"{home}/bin/trunkline")
+        pathlib.Path(home, ".claude.json").write_text(json.dumps(claude, indent=2) + "\n")
+        os.mkdir(f"{home}/.codex")
+        pathlib.Path(home, ".codex/config.toml").write_text('model = "gpt"\n\n[mcp_servers.calendar]\ncommand = "trunkline"\nargs = ["demo-server"]\ntool_timeout_sec = 90\n')
+        env = {"HOME": home, "TMPDIR": f"{home}/tmp", "PATH": f"{home}/bin:/usr/bin:/bin", "TRUNKLINE_WIDTH": str(WIDTH), "SHELL": "/bin/sh"}
+        run = lambda *words: subprocess.run([f"{home}/bin/trunkline", *words], env=env, cwd=home, capture_output=True, text=True).stdout.replace(home, "~")
+        printed = [(" ".join(["trunkline", *words]), run(*words)) for words in (["init", "--yes", "--no-service"], ["doctor"])]
+        run("uninstall", "--yes")
+        return printed
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def drawing(parts):
     lines = [line for command, printed in parts for line in ["$ " + command, *printed.rstrip().split("\n"), ""]][:-1]
     width, height = 24 + WIDTH * SIZE * 0.602, 56 + len(lines) * LINE
@@ -74,7 +96,7 @@ def drawing(parts):
         kind = "prompt" if line.startswith("$ ") else "text"
         rows.append(f'<text class="{kind}" x="16" y="{52 + number * LINE}">{html.escape(line[:WIDTH])}</text>')
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img">
-<title>What `trunkline demo` and `trunkline status` print</title>
+<title>What {" and ".join(f"`{command}`" for command, _ in parts)} print</title>
 <style>
 text {{ font: {SIZE}px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre; fill: #d8dee9 }}
 .prompt {{ fill: #8fbcbb }}
@@ -91,6 +113,7 @@ def main():
     demo = subprocess.run([program, "demo"], capture_output=True, text=True, check=True).stdout
     picture = drawing([("trunkline demo", demo), ("trunkline status", status(program))])
     pathlib.Path(__file__).with_name("picture.svg").write_text(picture)
+    pathlib.Path(__file__).with_name("picture-init.svg").write_text(drawing(set_up(program)))
 
 
 main()

@@ -13,13 +13,14 @@ const NARROWEST: usize = 6;
 /// How wide a terminal is that does not say.
 const WIDTH: usize = 80;
 
-/// How many characters a line may have; a pipe or a file takes any.
+/// How many characters a line may have: as TRUNKLINE_WIDTH says, or the terminal; a pipe or a file takes any.
 pub(super) fn width() -> Option<usize> {
-    let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    if !io::stdout().is_terminal() {
-        return named.filter(|_| std::env::var_os("TRUNKLINE_WIDTH").is_some());
+    let number = |name: &str| std::env::var(name).ok().and_then(|columns| columns.parse().ok());
+    if let Some(width) = number("TRUNKLINE_WIDTH") {
+        return Some(width);
     }
-    Some(Term::stdout().size_checked().map(|(_, columns)| usize::from(columns)).or(named).unwrap_or(WIDTH))
+    let terminal = io::stdout().is_terminal().then(|| Term::stdout().size_checked())?;
+    Some(terminal.map(|(_, columns)| usize::from(columns)).or(number("COLUMNS")).unwrap_or(WIDTH))
 }
 
 /// Prints rows in columns as wide as their widest cell, or as there is room for.
