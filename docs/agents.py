@@ -60,7 +60,7 @@ with tempfile.TemporaryDirectory() as home:
         if agent.get("own"):
             command = agent["own"].replace("{name}", "trunkline").replace("{words}", "trunkline connect")
             out += ["## By its own command\n", f"```sh\n{command}\n```\n", "An entry that was written so is not known to `detach`: remove it as you made it.\n"]
-        out += ["## Back\n", "```sh", f"trunkline detach {own}", "```\n", "The file is as it was before `attach`, to the byte. Where it was edited since, `detach` shows the edit and leaves the file alone; `--keep-edits` takes only trunkline's entry out."]
+        out += ["## Back\n", "```sh", f"trunkline detach {own}", "```\n", f"The file is as it was before `attach`, to the byte. If somebody edited it since, `detach` shows the edit and leaves the file alone; `--keep-edits` takes only trunkline's entry out, and puts back what `attach` had taken out. What {title} itself writes beside its servers is no edit."]
         (pages / f"{own}.md").write_text("\n".join(out) + "\n")
 index += ["", "An agent that is not here needs one entry: the command `trunkline`, with the argument `connect`."]
 (pages / "README.md").write_text("\n".join(index) + "\n")

@@ -40,7 +40,7 @@ use jsonrpsee::core::client::Error as RpcError;
 
 use crate::cli::args::{Args, Command, Lifecycle, Program, ServiceCommand, SetUp};
 use crate::cli::ask::Consent;
-use crate::cli::done::{Done, Trouble, complain, complain_in_json};
+use crate::cli::done::{Done, Trouble, complain, complain_in_json, go_on_unread};
 use crate::cli::reach::{with_daemon, with_started_daemon};
 use crate::cli::shim_args::ShimArgs;
 use crate::control::DaemonClient;
@@ -187,6 +187,7 @@ fn lifecycle(step: &Lifecycle, own: &Places, places: &Places, json: bool) -> Don
 
 /// The commands that change what stands around the daemon.
 fn run_set_up(set_up: &SetUp, args: &Args, places: &Places) -> Done {
+    go_on_unread();
     match set_up {
         SetUp::Init { common, no_service } => init::run(
             init::Init { consent: Consent::of(common.yes), dry_run: common.dry_run, service: !no_service },

@@ -21,7 +21,7 @@ pub use attachment::{Attachment, CannotAttach, CannotDetach, Edits, Undo, Wanted
 pub use document::{CannotEdit, Document};
 pub use identity::{Kept, Known};
 pub use literal::{Literal, masked};
-pub use plan::{Origin, Plan, Planned, Skipped, Source};
+pub use plan::{Agreed, Origin, Plan, Planned, Skipped, Source};
 pub use preset::Preset;
 pub use registry::{REGISTRY, Registered, fetch_server, of_registry};
 pub use snippet::{Snippet, command, snippet};

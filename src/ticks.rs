@@ -2,7 +2,7 @@
 //! runtime waits, which is with every message that passes, and costs as much as a third of a hop.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -22,12 +22,16 @@ impl Ticks {
         let (pauses, wanted) = mpsc::channel::<Duration>();
         let (told, over) = tokio::sync::mpsc::channel(1);
         let thread = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || {
-            while let Ok(pause) = wanted.recv() {
-                // Ends early when the other side is dropped.
-                std::thread::park_timeout(pause);
-                if told.blocking_send(()).is_err() {
-                    return;
-                }
+            let mut asked = wanted.recv();
+            while let Ok(pause) = asked {
+                // Ends early when the other side is dropped: parking would miss that, since the channel parks too.
+                asked = match wanted.recv_timeout(pause) {
+                    Err(RecvTimeoutError::Timeout) if told.blocking_send(()).is_err() => return,
+                    Err(RecvTimeoutError::Timeout) => wanted.recv(),
+                    // Nobody waits for the last one any more.
+                    Ok(another) => Ok(another),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
             }
         })?;
         Ok(Self { pauses: Some(pauses), over, thread: Some(thread) })
@@ -48,7 +52,6 @@ impl Drop for Ticks {
         self.pauses = None;
         self.over.close();
         if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
             drop(thread.join());
         }
     }
@@ -68,6 +71,11 @@ mod tests {
         let endless = tokio::time::timeout(Duration::from_millis(1), ticks.after(Duration::from_secs(3600))).await;
         assert!(endless.is_err());
         drop(ticks);
+        // However soon it is dropped.
+        for _ in 0..200 {
+            let mut ticks = Ticks::new("test").expect("a thread");
+            drop(tokio::time::timeout(Duration::ZERO, ticks.after(Duration::from_secs(3600))).await);
+        }
         assert!(begun.elapsed() < Duration::from_secs(60));
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::login::{self, Browser};
 use crate::cli::progress::Progress;
 use crate::cli::reach::{block_on, connect, here, started};
 use crate::cli::take_over::TakeOver;
-use crate::config::{Foreign, ForeignFile};
+use crate::config::{Foreign, ForeignFile, Transport};
 use crate::control::DaemonClient;
 use crate::names::{self, ServerName};
 use crate::paths::Places;
@@ -55,7 +55,7 @@ pub(super) fn run(add: &Add<'_>, places: &Places) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     let agreed = over.agree(add.consent)?;
-    over.write(agreed, places)?;
+    over.write(&agreed, places)?;
     if add.json {
         over.print_json(true)?;
     } else {
@@ -132,7 +132,8 @@ impl Add<'_> {
 /// A server of the registry, or of a `server.json` that lies here.
 fn registered(name: &str, add: &Add<'_>) -> Result<ForeignFile, Trouble> {
     let path = PathBuf::from(name);
-    let text = if path.is_file() {
+    let is_path = name.ends_with(".json") || name.starts_with(['/', '.', '~']);
+    let text = if path.is_file() || is_path {
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?
     } else {
         block_on(async { Ok(fetch_server(name, add.registry).await?) })?
@@ -213,6 +214,9 @@ pub(super) fn try_out(name: &ServerName, consent: Consent, places: &Places) -> R
 
 pub(super) fn remove(name: &str, places: &Places, dry_run: bool) -> Done {
     let mut document = Document::open(&places.config).map_err(anyhow::Error::from)?;
+    let config = document.config();
+    let server = config.servers.iter().find(|(known, _)| known.as_str() == name);
+    let is_remote = server.is_some_and(|(_, server)| matches!(server.transport, Transport::Http(_)));
     if !document.remove(name) {
         let names = document.names();
         let near = names::nearest(name, names.iter().map(String::as_str));
@@ -227,10 +231,8 @@ pub(super) fn remove(name: &str, places: &Places, dry_run: bool) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     document.save().map_err(anyhow::Error::from)?;
-    writeln!(
-        out,
-        "`{name}` was taken out of {}; its login, if it has one, stays: trunkline logout {name}",
-        places.config.display()
-    )?;
+    let login =
+        if is_remote { format!("; its login, if it has one, stays: trunkline logout {name}") } else { String::new() };
+    writeln!(out, "`{name}` was taken out of {}{login}", places.config.display())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::cli::ask::Consent;
 use crate::cli::diff;
@@ -14,9 +14,7 @@ use crate::config::Config;
 use crate::names;
 use crate::paths::Places;
 use crate::program;
-use crate::setup::{
-    Agent, AgentFile, Attachment, CannotDetach, Document, Edits, Known, Undo, Wanted, agents, find_agent,
-};
+use crate::setup::{Agent, AgentFile, Attachment, CannotDetach, Edits, Known, Undo, Wanted, agents, find_agent};
 
 /// What `attach` is told.
 pub(super) struct Attach<'a> {
@@ -35,8 +33,7 @@ pub(super) struct Attach<'a> {
 const NAME: &str = "trunkline";
 
 pub(super) fn run(attach: &Attach<'_>, places: &Places) -> Done {
-    let config = Document::open(&places.config).map(|document| document.config()).unwrap_or_default();
-    let (agent, planned) = plan(attach, places, &config)?;
+    let (agent, planned) = plan(attach, places, &config(places)?)?;
     let (before, after) = planned.change();
     let mut out = out();
     if before == after && Attachment::find(&places.state, &planned.file).is_some() {
@@ -75,6 +72,14 @@ fn told(agent: &Agent, planned: &Attachment, places: &Places) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The configuration; empty where there is none yet.
+fn config(places: &Places) -> anyhow::Result<Config> {
+    if !places.config.exists() {
+        return Ok(Config::default());
+    }
+    Config::load(&places.config).context("the configuration must be right first")
+}
+
 /// What would be written.
 pub(super) fn plan(
     attach: &Attach<'_>,
@@ -105,7 +110,11 @@ pub(super) fn plan(
 
 fn unknown(name: &str) -> anyhow::Error {
     let known = || agents().iter().map(|agent| agent.id.as_str());
+    let start: Vec<_> = known().filter(|known| known.starts_with(name)).collect();
     match names::nearest(name, known()) {
+        _ if !start.is_empty() && !name.is_empty() => {
+            anyhow!("no agent is named `{name}`: did you mean `{}`?", start.join("` or `"))
+        }
         Some(near) => anyhow!("no agent is named `{name}`: did you mean `{near}`?"),
         None => anyhow!("no agent is named `{name}`: they are {}", known().collect::<Vec<_>>().join(", ")),
     }

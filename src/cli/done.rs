@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jsonrpsee::core::client::Error as RpcError;
 
@@ -53,7 +54,36 @@ pub(super) fn complain_in_json(text: &str, status: u8) {
     drop(writeln!(io::stderr(), "{error}"));
 }
 
+/// Whether a command goes on when the reader of its output goes away.
+static GOES_ON: AtomicBool = AtomicBool::new(false);
+
+/// A command that changes something finishes what it has begun, whoever reads.
+pub(super) fn go_on_unread() {
+    GOES_ON.store(true, Ordering::Relaxed);
+}
+
+/// Standard output.
+pub(super) struct Out(io::StdoutLock<'static>);
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && GOES_ON.load(Ordering::Relaxed) => {
+                Ok(bytes.len())
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && GOES_ON.load(Ordering::Relaxed) => Ok(()),
+            flushed => flushed,
+        }
+    }
+}
+
 /// Standard output for people: what others wrote is shown without its control characters.
-pub(super) fn out() -> Shown<io::StdoutLock<'static>> {
-    Shown(io::stdout().lock())
+pub(super) fn out() -> Shown<Out> {
+    Shown(Out(io::stdout().lock()))
 }

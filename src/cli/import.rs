@@ -49,7 +49,7 @@ pub(super) fn run(import: &Import<'_>, places: &Places) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     let agreed = over.agree(import.consent)?;
-    over.write(agreed, places)?;
+    over.write(&agreed, places)?;
     if import.json {
         over.print_json(true)?;
         return Ok(ExitCode::SUCCESS);

@@ -15,11 +15,11 @@ use crate::cli::progress::Progress;
 use crate::cli::reach::{block_on, connect, here, started};
 use crate::cli::service;
 use crate::cli::table::wrapped;
-use crate::cli::take_over::{Agreed, TakeOver};
+use crate::cli::take_over::TakeOver;
 use crate::config::{Config, ServerConfig, Share};
 use crate::control::DaemonClient;
 use crate::paths::Places;
-use crate::setup::{Agent, Attachment, Document};
+use crate::setup::{Agent, Agreed, Attachment, Document};
 use crate::shown;
 
 /// What `init` is told.
@@ -45,6 +45,8 @@ struct Choices {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Import,
+    Presets,
+    Secrets,
     Agents,
     Replace,
     Service,
@@ -112,6 +114,18 @@ fn ask(init: Init, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Res
         let answered = match step {
             Step::Import if over.plan.servers.is_empty() => None,
             Step::Import => Some(two("Take these servers over?", "yes", "no, begin with none")?),
+            Step::Presets if !choices.import || !over.has_presets() => None,
+            Step::Presets => Some(two(
+                "Write into their entries how they are shared, as proposed above?",
+                "yes",
+                "no, trunkline finds it out",
+            )?),
+            Step::Secrets if !choices.import || over.secrets().is_empty() => None,
+            Step::Secrets => Some(two(
+                "Keep their secrets encrypted?",
+                "yes, as ${keyring:…}",
+                "no, they stand in the configuration as they are",
+            )?),
             Step::Agents if agents.is_empty() => None,
             Step::Agents => {
                 Some(two(&format!("Have {} use trunkline?", all_of(agents.len())), "yes, all of them", "none yet")?)
@@ -137,25 +151,24 @@ fn ask(init: Init, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Res
                 None => return Ok(None),
             },
             (Step::Import, answer) => choices.import = answer == Some(Answer::Yes),
+            (Step::Presets, answer) => choices.agreed.presets = answer == Some(Answer::Yes),
+            (Step::Secrets, answer) => choices.agreed.hide = answer == Some(Answer::Yes),
             (Step::Agents, answer) => {
                 let all = agents.iter().map(|(agent, _)| *agent);
                 choices.agents = if answer == Some(Answer::Yes) { all.collect() } else { Vec::new() };
             }
             (Step::Replace, answer) => choices.replace = answer == Some(Answer::Yes),
             (Step::Service, answer) => choices.service = answer == Some(Answer::Yes),
-            (Step::Do, Some(Answer::Yes)) => {
-                if choices.import {
-                    choices.agreed = over.agree(Consent::Ask)?;
-                }
-                return Ok(Some(choices));
-            }
+            (Step::Do, Some(Answer::Yes)) => return Ok(Some(choices)),
             (Step::Do, _) => return Ok(None),
         }
         if answered.is_some() {
             done.push(step);
         }
         step = match step {
-            Step::Import => Step::Agents,
+            Step::Import => Step::Presets,
+            Step::Presets => Step::Secrets,
+            Step::Secrets => Step::Agents,
             Step::Agents => Step::Replace,
             Step::Replace => Step::Service,
             Step::Service | Step::Do => Step::Do,
@@ -194,7 +207,7 @@ fn entry<'a>(agent: &'a Agent, replace: bool) -> Attach<'a> {
 
 /// What would be done.
 fn foretold(choices: &Choices, over: &TakeOver, places: &Places) -> Done {
-    let config = over.config(choices.agreed)?;
+    let config = over.config(&choices.agreed)?;
     for agent in &choices.agents {
         match attach::plan(&entry(agent, choices.replace), places, &config) {
             Ok((_, planned)) => {
@@ -213,7 +226,7 @@ fn foretold(choices: &Choices, over: &TakeOver, places: &Places) -> Done {
 
 fn done(choices: &Choices, over: &TakeOver, places: &Places, consent: Consent) -> Done {
     if choices.import {
-        over.write(choices.agreed, places)?;
+        over.write(&choices.agreed, places)?;
     }
     let config = Document::open(&places.config).map(|document| document.config()).unwrap_or_default();
     let mut attached = Vec::new();

@@ -9,22 +9,14 @@ use serde::Serialize;
 
 use crate::cli::ask::Consent;
 use crate::cli::done::{Trouble, complain, out};
-use crate::cli::reach::block_on;
+use crate::cli::reach::{block_on, connect};
 use crate::cli::secret::kept;
 use crate::cli::table::{table, wrapped};
 use crate::config::Config;
+use crate::control::DaemonClient;
 use crate::credentials::{Vault, hide_memory};
 use crate::paths::Places;
-use crate::setup::{Document, Literal, Origin, Plan, Planned, Preset, Skipped, Source};
-
-/// What its person has agreed to.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Agreed {
-    /// Secrets go into the keyring.
-    pub hide: bool,
-    /// The presets are written.
-    pub presets: bool,
-}
+use crate::setup::{Agreed, Document, Literal, Origin, Plan, Planned, Preset, Skipped, Source};
 
 /// A plan, and the file that it is for.
 pub(super) struct TakeOver {
@@ -107,7 +99,7 @@ impl TakeOver {
     /// Says what is proposed: nothing of it is done without a word.
     fn propose(&self, out: &mut impl Write) -> Result<(), Trouble> {
         if !self.presets().is_empty() {
-            writeln!(out, "\nBetter not shared blindly:")?;
+            writeln!(out, "\nHow each of these should be shared:")?;
         }
         for (planned, preset) in self.presets() {
             writeln!(out, "{}", wrapped(&format!("{}: {} ({})", planned.name, preset.told(), preset.why), "  "))?;
@@ -116,11 +108,8 @@ impl TakeOver {
             writeln!(out, "\nSecrets that stand in these entries as they are:")?;
         }
         for (planned, literal) in self.secrets() {
-            writeln!(
-                out,
-                "{}",
-                wrapped(&format!("{}: {} -> ${{keyring:{}}}", planned.name, literal.place, literal.name), "  ")
-            )?;
+            let line = format!("{}: {} -> ${{keyring:{}}}", planned.name, literal.place, literal.name);
+            writeln!(out, "{}", wrapped(&line, "  "))?;
         }
         Ok(())
     }
@@ -129,29 +118,38 @@ impl TakeOver {
         self.plan.servers.iter().filter_map(|planned| Some((planned, planned.preset.as_ref()?))).collect()
     }
 
-    fn secrets(&self) -> Vec<(&Planned, &Literal)> {
-        self.plan
-            .servers
-            .iter()
-            .flat_map(|planned| planned.literals.iter().map(move |literal| (planned, literal)))
-            .collect()
+    /// Whether a preset is proposed that changes no folder.
+    pub(super) fn has_presets(&self) -> bool {
+        self.presets().iter().any(|(_, preset)| preset.fixed.is_none())
     }
 
-    /// Asks for what is proposed; whoever cannot be asked has not agreed.
+    pub(super) fn secrets(&self) -> Vec<(&Planned, &Literal)> {
+        let of = |planned| std::iter::repeat(planned);
+        self.plan.servers.iter().flat_map(|planned| of(planned).zip(&planned.literals)).collect()
+    }
+
+    /// Asks for what is proposed; whoever cannot be asked has not agreed. A folder is given up only by a person's own word.
     pub(super) fn agree(&self, consent: Consent) -> Result<Agreed, Trouble> {
         let mut agreed = Agreed::default();
-        if !self.presets().is_empty() {
-            agreed.presets = consent.agrees("Write into their entries how far they are shared?", true)?;
+        if self.has_presets() {
+            agreed.presets = consent.agrees("Write into their entries how they are shared?", true)?;
             if !agreed.presets {
-                complain("how far those servers are shared was not written: trunkline finds it out; --yes writes it");
+                complain("`share` was left at \"auto\": trunkline finds it out; with --yes it is written");
+            }
+        }
+        for (planned, fixed) in
+            self.presets().iter().filter_map(|(planned, preset)| Some((planned, preset.fixed.clone()?)))
+        {
+            let question = format!("Give {} each agent's own project instead of {fixed}?", planned.name);
+            if consent == Consent::Ask && consent.agrees(&question, false)? {
+                agreed.moved.push(planned.name.clone());
             }
         }
         if !self.secrets().is_empty() {
-            agreed.hide =
-                consent.agrees("Move the secrets into the keyring? The agents' files keep their copies", true)?;
+            agreed.hide = consent.agrees("Keep the secrets encrypted, as ${keyring:…}?", true)?;
             if !agreed.hide {
                 complain(
-                    "the secrets stay in the configuration as they are: --yes moves them into the keyring, `trunkline secret set NAME` one of them",
+                    "the secrets stand in the configuration as they are, which only you can read; `trunkline secret set NAME` keeps one encrypted",
                 );
             }
         }
@@ -159,26 +157,30 @@ impl TakeOver {
     }
 
     /// The configuration as it would be.
-    pub(super) fn config(&self, agreed: Agreed) -> Result<Config, Trouble> {
+    pub(super) fn config(&self, agreed: &Agreed) -> Result<Config, Trouble> {
         let mut document = self.document.clone();
         self.add_to(&mut document, agreed)?;
         let (_, text) = document.change();
         Ok(Config::from_toml(&text).unwrap_or_default())
     }
 
-    fn add_to(&self, document: &mut Document, agreed: Agreed) -> Result<(), Trouble> {
+    fn add_to(&self, document: &mut Document, agreed: &Agreed) -> Result<(), Trouble> {
         for planned in &self.plan.servers {
             let from = format!("from {}", froms(&planned.from));
-            let preset = planned.preset.as_ref().filter(|_| agreed.presets).map(|preset| preset.why.clone());
+            let is_written = |preset: &&Preset| match preset.fixed {
+                Some(_) => agreed.moved.contains(&planned.name),
+                None => agreed.presets,
+            };
+            let preset = planned.preset.as_ref().filter(is_written).map(|preset| preset.why.clone());
             let comment: Vec<_> = std::iter::once(from).chain(preset).collect();
-            let table = planned.agreed(agreed.hide, agreed.presets);
+            let table = planned.agreed(agreed);
             document.add(&planned.name, &table, &comment).map_err(anyhow::Error::from)?;
         }
         Ok(())
     }
 
     /// Writes the entries, secrets first.
-    pub(super) fn write(&self, agreed: Agreed, places: &Places) -> Result<(), Trouble> {
+    pub(super) fn write(&self, agreed: &Agreed, places: &Places) -> Result<(), Trouble> {
         if self.plan.servers.is_empty() {
             return Ok(());
         }
@@ -188,6 +190,8 @@ impl TakeOver {
         let mut document = self.document.clone();
         self.add_to(&mut document, agreed)?;
         document.save().map_err(anyhow::Error::from)?;
+        // A daemon that runs need not wait until it notices; what it says of the file, `check` says too.
+        drop(block_on(async { Ok(connect(places).await?.reload().await?) }));
         Ok(())
     }
 

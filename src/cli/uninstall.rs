@@ -48,6 +48,7 @@ pub(super) fn run(uninstall: Uninstall, places: &Places) -> Done {
     }
     if !dry_run {
         stop_daemon(places)?;
+        writeln!(out(), "No daemon runs any more.")?;
     }
     let state = "Remove logins, secrets, catalogs and logs?";
     if !uninstall.keep_state && (dry_run || consent.agrees(state, true)?) {

@@ -47,6 +47,16 @@ pub struct ForeignFile {
     pub notes: Vec<Problem>,
 }
 
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Json => "JSON",
+            Self::Toml => "TOML",
+            Self::Yaml => "YAML",
+        })
+    }
+}
+
 impl Format {
     /// By the name of a file, or else by how it begins.
     pub fn of(path: &std::path::Path, text: &str) -> Self {

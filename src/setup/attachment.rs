@@ -30,6 +30,9 @@ pub struct Attachment {
     made: Vec<PathBuf>,
     before: String,
     after: String,
+    /// Whether `before` is the file as it was, and not put together from what it had become.
+    #[serde(default)]
+    exact: bool,
     /// As the file was read for this.
     #[serde(skip)]
     read: String,
@@ -106,14 +109,18 @@ impl Attachment {
         let cannot = |error| CannotAttach::Edit(file.clone(), error);
         // An earlier one is taken back first, in mind.
         let earlier = Self::find(state, file);
-        let (before, mut added, mut taken) = match &earlier {
+        let (before, exact, mut added, mut taken) = match &earlier {
             Some(earlier) if earlier.after == text => {
-                (earlier.before.clone(), earlier.added.clone(), earlier.taken.clone())
+                (earlier.before.clone(), earlier.exact, earlier.added.clone(), earlier.taken.clone())
             }
             Some(earlier) => {
-                (earlier.around(agent, &text).map_err(cannot)?, earlier.added.clone(), earlier.taken.clone())
+                let around = earlier.around(agent, &text).map_err(cannot)?;
+                // Nothing else has changed: then it is what it was.
+                let is_same = earlier.exact && edit::says_the_same(agent, &around, &earlier.before);
+                let before = if is_same { earlier.before.clone() } else { around };
+                (before, is_same, earlier.added.clone(), earlier.taken.clone())
             }
-            None => (text.clone(), BTreeMap::new(), BTreeMap::new()),
+            None => (text.clone(), true, BTreeMap::new(), BTreeMap::new()),
         };
         let entry = agent.entry_for(name, &wanted.words);
         if let Some(there) = edit::get(agent, &text, name).filter(|there| !added.contains_key(name) && !is_ours(there))
@@ -136,7 +143,8 @@ impl Attachment {
         added.insert(name.clone(), entry);
         let (existed, made) =
             earlier.map_or_else(|| (existed, to_make(file)), |earlier| (earlier.existed, earlier.made));
-        Ok(Self { agent: agent.id.clone(), file: file.clone(), added, taken, existed, made, before, after, read: text })
+        let (agent, file) = (agent.id.clone(), file.clone());
+        Ok(Self { agent, file, added, taken, existed, made, before, after, exact, read: text })
     }
 
     /// The text of the file as it is, and as it would be.
@@ -192,7 +200,10 @@ impl Attachment {
         let found = read(&self.file).map_err(|error| CannotDetach::Read(self.file.clone(), error))?;
         let Some(text) = found else { return Ok(Undo::Nothing) };
         if text == self.after {
-            return Ok(Undo::Exact(self.existed.then(|| self.before.clone())));
+            return Ok(match self.existed {
+                true if !self.exact => Undo::Around(self.before.clone()),
+                existed => Undo::Exact(existed.then(|| self.before.clone())),
+            });
         }
         if text == self.before && self.existed {
             return Ok(Undo::Nothing);
@@ -203,6 +214,10 @@ impl Attachment {
             return Err(CannotDetach::Edited(self.file.clone(), self.after.clone(), text));
         };
         let around = self.around(agent, &text).map_err(|error| CannotDetach::Edit(self.file.clone(), error))?;
+        // Nothing else has changed in what it says: then it is what it was.
+        if self.exact && self.existed && edit::says_the_same(agent, &around, &self.before) {
+            return Ok(Undo::Exact(Some(self.before.clone())));
+        }
         Ok(if around == text { Undo::Nothing } else { Undo::Around(around) })
     }
 
@@ -229,6 +244,13 @@ impl Attachment {
 
     /// A text without our entries, and with those that were taken out.
     fn around(&self, agent: &Agent, text: &str) -> Result<String, CannotEditText> {
+        // What was changed elsewhere, put into the text as it was: comments and order stay.
+        if let Ok(merged) = diffy::merge(&self.after, &self.before, text)
+            && self.added.keys().all(|name| edit::get(agent, &merged, name).is_none_or(|there| !is_ours(&there)))
+            && self.taken.iter().all(|(name, entry)| edit::get(agent, &merged, name).as_ref() == Some(entry))
+        {
+            return Ok(merged);
+        }
         let mut text = text.to_owned();
         for name in self.added.keys() {
             if edit::get(agent, &text, name).is_some_and(|there| is_ours(&there)) {

@@ -40,6 +40,12 @@ pub(super) fn get(agent: &Agent, text: &str, name: &str) -> Option<Value> {
     }
 }
 
+/// Whether two texts say the same, whatever their comments and their order.
+pub(super) fn says_the_same(agent: &Agent, one: &str, other: &str) -> bool {
+    let read = |text: &str| Tree::read(text.trim_start_matches('\u{feff}'), agent.format).ok();
+    matches!((read(one), read(other)), (Some(one), Some(other)) if one == other)
+}
+
 /// All servers of a text, as plain values; `None` if it cannot be read.
 pub(super) fn all(agent: &Agent, text: &str) -> Option<Value> {
     let root = Tree::read(text.trim_start_matches('\u{feff}'), agent.format).ok()?;

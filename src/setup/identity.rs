@@ -40,7 +40,7 @@ impl Known {
     pub fn find(&self, table: &Table, folder: Option<&Path>) -> Option<&ServerName> {
         let server = decoded(table).ok()?;
         let mut entries = vec![Identity::of(&server)];
-        if let Some(preset) = Preset::find(&server, folder) {
+        if let Some(preset) = Preset::find(&server, folder).filter(|preset| preset.fixed.is_none()) {
             let mut table = table.clone();
             preset.apply(&mut table);
             entries.extend(decoded(&table).ok().map(|server| Identity::of(&server)));
@@ -125,10 +125,7 @@ mod tests {
         for (entry, expected) in [
             ("command = \"x\"\nargs = [\"--token\", \"hush\"]", Some("a")),
             ("command = \"x\"\nargs = [\"--other\", \"hush\"]", None),
-            (
-                "command = \"npx\"\nargs = [\"-y\", \"@modelcontextprotocol/server-filesystem\", \"/home/a/work/shop\"]",
-                Some("b"),
-            ),
+            ("command = \"npx\"\nargs = [\"-y\", \"@modelcontextprotocol/server-filesystem\", \".\"]", Some("b")),
         ] {
             let table = entry.parse::<toml_edit::DocumentMut>().expect("valid").as_table().clone();
             let known = Known::of(&config, &Kept::default());

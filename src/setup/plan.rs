@@ -41,6 +41,17 @@ pub struct Planned {
     identity: Identity,
 }
 
+/// What its person has agreed to.
+#[derive(Debug, Clone, Default)]
+pub struct Agreed {
+    /// Secrets go into the keyring.
+    pub hide: bool,
+    /// The presets are written.
+    pub presets: bool,
+    /// The servers that give a fixed folder up for each agent's project.
+    pub moved: Vec<ServerName>,
+}
+
 /// Where an entry comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -198,10 +209,16 @@ impl Planned {
     }
 
     /// The entry with what its person has agreed to.
-    pub fn agreed(&self, hide: bool, preset: bool) -> Table {
-        let mut table = if hide { self.hidden.clone() } else { self.table.clone() };
-        if let Some(proposal) = self.preset.as_ref().filter(|_| preset) {
-            proposal.apply(&mut table);
+    pub fn agreed(&self, agreed: &Agreed) -> Table {
+        let mut table = if agreed.hide { self.hidden.clone() } else { self.table.clone() };
+        match &self.preset {
+            Some(preset) if preset.fixed.is_some() => {
+                if agreed.moved.contains(&self.name) {
+                    preset.moved().apply(&mut table);
+                }
+            }
+            Some(preset) if agreed.presets => preset.apply(&mut table),
+            Some(_) | None => {}
         }
         table
     }

@@ -10,8 +10,10 @@ use crate::config::{self, Known, ServerConfig, Share, Transport};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preset {
     pub share: Share,
-    /// The folder in its arguments that `${project}` would take the place of.
+    /// The folder in its arguments that `${project}` takes the place of.
     pub folder: Option<String>,
+    /// A fixed folder that a person may want to give up for each agent's project: that is another server, with other files.
+    pub fixed: Option<String>,
     /// The package, and why.
     pub why: String,
 }
@@ -32,9 +34,17 @@ impl Preset {
         let words = stdio.args.iter().map(|word| word.text().to_owned());
         let mut folders = words.filter(|word| is_folder(word));
         let folder = folders.next().filter(|_| folders.next().is_none());
-        let folder =
-            folder.filter(|_| preset == config::Preset::Folder).filter(|folder| may_be_project(folder, project));
-        Some(Self { share: package.share, folder, why: format!("{name}: {}", package.why.unwrap_or_default()) })
+        let folder = folder.filter(|_| preset == config::Preset::Folder);
+        let (folder, fixed) = match folder {
+            Some(folder) if is_the_project(&folder, project) => (Some(folder), None),
+            folder => (None, folder),
+        };
+        // What works on one folder for everybody is the same for everybody.
+        if fixed.as_ref().is_some_and(|fixed| !may_be_project(fixed)) {
+            return None;
+        }
+        let why = format!("{name}: {}", package.why.unwrap_or_default());
+        Some(Self { share: package.share, folder, fixed, why })
     }
 
     /// Writes it into the entry.
@@ -64,6 +74,10 @@ impl Preset {
         let share = self.share_word();
         match &self.folder {
             Some(folder) => format!("share = \"{share}\", and ${{project}} instead of {folder}"),
+            None if self.fixed.is_some() => format!(
+                "it works in {} for every agent; share = \"{share}\" and ${{project}} in its place give each its own project",
+                self.fixed.as_deref().unwrap_or_default()
+            ),
             None => format!("share = \"{share}\""),
         }
     }
@@ -79,15 +93,26 @@ fn is_folder(word: &str) -> bool {
         || ((word.starts_with(['/', '~']) || word.starts_with("./") || drive) && !has_end)
 }
 
-/// Whether a folder may be a project's: not the home folder itself, nor one that everybody has.
-fn may_be_project(folder: &str, project: Option<&Path>) -> bool {
-    if folder == "." || folder == "${project}" || project.is_some_and(|project| project == Path::new(folder)) {
-        return true;
-    }
+/// Whether a folder is that of the project which the entry is for.
+fn is_the_project(folder: &str, project: Option<&Path>) -> bool {
+    folder == "."
+        || folder == "${project}"
+        || project.is_some_and(|project| project == Path::new(folder.trim_end_matches('/')))
+}
+
+/// Whether a fixed folder may be a project's: not the home folder itself, nor one that everybody has.
+fn may_be_project(folder: &str) -> bool {
     let path = PathBuf::from(folder);
     let last = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let depth = path.components().count();
     depth > 2 && !NO_PROJECTS.contains(&last.as_str()) && std::env::home_dir().is_none_or(|home| home != path)
+}
+
+impl Preset {
+    /// The same, with the fixed folder given up.
+    pub fn moved(&self) -> Self {
+        Self { folder: self.fixed.clone(), fixed: None, ..self.clone() }
+    }
 }
 
 #[cfg(test)]
@@ -109,9 +134,14 @@ mod tests {
             (of("command = \"npx\"\nargs = [\"@modelcontextprotocol/server-memory\"]"), Some("share = \"all\"")),
             (of("command = \"uvx\"\nargs = [\"mcp-server-time\"]"), None),
             (of("command = \"npx\"\nargs = [\"@playwright/mcp\"]\nshare = \"project\""), None),
-            (files("\"/home/a/work/shop\""), Some("share = \"project\", and ${project} instead of /home/a/work/shop")),
+            (
+                files("\"/home/a/work/shop\""),
+                Some(
+                    "it works in /home/a/work/shop for every agent; share = \"project\" and ${project} in its place give each its own project",
+                ),
+            ),
             (files("\"/p\""), Some("share = \"project\", and ${project} instead of /p")),
-            (files("\"/home/a/Documents\""), Some("share = \"project\"")),
+            (files("\"/home/a/Documents\""), None),
             (files("\"/a/b/c\", \"/a/b/d\""), Some("share = \"project\"")),
             (files("\"${project}\""), Some("share = \"project\", and ${project} instead of ${project}")),
         ] {

@@ -40,11 +40,11 @@ pub fn command(words: &[String]) -> Snippet {
     Snippet::Entry { name: None, table: stdio(words), notes: Vec::new() }
 }
 
-/// The text between the fences of Markdown.
+/// The first text between the fences of Markdown, wherever it stands.
 fn unfenced(text: &str) -> &str {
-    let Some(rest) = text.strip_prefix("```") else { return text };
+    let Some((_, rest)) = text.split_once("```") else { return text };
     let body = rest.split_once('\n').map(|(_, body)| body).unwrap_or_default();
-    body.rsplit_once("```").map_or(body, |(body, _)| body).trim()
+    body.split_once("```").map_or(body, |(body, _)| body).trim()
 }
 
 fn read(text: &str, format: Format) -> Option<ForeignFile> {
@@ -107,8 +107,23 @@ fn of_line(words: &[String]) -> Result<Snippet, String> {
             words[0]
         ));
     }
+    // Any text is words: only what starts a server is one.
+    if words.get(1).is_some_and(|word| word == "add")
+        || !words.iter().take(3).any(|word| LAUNCHERS.contains(&word.as_str()))
+    {
+        return Err(format!(
+            "`{}` starts no server that is known: give its command behind `--`, as in trunkline add NAME -- COMMAND",
+            words[0]
+        ));
+    }
     Ok(command(words))
 }
+
+/// Programs that start servers.
+const LAUNCHERS: [&str; 16] = [
+    "npx", "uvx", "bunx", "pnpx", "node", "bun", "deno", "npm", "pnpm", "yarn", "pipx", "uv", "docker", "podman",
+    "python", "python3",
+];
 
 /// What stands behind `mcp add`, as Claude Code, Codex, Gemini CLI, Qwen Code, Copilot CLI and Amp have it.
 fn of_add(words: &[String]) -> Result<Snippet, String> {
@@ -311,7 +326,11 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
-        for text in ["", "hello", "{\"a\": ", "{\"theme\": \"dark\"}"] {
+        let readme = "# A server\n\nAdd this:\n\n```json\n{\"a\": {\"command\": \"x\"}}\n```\n\nDone.";
+        assert_eq!(shown(readme), "a: command = \"x\"");
+        for text in
+            ["", "hello", "hello there world", "touch /tmp/x", "trunkline add foo", "{\"a\": ", "{\"theme\": \"dark\"}"]
+        {
             assert!(shown(text).starts_with("error: "), "{text}: {}", shown(text));
         }
     }

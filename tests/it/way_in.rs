@@ -256,3 +256,37 @@ fn real_agents_see_it_connected() {
     home.says(&["uninstall", "--yes"]);
     assert!(!home.read(".claude.json").contains("trunkline"));
 }
+
+#[test]
+fn an_edit_elsewhere_costs_no_comment() {
+    let home = Home::of_three_agents();
+    home.says(&["import", "--yes"]);
+    let own = home.read(".codex/config.toml").replace("[mcp_servers.search]", "# finds things\n[mcp_servers.search]");
+    home.write(".codex/config.toml", &own);
+    home.says(&["attach", "codex", "--replace"]);
+    let edited = home.read(".codex/config.toml").replace("model = \"m\"", "model = \"n\"");
+    home.write(".codex/config.toml", &edited);
+    home.says(&["detach", "codex"]);
+    assert_eq!(home.read(".codex/config.toml"), own.replace("model = \"m\"", "model = \"n\""));
+
+    // Its own entry was edited, and is written anew: nothing else has changed, so the file is what it was.
+    home.says(&["attach", "codex", "--replace"]);
+    let edited = home.read(".codex/config.toml").replace("\"connect\"", "\"connect\", \"time\"");
+    home.write(".codex/config.toml", &edited);
+    home.says(&["attach", "codex", "--replace"]);
+    assert!(home.says(&["detach", "codex"]).contains("to the byte"));
+    assert_eq!(home.read(".codex/config.toml"), own.replace("model = \"m\"", "model = \"n\""));
+}
+
+#[test]
+fn what_was_begun_is_finished_whoever_reads() {
+    let home = Home::of_three_agents();
+    let before = home.files();
+    home.says(&["init", "--yes", "--no-service"]);
+    let mut uninstall = home.command(env!("CARGO_BIN_EXE_trunkline"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = uninstall.args(["uninstall", "--yes"]).stdout(writer).status().expect("run");
+    assert!(status.success());
+    assert_eq!(home.files(), before);
+}

@@ -43,8 +43,12 @@ pub(super) fn look(look: &Look<'_>) -> Vec<Finding> {
     if attached == 0 {
         findings.push(Finding::note("agents", "no agent's own file names trunkline", "trunkline attach AGENT"));
     } else {
-        let s = if attached == 1 { "" } else { "s" };
-        findings.push(Finding::good("agents", format!("{attached} agent{s} attach through their own files")));
+        let what = if attached == 1 {
+            "1 agent attaches through its own file".to_owned()
+        } else {
+            format!("{attached} agents attach through their own files")
+        };
+        findings.push(Finding::good("agents", what));
     }
     findings
 }

@@ -178,7 +178,7 @@ fn clock() -> Finding {
             "set it: timedatectl set-ntp true",
         );
     }
-    Finding::good("clock", "the clock can be right")
+    Finding::good("clock", "the clock looks right")
 }
 
 /// Ports that are to be opened, and that somebody else has.
