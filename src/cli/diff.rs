@@ -2,12 +2,15 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use similar::{ChangeTag, TextDiff};
 
 use crate::setup::masked;
 use crate::shown;
 
+/// How long two texts are compared.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Lines around a change that are shown with it.
 const AROUND: usize = 3;
 
@@ -15,7 +18,8 @@ const AROUND: usize = 3;
 pub(super) fn print(out: &mut impl Write, path: &Path, before: &str, after: &str) -> io::Result<()> {
     let path = path.display().to_string();
     writeln!(out, "--- {}\n+++ {}", shown::line(&path), shown::line(&path))?;
-    let diff = TextDiff::from_lines(before, after);
+    // What is found by then is shown: a coarser change, and a right one.
+    let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before, after);
     for group in diff.grouped_ops(AROUND) {
         let (old, new) = group.first().map_or((0, 0), |op| (op.old_range().start, op.new_range().start));
         writeln!(out, "@@ -{} +{} @@", old + 1, new + 1)?;

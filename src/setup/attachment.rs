@@ -12,6 +12,8 @@ use crate::files;
 use crate::setup::agent::{Agent, find_agent};
 use crate::setup::edit::{self, CannotEditText};
 
+/// The longest text whose lines are compared: the work grows with what has changed in it.
+const MOST_MERGED: usize = 256 << 10;
 /// The folder of the records in the state folder.
 const FOLDER: &str = "attached";
 
@@ -245,7 +247,8 @@ impl Attachment {
     /// A text without our entries, and with those that were taken out.
     fn around(&self, agent: &Agent, text: &str) -> Result<String, CannotEditText> {
         // What was changed elsewhere, put into the text as it was: comments and order stay.
-        if let Ok(merged) = diffy::merge(&self.after, &self.before, text)
+        if text.len() <= MOST_MERGED
+            && let Ok(merged) = diffy::merge(&self.after, &self.before, text)
             && self.added.keys().all(|name| edit::get(agent, &merged, name).is_none_or(|there| !is_ours(&there)))
             && self.taken.iter().all(|(name, entry)| edit::get(agent, &merged, name).as_ref() == Some(entry))
         {
