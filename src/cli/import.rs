@@ -113,7 +113,7 @@ pub(super) fn sources(from: &[String]) -> Result<Vec<Source>, Trouble> {
         if sources.iter().any(|source| source.path == path) {
             continue;
         }
-        match source(&path) {
+        match source(&path, from.is_empty()) {
             Ok(source) => sources.push(source),
             Err(error) if from.is_empty() => complain(&error.to_string()),
             Err(error) => return Err(anyhow::Error::from(error).into()),
@@ -149,9 +149,13 @@ fn files_of(agent: &Agent) -> Vec<PathBuf> {
     user.chain(project).collect()
 }
 
-fn source(path: &Path) -> Result<Source, CannotRead> {
+/// Reads a file; of one that nobody has named, it is no fault to have no servers.
+fn source(path: &Path, is_found: bool) -> Result<Source, CannotRead> {
     let file = AgentFile::open(path)?;
-    let servers = file.servers();
+    let mut servers = file.servers();
+    if is_found && servers.servers.is_empty() {
+        servers.problems.retain(|problem| !problem.message.starts_with("no `mcpServers`"));
+    }
     located(path, &servers.problems).iter().for_each(|line| complain(line));
     located(path, &servers.notes).iter().for_each(|line| complain(line));
     Ok(Source { title: file.title(), path: path.to_owned(), folder: file.project(), file: servers })
