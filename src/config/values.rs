@@ -189,8 +189,8 @@ impl Template {
                 return Some(Ok(Piece::Text(text)));
             }
             let Some(reference) = rest.strip_prefix("${") else {
-                let next = rest.find("${").unwrap_or(rest.len());
-                let next = if rest[..next].ends_with('$') { next - 1 } else { next };
+                // A `$` before it belongs to it; one at the end of all is text.
+                let next = rest.find("${").map_or(rest.len(), |at| at - usize::from(rest[..at].ends_with('$')));
                 let (text, behind) = rest.split_at(next);
                 rest = behind;
                 return Some(Ok(Piece::Text(text)));
@@ -309,6 +309,9 @@ mod tests {
         assert_eq!(expand("a ${keyring:k}", None).as_deref(), Ok("a hush"));
         assert_eq!(expand("${keyring:none}", None), Err(BadTemplate::NoSecret("none".into())));
         assert_eq!(template("${keyring:a} ${env:b} ${keyring:c}").secret_names(), ["a", "c"].map(str::to_owned).into());
+        assert_eq!(expand("pa$", None).as_deref(), Ok("pa$"));
+        assert_eq!(expand("$", None).as_deref(), Ok("$"));
+        assert_eq!(expand("$$$${x}$", None).as_deref(), Ok("$$${x}$"));
         assert_eq!(expand("a $${HOME} $$ $${x", None).as_deref(), Ok("a ${HOME} $$ ${x"));
         assert_eq!(expand("${oops", None), Err(BadTemplate::Open("oops".into())));
         assert_eq!(expand("${HOME}", None), Err(BadTemplate::Unknown("HOME".into())));
