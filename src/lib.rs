@@ -45,6 +45,10 @@
 //! | input round | what a modern server asks instead of answering, put to a legacy agent; then the call is retried |
 //! | open request | what an agent is asked, and has not answered |
 //! | task polling | a call that a server of the other era made a task of: trunkline polls the task in the agent's place |
+//! | agent file | where an agent keeps its MCP servers: one row of `config/agents.toml` for each agent (`setup::agent`) |
+//! | attachment | what `attach` wrote into an agent's file, and the text that it had before: the way back |
+//! | preset | what is proposed for an entry of a known package, with the reason: never done without a word |
+//! | literal | a secret that stands in an entry as it is |
 //! | session snapshot | a legacy session over HTTP, as the next daemon needs it to restore it |
 //! | lifetime | a session lasts, or is one request: each of the modern era over HTTP is an agent by itself |
 //!
@@ -136,6 +140,10 @@
 //!
 //! **Attaching.** `cli::start` looks where the `ipc::Signpost` points, then at the default place; where nobody listens it has the
 //! service manager start a daemon, or starts one through `detach` -> `daemon::person` begins it anew with the login shell's environment.
+//!
+//! **The way in.** `cli::import` opens the agents' files (`setup::AgentFile`) -> `config::ForeignFile` makes tables of our own form of their servers ->
+//! `setup::Plan` merges and names them, with presets and literals -> `cli::take_over` shows, asks, and writes through `setup::Document`. `cli::attach` plans an
+//! `Attachment`, shows its change, and writes the record before the file; `detach` goes back by it.
 //!
 //! **What cannot be read.** The reader finds no message in a line -> `upstream::salvage` finds those that are certain, and what is left of one that is lost ->
 //! the tap sorts the first, notes a `Quirk`, and tells the site of the last (`Inbound::Unreadable`) -> `hub::deliver::unmatched_answers` fails the call that it was for. An

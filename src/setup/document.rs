@@ -60,11 +60,6 @@ impl Document {
         &self.path
     }
 
-    /// Whether the file is there, and says something.
-    pub fn is_new(&self) -> bool {
-        self.before.trim().is_empty()
-    }
-
     /// What the file says now, with every problem in it.
     pub fn config(&self) -> Config {
         let mut config = Config::from_toml(&self.before).unwrap_or_default();
