@@ -5,14 +5,17 @@ mod args;
 mod ask;
 mod attach;
 mod call;
+mod calls;
 mod candidates;
 mod check;
 mod completions;
 mod connect;
+mod dashboard;
 mod demo;
 mod diff;
 mod doctor;
 mod done;
+mod figures;
 mod import;
 mod init;
 mod login;
@@ -21,15 +24,19 @@ mod man;
 mod probe;
 mod progress;
 mod reach;
+mod recording;
 mod report;
 mod secret;
 mod service;
 mod shim_args;
 mod start;
+mod stats;
 mod table;
 mod take_over;
 mod tools;
 mod uninstall;
+mod watch;
+mod why;
 
 use std::io::{self};
 use std::path::Path;
@@ -38,7 +45,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use jsonrpsee::core::client::Error as RpcError;
 
-use crate::cli::args::{Args, Command, Lifecycle, Program, ServiceCommand, SetUp};
+use crate::cli::args::{Args, Command, Lifecycle, Look, OneCall, Program, ServiceCommand, SetUp};
 use crate::cli::ask::Consent;
 use crate::cli::done::{Done, Trouble, complain, complain_in_json, go_on_unread};
 use crate::cli::reach::{with_daemon, with_started_daemon};
@@ -137,16 +144,12 @@ fn run(args: &Args, own: Places) -> Done {
         }
         Command::Logout { server } => with_daemon(places, async |client| login::end(client, server).await),
         Command::Secret { command } => secret::run(command, places, args.json),
-        Command::Status { watch: false } => with_daemon(places, async |client| {
-            let status = client.status().await?;
-            note_other_configuration(&own, &status.config);
-            report::status(&status, args.json)
-        }),
-        Command::Status { watch: true } => {
-            report::watch(|| with_daemon(places, async |client| report::status(&client.status().await?, args.json)))
-        }
+        Command::Status { server, watch } => status(server.as_deref(), *watch, &own, places, args.json),
         Command::Lifecycle(step) => lifecycle(step, &own, places, args.json),
-        Command::Tools { server, tool } => with_started_daemon(&own, async |client| {
+        Command::Tools { server, cost: true, .. } => {
+            stats::cost(server.as_deref(), &places.config, &places.state, args.json)
+        }
+        Command::Tools { server, tool, cost: false } => with_started_daemon(&own, async |client| {
             tools::run(client, server.clone(), tool.as_deref(), args.json).await
         }),
         Command::Call { server, tool, arguments, interactive } => {
@@ -155,11 +158,28 @@ fn run(args: &Args, own: Places) -> Done {
                 call::run(client, server, tool, arguments, *interactive, args.json).await
             })
         }
-        Command::Logs { server, follow, lines } => {
-            with_daemon(places, async |client| logs::run(client, server.clone(), *lines, *follow, args.json).await)
+        Command::Logs { server, follow, lines, since } => {
+            let (server, since) = (server.as_deref(), since.as_deref());
+            logs::run(&logs::Logs { server, lines: *lines, since, follow: *follow, json: args.json }, places)
         }
+        Command::Look(look) => run_look(look, args, &own, places),
         Command::SetUp(set_up) => run_set_up(set_up, args, places),
     }
+}
+
+/// The daemon's state, or one server's; once, or until interrupted.
+fn status(server: Option<&str>, watch: bool, own: &Places, places: &Places, json: bool) -> Done {
+    let show = || {
+        with_daemon(places, async |client| {
+            let status = client.status().await?;
+            note_other_configuration(own, &status.config);
+            match server {
+                Some(server) => report::server(&status, server, json),
+                None => report::status(&status, json),
+            }
+        })
+    };
+    if watch { report::watch(show) } else { show() }
 }
 
 /// Starting, stopping, reading the configuration again.
@@ -182,6 +202,33 @@ fn lifecycle(step: &Lifecycle, own: &Places, places: &Places, json: bool) -> Don
             report::reloaded(&reloaded, json)
         }),
         Lifecycle::Shutdown => with_daemon(places, async |client| reach::shutdown(client, places).await),
+    }
+}
+
+/// The commands that show what goes on.
+fn run_look(look: &Look, args: &Args, own: &Places, places: &Places) -> Done {
+    match look {
+        Look::Calls { one: Some(OneCall::Show { id }), .. } => calls::show(*id, &places.state, args.json),
+        Look::Calls { one: None, which, slow, follow, limit } => {
+            let (slow, follow, limit, json) = (slow.as_deref(), *follow, *limit, args.json);
+            calls::run(&calls::Calls { which, slow, follow, limit, json }, &places.state)
+        }
+        Look::Stats { by, which } => stats::run(*by, which, &places.state, args.json),
+        Look::Why { server } => with_started_daemon(own, async |client| why::run(client, server, args.json).await),
+        Look::Record { server, agent, output } => {
+            let places = reach::started(own)?;
+            recording::record(&places, server.as_deref(), agent.as_deref(), output)
+        }
+        Look::Replay { file } => recording::replay(file),
+        Look::Diff { one, other } => recording::compare(one, other),
+        Look::Watch => {
+            let places = reach::started(own)?;
+            with_daemon(&places, async |client| watch::run(client, &places).await)
+        }
+        Look::Dashboard { no_open } => {
+            let places = reach::started(own)?;
+            reach::block_on(async { dashboard::run(reach::connect(&places).await?, !no_open).await })
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod node;
 mod oauth;
 mod packages;
 mod problems;
+mod record;
 mod server;
 mod share;
 mod transport;
@@ -40,6 +41,7 @@ pub use oauth::{Algorithm, Grant, OAuth, Pkce, Resource};
 pub use packages::{Known, Packages, Preset};
 pub use problems::Problem;
 use problems::Problems;
+pub use record::{Record, ServerRecord};
 use server::Names;
 pub use server::{EraChoice, ServerConfig, Servers, Start};
 pub use share::Share;
@@ -59,6 +61,9 @@ pub struct Config {
     /// The endpoint over HTTP; without it, none is opened.
     #[schemars(default)]
     pub http: Option<HttpListener>,
+    /// What is kept of the calls that were made.
+    #[schemars(default)]
+    pub record: Record,
     /// The MCP servers, by name: ASCII letters, digits, `-` and single `_`.
     #[schemars(default, with = "BTreeMap<String, ServerConfig>")]
     pub servers: Servers,
@@ -86,7 +91,7 @@ pub struct Profile {
 }
 
 /// What a look at a file has brought.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Examined {
     /// How many servers it has.
     pub servers: usize,
@@ -173,6 +178,7 @@ impl Config {
             .take_node("profiles")
             .map(|node| fields.problems.under("profiles", |problems| decode_profiles(node, &servers, problems)));
         let http = fields.take("http");
+        let record = fields.take("record").unwrap_or_default();
         let packages = fields
             .take_node("packages")
             .map(|node| fields.problems.under("packages", |problems| packages::decode_all(node, problems)));
@@ -182,7 +188,7 @@ impl Config {
         }
         fields.finish();
         let (profiles, packages) = (profiles.unwrap_or_default(), packages.unwrap_or_default());
-        Self { daemon, http, servers, profiles, packages, ..Self::default() }.completed()
+        Self { daemon, http, record, servers, profiles, packages, ..Self::default() }.completed()
     }
 
     fn decode_json(root: Node, problems: &mut Problems<'_>) -> Self {

@@ -29,13 +29,16 @@ use crate::credentials::{Vault, hide_memory};
 use crate::descriptors;
 use crate::downstream::{self, Connection, Opened, Shutdown};
 use crate::fault;
-use crate::hub::{Hub, Services};
+use crate::hub::{self, Hub, Services};
 use crate::ipc::{self, AcceptError, Claim, ListenError, Listener, Signpost};
 use crate::lines::{Lines, is_told};
+use crate::masks::Masks;
 use crate::oauth::Keepers;
 use crate::paths::Places;
+use crate::record::{self, Recorder};
 use crate::retry::Backoff;
 use crate::strangers::{Stranger, Strangers};
+use crate::traces::Tracer;
 use crate::upstream::Ledger;
 use crate::wire::Budget;
 
@@ -63,19 +66,9 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     let log = prepare(places);
     let ledger = Ledger::open(&places.state)?;
     let guardian = guardian(places, &ledger);
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let servers = config.servers.len();
-    let vault = Vault::open(&places.state);
-    let keepers = Keepers::new(vault.clone(), tasks.clone(), stop.clone());
-    let around = Services {
-        tasks: tasks.clone(),
-        stop: stop.clone(),
-        ledger,
-        state: places.state.clone(),
-        vault: vault.clone(),
-        keepers: keepers.clone(),
-        budget: Budget::new(config.daemon.max_memory.0),
-    };
+    let around = services(&config, places, ledger);
+    let Services { tasks, stop, vault, keepers, recorder, tracer, .. } = around.clone();
     let hub = hub(config, around, places);
     let listener = match socket {
         Some(socket) => Listener::adopt(claim, socket)?,
@@ -95,6 +88,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
         socket: listener.path().to_owned(),
         replaced: Notice::default(),
         config: places.config.clone(),
+        record: record::file(&places.state),
     };
     let ends = Shutdown { drain: CancellationToken::new(), stop: stop.clone() };
     let signals = tasks.spawn(signals(shutdown.clone(), reload, stop.clone()));
@@ -123,9 +117,31 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     drop((hub, api));
     wait_for_all(&tasks).await;
     drop(signals.await);
+    // What it has not written yet is in its memory.
+    drop(tokio::task::spawn_blocking(move || (recorder.close(), tracer.close())).await);
     guardian.into_iter().for_each(Guardian::dismiss);
     drop(lock);
     Ok(new)
+}
+
+/// What the hub and its servers live in.
+fn services(config: &Config, places: &Places, ledger: Ledger) -> Services {
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let vault = Vault::open(&places.state);
+    let recorder = Recorder::new(record::file(&places.state), hub::limits(config));
+    recorder.set(config.record.calls, hub::limits(config));
+    Services {
+        keepers: Keepers::new(vault.clone(), tasks.clone(), stop.clone()),
+        tasks,
+        stop,
+        ledger,
+        state: places.state.clone(),
+        vault,
+        budget: Budget::new(config.daemon.max_memory.0),
+        recorder,
+        masks: Masks::default(),
+        tracer: Tracer::from_environment(),
+    }
 }
 
 /// The hub for a configuration; what is wrong with the file is told.

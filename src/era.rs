@@ -28,7 +28,7 @@ pub fn shows_urls(capabilities: &str) -> bool {
 }
 
 /// Protocol revisions with `initialize` (2024-11-05 to 2025-11-25), or without (2026-07-28).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Era {
     Legacy,

@@ -36,13 +36,15 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-pub use agent::{Agent, Lifetime, View};
+pub use agent::{Lifetime, View};
 pub use eras::{incomplete, not_modern};
 pub use events::{Event, Events, Reloaded};
 pub use failure::Failure;
 pub use ids::{InstanceId, SessionId};
 pub use instance::Instance;
+pub use instance::calls::counts::OpenCall;
 pub use routed::{Later, Routed};
+pub use server::happened::Happened;
 pub use server::{Known, Server};
 pub use session::Session;
 pub use session::snapshot::SessionSnapshot;
@@ -55,9 +57,13 @@ use servers::Servers;
 use session::open_request::OpenRequest;
 use shared_state::SharedState;
 
+use crate::agent::Agent;
 use crate::config::{Config, ServerConfig};
 use crate::era::AgentTerms;
+use crate::masks::Masks;
 use crate::names::ServerName;
+use crate::record::{Kept, Limits, Recorder, Tally};
+use crate::recording::Tee;
 use crate::upstream::{InstanceServices, Quirks, ServerLog};
 use crate::wire::{Account, Budget, Sink};
 
@@ -129,7 +135,14 @@ impl Hub {
             vault: shared.vault.clone(),
             keepers: shared.keepers.clone(),
             budget: shared.budget.clone(),
+            recorder: shared.recorder.clone(),
+            kept: Kept::default(),
+            tally: Tally::default(),
+            masks: shared.masks.clone(),
+            tracer: shared.tracer.clone(),
+            tee: Tee::default(),
         };
+        keep(&around.kept, &self.config(), server);
         // The hub lives as long as the daemon.
         let hub = self.clone();
         let above = Above {
@@ -172,6 +185,27 @@ impl Hub {
     /// An account for one agent, which is cut off when `cut` is cancelled.
     pub fn account(&self, whose: impl Into<Cow<'static, str>>, cut: CancellationToken) -> Account {
         self.services.around.budget.account(whose, self.config().daemon.max_frame.0 * QUEUE_FRAMES, cut)
+    }
+
+    /// The secrets that servers were given.
+    pub fn masks(&self) -> &Masks {
+        &self.services.around.masks
+    }
+
+    /// The record of calls.
+    pub fn recorder(&self) -> &Recorder {
+        &self.services.around.recorder
+    }
+
+    /// Records what the configuration that runs has recorded.
+    pub(in crate::hub) fn apply_record(&self) {
+        let config = self.config();
+        self.recorder().set(config.record.calls, limits(&config));
+        for (name, settings) in &config.servers {
+            if let Ok(server) = self.server(name.as_str()) {
+                keep(&server.around.kept, &config, settings);
+            }
+        }
     }
 
     /// What bounds all that waits.
@@ -317,7 +351,7 @@ impl Hub {
         }
         self.forget_suspended_of(session);
         if session.stay == Lifetime::Lasting {
-            self.services.events.publish(Event::AgentLeft { session: session.id, agent: session.agent().name });
+            self.services.events.publish(Event::AgentLeft { session: session.id, agent: session.agent().name.clone() });
         }
     }
 
@@ -346,4 +380,15 @@ impl Hub {
             tracing::info!(?patience, "calls are still in flight: they end with an error");
         }
     }
+}
+
+/// What bounds the record of calls.
+pub fn limits(config: &Config) -> Limits {
+    Limits { keep: config.record.keep.0, size: config.record.max_size.0 as u64 }
+}
+
+/// What is to be kept of a server's calls.
+fn keep(kept: &Kept, config: &Config, server: &ServerConfig) {
+    let own = server.record;
+    kept.set(own.calls.unwrap_or(config.record.calls), own.payloads.unwrap_or(config.record.payloads));
 }

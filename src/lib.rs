@@ -97,7 +97,10 @@
 //! 1  credentials logins and secrets at rest, and the key to them
 //! 1  http1       one connection of HTTP/1.1
 //! 1  ipc         the socket: listen, connect; who listens is checked before a client speaks (`unix`)
+//! 1  record      the record of calls: written by the daemon, read by anybody
+//! 1  recording   messages as the wire had them: copied, read back, answered from, compared
 //! 1  wire        frames out of bytes, large messages read aside; bounded queues of what is to be written: one for a stream, or one for each request
+//! 0  agent       who an agent is
 //! 0  fault       a fault of trunkline itself ends what it happened in
 //! 0  files       files and folders that are the user's alone
 //! 0  heap        freed memory goes back to the system
@@ -106,11 +109,14 @@
 //! 0  program     where this program is, also after an upgrade
 //! 0  processes   what the system tells of processes
 //! 0  environment which of a person's variables a server gets
+//! 0  masks       the secrets that were given out, to keep them out of what is recorded
 //! 0  random      text that nobody can guess
 //! 0  retry       pauses between tries
+//! 0.1 rotated    a log file of bounded size
 //! 0  strangers   connections that have shown nothing yet
 //! 0  descriptors how many files and connections may be open
 //! 0  shown       text of others as a terminal and a log may show it
+//! 0  traces      where a call stands in a trace; spans, exported by OTLP
 //! 0  ticks       time kept outside of the runtime
 //! 0  era         eras, and what an agent declared of itself: client profile, instance terms, agent terms
 //! 0  names       server names, `server__name`, qualified URIs
@@ -183,6 +189,7 @@
 //! `Replay` kept of the session -> sends what the agent said meanwhile. Over HTTP the daemon itself keeps of a session what must go on
 //! (`Hub::snapshot`, `downstream::http::records`), and the next one takes it up with its next request (`Hub::restore`).
 
+pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -201,6 +208,7 @@ pub mod hub;
 pub mod ipc;
 pub mod lines;
 pub mod lists;
+pub mod masks;
 pub mod mcp_headers;
 pub mod method;
 pub mod names;
@@ -209,11 +217,15 @@ pub mod paths;
 pub mod processes;
 pub mod program;
 pub mod random;
+pub mod record;
+pub mod recording;
 pub mod retry;
+pub mod rotated;
 pub mod same_folder;
 pub mod setup;
 pub mod shown;
 pub mod strangers;
 pub mod ticks;
+pub mod traces;
 pub mod upstream;
 pub mod wire;

@@ -22,17 +22,28 @@ pub fn start_time(pid: u32) -> Option<u64> {
     Some(process.stat().ok()?.starttime)
 }
 
-/// Resident memory of a process group, in bytes; pages that its processes share count for each.
+/// What each process group holds in memory, in bytes. A page that several processes share counts for each in part, where the
+/// kernel tells that (`smaps_rollup`), and else for each.
 #[cfg(target_os = "linux")]
 pub fn group_memory(leaders: &[u32]) -> std::collections::HashMap<u32, u64> {
     let mut memory = std::collections::HashMap::new();
     let Ok(all) = procfs::process::all_processes() else { return memory };
-    for stat in all.filter_map(|process| process.ok()?.stat().ok()) {
+    for process in all.filter_map(Result::ok) {
+        let Ok(stat) = process.stat() else { continue };
         if let Some(leader) = u32::try_from(stat.pgrp).ok().filter(|group| leaders.contains(group)) {
-            *memory.entry(leader).or_default() += stat.rss * procfs::page_size();
+            let resident = stat.rss * procfs::page_size();
+            *memory.entry(leader).or_default() += proportional(&process).unwrap_or(resident);
         }
     }
     memory
+}
+
+/// The part of a process in the memory that is there.
+#[cfg(target_os = "linux")]
+fn proportional(process: &procfs::process::Process) -> Option<u64> {
+    let rollup = process.smaps_rollup().ok()?;
+    let parts = rollup.memory_map_rollup.iter().filter_map(|map| map.extension.map.get("Pss").copied());
+    Some(parts.sum()).filter(|part| *part > 0)
 }
 
 /// The processes whose environment has this variable with a value that `is` right, without this one and those that it comes

@@ -1,5 +1,6 @@
 //! What the command line says.
 
+mod look;
 mod set_up;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use crate::cli::candidates::{profiles, secrets, servers, tools};
 
 use crate::paths::Named;
 
+pub(super) use look::{Look, OneCall, Which};
 pub(super) use set_up::{ServiceCommand, SetUp};
 
 /// One daemon owns every MCP connection of yours; any number of agents share them.
@@ -77,6 +79,9 @@ pub(super) enum Command {
     DemoServer,
     /// Show the daemon, its servers and its agents
     Status {
+        /// Only this server, with all that is known of it
+        #[arg(add = ArgValueCandidates::new(servers))]
+        server: Option<String>,
         /// Go on, once a second, until interrupted
         #[arg(long)]
         watch: bool,
@@ -90,6 +95,9 @@ pub(super) enum Command {
         /// One of its tools, with its parameters
         #[arg(add = ArgValueCandidates::new(tools))]
         tool: Option<String>,
+        /// What the tools cost each session that lists them, and which nobody ever called; works without a daemon
+        #[arg(long, conflicts_with = "tool")]
+        cost: bool,
     },
     /// Call a tool, and print its result
     #[command(
@@ -136,7 +144,7 @@ pub(super) enum Command {
         /// The file (default: the configuration)
         file: Option<PathBuf>,
     },
-    /// Show the daemon's log, or what a server writes to its standard error
+    /// Show the daemon's log, or what a server writes to its standard error; works without a daemon
     Logs {
         /// The server; without it, the daemon
         #[arg(add = ArgValueCandidates::new(servers))]
@@ -147,9 +155,14 @@ pub(super) enum Command {
         /// How many lines to begin with
         #[arg(short = 'n', long, default_value_t = 100)]
         lines: usize,
+        /// Only lines from then on: 15m, 2h, yesterday, 2026-01-31, "2026-01-31 14:05"
+        #[arg(long, value_name = "WHEN")]
+        since: Option<String>,
     },
     #[command(flatten)]
     Lifecycle(Lifecycle),
+    #[command(flatten)]
+    Look(Look),
 }
 
 /// Starting, stopping, reading the configuration again.

@@ -16,8 +16,14 @@ const AROUND: usize = 3;
 
 /// Prints what changes, without the secrets that lines hold.
 pub(super) fn print(out: &mut impl Write, path: &Path, before: &str, after: &str) -> io::Result<()> {
-    let path = path.display().to_string();
-    writeln!(out, "--- {}\n+++ {}", shown::line(&path), shown::line(&path))?;
+    print_between(out, (path, before), (path, after))
+}
+
+/// The same, of two files.
+pub(super) fn print_between(out: &mut impl Write, one: (&Path, &str), other: (&Path, &str)) -> io::Result<()> {
+    let ((old_path, before), (new_path, after)) = (one, other);
+    let shown = |path: &Path| shown::line(&path.display().to_string()).into_owned();
+    writeln!(out, "--- {}\n+++ {}", shown(old_path), shown(new_path))?;
     // What is found by then is shown: a coarser change, and a right one.
     let diff = TextDiff::configure().timeout(PATIENCE).diff_lines(before, after);
     for group in diff.grouped_ops(AROUND) {

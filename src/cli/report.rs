@@ -1,5 +1,6 @@
 //! `status` and `tools`, for a person and for scripts.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,13 +8,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::done::{Done, complain, out};
+use crate::cli::figures::{age, count, memory as size};
 use crate::cli::table::{table, width, wrapped};
-use crate::control::{Credentials, Instance, LoginStatus, ServerStatus, SessionStatus, Status};
+use crate::control::{Credentials, Instance, LoginStatus, OpenCall, RecordStatus, ServerStatus, SessionStatus, Status};
 use crate::hub::Reloaded;
+use crate::names;
+use crate::record::subject_shown;
 use crate::shown::Shown;
 
 /// How often `status --watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// From how many seconds on a call is named that a server is at.
+const LONG: u64 = 60;
 /// From so many characters on there is room for every column.
 const WIDE: usize = 100;
 
@@ -46,9 +52,9 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
         writeln!(out, "\nNo servers are configured: name some in {}", status.config.display())?;
     } else {
         writeln!(out, "\nServers")?;
-        let heads = ["NAME", "STATE", "ERA", "SHARE", "PROCESS", "AGENTS", "IN FLIGHT", "MEMORY", "STARTS"];
-        let rows = status.servers.iter().flat_map(server_rows).collect();
-        narrowed(&mut out, &heads, rows, &["ERA", "STARTS"])?;
+        let heads = ["NAME", "STATE", "SINCE", "CALLS/H", "FAILED", "MEMORY", "AGENTS", "PROCESS", "ERA", "SHARE"];
+        let rows = status.servers.iter().map(server_row).collect();
+        narrowed(&mut out, &heads, rows, &["PROCESS", "ERA", "SHARE"])?;
         status.servers.iter().try_for_each(|server| notes(&mut out, server))?;
         if status.memory.used > 0 {
             let (used, saved) = (size(status.memory.used), size(status.memory.saved));
@@ -60,6 +66,7 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
             writeln!(out, "  {waiting} of {most} wait in the daemon (max_memory)")?;
         }
     }
+    record(&mut out, &status.record)?;
     credentials(&mut out, &status.credentials)?;
     if !status.sessions.is_empty() {
         writeln!(out, "\nAgents")?;
@@ -81,32 +88,75 @@ fn narrowed(out: &mut Shown<impl Write>, heads: &[&str], rows: Vec<Vec<String>>,
     table(out, &heads, &rows.into_iter().map(kept).collect::<Vec<_>>())
 }
 
-/// One row for each process, the first with what belongs to the server.
-fn server_rows(server: &ServerStatus) -> Vec<Vec<String>> {
-    let of_process = |instance: Option<&Instance>| {
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        let memory = instance.map(|instance| match (instance.memory, instance.pid) {
-            (Some(memory), _) => size(memory),
-            (None, Some(_)) => "?".to_owned(),
-            (None, None) => "-".to_owned(),
-        });
-        [
-            or_dash(instance.map(|instance| format!("{:?}", instance.era).to_lowercase())),
-            or_dash(instance.map(|instance| format!("{} ({})", place(instance), age(instance.age)))),
-            or_dash(instance.map(|instance| instance.sessions.len().to_string())),
-            or_dash(instance.map(|instance| instance.in_flight.to_string())),
-            or_dash(memory),
-        ]
+/// What a person wants to know of a server at a glance.
+fn server_row(server: &ServerStatus) -> Vec<String> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let known = server.instances.iter().filter_map(|instance| instance.memory);
+    let memory = (known.clone().count() > 0).then(|| size(known.sum()));
+    let agents: BTreeSet<_> = server.instances.iter().flat_map(|instance| &instance.sessions).collect();
+    let some = |number: u64| if number == 0 { "-".to_owned() } else { count(number) };
+    let process = match server.instances.as_slice() {
+        [] => "-".to_owned(),
+        [one] => place(one),
+        more => format!("{} of them", more.len()),
     };
-    let row = |first: bool, instance: Option<&Instance>| {
-        let of_server = |text: &str| if first { text.to_owned() } else { String::new() };
-        let [era, process, agents, in_flight, memory] = of_process(instance);
-        let (name, state, share) = (of_server(&server.name), of_server(&server.state), of_server(&server.share));
-        vec![name, state, era, share, process, agents, in_flight, memory, of_server(&server.starts.to_string())]
+    vec![
+        server.name.clone(),
+        server.state.clone(),
+        or_dash(server.since.map(age)),
+        some(server.calls),
+        some(server.failures),
+        or_dash(memory),
+        some(agents.len() as u64),
+        process,
+        or_dash(server.era.map(|era| format!("{era:?}").to_lowercase())),
+        server.share.clone(),
+    ]
+}
+
+/// All that is known of one server.
+pub(super) fn server(status: &Status, name: &str, json: bool) -> Done {
+    let names = || status.servers.iter().map(|server| server.name.as_str());
+    let Some(server) = status.servers.iter().find(|server| server.name == name) else {
+        let near = names::nearest(name, names()).map(|near| format!(": did you mean `{near}`?"));
+        return Err(anyhow::anyhow!("no server is named `{name}`{}", near.unwrap_or_default()).into());
     };
-    let mut rows = vec![row(true, server.instances.first())];
-    rows.extend(server.instances.iter().skip(1).map(|instance| row(false, Some(instance))));
-    rows
+    if json {
+        return print_json(server);
+    }
+    let mut out = out();
+    let heads = ["NAME", "STATE", "SINCE", "CALLS/H", "FAILED", "MEMORY", "AGENTS", "PROCESS", "ERA", "SHARE"];
+    narrowed(&mut out, &heads, vec![server_row(server)], &["PROCESS", "ERA", "SHARE"])?;
+    notes(&mut out, server)?;
+    if !server.instances.is_empty() {
+        writeln!(out, "\nProcesses")?;
+        let row = |instance: &Instance| {
+            let memory = instance.memory.map_or("-".to_owned(), size);
+            let agents: Vec<_> = instance.sessions.iter().map(u64::to_string).collect();
+            let folder = instance.project.as_ref().map_or("-".to_owned(), |folder| folder.display().to_string());
+            vec![
+                place(instance),
+                age(instance.age),
+                memory,
+                instance.in_flight.to_string(),
+                if agents.is_empty() { "-".to_owned() } else { agents.join(" ") },
+                folder,
+            ]
+        };
+        let rows: Vec<_> = server.instances.iter().map(row).collect();
+        table(&mut out, &["PROCESS", "AGE", "MEMORY", "IN FLIGHT", "AGENTS", "FOLDER"], &rows)?;
+    }
+    let open: Vec<_> = server.instances.iter().flat_map(|instance| &instance.calls).collect();
+    if !open.is_empty() {
+        writeln!(out, "\nAt work")?;
+        let row = |call: &&OpenCall| {
+            let agent = call.agent.clone().unwrap_or_else(|| format!("session {}", call.session));
+            vec![subject_shown(&call.method, call.subject.as_deref()), agent, age(call.age)]
+        };
+        table(&mut out, &["WHAT", "AGENT", "SINCE"], &open.iter().map(row).collect::<Vec<_>>())?;
+    }
+    writeln!(out, "\n  trunkline why {name} says more")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A process, or the way to a server that is none of ours.
@@ -134,6 +184,17 @@ fn session_row(session: &SessionStatus) -> Vec<String> {
             (None, None) => "-".to_owned(),
         },
     ]
+}
+
+/// What is wrong with the record of calls.
+fn record(out: &mut Shown<impl Write>, record: &RecordStatus) -> io::Result<()> {
+    if let Some(problem) = &record.problem {
+        remark(out, &format!("calls are not recorded: {problem}"))?;
+    }
+    if record.lost > 0 {
+        remark(out, &format!("{} calls are missing in the record (`trunkline calls`)", record.lost))?;
+    }
+    Ok(())
 }
 
 /// What there is of logins, and where they are kept.
@@ -186,17 +247,21 @@ fn notes(out: &mut Shown<impl Write>, server: &ServerStatus) -> io::Result<()> {
     if !server.denied.is_empty() {
         remark(out, &format!("{}: kept back by `tools`: {}", server.name, server.denied.join(", ")))?;
     }
-    if server.share == "auto" && !server.instances.is_empty() {
-        remark(out, &format!("{}: {}", server.name, server.sharing))?;
+    match server.instances.len() {
+        0 => {}
+        1 if server.share != "auto" => {}
+        1 => remark(out, &format!("{}: {}", server.name, server.sharing))?,
+        several => remark(out, &format!("{}: {several} processes, because {}", server.name, server.sharing))?,
     }
     if let Some(advice) = &server.advice {
         remark(out, &format!("{}: {advice}", server.name))?;
     }
     server.notes.iter().try_for_each(|note| remark(out, &format!("{}: {note}", server.name)))?;
     for instance in &server.instances {
-        for call in &instance.long_calls {
+        for call in instance.calls.iter().filter(|call| call.age >= LONG) {
             let (name, process, age) = (&server.name, place(instance), age(call.age));
-            remark(out, &format!("{name}: {process} has been at a call of agent {} for {age}", call.session))?;
+            let what = subject_shown(&call.method, call.subject.as_deref());
+            remark(out, &format!("{name}: {process} has been at `{what}` of agent {} for {age}", call.session))?;
         }
         if let Some(project) = &instance.project {
             remark(out, &format!("{}: process {} works in {}", server.name, place(instance), project.display()))?;
@@ -268,17 +333,4 @@ pub(super) fn reloaded(reloaded: &Reloaded, json: bool) -> Done {
 fn print_json(value: &impl Serialize) -> Done {
     writeln!(io::stdout().lock(), "{}", serde_json::to_string(value).map_err(anyhow::Error::from)?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn size(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
-}
-
-fn age(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h{}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use console::{Term, measure_text_width, truncate_str};
+use console::{Style, Term, measure_text_width, truncate_str};
 
 use crate::shown::{self, Shown};
 
@@ -31,21 +31,32 @@ pub(super) fn table(out: &mut Shown<impl Write>, heads: &[&str], rows: &[Vec<Str
         all.iter().filter_map(|row| row.get(column)).map(|cell| measure_text_width(cell)).max().unwrap_or(0)
     };
     let widths = fitted((0..heads.len()).map(widest).collect(), &heads, width());
-    let bold = io::stdout().is_terminal() && console::colors_enabled();
+    let coloured = io::stdout().is_terminal() && console::colors_enabled();
     for (at, row) in all.into_iter().enumerate() {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| {
-            let cell = shown::line(cell);
-            let cell = truncate_str(&cell, *width, "…");
-            format!("{cell}{}", " ".repeat(width.saturating_sub(measure_text_width(&cell))))
-        });
-        let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
-        if at == 0 && bold {
-            writeln!(out.0, "  \x1b[1m{}\x1b[0m", line.trim_end())?;
-        } else {
-            writeln!(out, "  {}", line.trim_end())?;
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let text = shown::line(cell);
+            let text = truncate_str(&text, *width, "…");
+            let style = if at == 0 { Style::new().bold() } else { style_of(cell) };
+            let fill = " ".repeat(width.saturating_sub(measure_text_width(&text)) + GAP);
+            line.push_str(&style.force_styling(coloured).apply_to(text).to_string());
+            line.push_str(&fill);
         }
+        // Its cells are escaped by now; what is left are our own colours.
+        writeln!(out.0, "  {}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// How a word is shown that says how something fares.
+fn style_of(cell: &str) -> Style {
+    match cell {
+        "ready" | "ok" => Style::new().green(),
+        "broken" | "failed" | "misconfigured" => Style::new().red(),
+        "needs_login" | "backoff" | "starting" | "draining" => Style::new().yellow(),
+        "idle" | "stopped" | "disabled" | "-" => Style::new().dim(),
+        _ => Style::new(),
+    }
 }
 
 /// Widths that fit into a line: the widest column gives way until they do, but not below its head.

@@ -36,6 +36,7 @@ impl Change {
             tools: new.tools.clone(),
             max_instances: new.max_instances,
             max_calls: new.max_calls,
+            record: new.record,
             ..server.clone()
         };
         if old == new {

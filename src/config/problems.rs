@@ -1,7 +1,7 @@
 //! What is wrong with a configuration file, each thing with its line.
 
 /// One thing that is wrong with a configuration file.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,

@@ -10,6 +10,7 @@ use crate::config::filter::Filter;
 use crate::config::node::Node;
 use crate::config::packages::Known;
 use crate::config::problems::Problems;
+use crate::config::record::ServerRecord;
 use crate::config::share::Share;
 use crate::config::transport::{Stdio, Transport};
 use crate::config::values::{Limit, Span, Template};
@@ -55,6 +56,9 @@ pub struct ServerConfig {
     /// How many calls may be in flight on one process.
     #[schemars(with = "Option<usize>")]
     pub max_calls: usize,
+    /// What is kept of its calls, where `[record]` says something else of all.
+    #[schemars(default)]
+    pub record: ServerRecord,
     /// How the file names it, where that cannot be its name here.
     #[schemars(skip)]
     pub written: Option<String>,
@@ -77,6 +81,7 @@ impl Default for ServerConfig {
             tools: Filter::default(),
             max_instances: 32,
             max_calls: 1024,
+            record: ServerRecord::default(),
             written: None,
             wrong: None,
         }
@@ -214,6 +219,7 @@ impl Decode for ServerConfig {
             tools: fields.take("tools").unwrap_or_default(),
             max_instances: fields.take("max_instances").unwrap_or(or.max_instances),
             max_calls: fields.take("max_calls").unwrap_or(or.max_calls),
+            record: fields.take("record").unwrap_or_default(),
             ..or
         };
         fields.finish();

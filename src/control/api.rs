@@ -1,15 +1,17 @@
-//! The calls and their shapes, written once for the server and the client.
+//! The calls, written once for the server and the client.
+#![allow(clippy::too_many_arguments, reason = "parameters are by name, and most are left out")]
 
 use std::path::PathBuf;
 
 use jsonrpsee::core::{RpcResult, SubscriptionResult};
 use jsonrpsee::proc_macros::rpc;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::shapes::{Environment, LoginBegun, ServerStatus, ServerTools, SessionStatus, Status, Why};
 use crate::config::Examined;
-use crate::era::Era;
 use crate::hub::Reloaded;
+use crate::record::{By, CallShape, Point, Stat};
 
 /// Calls take their parameters by name.
 #[rpc(server, client)]
@@ -90,204 +92,54 @@ pub trait Daemon {
     #[subscription(name = "daemon.subscribe_logs" => "daemon.log", unsubscribe = "daemon.unsubscribe_logs", item = Box<RawValue>, param_kind = map)]
     async fn subscribe_logs(&self, server: Option<String>, tail: Option<usize>) -> SubscriptionResult;
 
+    /// Why a server is as it is, and what to do.
+    #[method(name = "daemon.why", param_kind = map)]
+    async fn why(&self, server: String) -> RpcResult<Why>;
+
+    /// Recorded calls, the oldest first: the last `limit` of those that fit, or with `after`, what follows that number.
+    #[method(name = "daemon.calls", param_kind = map)]
+    async fn calls(
+        &self,
+        server: Option<String>,
+        tool: Option<String>,
+        agent: Option<String>,
+        since: Option<String>,
+        until: Option<String>,
+        failed: Option<bool>,
+        slow_ms: Option<u64>,
+        after: Option<i64>,
+        id: Option<i64>,
+        limit: Option<usize>,
+    ) -> RpcResult<Vec<CallShape>>;
+
+    /// The recorded calls counted and measured, by `server`, `tool` or `agent`.
+    #[method(name = "daemon.stats", param_kind = map)]
+    async fn stats(
+        &self,
+        by: Option<By>,
+        server: Option<String>,
+        agent: Option<String>,
+        since: Option<String>,
+    ) -> RpcResult<Vec<Stat>>;
+
+    /// The recorded calls minute by minute, from `since` on (an hour ago where nobody says); of one server, where one is named.
+    #[method(name = "daemon.timeline", param_kind = map)]
+    async fn timeline(&self, since: Option<String>, server: Option<String>) -> RpcResult<Vec<Point>>;
+
+    /// Every call that ends from now on, also where none are recorded; a reader that is too slow gets `{"missed": n}` in between.
+    #[subscription(name = "daemon.subscribe_calls" => "daemon.call_ended", unsubscribe = "daemon.unsubscribe_calls", item = Box<RawValue>)]
+    async fn subscribe_calls(&self) -> SubscriptionResult;
+
+    /// Every message from and to a server, or an agent (its name, process or session), as the wire has it, without the secrets that
+    /// servers were given; `{"missed": n}` stands for what came too fast.
+    #[subscription(name = "daemon.record" => "daemon.recorded", unsubscribe = "daemon.end_record", item = Box<RawValue>, param_kind = map)]
+    async fn record(&self, server: Option<String>, agent: Option<String>) -> SubscriptionResult;
+
+    /// These calls, as an OpenRPC document.
+    #[method(name = "rpc.discover")]
+    fn discover(&self) -> RpcResult<Value>;
+
     /// Ends the daemon: agents are disconnected and servers stopped.
     #[method(name = "daemon.shutdown")]
     fn shutdown(&self) -> RpcResult<()>;
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Status {
-    pub version: String,
-    pub pid: u32,
-    /// Seconds since it started.
-    pub uptime: u64,
-    pub socket: PathBuf,
-    /// Where agents attach over HTTP; absent where the configuration has no `[http]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpStatus>,
-    pub config: PathBuf,
-    /// That another program was put in the place of the one that runs, and what comes of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaced: Option<String>,
-    /// What is wrong with the configuration file as it is now: entries that are left out, or why the last good file runs.
-    pub problems: Vec<String>,
-    /// What a person should know of how it was read.
-    #[serde(default)]
-    pub notes: Vec<String>,
-    pub memory: Memory,
-    pub credentials: Credentials,
-    pub servers: Vec<ServerStatus>,
-    pub sessions: Vec<SessionStatus>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Environment {
-    pub path: String,
-    /// Never with their values.
-    pub names: Vec<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HttpStatus {
-    pub url: Option<String>,
-    /// Why there is none.
-    pub problem: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ServerStatus {
-    pub name: String,
-    /// `idle`, `starting`, `ready`, `draining`, `needs_login`, `backoff`, `broken`, `failed`, `stopped`, `disabled` or `misconfigured`.
-    pub state: String,
-    /// Set once it is known.
-    pub era: Option<Era>,
-    /// `auto`, `all`, `project` or `session`.
-    pub share: String,
-    /// Who shares a process, and why, in words.
-    #[serde(default)]
-    pub sharing: String,
-    /// What an order of the configuration would save, and take for granted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
-    pub instances: Vec<Instance>,
-    /// How often an instance started.
-    pub starts: u64,
-    pub last_error: Option<String>,
-    /// Tools and prompts that the all-servers view leaves out, because their names would be too long.
-    pub hidden: Vec<String>,
-    /// Tools that the filter keeps back.
-    pub denied: Vec<String>,
-    /// A request of the server that was refused, because it could have been for any of several agents; since then a
-    /// process carries one call at a time.
-    pub ambiguous_request: Option<String>,
-    /// What it does that the specification forbids, and that is put up with.
-    #[serde(default)]
-    pub notes: Vec<String>,
-}
-
-/// Resident bytes of all servers together.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Memory {
-    pub used: u64,
-    /// What they would hold more if every agent had processes of its own.
-    pub saved: u64,
-    /// Bytes that wait in the daemon for agents and servers, with what servers offer, and how many may (`max_memory`).
-    #[serde(default)]
-    pub waiting: u64,
-    #[serde(default)]
-    pub most: u64,
-}
-
-/// Where logins and secrets are kept, and what logins there are; never their values.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Credentials {
-    /// Where the key to them is: `keyring`, or `file` where there is no keyring; nothing is kept yet if not set.
-    pub key: Option<String>,
-    /// What a person should know.
-    pub notice: Option<String>,
-    pub logins: Vec<LoginStatus>,
-}
-
-/// One login.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LoginStatus {
-    pub server: String,
-    pub account: String,
-    pub url: String,
-    pub issuer: Option<String>,
-    /// What was asked for.
-    pub scopes: Vec<String>,
-    /// `ok`, `needs_login` or `none`.
-    pub state: String,
-    /// Seconds that the token still holds, where that is known.
-    pub expires_in: Option<u64>,
-    /// Why a login is needed, or what else is wrong.
-    pub reason: Option<String>,
-}
-
-/// A login that was begun.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LoginBegun {
-    /// The page for a person to open.
-    pub url: String,
-    /// Where that page leads back to.
-    pub redirect_uri: String,
-}
-
-/// One connection of a server: a process, or over HTTP.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Instance {
-    /// Of a process.
-    pub pid: Option<u32>,
-    pub era: Era,
-    /// The folder that its agents work in, where that matters.
-    pub project: Option<PathBuf>,
-    /// Seconds since it was ready.
-    pub age: u64,
-    pub in_flight: usize,
-    /// What the server has asked agents, who have not answered.
-    #[serde(default)]
-    pub questions: usize,
-    /// It takes no new calls.
-    pub draining: bool,
-    /// Calls that are older than a minute.
-    #[serde(default)]
-    pub long_calls: Vec<LongCall>,
-    /// Resident bytes of its process group, where the system tells.
-    pub memory: Option<u64>,
-    /// The agents that share it.
-    pub sessions: Vec<u64>,
-}
-
-/// A call that a server has been at for long.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LongCall {
-    /// The agent's that made it.
-    pub session: u64,
-    /// Seconds since it was made.
-    pub age: u64,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SessionStatus {
-    pub session: u64,
-    pub name: Option<String>,
-    /// The server it is attached to; all of them if not set.
-    pub server: Option<String>,
-    /// The servers of a profile, if it is attached to one.
-    pub profile: Option<String>,
-    pub cwd: Option<String>,
-    /// The machine that it is on, where its folder is none of the daemon's machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// The folder that it works in: its first root, or else `cwd`.
-    pub project: Option<PathBuf>,
-    pub pid: Option<u32>,
-    pub era: Option<Era>,
-    /// Seconds since it attached.
-    pub age: u64,
-    /// What it waits for: from a server, or for one.
-    pub in_flight: usize,
-    /// Bytes of it and for it that wait in the daemon.
-    #[serde(default)]
-    pub waiting: u64,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ServerTools {
-    pub server: String,
-    pub tools: Vec<Box<RawValue>>,
-    /// Why there are none.
-    pub error: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LogLine {
-    pub line: String,
-}
-
-/// Stands in a stream for what its reader was too slow for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Missed {
-    pub missed: u64,
 }

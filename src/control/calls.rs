@@ -2,36 +2,42 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jsonrpsee::PendingSubscriptionSink;
-use jsonrpsee::core::server::SubscriptionSink;
-use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait, to_json_raw_value};
-use jsonrpsee::types::{ErrorObject, ErrorObjectOwned};
+use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait};
+use jsonrpsee::types::ErrorObject;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::api::{
-    DaemonServer, Environment, LogLine, LoginBegun, Missed, ServerStatus, ServerTools, SessionStatus, Status,
-};
-use super::status;
+use super::api::DaemonServer;
+use super::openrpc::openrpc;
+use super::record::Recorded;
+use super::refusal::{failed, refused};
+use super::shapes::{Environment, LoginBegun, ServerStatus, ServerTools, SessionStatus, Status, Why};
+use super::subscriptions::{follow, log_line, send};
+use super::tools::{answer, tools_of};
+use super::{record, status, why};
 use crate::config::{Config, Examined, LoadError, Problem, located};
 use crate::credentials::Vault;
+use crate::envelope::quoted;
 use crate::envelope::reply::code;
-use crate::envelope::{Envelope, quoted};
-use crate::hub::{Failure, Hub, Instance, Reloaded, Server};
+use crate::hub::{Failure, Hub, Reloaded, Server};
 use crate::lines::Lines;
-use crate::lists::ListKind;
 use crate::method::Method;
 use crate::oauth::{Afresh, Keeper, Keepers};
+use crate::record::{By, CallShape, Point, Query, ReadError, Reader, Stat};
 
 /// How many lines a log subscription starts with if it does not say.
 const TAIL: usize = 100;
-/// How long a list may take.
-const LIST_WAIT: Duration = Duration::from_secs(120);
+/// How many failed calls of a server are shown.
+const FAILED: usize = 3;
+/// How many calls are given where nobody says, and at most.
+const CALLS: usize = 50;
+const MOST_CALLS: usize = 10_000;
 
 /// Asks for the configuration to be read again; answered with what changed, or with every problem of the file.
 pub type ReloadRequest = oneshot::Sender<Result<Reloaded, Vec<String>>>;
@@ -53,10 +59,8 @@ pub struct Api {
     /// What is to be said of a new program in the place of this one.
     pub replaced: Notice,
     pub config: PathBuf,
-}
-
-pub(super) fn refused(code: i32, message: impl Into<String>) -> ErrorObjectOwned {
-    ErrorObject::owned(code, message, None::<()>)
+    /// Where the record of calls is.
+    pub record: PathBuf,
 }
 
 fn kept(server: &str, keeper: Result<Option<Keeper>, Failure>) -> RpcResult<Keeper> {
@@ -66,13 +70,33 @@ fn kept(server: &str, keeper: Result<Option<Keeper>, Failure>) -> RpcResult<Keep
         .ok_or_else(|| refused(code::INVALID_PARAMS, format!("server `{server}` {message}")))
 }
 
-fn failed(failure: &Failure) -> ErrorObjectOwned {
-    refused(failure.code(), failure.to_string())
-}
-
 impl Api {
     fn server(&self, name: &str) -> RpcResult<Arc<Server>> {
         self.hub.server(name).map_err(|failure| failed(&failure))
+    }
+
+    /// Reads the record of calls, with all that has ended by now.
+    async fn read_record<T: Default + Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
+    ) -> RpcResult<T> {
+        let (recorder, file) = (self.hub.recorder().clone(), self.record.clone());
+        let read = move || {
+            recorder.flush();
+            match Reader::open(&file) {
+                Ok(reader) => read(&reader),
+                Err(ReadError::Missing(_)) => Ok(T::default()),
+                Err(error) => Err(error),
+            }
+        };
+        let found =
+            tokio::task::spawn_blocking(read).await.map_err(|error| refused(code::INTERNAL, error.to_string()))?;
+        found.map_err(|error| match error {
+            ReadError::Moment(_) => refused(code::INVALID_PARAMS, error.to_string()),
+            ReadError::Missing(_) | ReadError::Sqlite { .. } | ReadError::Foreign { .. } => {
+                refused(code::INTERNAL, error.to_string())
+            }
+        })
     }
 
     /// The keeper of a server's login.
@@ -95,6 +119,7 @@ impl DaemonServer for Api {
             replaced: self.replaced.lock().clone(),
             problems: self.hub.problems(),
             notes: located(&self.config, &self.hub.config().notes),
+            record: status::record(&self.hub),
             memory: status::memory(&self.hub, &servers),
             credentials: status::credentials(&self.vault, &self.keepers),
             servers,
@@ -186,7 +211,7 @@ impl DaemonServer for Api {
         let line = upstream.free_instance(&upstream.own_key(cwd)).await.map_err(|failure| failed(&failure))?;
         let arguments = arguments.as_deref().map_or("{}", RawValue::get);
         let params = line.own_params(Some(format!(r#""name":{},"arguments":{arguments}"#, quoted(&tool))));
-        let mut call = line.call(Method::CallTool, &params);
+        let mut call = line.call(Method::CallTool, &tool, &params);
         let frame = match (&mut call.answer).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(reason)) => return Err(refused(code::CONNECTION_CLOSED, &*reason)),
@@ -272,79 +297,101 @@ impl DaemonServer for Api {
         Ok(())
     }
 
+    async fn why(&self, server: String) -> RpcResult<Why> {
+        let found = self.server(&server)?;
+        let name = found.name.to_string();
+        let query = Query {
+            server: Some(name.clone()),
+            since: Some("1h".to_owned()),
+            failed: true,
+            limit: Some(FAILED),
+            ..Query::default()
+        };
+        // What cannot be read says nothing of the server.
+        let failed = self.read_record(move |reader| reader.calls(&query)).await.unwrap_or_default();
+        let status = status::one(&found).await;
+        let login = status::credentials(&self.vault, &self.keepers).logins.into_iter();
+        Ok(why::why(&found, &status, login.into_iter().find(|login| login.server == name), failed))
+    }
+
+    async fn calls(
+        &self,
+        server: Option<String>,
+        tool: Option<String>,
+        agent: Option<String>,
+        since: Option<String>,
+        until: Option<String>,
+        failed: Option<bool>,
+        slow_ms: Option<u64>,
+        after: Option<i64>,
+        id: Option<i64>,
+        limit: Option<usize>,
+    ) -> RpcResult<Vec<CallShape>> {
+        let failed = failed.unwrap_or_default();
+        let limit = Some(limit.unwrap_or(CALLS).min(MOST_CALLS));
+        let query = Query { server, tool, agent, since, until, failed, slow_ms, after, id, limit };
+        self.read_record(move |reader| reader.calls(&query)).await
+    }
+
+    async fn stats(
+        &self,
+        by: Option<By>,
+        server: Option<String>,
+        agent: Option<String>,
+        since: Option<String>,
+    ) -> RpcResult<Vec<Stat>> {
+        let query = Query { server, agent, since, ..Query::default() };
+        let stats = move |reader: &Reader| reader.stats(&query, by.unwrap_or_default());
+        Ok(self.read_record(stats).await?.lines)
+    }
+
+    async fn timeline(&self, since: Option<String>, server: Option<String>) -> RpcResult<Vec<Point>> {
+        let query = Query { server, since: since.or_else(|| Some("1h".to_owned())), ..Query::default() };
+        self.read_record(move |reader| reader.timeline(&query)).await
+    }
+
+    async fn subscribe_calls(&self, pending: PendingSubscriptionSink) -> SubscriptionResult {
+        let calls = self.hub.recorder().watch();
+        let sink = pending.accept().await?;
+        follow(sink, calls, |call| (*call).clone()).await;
+        Ok(())
+    }
+
+    async fn record(
+        &self,
+        pending: PendingSubscriptionSink,
+        server: Option<String>,
+        agent: Option<String>,
+    ) -> SubscriptionResult {
+        let recorded = match (&server, &agent) {
+            (Some(server), _) => self.server(server).map(Recorded::Server),
+            (None, Some(agent)) => match record::agents(&self.hub, agent) {
+                found if found.is_empty() => Err(refused(
+                    code::INVALID_PARAMS,
+                    format!(
+                        "no agent is named `{agent}`, nor has that process or session: `trunkline status` shows the agents"
+                    ),
+                )),
+                found => Ok(Recorded::Agents(found)),
+            },
+            (None, None) => Err(refused(code::INVALID_PARAMS, "name a `server` or an `agent`")),
+        };
+        match recorded {
+            Ok(recorded) => {
+                let sink = pending.accept().await?;
+                record::follow(sink, recorded, self.hub.masks().clone()).await;
+            }
+            Err(error) => pending.reject(error).await,
+        }
+        Ok(())
+    }
+
+    fn discover(&self) -> RpcResult<Value> {
+        Ok(openrpc())
+    }
+
     fn shutdown(&self) -> RpcResult<()> {
         self.shutdown.cancel();
         Ok(())
-    }
-}
-
-fn log_line(line: Arc<str>) -> LogLine {
-    LogLine { line: line.to_string() }
-}
-
-/// Passes a stream on until the subscriber goes; what it is too slow for is counted in its place.
-async fn follow<T: Clone, M: Serialize>(
-    sink: SubscriptionSink,
-    mut stream: broadcast::Receiver<T>,
-    message: impl Fn(T) -> M,
-) {
-    loop {
-        let received = tokio::select! {
-            () = sink.closed() => return,
-            received = stream.recv() => received,
-        };
-        let sent = match received {
-            Ok(item) => send(&sink, &message(item)).await,
-            Err(broadcast::error::RecvError::Lagged(missed)) => send(&sink, &Missed { missed }).await,
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
-}
-
-async fn send(sink: &SubscriptionSink, message: &impl Serialize) -> Result<(), ()> {
-    let message = to_json_raw_value(message).map_err(drop)?;
-    sink.send(message).await.map_err(drop)
-}
-
-/// A server's answer as this call's: its result, or its error with code and data.
-fn answer(frame: &str) -> RpcResult<Box<RawValue>> {
-    let unreadable = || refused(code::INTERNAL, "the server's answer cannot be read");
-    let envelope = Envelope::parse(frame.as_bytes()).map_err(|_| unreadable())?;
-    match (envelope.result, envelope.error) {
-        (Some(result), None) => RawValue::from_string(result.to_owned()).map_err(|_| unreadable()),
-        // Whatever stands beside it.
-        (_, Some(error)) => {
-            Err(serde_json::from_str::<ErrorObjectOwned>(error).unwrap_or_else(|_| refused(code::INTERNAL, error)))
-        }
-        (None, None) => Err(unreadable()),
-    }
-}
-
-async fn tools_of(upstream: Arc<Server>, cwd: Option<PathBuf>) -> ServerTools {
-    let list = async {
-        // Any instance tells what the tools are; only a call needs one that was promised nothing.
-        let line: Arc<Instance> = match upstream.instances().into_iter().next() {
-            Some(line) => line,
-            None => {
-                // One that is starting for this already is not started twice.
-                let key = upstream.introduction().unwrap_or_else(|| upstream.own_key(cwd));
-                upstream.instance(&key).await.map_err(|failure| failure.to_string())?
-            }
-        };
-        upstream.list(&line, ListKind::Tools).await.map_err(|error| error.to_string())
-    };
-    let list =
-        tokio::time::timeout(LIST_WAIT, list).await.unwrap_or_else(|_| Err(format!("no list within {LIST_WAIT:?}")));
-    let server = upstream.name.to_string();
-    match list {
-        Ok(list) => {
-            let offered = list.iter().filter(|item| upstream.allows(&item.key));
-            let tools = offered.filter_map(|item| RawValue::from_string(item.raw.to_string()).ok()).collect();
-            ServerTools { server, tools, error: None }
-        }
-        Err(error) => ServerTools { server, tools: Vec::new(), error: Some(error) },
     }
 }

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::api::DaemonServer;
-use super::calls::{Api, refused};
+use super::calls::Api;
+use super::refusal::refused;
 use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
 use crate::ipc::{ReadHalf, WriteHalf, hung_up};

@@ -2,17 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
-use super::api::{Credentials, HttpStatus, Instance, LoginStatus, LongCall, Memory, ServerStatus, SessionStatus};
+use super::shapes::{
+    Credentials, HttpStatus, Instance, LoginStatus, Memory, OpenCall, RecordStatus, ServerStatus, SessionStatus,
+};
 use crate::credentials::{Place, Vault};
 use crate::hub::{self, Hub, Server, Session, View};
 use crate::names::ServerName;
 use crate::oauth::{Keepers, LoginState};
 use crate::processes::group_memory;
 
-/// From what age on a call is named.
-const LONG: Duration = Duration::from_secs(60);
+/// How many of the calls are named that a process is at.
+const OPEN_CALLS: usize = 100;
+
+/// One server, likewise.
+pub(super) async fn one(upstream: &Server) -> ServerStatus {
+    let pids: Vec<u32> = upstream.all_instances().iter().filter_map(|line| line.connection()?.pid).collect();
+    let memory = tokio::task::spawn_blocking(move || group_memory(&pids)).await.unwrap_or_default();
+    server(upstream, &memory)
+}
 
 /// Every server, with what its processes hold in memory.
 pub(super) async fn servers(hub: &Hub) -> Vec<ServerStatus> {
@@ -25,7 +34,7 @@ pub(super) async fn servers(hub: &Hub) -> Vec<ServerStatus> {
 }
 
 fn server(upstream: &Server, memory: &HashMap<u32, u64>) -> ServerStatus {
-    let known = upstream.known();
+    let (known, hour) = (upstream.known(), upstream.tally().last_hour());
     let instance = |line: &Arc<hub::Instance>| {
         let connection = line.connection()?;
         Some(Instance {
@@ -36,11 +45,7 @@ fn server(upstream: &Server, memory: &HashMap<u32, u64>) -> ServerStatus {
             in_flight: line.in_flight(),
             questions: line.questions(),
             draining: line.is_draining(),
-            long_calls: line
-                .calls_older_than(LONG)
-                .into_iter()
-                .map(|(session, age)| LongCall { session: session.0, age: age.as_secs() })
-                .collect(),
+            calls: line.open_calls(OPEN_CALLS).into_iter().map(open_call).collect(),
             memory: connection.pid.and_then(|pid| memory.get(&pid).copied()),
             sessions: line.session_ids().into_iter().map(|id| id.0).collect(),
         })
@@ -54,12 +59,37 @@ fn server(upstream: &Server, memory: &HashMap<u32, u64>) -> ServerStatus {
         advice: upstream.advice(),
         instances: upstream.all_instances().iter().filter_map(instance).collect(),
         starts: known.starts,
+        since: since(&known),
+        calls: hour.calls,
+        failures: hour.failures,
         last_error: upstream.settings().wrong.clone().or(known.last_error.map(|error| error.to_string())),
         hidden: known.hidden.into_iter().collect(),
         denied: known.denied.into_iter().collect(),
         ambiguous_request: upstream.interactive(),
         notes: upstream.notes(),
     }
+}
+
+fn open_call(call: hub::OpenCall) -> OpenCall {
+    OpenCall {
+        session: call.session.0,
+        agent: call.agent.name.clone(),
+        method: call.method.into_owned(),
+        subject: call.subject.map(|subject| subject.to_string()),
+        age: call.age.as_secs(),
+    }
+}
+
+/// Seconds since the last start or end.
+fn since(known: &hub::Known) -> Option<u64> {
+    let last = known.history.all().last()?;
+    Some(SystemTime::now().duration_since(last.at).unwrap_or_default().as_secs())
+}
+
+/// How the record of calls fares.
+pub(super) fn record(hub: &Hub) -> RecordStatus {
+    let recorder = hub.recorder();
+    RecordStatus { calls: hub.config().record.calls, lost: recorder.lost(), problem: recorder.trouble() }
 }
 
 /// Where agents attach over HTTP, if that is wanted.
@@ -114,11 +144,11 @@ pub(super) fn session(session: &Session) -> SessionStatus {
     };
     SessionStatus {
         session: session.id.0,
-        name: agent.name,
+        name: agent.name.clone(),
         server,
         profile,
-        cwd: agent.cwd,
-        host: agent.host,
+        cwd: agent.cwd.clone(),
+        host: agent.host.clone(),
         project: session.project_now(),
         pid: agent.pid,
         era: session.era(),

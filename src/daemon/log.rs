@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::lines::Lines;
+use crate::rotated::Rotated;
 use crate::shown;
 
 /// How many lines are kept.
@@ -29,6 +30,8 @@ const FILE_SIZE: u64 = 4 << 20;
 /// rotated.
 pub(super) fn start(own: &Path) -> Lines {
     let file = Arc::new(OwnFile::new(own));
+    let copy = Arc::new(Mutex::new(Rotated::new(own.to_owned(), FILE_SIZE)));
+    let is_copied = !file.is_own();
     let kept = Lines::new(KEPT);
     let wanted = std::env::var(VARIABLE).ok();
     let filter = wanted.as_deref().and_then(|text| Targets::from_str(text).ok());
@@ -51,6 +54,12 @@ pub(super) fn start(own: &Path) -> Lines {
                 .with_target(false)
                 .with_writer(move || LineWriter(file.clone())),
         )
+        .with(is_copied.then(|| {
+            tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_target(false)
+                .with_writer(move || CopyWriter(copy.clone()))
+        }))
         .with(filter)
         .try_init();
     if let Err(error) = started {
@@ -99,6 +108,10 @@ impl OwnFile {
         Self { path: path.to_owned(), size: Mutex::new(size_if_own(path)) }
     }
 
+    fn is_own(&self) -> bool {
+        self.size.lock().is_some()
+    }
+
     /// Begins a new file if this one is full. Where that fails, the old one goes on.
     fn make_place(&self, line: usize) {
         let mut size = self.size.lock();
@@ -145,6 +158,21 @@ fn renew(_path: &Path) -> io::Result<()> {
 fn line_of(event: &[u8]) -> String {
     let text = String::from_utf8_lossy(event);
     shown::line(text.trim_end_matches('\n')).into_owned()
+}
+
+/// Writes what somebody else reads from standard error to the file too, for `trunkline logs`.
+struct CopyWriter(Arc<Mutex<Rotated>>);
+
+impl Write for CopyWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // That it cannot be written is seen where the log is looked for; what is said goes on.
+        drop(self.0.lock().write(&line_of(bytes)));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 struct KeptWriter(Lines);

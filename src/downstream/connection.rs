@@ -10,11 +10,12 @@ use serde::de::IgnoredAny;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Agent;
 use crate::downstream::intake::Intake;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind, Malformed};
 use crate::fault::contained;
-use crate::hub::{Agent, Hub, Lifetime, Session, View};
+use crate::hub::{Hub, Lifetime, Session, View};
 use crate::ipc::{Peer, ReadHalf, WriteHalf, hung_up};
 use crate::method::Method;
 use crate::names;
@@ -22,6 +23,8 @@ use crate::same_folder;
 use crate::strangers::{PATIENCE, Stranger};
 use crate::wire::{Account, FrameError, Frames, LARGE, Message, Outbox, STALLED, Sink, Writer};
 
+/// Asks for the daemon's calls as an OpenRPC document.
+const DISCOVER: &str = "rpc.discover";
 /// How long `daemon.attach` may be, in bytes.
 const LONGEST_ATTACH: usize = 128 << 10;
 /// How long the calls of an agent that said all it had to say may go on, and its last frames be written.
@@ -123,7 +126,7 @@ pub async fn open(connection: &mut Connection, hub: &Hub, stranger: &Stranger) -
             Err(message) => Opened::Refused { error: reply::error(envelope.id, code::INVALID_PARAMS, &message) },
         };
     }
-    if envelope.method_name.starts_with("daemon.") {
+    if envelope.method_name.starts_with("daemon.") || envelope.method_name == DISCOVER {
         return Opened::Control { first: message };
     }
     if envelope.method == Some(Method::Initialize) || envelope.method == Some(Method::Ping) || envelope.is_modern() {
@@ -240,7 +243,7 @@ pub async fn serve(
         () = session.gone.cancelled() => {}
         written = &mut writing => {
             if let Ok(Err(error)) = written && error.kind() == std::io::ErrorKind::TimedOut {
-                let (session, agent) = (session.id.0, session.agent().name);
+                let (session, agent) = (session.id.0, session.agent().name.clone());
                 tracing::warn!(session, agent, "an agent that took nothing for {STALLED:?} is given up");
             }
         }

@@ -34,13 +34,3 @@ pub enum Lifetime {
     /// For one request, as over HTTP in the modern era.
     OneRequest,
 }
-
-/// What is known of an agent when it attaches.
-#[derive(Debug, Clone, Default)]
-pub struct Agent {
-    pub name: Option<String>,
-    pub cwd: Option<String>,
-    pub pid: Option<u32>,
-    /// The machine that it is on, where its folder is none here.
-    pub host: Option<String>,
-}

@@ -65,9 +65,14 @@ impl Site {
         let large = pending.as_ref().and_then(|pending| self.too_large(pending.owner.agent()?.0, envelope));
         let large = large.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
         let envelope = large.as_ref().unwrap_or(envelope);
-        let Some(PendingCall { owner, on_reply, translation, cancelled, suspension, .. }) = pending else {
+        let Some(PendingCall { owner, on_reply, mut translation, cancelled, suspension, begun, .. }) = pending else {
             return self.answers_nothing(envelope);
         };
+        match &mut translation {
+            // It goes on when the agent has answered what it is asked.
+            Some(translation) if translation.asks(envelope) => translation.begun = begun.map(Box::new),
+            Some(_) | None => self.instance.records().answered(begun, envelope),
+        }
         if let (Caller::Agent { .. }, Some(suspension)) = (&owner, suspension) {
             // It was answered before its agent could be told of the questions.
             suspension.questions.iter().for_each(|waiting| self.end_question(waiting));

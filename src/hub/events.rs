@@ -10,7 +10,7 @@ use crate::names::ServerName;
 const FOLLOW: usize = 256;
 
 /// What a reload did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reloaded {
     pub added: Vec<String>,
     pub removed: Vec<String>,

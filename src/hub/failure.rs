@@ -81,6 +81,28 @@ impl Failure {
         Self::NoTool { server, tool, hint }
     }
 
+    /// The server that it is about.
+    pub fn server(&self) -> Option<&ServerName> {
+        match self {
+            Self::Disabled(server) | Self::Again(server) => Some(server),
+            Self::Misconfigured { server, .. }
+            | Self::Start { server, .. }
+            | Self::Unavailable { server, .. }
+            | Self::NeedsLogin { server, .. }
+            | Self::AskedForLogin { server, .. }
+            | Self::Backoff { server, .. }
+            | Self::Broken { server, .. }
+            | Self::Full { server, .. }
+            | Self::Taken { server, .. }
+            | Self::Crashing { server, .. }
+            | Self::Busy { server, .. }
+            | Self::Denied { server, .. }
+            | Self::NoTool { server, .. }
+            | Self::OtherEra { server, .. } => Some(server),
+            Self::Unknown { .. } | Self::UnknownProfile { .. } => None,
+        }
+    }
+
     /// The reason alone, where the server is named beside it.
     pub fn reason(&self) -> String {
         match self {

@@ -9,8 +9,10 @@ pub(in crate::hub) mod lists;
 pub(in crate::hub) mod one_at_a_time;
 pub(super) mod own_requests;
 pub(in crate::hub) mod own_subscription;
+pub(in crate::hub) mod recorded;
 pub(in crate::hub) mod subscription_state;
 pub(in crate::hub) mod task_tools;
+mod traced;
 pub(in crate::hub) mod translate;
 pub(in crate::hub) mod usage;
 
@@ -33,6 +35,7 @@ use crate::hub::instance::calls::tool::tool_of;
 use crate::hub::instance::change_storms::Storms;
 use crate::hub::instance::lists::Lists;
 use crate::hub::instance::one_at_a_time::OneAtATime;
+use crate::hub::instance::recorded::ended;
 use crate::hub::instance::subscription_state::OwnSubscription;
 use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::session::Session;
@@ -236,17 +239,22 @@ impl Instance {
             return Err(Refused::OverBudget);
         }
         let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
-        let (more, translation) = match translated {
+        let begun = (on_reply != OnReply::Listen).then(|| self.records().begin(session, envelope, &edits));
+        let (mut more, translation) = match translated {
             Some(translated) => (translated.edits, Some(translated.translation)),
             None => (token.map(|token| (envelope.span(token), ours.clone())).into_iter().collect(), None),
         };
+        if let Some(span) = begun.as_ref().and_then(|begun| begun.span.as_ref()).filter(|_| translation.is_none()) {
+            more.extend(traced::edit(envelope, span));
+        }
         let mut edits = edits;
         edits.push(envelope.edit(envelope.id, &ours));
         edits.extend(more.iter().map(|(at, with)| Edit { at: at.clone(), with }));
         let owner = Caller::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
         let tool = tool_of(envelope, &edits);
-        self.calls.lock().insert(id, PendingCall { translation, tool, ..PendingCall::new(owner, on_reply, repeat) });
-        match self.link.outbox.push_edited(envelope, &mut edits) {
+        let pending = PendingCall { translation, tool, begun, ..PendingCall::new(owner, on_reply, repeat) };
+        self.calls.lock().insert(id, pending);
+        match self.link.push_edited(envelope, &mut edits) {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
             Err(_) if self.calls.lock().remove(id).is_none() => Ok(()),
             sent => sent,
@@ -271,7 +279,9 @@ impl Instance {
             }
         };
         if let Err(refused) = sent {
-            session.reply(envelope.id, &self.not_sent(envelope.id, refused));
+            let refusal = self.not_sent(envelope.id, refused);
+            self.records().refused(session, envelope, &edits, &refusal);
+            session.reply(envelope.id, &refusal);
         }
     }
 
@@ -314,7 +324,7 @@ impl Instance {
     /// Sends a frame that needs no answer, with edits.
     pub fn notify(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
         self.link.note_notice();
-        let sent = self.link.outbox.push_edited(envelope, edits);
+        let sent = self.link.push_edited(envelope, edits);
         if let Err(refused) = sent {
             tracing::debug!(server = %self.name, ?refused, method = %envelope.method_name, "message to the server dropped");
         }
@@ -334,12 +344,16 @@ impl Instance {
     }
 
     pub(in crate::hub) fn push(&self, frame: &str) -> Result<(), Refused> {
-        self.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
+        self.link.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
     }
 
     /// Gives the server the answer of the agent that it asked, under the id that it asked with.
     pub fn answer(&self, id: &str, envelope: &Envelope<'_>) {
-        self.calls.lock().asked.remove(id);
+        let mut calls = self.calls.lock();
+        if let Some((_, _, call)) = calls.asked.remove(id) {
+            calls.end_question(call, ended(envelope));
+        }
+        drop(calls);
         self.notify(envelope, &mut [envelope.edit(envelope.id, id)]);
     }
 

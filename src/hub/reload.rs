@@ -79,6 +79,7 @@ impl Hub {
         self.part_with_others(&old, &servers);
         *self.servers.write() = Arc::new(servers);
         self.services.set_config(config);
+        self.apply_record();
         // Where a new process took over, it is asked what it offers, and a difference is told then.
         let unasked =
             replaced.iter().filter(|(_, new)| new.instances().is_empty()).map(|(old, _)| old.name.clone()).collect();

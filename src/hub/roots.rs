@@ -84,7 +84,7 @@ impl Hub {
                 let agent = session.agent();
                 // What it names on another machine is no folder here.
                 let named = first_root(answer).filter(|_| agent.host.is_none());
-                let folder = named.or_else(|| agent.cwd.map(PathBuf::from));
+                let folder = named.or_else(|| agent.cwd.as_ref().map(PathBuf::from));
                 Place { folder, roots: answer.result.and_then(named_roots) }
             }
             None => known.clone(),

@@ -38,6 +38,7 @@ impl Hub {
     /// Takes one message of an agent. What can be done at once is done at once.
     pub fn take(self: &Arc<Self>, session: &Arc<Session>, envelope: &Envelope<'_>) -> Routed {
         fault::provoked_by(&envelope.method_name);
+        session.hear(envelope.frame);
         match envelope.kind {
             Kind::Request => self.request(session, envelope),
             Kind::Notification => {
@@ -220,6 +221,7 @@ impl Hub {
             return Plan::Send(Vec::new(), OnReply::List { kind, cursor: envelope.params.cursor.map(Into::into) });
         }
         if let Some(refusal) = refuse::refusal(session, site, envelope) {
+            self.record_refused(session, envelope, &site.server.name, &refusal);
             session.reply(envelope.id, &refusal);
             return Plan::Answered;
         }
@@ -285,7 +287,7 @@ impl Hub {
                         hub.send_patiently(&who, site.clone(), envelope, edits, on_reply).await
                     }
                 },
-                (Err(failure), _) => who.reply(envelope.id, &failure.frame(envelope.id)),
+                (Err(failure), _) => hub.refuse_request(&who, envelope, &failure),
             }
         };
         Routed::Later(cancellable(session, envelope, work))

@@ -9,6 +9,7 @@ pub(in crate::hub) mod crashing_calls;
 pub(in crate::hub) mod discover;
 pub(in crate::hub) mod failure_records;
 pub(in crate::hub) mod fetch_lists;
+pub(in crate::hub) mod happened;
 pub(in crate::hub) mod idle_and_deadlines;
 pub(in crate::hub) mod login;
 pub(in crate::hub) mod max_instances;
@@ -30,6 +31,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -46,6 +48,7 @@ use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::server::catalog_file::{CatalogFile, bounds};
 use crate::hub::server::crashing_calls::Crashes;
 use crate::hub::server::failure_records::Records;
+use crate::hub::server::happened::History;
 use crate::hub::server::slot::Slot;
 use crate::hub::server::tool_names::Spelled;
 use crate::hub::shared_state::SharedState;
@@ -55,7 +58,10 @@ use crate::lists::ListKind;
 use crate::mcp_headers::{self, Annotated};
 use crate::names::ServerName;
 use crate::oauth::Keeper;
+use crate::record::Tally;
+use crate::recording::Tee;
 use crate::upstream::catalog::{Catalogs, Noted};
+use crate::upstream::state::State as Life;
 use crate::upstream::{Inbound, InstanceServices, Quirk, ServerLog};
 
 /// Takes what an instance says, and its end.
@@ -143,6 +149,7 @@ impl State {
 pub struct Known {
     pub last_error: Option<Arc<str>>,
     pub starts: u64,
+    pub history: History,
     /// Names that are too long for the all-servers view.
     pub hidden: BTreeSet<String>,
     /// Tools that the filter keeps from agents.
@@ -268,13 +275,18 @@ impl Server {
     pub(in crate::hub) fn note_start(&self, result: &Result<Arc<Instance>, Failure>) {
         let mut state = self.state.lock();
         match result {
-            Ok(_) => {
+            Ok(instance) => {
+                let pid = instance.connection().and_then(|connection| connection.pid);
+                state.known.history.note(pid.map_or("connected".to_owned(), |pid| format!("started, process {pid}")));
                 state.known.starts += 1;
                 state.known.last_error = None;
             }
             // It is tried in the other era.
             Err(Failure::OtherEra { .. }) => return,
-            Err(failure) => state.known.last_error = Some(failure.reason().into()),
+            Err(failure) => {
+                state.known.history.note(format!("did not start: {}", failure.reason()));
+                state.known.last_error = Some(failure.reason().into());
+            }
         }
         drop(state);
         if let Err(failure) = result {
@@ -293,12 +305,15 @@ impl Server {
     }
 
     pub(in crate::hub) fn note_end(&self, instance: &Instance, reason: &Arc<str>, expected: bool) {
+        let pid = instance.connection().and_then(|instance| instance.pid);
         let mut state = self.state.lock();
         if !expected && !self.around.stop.is_cancelled() {
             state.known.last_error = Some(reason.clone());
         }
+        let which = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+        let how = if expected { "stopped" } else { "ended by itself" };
+        state.known.history.note(format!("{how}{which}: {reason}"));
         drop(state);
-        let pid = instance.connection().and_then(|instance| instance.pid);
         self.publish(Event::ServerStopped { server: self.name.clone(), pid, reason: reason.to_string() });
     }
 
@@ -346,6 +361,37 @@ impl Server {
         self.annotated.lock().as_ref().map(|tools| tools.get(tool).cloned().unwrap_or_default())
     }
 
+    /// Where copies of its messages come from.
+    pub fn tee(&self) -> &Tee {
+        &self.around.tee
+    }
+
+    /// What its connections have answered to the handshake, with their numbers in recordings.
+    pub fn handshakes(&self) -> Vec<(u64, Arc<str>)> {
+        let instances = self.instances().into_iter();
+        let frames = instances.flat_map(|instance| {
+            let handshake = instance.handshake().cloned().unwrap_or_default();
+            let number = instance.link.connection();
+            [handshake.initialize, handshake.discover].into_iter().flatten().map(move |frame| (number, frame))
+        });
+        frames.collect()
+    }
+
+    /// What its calls come to.
+    pub fn tally(&self) -> &Tally {
+        &self.around.tally
+    }
+
+    /// How many wait for it to be up, and in how long it may be started, where that is known.
+    pub fn awaited(&self) -> (usize, Option<Duration>) {
+        let state = self.state.lock();
+        let waits = |slot: &&Slot| slot.up().is_none_or(|instance| !instance.roots_read.initialized());
+        let waiting = state.slots.iter().filter(waits).map(|slot| slot.phase.receiver_count()).sum();
+        let now = Instant::now();
+        let until = state.slots.iter().filter_map(|slot| state_until(&slot.life)).max();
+        (waiting, until.map(|until| until.saturating_duration_since(now)))
+    }
+
     /// Forgets a list, because an instance says that it changed.
     pub(in crate::hub) fn forget_list(&self, instance: &Instance, kind: ListKind) {
         instance.lists.forget(kind);
@@ -369,5 +415,13 @@ impl Server {
 
     fn publish(&self, event: Event) {
         self.services.events.publish(event);
+    }
+}
+
+/// Until when a slot is not started.
+fn state_until(life: &Life) -> Option<Instant> {
+    match life {
+        Life::Backoff { until } => Some(*until),
+        Life::Idle | Life::Starting | Life::Ready { .. } | Life::Draining { .. } | Life::Broken => None,
     }
 }

@@ -25,9 +25,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::Agent;
 use crate::envelope::Envelope;
 use crate::era::{AgentTerms, ClientProfile, Era, LEGACY};
-use crate::hub::agent::{Agent, Lifetime, Principal, View};
+use crate::hub::agent::{Lifetime, Principal, View};
 use crate::hub::eras::without_tasks;
 use crate::hub::ids::{InstanceId, SessionId};
 use crate::hub::session::change_notice_rate::Announced;
@@ -38,6 +39,7 @@ use crate::hub::session::subscription::{AgentSubscriptions, Filter};
 use crate::lists::ListKind;
 use crate::method::Method;
 use crate::names::ServerName;
+use crate::recording::{Direction, Tee};
 use crate::wire::{Account, Sink};
 
 #[derive(Debug)]
@@ -49,6 +51,7 @@ pub struct Session {
     /// Cancelled when the session must end: the agent left, or does not read.
     pub gone: CancellationToken,
     sink: Sink,
+    tee: Tee,
     tasks: TaskTracker,
     announced: Announced,
     /// It did not read, and gets nothing more.
@@ -59,7 +62,7 @@ pub struct Session {
     /// Log messages that were left out.
     unlogged: AtomicUsize,
     settled: Notify,
-    agent: Mutex<Agent>,
+    agent: Mutex<Arc<Agent>>,
     state: Mutex<State>,
     /// Where the agent works; nothing while it is being asked.
     place: watch::Sender<Option<Place>>,
@@ -118,6 +121,7 @@ impl Session {
             since: Instant::now(),
             gone,
             sink,
+            tee: Tee::default(),
             tasks,
             announced: Announced::default(),
             stalled: AtomicBool::new(false),
@@ -129,7 +133,7 @@ impl Session {
             roots_settled: watch::Sender::new(false),
             last_place: Mutex::new(place),
             missing: Mutex::default(),
-            agent: Mutex::new(agent),
+            agent: Mutex::new(Arc::new(agent)),
             state: Mutex::default(),
         }
     }
@@ -137,6 +141,18 @@ impl Session {
     /// Who what waits of it and for it is weighed for.
     pub fn account(&self) -> &Account {
         self.sink.account()
+    }
+
+    /// Where copies of its messages come from.
+    pub fn tee(&self) -> &Tee {
+        &self.tee
+    }
+
+    /// Gives a copy of what the agent said to those who record it.
+    pub(in crate::hub) fn hear(&self, message: &str) {
+        if self.tee.is_watched() {
+            self.tee.hear(Direction::FromAgent, self.id.0, message);
+        }
     }
 
     /// Answers `initialize`.
@@ -205,7 +221,7 @@ impl Session {
         }
     }
 
-    pub fn agent(&self) -> Agent {
+    pub fn agent(&self) -> Arc<Agent> {
         self.agent.lock().clone()
     }
 
@@ -216,7 +232,7 @@ impl Session {
             name: String,
         }
         if let Ok(ClientInfo { name }) = serde_json::from_str(client_info) {
-            self.agent.lock().name.get_or_insert(name);
+            Arc::make_mut(&mut self.agent.lock()).name.get_or_insert(name);
             self.state.lock().client_info = Some(client_info.into());
         }
     }
@@ -224,7 +240,7 @@ impl Session {
     /// All that it is called, by itself and by the program that started its shim.
     pub(in crate::hub) fn names(&self) -> String {
         let info = self.client_info().unwrap_or_default();
-        format!("{} {info}", self.agent().name.unwrap_or_default())
+        format!("{} {info}", self.agent().name.as_deref().unwrap_or_default())
     }
 
     pub fn client_info(&self) -> Option<Arc<str>> {

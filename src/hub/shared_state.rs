@@ -15,8 +15,11 @@ use crate::hub::events::Events;
 use crate::hub::ids::SessionId;
 use crate::hub::session::Session;
 use crate::hub::stopped_by_hand::Stopped;
+use crate::masks::Masks;
 use crate::names::ServerName;
 use crate::oauth::Keepers;
+use crate::record::Recorder;
+use crate::traces::Tracer;
 use crate::upstream::{HttpClient, Ledger};
 use crate::wire::Budget;
 
@@ -34,6 +37,9 @@ pub struct Services {
     pub keepers: Keepers,
     /// Of all that waits.
     pub budget: Budget,
+    pub recorder: Recorder,
+    pub masks: Masks,
+    pub tracer: Tracer,
 }
 
 /// What servers share.

@@ -13,6 +13,7 @@ use crate::hub::instance::calls::Calls;
 use crate::hub::instance::calls::pending_call::{Asker, Caller, Opened, Translation};
 use crate::hub::{Site, eras};
 use crate::method::Method;
+use crate::record::Outcome;
 
 /// What comes next for a call that goes on.
 enum Next {
@@ -120,8 +121,7 @@ impl Site {
 
     /// Sends the next request of a call that goes on; that it cannot be sent is its answer.
     fn send_on(&self, id: u64, frame: &str) {
-        if let Err(refused) = self.instance.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
-        {
+        if let Err(refused) = self.instance.link.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes())) {
             let refusal = self.instance.not_sent(&id.to_string(), refused);
             Envelope::parse(refusal.as_bytes()).iter().for_each(|refusal| self.response(refusal));
         }
@@ -134,7 +134,8 @@ impl Site {
         let pending = calls.remove(id);
         drop(calls);
         self.instance.cancel_with(cancel);
-        if let Some(pending) = pending {
+        if let Some(mut pending) = pending {
+            self.instance.records().end(pending.begun.take(), Outcome::AgentLeft, None);
             self.instance.answered(pending.owner.agent().map(|(session, _)| &**session));
         }
     }

@@ -14,6 +14,7 @@ use crate::config::{BadTemplate, Given, Stdio};
 #[cfg(unix)]
 use crate::descriptors;
 use crate::environment;
+use crate::masks::Masks;
 #[cfg(target_os = "linux")]
 use crate::processes;
 #[cfg(target_os = "linux")]
@@ -96,9 +97,21 @@ fn variables(server: &Stdio, given: Given<'_>) -> Result<BTreeMap<String, String
     Ok(all)
 }
 
+/// Keeps a variable out of what is recorded whose name promises a secret.
+fn mask(masks: &Masks, name: &str, value: &str) {
+    if environment::looks_secret(name) {
+        masks.note(value);
+    }
+}
+
 impl Child {
     /// Starts the server's command in a process group of its own.
-    pub(super) fn spawn(server: &Stdio, given: Given<'_>, ledger: &Ledger) -> Result<(Self, Streams), SpawnError> {
+    pub(super) fn spawn(
+        server: &Stdio,
+        given: Given<'_>,
+        ledger: &Ledger,
+        masks: &Masks,
+    ) -> Result<(Self, Streams), SpawnError> {
         // As it stands in the file: its value may hold a secret.
         let program = server.command.text().to_owned();
         let path = server.program(&server.command.expand(given)?);
@@ -112,10 +125,13 @@ impl Child {
         command.args(words);
         command.env_clear();
         let given_to = |name: &str| environment::passes(name, server.env_vars.iter().map(String::as_str));
-        command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(given_to)));
+        let passed: Vec<_> = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(given_to)).collect();
+        passed.iter().for_each(|(name, value)| mask(masks, &name.to_string_lossy(), &value.to_string_lossy()));
+        command.envs(passed);
         command.env(MARK, &mark);
         for (name, value) in variables(server, given)? {
             container.iter_mut().for_each(|client| client.env.push((name.clone(), value.clone())));
+            mask(masks, &name, &value);
             command.env(name, value);
         }
         // As directly: where the agent is, if the process belongs to one folder.

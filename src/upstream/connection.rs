@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService};
+use secrecy::ExposeSecret;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,7 @@ impl Connection {
     ) -> Result<Self, StartError> {
         let names = server.templates().flat_map(Template::secret_names).collect();
         let secrets = around.vault.secrets(names).await.map_err(|error| StartError::Template(error.to_string()))?;
+        secrets.values().for_each(|secret| around.masks.note(secret.expose_secret()));
         let given = Given { project: terms.project.as_deref(), secrets: &secrets };
         let tap = Tap::new(link, around.clone(), terms.speak.profile.capabilities.clone(), terms.client_info.clone());
         let stop = around.stop.child_token();

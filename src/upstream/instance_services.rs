@@ -6,8 +6,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::credentials::Vault;
+use crate::masks::Masks;
 use crate::names::ServerName;
 use crate::oauth::Keepers;
+use crate::record::{Kept, Recorder, Tally};
+use crate::recording::Tee;
+use crate::traces::Tracer;
 use crate::upstream::http_client::HttpClient;
 use crate::upstream::ledger::Ledger;
 use crate::upstream::quirks::{Quirk, Quirks};
@@ -29,6 +33,15 @@ pub struct InstanceServices {
     pub keepers: Keepers,
     /// Of all that waits.
     pub budget: Budget,
+    pub recorder: Recorder,
+    /// What is recorded of its calls.
+    pub kept: Kept,
+    /// What its calls come to.
+    pub tally: Tally,
+    pub masks: Masks,
+    pub tracer: Tracer,
+    /// For those who record its messages.
+    pub tee: Tee,
 }
 
 impl InstanceServices {

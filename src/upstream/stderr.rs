@@ -1,15 +1,15 @@
 //! What a server writes to its standard error: the last lines in memory, and a file that is rotated.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-use crate::files::create_private;
 use crate::lines::Lines;
+use crate::rotated::{Rotated, stamped};
 
 /// How many lines of a server are kept in memory.
 const KEPT: usize = 1_000;
@@ -27,12 +27,6 @@ pub struct ServerLog {
     file: Arc<Mutex<Rotated>>,
 }
 
-#[derive(Debug)]
-struct Rotated {
-    path: PathBuf,
-    file: Option<(File, u64)>,
-}
-
 impl ServerLog {
     /// The log at `path`, with the lines that an earlier daemon left there.
     pub fn open(path: PathBuf) -> Self {
@@ -40,45 +34,18 @@ impl ServerLog {
         if let Ok(text) = tail(&path) {
             text.lines().for_each(|line| lines.push(line));
         }
-        Self { lines, file: Arc::new(Mutex::new(Rotated { path, file: None })) }
+        Self { lines, file: Arc::new(Mutex::new(Rotated::new(path, FILE_SIZE))) }
     }
 
+    /// Adds a line, with the moment before it.
     pub fn push(&self, line: &str) {
-        self.lines.push(line);
+        let line = stamped(line);
+        self.lines.push(&line);
         let mut rotated = self.file.lock();
-        if let Err(error) = rotated.write(line) {
-            tracing::debug!(%error, path = %rotated.path.display(), "server log not written");
+        if let Err(error) = rotated.write(&line) {
+            tracing::debug!(%error, path = %rotated.path().display(), "server log not written");
         }
     }
-}
-
-impl Rotated {
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        let (mut file, size) = match self.file.take() {
-            Some((file, size)) if size < FILE_SIZE => (file, size),
-            Some(_) => {
-                fs::rename(&self.path, self.path.with_extension("log.1"))?;
-                open(&self.path)?
-            }
-            None => open(&self.path)?,
-        };
-        file.write_all(format!("{line}\n").as_bytes())?;
-        self.file = Some((file, size + line.len() as u64 + 1));
-        Ok(())
-    }
-}
-
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    if let Some(folder) = path.parent() {
-        create_private(folder)?;
-    }
-    let file = options.open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
 }
 
 fn tail(path: &Path) -> io::Result<String> {
@@ -113,6 +80,8 @@ pub(super) async fn keep(stream: impl AsyncRead + Unpin, own: Lines, log: Server
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -125,7 +94,7 @@ mod tests {
         let sizes = [&path, &path.with_extension("log.1")].map(|path| fs::metadata(path).expect("a file").len());
         assert!(sizes.iter().all(|size| *size <= FILE_SIZE + 5_000), "{sizes:?}");
         let again = ServerLog::open(path);
-        assert!(again.lines.tail(1)[0].starts_with("599 x"));
+        assert!(again.lines.tail(1)[0].contains("Z 599 x"));
         assert!(again.lines.tail(99).iter().all(|line| line.contains(" x")));
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn start(
     stop: CancellationToken,
     inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
 ) -> Result<Running, StartError> {
-    let (child, streams) = Child::spawn(server, given, &around.ledger).map_err(|error| match error {
+    let (child, streams) = Child::spawn(server, given, &around.ledger, &around.masks).map_err(|error| match error {
         SpawnError::Template(error) => StartError::Template(error.to_string()),
         error @ (SpawnError::Folder(_) | SpawnError::Variables(..)) => StartError::Template(error.to_string()),
         SpawnError::Spawn { .. } | SpawnError::Streams(_) => StartError::Spawn(error.to_string()),
@@ -155,6 +155,7 @@ async fn read<O: AsyncRead + Unpin>(
             Err(error @ FrameError::TooLong(_)) => match frames.skip().await {
                 // Its neighbours are answered all the same.
                 Ok(Some(ends)) => {
+                    tap.note_skipped(&error.to_string(), &ends.head);
                     let lost = lost_between(&ends.head, &ends.tail);
                     if lost.is_answer {
                         tap.lose(&lost, &error.to_string(), inbound);

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use crate::envelope::{Edit, Envelope, Kind, Malformed, splice};
 use crate::method::Method;
 use crate::names::ServerName;
+use crate::recording::Direction;
+use crate::shown;
 use crate::upstream::handshake::{Handshake, tolerated};
 use crate::upstream::heard::Heard;
 use crate::upstream::ids::respelled;
@@ -24,6 +26,8 @@ use crate::upstream::quirks::Quirk;
 use crate::upstream::salvage::{Lost, Salvaged};
 use crate::wire::{Outbox, Refused};
 
+/// How much is shown of a message that is skipped, in bytes.
+const SKIPPED: usize = 120;
 /// `rmcp` asks one thing at a time while it shakes hands.
 const TO_RMCP: usize = 16;
 
@@ -112,6 +116,9 @@ impl Tap {
     /// Brings a message of the server to `rmcp` or to the hub; a ping is answered here. `call` is the request on whose
     /// stream it came, where the wire tells.
     pub(super) fn sort(&self, envelope: &Envelope<'_>, call: Option<u64>, inbound: &impl Fn(Inbound<'_>)) {
+        if self.link.is_watched() {
+            self.link.hear(Direction::FromServer, envelope.frame);
+        }
         match envelope.kind {
             Kind::Response => match self.meant(envelope, call) {
                 None if self.take_reply(envelope) => {}
@@ -127,7 +134,7 @@ impl Tap {
 
     /// Answers the server.
     fn say(&self, answer: &str) {
-        if let Err(refused) = self.link.outbox.push(answer.len(), |out| out.extend_from_slice(answer.as_bytes())) {
+        if let Err(refused) = self.link.push(answer.len(), |out| out.extend_from_slice(answer.as_bytes())) {
             tracing::debug!(?refused, "the server takes no answer");
         }
     }
@@ -241,8 +248,18 @@ impl Tap {
         self.around.note(quirk);
     }
 
+    /// Puts into the server's log that a message was passed over, and how it begins.
+    pub(super) fn note_skipped(&self, why: &str, head: &[u8]) {
+        let head = &head[..head.len().min(SKIPPED)];
+        let begins = shown::line(&String::from_utf8_lossy(head)).into_owned();
+        self.around.log.push(&format!("trunkline: a message is skipped: {why}; it begins with: {begins}"));
+    }
+
     fn note_noise(&self, line: &str, alone: bool) {
         self.around.log.push(&format!("[no message] {line}"));
+        if self.link.is_watched() {
+            self.link.hear(Direction::FromServer, line);
+        }
         let mut noise = self.noise.lock();
         *noise = (noise.0 + 1, line.to_owned());
         drop(noise);
@@ -319,7 +336,7 @@ impl Tap {
             let replaced = own_words.into_iter().filter_map(|(part, with)| Some(envelope.edit(part?, with?)));
             edits.extend(replaced);
         }
-        self.link.outbox.push(frame.len(), |out| splice(&frame, &mut edits, out)).map_err(|refused| match refused {
+        self.link.push(frame.len(), |out| splice(&frame, &mut edits, out)).map_err(|refused| match refused {
             Refused::Full | Refused::OverBudget => {
                 io::Error::new(io::ErrorKind::WouldBlock, "the server does not read its input")
             }

@@ -14,10 +14,10 @@ mod measure;
 mod peers;
 
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 
 use measure::{Sizes, Summary};
+use peers::Other;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         ["echo"] => echo::serve(),
         ["http"] => http::serve(),
         ["floor", socket] => floor::serve(socket.as_ref()),
-        rest => report(rest.contains(&"--quick"), against(rest)),
+        rest => report(rest.contains(&"--quick"), other(rest)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,18 +36,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// The program behind `--against`.
-fn against<'a>(words: &'a [&'a str]) -> Option<&'a Path> {
+/// What is measured beside the program that was built: the one behind `--against`, or the same without a record of calls.
+fn other(words: &[&str]) -> Option<Other> {
+    if words.contains(&"--unrecorded") {
+        return Some(Other::Unrecorded);
+    }
     let at = words.iter().position(|word| *word == "--against")?;
-    words.get(at + 1).map(Path::new)
+    words.get(at + 1).map(|program| Other::Program(program.into()))
 }
 
-fn report(quick: bool, against: Option<&Path>) -> io::Result<()> {
+fn report(quick: bool, other: Option<Other>) -> io::Result<()> {
     let sizes = if quick { Sizes::QUICK } else { Sizes::FULL };
     measure::pin_to_one_cpu()?;
     let folder = tempfile::tempdir()?;
     let (_echo, echo) = http::start()?;
-    let bench = peers::Bench::start(folder.path(), &echo, against)?;
+    let bench = peers::Bench::start(folder.path(), &echo, other)?;
     let ways = bench.ways();
     let Summary { latency, pipelined, large, crowd, cpu, attach, memory } = measure::all(&bench, &sizes)?;
     let direct = latency[0].0;

@@ -55,14 +55,26 @@ pub(crate) struct Daemon {
     process: Owned,
 }
 
+/// What is measured beside the program that was built.
+pub(crate) enum Other {
+    Program(PathBuf),
+    /// The same, which records no calls.
+    Unrecorded,
+}
+
 impl Bench {
-    pub(crate) fn start(folder: &Path, echo: &str, against: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn start(folder: &Path, echo: &str, other: Option<Other>) -> io::Result<Self> {
         let own = std::env::current_exe()?;
         let floor = Command::new(own).arg("floor").arg(folder.join("floor.sock")).spawn().map(Owned)?;
         wait_for(&folder.join("floor.sock"))?;
-        let programs = [Some(Path::new(TRUNKLINE)), against];
-        let daemons = programs.into_iter().flatten().enumerate();
-        let daemons = daemons.map(|(index, program)| Daemon::start(program, folder.join(index.to_string()), echo));
+        let own = (PathBuf::from(TRUNKLINE), "");
+        let other = other.map(|other| match other {
+            Other::Program(program) => (program, ""),
+            Other::Unrecorded => (own.0.clone(), "[record]\ncalls = false\n"),
+        });
+        let daemons = std::iter::once(own).chain(other).enumerate();
+        let daemons =
+            daemons.map(|(index, (program, more))| Daemon::start(&program, folder.join(index.to_string()), echo, more));
         Ok(Self { daemons: daemons.collect::<io::Result<_>>()?, floor, folder: folder.to_owned() })
     }
 
@@ -86,11 +98,11 @@ impl Bench {
 }
 
 impl Daemon {
-    fn start(program: &Path, folder: PathBuf, echo: &str) -> io::Result<Self> {
+    fn start(program: &Path, folder: PathBuf, echo: &str, more: &str) -> io::Result<Self> {
         fs::create_dir(&folder)?;
         let own = std::env::current_exe()?;
         let mut config = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n[servers.http]\nera = \"legacy\"\nurl = \"http://{echo}/mcp\"\n"
+            "{more}[http]\nlisten = \"127.0.0.1:0\"\n[servers.http]\nera = \"legacy\"\nurl = \"http://{echo}/mcp\"\n"
         );
         for name in ["echo", "b", "c", "d", "e", "f", "g", "h"] {
             config += &format!("[servers.{name}]\ncommand = {own:?}\nargs = [\"echo\"]\n");

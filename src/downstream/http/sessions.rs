@@ -9,9 +9,10 @@ use axum::http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Agent;
 use crate::downstream::connection::Shutdown;
 use crate::downstream::http::answer::Named;
-use crate::hub::{Agent, Failure, Hub, Lifetime, Session, View};
+use crate::hub::{Failure, Hub, Lifetime, Session, View};
 use crate::wire::{Account, Replay, Sink, Streams};
 
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");

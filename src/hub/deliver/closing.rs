@@ -10,6 +10,7 @@ use crate::hub::failure::Failure;
 use crate::hub::instance::calls::at_end::{AtEnd, Greeted};
 use crate::hub::instance::calls::pending_call::{Caller, PendingCall, Repeat};
 use crate::hub::session::Session;
+use crate::record::Outcome;
 
 impl Site {
     /// Fails everything that waits for the server, each call under its own id.
@@ -28,6 +29,9 @@ impl Site {
         for mut pending in pending {
             let at_end = pending.at_end(greeted);
             let repeat = pending.repeat.take();
+            if matches!(at_end, AtEnd::Fail | AtEnd::KeepForReturn) {
+                self.instance.records().end(pending.begun.take(), Outcome::ServerDied, None);
+            }
             match (at_end, pending.owner) {
                 (AtEnd::Nothing, _) => {}
                 (AtEnd::Repeat | AtEnd::Fail, Caller::Agent { session, id, .. }) => {
@@ -85,7 +89,7 @@ impl Site {
             };
             match instance {
                 Ok(site) => site.instance.request_again(&session, &repeat),
-                Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
+                Err(failure) => hub.refuse_request(&session, &envelope, &failure),
             }
         });
     }
@@ -94,7 +98,8 @@ impl Site {
 /// The call at which a process ended, if it is one agent's and of one tool, however often made: nothing else can have ended it.
 fn blamed(pending: &[PendingCall]) -> Option<(Principal, Box<str>)> {
     let mut calls = pending.iter().filter(|pending| pending.caller().is_some());
-    let call = |pending: &PendingCall| Some((pending.owner.agent()?.0.principal(), pending.tool.clone()?));
+    let call =
+        |pending: &PendingCall| Some((pending.owner.agent()?.0.principal(), Box::from(pending.tool.as_deref()?)));
     let first = call(calls.next()?)?;
     calls.all(|other| call(other).as_ref() == Some(&first)).then_some(first)
 }

@@ -235,7 +235,7 @@ fn to_progress(calls: &Calls, envelope: &Envelope<'_>, raw: &str, ours: u64, cal
 /// The server takes back a question that it asked, or ends a subscription: returns one of trunkline's own.
 fn cancelled(calls: &mut Calls, envelope: &Envelope<'_>) -> Option<u64> {
     let raw = envelope.params.request_id?;
-    if let Some((session, id)) = calls.asked.remove(raw) {
+    if let Some((session, id, _)) = calls.asked.remove(raw) {
         let ours = id.to_string();
         if session.take_open_request(&ours).is_some() {
             session.send_edited(To::Agent, envelope, &mut [envelope.edit(raw, &ours)]);

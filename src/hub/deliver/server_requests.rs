@@ -3,6 +3,7 @@
 use crate::envelope::Envelope;
 use crate::hub::Site;
 use crate::hub::instance::attribution::For;
+use crate::hub::instance::recorded::asked;
 use crate::hub::session::open_request::OpenRequest;
 use crate::method::Method;
 use crate::wire::To;
@@ -29,12 +30,17 @@ impl Site {
                 let token = envelope.params.meta.progress_token.map(Into::into);
                 let question = OpenRequest::Server { instance: self.instance.id, id: envelope.id.into(), token };
                 let id = session.ask(question);
-                calls.asked.insert(envelope.id.into(), (session.clone(), id));
+                let during = calls.call_of(session.id, call);
+                calls.asked.insert(envelope.id.into(), (session.clone(), id, during));
+                calls.begin_question(during, asked(envelope));
                 let ours = id.to_string();
                 let to = calls.raw_id(session.id, call).map_or(To::Agent, To::Call);
                 session.send_edited(to, envelope, &mut [envelope.edit(envelope.id, &ours)]);
             }
-            For::Call(id) => self.ask_suspended(&mut calls, id, envelope, held),
+            For::Call(id) => {
+                calls.begin_question(Some(id), asked(envelope));
+                self.ask_suspended(&mut calls, id, envelope, held);
+            }
             For::Nobody { why, ambiguous } if envelope.method == Some(Method::ListRoots) => {
                 drop(calls);
                 self.answer_roots(envelope.id, why, ambiguous);

@@ -250,9 +250,11 @@ fn send(round: &InputRound, instance: &Arc<Instance>) {
     translation.retried = Some(frame.clone().into());
     instance.borrow(&session);
     let owner = Caller::Agent { session: session.clone(), id: id.clone(), token };
-    let pending = PendingCall { translation: Some(Box::new(translation)), ..PendingCall::new(owner, on_reply, None) };
+    let begun = translation.begun.take().map(|begun| *begun);
+    let translation = Some(Box::new(translation));
+    let pending = PendingCall { translation, begun, ..PendingCall::new(owner, on_reply, None) };
     instance.calls.lock().insert(call, pending);
-    if let Err(refused) = instance.link.outbox.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
+    if let Err(refused) = instance.link.push(frame.len(), |out| out.extend_from_slice(frame.as_bytes()))
         && instance.calls.lock().remove(call).is_some()
     {
         session.reply(&id, &instance.not_sent(&id, refused));

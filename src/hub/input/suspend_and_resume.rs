@@ -25,6 +25,7 @@ use crate::hub::session::Session;
 use crate::hub::session::open_request::Accepted;
 use crate::hub::{Hub, Site, eras};
 use crate::random::random_text;
+use crate::record::Outcome;
 use crate::wire::{Held, Message};
 
 /// How many calls may rest.
@@ -226,8 +227,9 @@ impl Site {
         let call = call.load(Ordering::Relaxed);
         let Some(pending) = calls.get_mut(call) else { return };
         let (Some(rest), cancelled) = (pending.suspension.take(), pending.cancelled.is_some()) else { return };
-        let owner = calls.give_up(call);
+        let (owner, begun) = (calls.give_up(call), calls.take_begun(call));
         drop(calls);
+        self.instance.records().end(begun, Outcome::AgentLeft, None);
         for waiting in rest.questions {
             self.instance.refuse(&waiting.id, reason);
         }

@@ -10,6 +10,7 @@ use crate::hub::instance::calls::pending_call::Caller;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::method::Method;
+use crate::record::Outcome;
 use crate::wire::Refused;
 
 impl Instance {
@@ -174,7 +175,9 @@ impl Instance {
         let orphaned: Vec<_> =
             uris.into_iter().filter(|(uri, _)| !calls.subscribed_by_other(session.id, uri)).collect();
         let abandoned = calls.abandon(session.id);
+        let begun: Vec<_> = abandoned.iter().map(|(id, _)| calls.take_begun(*id)).collect();
         drop(calls);
+        begun.into_iter().for_each(|begun| self.records().end(begun, Outcome::AgentLeft, None));
         abandoned.iter().for_each(|(_, raw)| session.over(raw));
         for (id, _) in abandoned {
             if self.send_cancelled(id, "the agent left") == Err(Refused::Closed) {

@@ -155,6 +155,7 @@ mod tests {
             level: None,
             rounds: 0,
             opened: Vec::new(),
+            begun: None,
             _held: None,
         };
         calls.get_mut(1).expect("there").translation = Some(Box::new(translation));

@@ -9,6 +9,7 @@ pub(in crate::hub) mod pending_call;
 pub(in crate::hub) mod tasks;
 pub(in crate::hub) mod tool;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,10 @@ use crate::hub::instance::calls::tasks::Tasks;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::method::Method;
+use crate::record::{Asked, Begun};
+
+/// How many questions of one call are recorded.
+const QUESTIONS: usize = 64;
 
 /// Whose a message without an address can be.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,8 +51,8 @@ pub(in crate::hub) struct Calls {
     waited_for: usize,
     pub members: FxHashMap<SessionId, Member>,
     cancelled: VecDeque<u64>,
-    /// The server's open requests, by its raw id: who was asked, under which id.
-    pub asked: HashMap<Box<str>, (Arc<Session>, u64)>,
+    /// The server's open requests, by its raw id: who was asked, under which id, and in the course of which call.
+    pub asked: HashMap<Box<str>, (Arc<Session>, u64, Option<u64>)>,
     pub closed: Option<Arc<str>>,
     /// When an agent last asked, or was answered.
     used: Instant,
@@ -327,7 +332,34 @@ impl Calls {
         self.hear_of_cancelled(id);
         if let Some(pending) = self.pending.get_mut(&id) {
             pending.spent = None;
+            if let Some(begun) = &mut pending.begun {
+                begun.progress += 1;
+                begun.first.get_or_insert_with(Instant::now);
+            }
         }
+    }
+
+    /// Notes that the server asks something in the course of a call.
+    pub(in crate::hub) fn begin_question(&mut self, call: Option<u64>, asked: Asked) {
+        let begun = call.and_then(|call| self.pending.get_mut(&call)?.begun.as_mut());
+        if let Some(begun) = begun.filter(|begun| begun.asked.len() < QUESTIONS) {
+            begun.first.get_or_insert(asked.since);
+            begun.asked.push(asked);
+        }
+    }
+
+    /// Notes how the oldest question of a call ended that is open.
+    pub(in crate::hub) fn end_question(&mut self, call: Option<u64>, how: Cow<'static, str>) {
+        let begun = call.and_then(|call| self.pending.get_mut(&call)?.begun.as_mut());
+        let open = begun.and_then(|begun| begun.asked.iter_mut().find(|asked| asked.ended.is_none()));
+        if let Some(asked) = open {
+            asked.ended = Some((asked.since.elapsed(), how));
+        }
+    }
+
+    /// Takes what the record will have of a call that ends for its agent.
+    pub(in crate::hub) fn take_begun(&mut self, id: u64) -> Option<Begun> {
+        self.pending.get_mut(&id)?.begun.take()
     }
 
     /// Adds `elapsed` to what each call has taken; returns those that have now taken `limit` or more.
@@ -335,7 +367,7 @@ impl Calls {
         let mut overdue = Vec::new();
         for (id, pending) in &mut self.pending {
             let asked = match &pending.owner {
-                Caller::Agent { session, .. } => self.asked.values().any(|(asked, _)| asked.id == session.id),
+                Caller::Agent { session, .. } => self.asked.values().any(|(asked, ..)| asked.id == session.id),
                 Caller::Daemon(_) => false,
                 Caller::Gone(_)
                 | Caller::Suspended(_)

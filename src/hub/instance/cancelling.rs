@@ -15,6 +15,7 @@ use crate::hub::instance::Instance;
 use crate::hub::instance::calls::pending_call::{Caller, QUIET};
 use crate::hub::session::Session;
 use crate::method::Method;
+use crate::record::Outcome;
 use crate::wire::Refused;
 
 impl Instance {
@@ -38,7 +39,9 @@ impl Instance {
         let mut calls = self.calls.lock();
         let Some(id) = calls.find(session.id, raw) else { return false };
         calls.note_cancelled(id);
+        let begun = calls.take_begun(id);
         drop(calls);
+        self.records().end(begun, Outcome::Cancelled, None);
         session.over(raw);
         if self.cancel_task(id) {
             let ours = id.to_string();
@@ -134,7 +137,10 @@ impl Instance {
     pub(in crate::hub) fn expire(self: &Arc<Self>, elapsed: Duration, limit: Duration) {
         let overdue = self.calls.lock().overdue(elapsed, limit);
         for id in overdue {
-            let owner = self.calls.lock().give_up(id);
+            let mut calls = self.calls.lock();
+            let (owner, begun) = (calls.give_up(id), calls.take_begun(id));
+            drop(calls);
+            self.records().end(begun, Outcome::TimedOut, None);
             let message = format!("server `{}` did not answer within {limit:?} (call_timeout)", self.name);
             if let Err(refused) = self.send_cancelled(id, "call_timeout") {
                 tracing::debug!(server = %self.name, ?refused, "cancellation dropped");

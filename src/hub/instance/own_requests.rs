@@ -9,6 +9,7 @@ use crate::era::{self, Era};
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::pending_call::{Answer, Caller, OnReply, PendingCall};
 use crate::method::Method;
+use crate::record::{Begun, Outcome};
 
 impl Instance {
     /// Parameters of a request of trunkline's own: `members` and, in the modern era, who asks.
@@ -26,17 +27,22 @@ impl Instance {
     }
 
     /// Calls the server for the daemon: counts as a call in flight, so that nobody else is asked its questions.
-    pub fn call(self: &Arc<Self>, method: Method, params: &str) -> Call {
+    pub fn call(self: &Arc<Self>, method: Method, subject: &str, params: &str) -> Call {
         let (sender, answer) = oneshot::channel();
-        let id = self.send_own(method, params, Caller::Daemon(sender));
+        let begun = self.records().begin_own(method, subject, params);
+        let id = self.send(method, params, Caller::Daemon(sender), Some(begun));
         Call { instance: self.clone(), id, answer }
     }
 
     /// Sends a request of trunkline's own. If it cannot be sent, its owner is dropped, which tells who waits.
     pub(in crate::hub) fn send_own(&self, method: Method, params: &str, owner: Caller) -> u64 {
+        self.send(method, params, owner, None)
+    }
+
+    fn send(&self, method: Method, params: &str, owner: Caller, begun: Option<Begun>) -> u64 {
         let id = self.link.next_id();
         let on_reply = if matches!(owner, Caller::Listener) { OnReply::Listen } else { OnReply::Nothing };
-        self.calls.lock().insert(id, PendingCall::new(owner, on_reply, None));
+        self.calls.lock().insert(id, PendingCall { begun, ..PendingCall::new(owner, on_reply, None) });
         if self.push(&reply::request(id, method, params)).is_err() {
             self.calls.lock().remove(id);
         }
@@ -61,7 +67,9 @@ impl Drop for Call {
             Some(PendingCall { owner: Caller::Hub(_), .. }) => drop(calls.remove(self.id)),
             Some(_) => calls.note_cancelled(self.id),
         }
+        let begun = calls.take_begun(self.id);
         drop(calls);
+        self.instance.records().end(begun, Outcome::AgentLeft, None);
         if let Err(refused) = self.instance.send_cancelled(self.id, "the caller left") {
             tracing::debug!(?refused, "cancellation dropped");
         }

@@ -81,6 +81,7 @@ impl Instance {
             level,
             rounds: 0,
             opened: Vec::new(),
+            begun: None,
             _held: None,
         };
         Some(Translated { edits: more, translation: Box::new(translation) })

@@ -1,9 +1,8 @@
 //! What can be told of an instance: who uses it, and what it is at.
 
-use std::time::Duration;
-
 use crate::hub::ids::SessionId;
 use crate::hub::instance::Instance;
+use crate::hub::instance::calls::counts::OpenCall;
 use crate::lists::ListKind;
 use crate::upstream::Handshake;
 
@@ -17,9 +16,9 @@ impl Instance {
         self.calls.lock().in_flight()
     }
 
-    /// The calls of agents that were made so long ago: whose each is, and its age.
-    pub fn calls_older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
-        self.calls.lock().older_than(age)
+    /// The calls that somebody waits for, the oldest first; no more than `most`.
+    pub fn open_calls(&self, most: usize) -> Vec<OpenCall> {
+        self.calls.lock().open(most)
     }
 
     /// What the server has asked, and nobody has answered.

@@ -315,7 +315,7 @@ impl Hub {
         let spelled = found.and_then(|found| found.own_tool_name(own));
         let own = spelled.as_deref().unwrap_or(own);
         if let Some(failure) = self.not_offered(session, server, own, envelope.method) {
-            session.reply(envelope.id, &failure.frame(envelope.id));
+            self.refuse_request(session, envelope, &failure);
             return Routed::Done;
         }
         let own = quoted(own);
@@ -332,7 +332,7 @@ impl Hub {
                     let edit = crate::envelope::Edit { at, with: &own };
                     hub.send_patiently(&who, site, envelope, vec![edit], OnReply::Nothing).await;
                 }
-                Err(failure) => who.reply(envelope.id, &failure.frame(envelope.id)),
+                Err(failure) => hub.refuse_request(&who, envelope, &failure),
             }
         }))
     }

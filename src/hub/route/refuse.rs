@@ -5,11 +5,38 @@ use serde::Deserialize;
 
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, task_id, text};
-use crate::hub::Site;
+use crate::hub::failure::Failure;
 use crate::hub::instance::Instance;
+use crate::hub::instance::recorded::Records;
 use crate::hub::server::Server;
 use crate::hub::session::Session;
+use crate::hub::{Hub, Site};
 use crate::method::Method;
+use crate::names::ServerName;
+
+impl Hub {
+    /// Answers a request that is not passed on, and puts it into the record.
+    pub(in crate::hub) fn refuse_request(&self, session: &Session, envelope: &Envelope<'_>, failure: &Failure) {
+        let refusal = failure.frame(envelope.id);
+        if let Some(name) = failure.server() {
+            self.record_refused(session, envelope, name, &refusal);
+        }
+        session.reply(envelope.id, &refusal);
+    }
+
+    /// Puts a request into the record that was not passed on; `refusal` is the answer.
+    pub(in crate::hub) fn record_refused(
+        &self,
+        session: &Session,
+        envelope: &Envelope<'_>,
+        server: &ServerName,
+        refusal: &str,
+    ) {
+        if let Ok(server) = self.server(server.as_str()) {
+            Records::of(&server.around).refused(session, envelope, &[], refusal);
+        }
+    }
+}
 
 /// The refusal of a request, if it is refused.
 pub(in crate::hub) fn refusal(session: &Session, site: &Site, envelope: &Envelope<'_>) -> Option<String> {

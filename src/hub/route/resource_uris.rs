@@ -84,7 +84,7 @@ impl Hub {
                     }
                     hub.send_patiently(&who, site, envelope, vec![edit], on_reply).await;
                 }
-                Err(failure) => who.reply(envelope.id, &failure.frame(envelope.id)),
+                Err(failure) => hub.refuse_request(&who, envelope, &failure),
             }
         }))
     }

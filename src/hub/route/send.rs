@@ -30,7 +30,7 @@ impl Hub {
         }
         let tool = tool_of(envelope, edits)?;
         let times = state.crashes.too_often(&session.principal(), &tool)?;
-        Some(Failure::Crashing { server: site.server.name.clone(), tool: tool.into(), times })
+        Some(Failure::Crashing { server: site.server.name.clone(), tool: tool.to_string(), times })
     }
 
     /// Sends a request, at once if the server has room.
@@ -47,7 +47,7 @@ impl Hub {
             return Routed::Done;
         }
         if let Some(failure) = Self::refusal(site).or_else(|| Self::crashing(session, site, envelope, &edits)) {
-            session.reply(envelope.id, &failure.frame(envelope.id));
+            self.refuse_request(session, envelope, &failure);
             return Routed::Done;
         }
         let taken = is_call(envelope) && site.instance.is_busy(Some(session.id));
@@ -91,10 +91,10 @@ impl Hub {
                 session.reply(envelope.id, &unknown_state(envelope.id));
             }
             Ok(site) => match Self::crashing(session, &site, envelope, &edits) {
-                Some(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
+                Some(failure) => self.refuse_request(session, envelope, &failure),
                 None => site.instance.request_patiently(session, envelope, edits, on_reply).await,
             },
-            Err(failure) => session.reply(envelope.id, &failure.frame(envelope.id)),
+            Err(failure) => self.refuse_request(session, envelope, &failure),
         }
     }
 

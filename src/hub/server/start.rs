@@ -130,7 +130,8 @@ impl Server {
     async fn try_start(self: &Arc<Self>, key: &ShareKey, speak: Speak) -> Result<Arc<Instance>, StartError> {
         let around = &self.around;
         let whose = format!("server `{}`", self.name);
-        let link = Link::new(around.budget.account(whose, around.max_frame * QUEUE_FRAMES, around.stop.child_token()));
+        let account = around.budget.account(whose, around.max_frame * QUEUE_FRAMES, around.stop.child_token());
+        let link = Link::new(account).recorded(around.tee.clone());
         let instance = Instance::new(
             around.clone(),
             self.one_at_a_time.clone(),

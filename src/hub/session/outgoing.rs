@@ -3,20 +3,31 @@
 use std::sync::atomic::Ordering;
 
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Edit, Envelope};
+use crate::envelope::{Edit, Envelope, spliced};
 use crate::hub::agent::Lifetime;
 use crate::hub::session::Session;
+use crate::recording::Direction;
 use crate::wire::{Refused, Sink, To};
 
 impl Session {
     /// Queues one frame for the agent. An agent that lets its queue fill up is disconnected: waiting for it would make
     /// the others wait.
     pub fn send(&self, to: To<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) {
-        self.queue(to, |sink| sink.push(to, size, fill));
+        if !self.tee.is_watched() {
+            return self.queue(to, |sink| sink.push(to, size, fill));
+        }
+        let mut message = Vec::with_capacity(size);
+        fill(&mut message);
+        self.tee.hear(Direction::ToAgent, self.id.0, &String::from_utf8_lossy(&message));
+        self.queue(to, |sink| sink.push(to, message.len(), |out| out.extend_from_slice(&message)));
     }
 
     /// Likewise, a message with edits.
     pub fn send_edited(&self, to: To<'_>, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
+        if self.tee.is_watched() {
+            let copy = spliced(envelope.frame, edits.iter().cloned());
+            self.tee.hear(Direction::ToAgent, self.id.0, &copy);
+        }
         self.queue(to, |sink| sink.push_edited(to, envelope, edits));
     }
 

@@ -64,7 +64,9 @@ impl Endpoint {
             let no_header = |_| {
                 wrong(format!("the header `{name}` cannot be sent: its value has characters that headers cannot have"))
             };
-            let mut value = HeaderValue::from_str(&expand(template)?).map_err(no_header)?;
+            let text = expand(template)?;
+            around.masks.note_header(&text);
+            let mut value = HeaderValue::from_str(&text).map_err(no_header)?;
             // Never shown where requests are.
             value.set_sensitive(true);
             let known = HeaderName::from_bytes(name.as_bytes())
@@ -105,6 +107,7 @@ impl Endpoint {
         let mut bearer = keeper.token().await.map_err(Trouble::NoToken)?;
         let mut stale = None;
         for _ in 0..TOKENS {
+            bearer.iter().for_each(|bearer| self.around.masks.note(bearer.token()));
             let response = self.execute(authorized(request(), bearer.as_ref())).await?;
             let status = response.status();
             let refused = status == StatusCode::FORBIDDEN || status.is_server_error();

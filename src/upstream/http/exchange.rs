@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::time::timeout;
 
@@ -12,6 +12,7 @@ use crate::envelope::reply::code;
 use crate::era::Era;
 use crate::method::Method;
 use crate::retry::retry_after;
+use crate::traces::TraceMeta;
 use crate::upstream::http::answer::{Answer, Media, amended, body, describe, error_of, split, target};
 use crate::upstream::http::client::{ERROR_BODY, Repeat, Trouble};
 use crate::upstream::http::done::Done;
@@ -54,10 +55,19 @@ pub(super) async fn exchange(shared: Arc<Shared>, posted: Posted, session: Sessi
 /// The pause after a refusal for the moment that names none.
 const NOT_NOW: Duration = Duration::from_secs(1);
 
+/// Says in headers too where a message stands in a trace, as far as its `_meta` says that (W3C Trace Context).
+fn traced(request: RequestBuilder, meta: Option<&str>) -> RequestBuilder {
+    let TraceMeta { traceparent, tracestate, baggage } = TraceMeta::read(meta);
+    let known = [("traceparent", traceparent), ("tracestate", tracestate), ("baggage", baggage)];
+    let values = known.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text?).ok()?)));
+    values.fold(request, |request, (name, value)| request.header(name, value))
+}
+
 impl Shared {
     pub(super) fn request(&self, posted: &Posted, session: &Session) -> RequestBuilder {
         let to = session.messages.as_ref().unwrap_or(&self.endpoint.url);
         let request = self.endpoint.post(to, posted.message.text().clone());
+        let request = traced(request, posted.message.envelope().params.meta_raw);
         match posted.era {
             Era::Modern => request.headers(self.mirrored(posted.message.envelope())),
             Era::Legacy => request.headers(session.headers.clone()),

@@ -1,12 +1,27 @@
 //! How many requests are in flight, how old they are, and whether anybody uses the instance.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::Agent;
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::Calls;
 use crate::hub::instance::calls::pending_call::{Caller, PendingCall};
-use std::time::Duration;
 
 /// For how long the answer may come to a request that nobody waits for any more.
 const LATE: Duration = Duration::from_secs(300);
+
+/// A call that a server is at.
+#[derive(Debug, Clone)]
+pub struct OpenCall {
+    pub session: SessionId,
+    pub agent: Arc<Agent>,
+    pub method: Cow<'static, str>,
+    pub subject: Option<Arc<str>>,
+    pub age: Duration,
+}
 
 impl Calls {
     /// Whether an answer may come to a request that was taken out.
@@ -33,14 +48,23 @@ impl Calls {
         requests.next().map(|(id, _)| *id).filter(|_| requests.next().is_none())
     }
 
-    /// The calls of agents that were made so long ago: whose each is, and its age.
-    pub(in crate::hub) fn older_than(&self, age: Duration) -> Vec<(SessionId, Duration)> {
+    /// The calls that somebody waits for, the oldest first; no more than `most`.
+    pub(in crate::hub) fn open(&self, most: usize) -> Vec<OpenCall> {
         let waited_for = self.pending.values().filter(|pending| !pending.is_listen() && pending.cancelled.is_none());
-        let old = waited_for.filter_map(|pending| {
-            let (session, _) = pending.owner.agent()?;
-            Some((session.id, pending.since.elapsed())).filter(|(_, since)| *since >= age)
+        let open = waited_for.filter_map(|pending| {
+            let begun = pending.begun.as_ref()?;
+            Some(OpenCall {
+                session: SessionId(begun.session),
+                agent: begun.agent.clone(),
+                method: begun.method.clone(),
+                subject: begun.subject.clone(),
+                age: begun.since.elapsed(),
+            })
         });
-        old.collect()
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|call| Reverse(call.age));
+        open.truncate(most);
+        open
     }
 
     /// Requests that somebody waits for.

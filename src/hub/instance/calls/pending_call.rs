@@ -9,13 +9,14 @@ use tokio::sync::oneshot;
 
 use crate::envelope::Envelope;
 use crate::era::Era;
-use crate::hub::eras::{AsTask, Asked};
+use crate::hub::eras::{self, AsTask, Asked};
 use crate::hub::ids::SessionId;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::hub::sharing::ROOTS;
 use crate::lists::ListKind;
 use crate::method::Method;
+use crate::record::Begun;
 use crate::wire::Held;
 
 /// What a reply to a hub's own request is: the reply frame, or why there is none.
@@ -28,7 +29,6 @@ pub(in crate::hub) struct PendingCall {
     pub on_reply: OnReply,
     /// How to ask once more, of a server that is started anew: set only where asking changes nothing.
     pub repeat: Option<Box<Repeat>>,
-    pub since: Instant,
     /// Nobody waits for it any more.
     pub(in crate::hub) cancelled: Option<Cancelled>,
     /// How long the server has had for it, not counting the time in which it waited for an answer itself.
@@ -40,7 +40,9 @@ pub(in crate::hub) struct PendingCall {
     /// The server asks something, for which a modern agent must come back.
     pub suspension: Option<Box<Suspension>>,
     /// Of a call of a tool, which one.
-    pub tool: Option<Box<str>>,
+    pub tool: Option<Arc<str>>,
+    /// What will stand in the record; taken out when the call ends for its agent.
+    pub begun: Option<Begun>,
 }
 
 /// How long a server must have been quiet for a call, once it has read behind its cancellation.
@@ -85,6 +87,8 @@ pub(in crate::hub) struct Translation {
     pub rounds: u32,
     /// Pages that the person was sent to meanwhile.
     pub opened: Vec<Opened>,
+    /// What will stand in the record, while the agent is asked something.
+    pub begun: Option<Box<Begun>>,
     /// What is kept of its text weighs so much.
     pub _held: Option<Arc<Held>>,
 }
@@ -132,6 +136,11 @@ impl Translation {
 }
 
 impl Translation {
+    /// Whether an answer of a modern server asks a legacy agent something first.
+    pub(in crate::hub) fn asks(&self, answer: &Envelope<'_>) -> bool {
+        self.agent == Era::Legacy && answer.result.and_then(eras::InputRequired::parse).is_some()
+    }
+
     /// The params that cancel the task that the call has become, once.
     pub(in crate::hub) fn cancellation(&mut self) -> Option<String> {
         let AsTask::Is(task) = &mut self.task else { return None };
@@ -178,18 +187,17 @@ pub(in crate::hub) struct Repeat {
 
 impl PendingCall {
     pub(in crate::hub) fn new(owner: Caller, on_reply: OnReply, repeat: Option<Box<Repeat>>) -> Self {
-        let since = Instant::now();
         Self {
             owner,
             on_reply,
             repeat,
-            since,
             cancelled: None,
             spent: None,
             parked: false,
             translation: None,
             suspension: None,
             tool: None,
+            begun: None,
         }
     }
 }

@@ -1,0 +1,93 @@
+//! One line of a recording.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::recording::tee::Heard;
+
+/// Who said it to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    ToServer,
+    FromServer,
+    ToAgent,
+    FromAgent,
+    /// What the server had answered to the handshake before the recording began.
+    Handshake,
+}
+
+/// One message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Line {
+    /// In RFC 3339, with microseconds.
+    pub at: String,
+    pub direction: Direction,
+    /// The server's name, or the agent's.
+    pub of: String,
+    /// Which connection of the server it was on, or which session of the agent.
+    pub connection: u64,
+    /// The message as the wire had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Box<RawValue>>,
+    /// What is no message, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// What a recording says besides messages.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Note {
+    /// Messages that are missing here, because they came faster than they could be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    /// Which form the file has, in its first line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunkline_recording: Option<u32>,
+}
+
+/// Why a recording cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("cannot read {0}: {1}")]
+    Io(PathBuf, std::io::Error),
+    #[error("{0}:{1}: no line of a recording: {2}")]
+    Line(PathBuf, usize, serde_json::Error),
+    #[error("{0} has no message: it is no recording, or nothing was said while it was made")]
+    Empty(PathBuf),
+}
+
+impl Line {
+    /// A message that was heard; `text` is it without secrets.
+    pub fn new(heard: &Heard, of: &str, text: &str) -> Self {
+        let at = DateTime::<Utc>::from(heard.at).to_rfc3339_opts(SecondsFormat::Micros, true);
+        let message = RawValue::from_string(text.to_owned()).ok();
+        let text = message.is_none().then(|| text.to_owned());
+        Self { at, direction: heard.direction, of: of.to_owned(), connection: heard.connection, message, text }
+    }
+}
+
+/// The messages of a recording.
+pub fn read(path: &Path) -> Result<Vec<Line>, ReadError> {
+    let bytes = std::fs::read(path).map_err(|error| ReadError::Io(path.to_owned(), error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = Vec::new();
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        match serde_json::from_str::<Line>(line) {
+            Ok(line) => lines.push(line),
+            // The last line may be cut: who recorded was ended.
+            Err(error) if at + 1 == text.lines().count() && error.is_eof() => {}
+            Err(error) => {
+                let note: Note = serde_json::from_str(line).unwrap_or_default();
+                if note.missed.is_none() && note.trunkline_recording.is_none() {
+                    return Err(ReadError::Line(path.to_owned(), at + 1, error));
+                }
+            }
+        }
+    }
+    if lines.is_empty() { Err(ReadError::Empty(path.to_owned())) } else { Ok(lines) }
+}
