@@ -116,7 +116,7 @@
 //! 0  strangers   connections that have shown nothing yet
 //! 0  descriptors how many files and connections may be open
 //! 0  shown       text of others as a terminal and a log may show it
-//! 0  traces      where a call stands in a trace; spans, exported by OTLP
+//! 0.2 traces      where a call stands in a trace; spans, exported by OTLP
 //! 0  ticks       time kept outside of the runtime
 //! 0  era         eras, and what an agent declared of itself: client profile, instance terms, agent terms
 //! 0  names       server names, `server__name`, qualified URIs

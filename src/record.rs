@@ -3,6 +3,7 @@
 
 mod call;
 mod kept;
+mod limits;
 mod query;
 mod reader;
 mod recorder;
@@ -14,9 +15,10 @@ mod timeline;
 
 pub use call::{Asked, Begun, Call, Outcome, subject_shown};
 pub use kept::Kept;
+pub use limits::Limits;
 pub use query::{BadMoment, Query, moment};
 pub use reader::{ReadError, Reader};
-pub use recorder::{Limits, Recorder};
+pub use recorder::Recorder;
 pub use shape::{AskedShape, CallShape, Caller};
 pub use stats::{By, Stat, Stats};
 pub use tally::{CLASSES, LastHour, MethodTally, Tally};

@@ -1,11 +1,13 @@
 //! Recordings: every message from and to a server, or an agent, with its moment and its direction, as the wire had it.
 
 mod differ;
+mod direction;
 mod line;
 mod replayed;
 mod tee;
 
 pub use differ::script;
-pub use line::{Direction, Line, Note, ReadError, read};
+pub use direction::Direction;
+pub use line::{Line, Note, ReadError, read};
 pub use replayed::{Answered, Replay};
 pub use tee::{Heard, Tee, Watcher};

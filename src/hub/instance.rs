@@ -35,7 +35,7 @@ use crate::hub::instance::calls::tool::tool_of;
 use crate::hub::instance::change_storms::Storms;
 use crate::hub::instance::lists::Lists;
 use crate::hub::instance::one_at_a_time::OneAtATime;
-use crate::hub::instance::recorded::ended;
+use crate::hub::instance::recorded::{Records, ended};
 use crate::hub::instance::subscription_state::OwnSubscription;
 use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::session::Session;
@@ -121,6 +121,11 @@ impl Instance {
 
     pub fn connection(&self) -> Option<&Connection> {
         self.served.get().map(|served| &served.connection)
+    }
+
+    /// Its calls, on their way into the record.
+    pub(in crate::hub) fn records(&self) -> Records<'_> {
+        Records::of(&self.around, self.connection().and_then(|connection| connection.pid))
     }
 
     /// For whom the instance was started.

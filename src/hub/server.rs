@@ -13,6 +13,7 @@ pub(in crate::hub) mod happened;
 pub(in crate::hub) mod idle_and_deadlines;
 pub(in crate::hub) mod login;
 pub(in crate::hub) mod max_instances;
+mod observed;
 pub(in crate::hub) mod one_at_a_time;
 pub(in crate::hub) mod pool;
 pub(in crate::hub) mod roots;
@@ -31,7 +32,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -58,10 +58,7 @@ use crate::lists::ListKind;
 use crate::mcp_headers::{self, Annotated};
 use crate::names::ServerName;
 use crate::oauth::Keeper;
-use crate::record::Tally;
-use crate::recording::Tee;
 use crate::upstream::catalog::{Catalogs, Noted};
-use crate::upstream::state::State as Life;
 use crate::upstream::{Inbound, InstanceServices, Quirk, ServerLog};
 
 /// Takes what an instance says, and its end.
@@ -361,37 +358,6 @@ impl Server {
         self.annotated.lock().as_ref().map(|tools| tools.get(tool).cloned().unwrap_or_default())
     }
 
-    /// Where copies of its messages come from.
-    pub fn tee(&self) -> &Tee {
-        &self.around.tee
-    }
-
-    /// What its connections have answered to the handshake, with their numbers in recordings.
-    pub fn handshakes(&self) -> Vec<(u64, Arc<str>)> {
-        let instances = self.instances().into_iter();
-        let frames = instances.flat_map(|instance| {
-            let handshake = instance.handshake().cloned().unwrap_or_default();
-            let number = instance.link.connection();
-            [handshake.initialize, handshake.discover].into_iter().flatten().map(move |frame| (number, frame))
-        });
-        frames.collect()
-    }
-
-    /// What its calls come to.
-    pub fn tally(&self) -> &Tally {
-        &self.around.tally
-    }
-
-    /// How many wait for it to be up, and in how long it may be started, where that is known.
-    pub fn awaited(&self) -> (usize, Option<Duration>) {
-        let state = self.state.lock();
-        let waits = |slot: &&Slot| slot.up().is_none_or(|instance| !instance.roots_read.initialized());
-        let waiting = state.slots.iter().filter(waits).map(|slot| slot.phase.receiver_count()).sum();
-        let now = Instant::now();
-        let until = state.slots.iter().filter_map(|slot| state_until(&slot.life)).max();
-        (waiting, until.map(|until| until.saturating_duration_since(now)))
-    }
-
     /// Forgets a list, because an instance says that it changed.
     pub(in crate::hub) fn forget_list(&self, instance: &Instance, kind: ListKind) {
         instance.lists.forget(kind);
@@ -415,13 +381,5 @@ impl Server {
 
     fn publish(&self, event: Event) {
         self.services.events.publish(event);
-    }
-}
-
-/// Until when a slot is not started.
-fn state_until(life: &Life) -> Option<Instant> {
-    match life {
-        Life::Backoff { until } => Some(*until),
-        Life::Idle | Life::Starting | Life::Ready { .. } | Life::Draining { .. } | Life::Broken => None,
     }
 }

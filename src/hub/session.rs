@@ -2,6 +2,7 @@
 
 pub(in crate::hub) mod change_notice_rate;
 pub(in crate::hub) mod change_notices;
+mod heard;
 pub(in crate::hub) mod log_messages;
 pub(in crate::hub) mod open_request;
 pub(in crate::hub) mod open_requests;
@@ -39,7 +40,7 @@ use crate::hub::session::subscription::{AgentSubscriptions, Filter};
 use crate::lists::ListKind;
 use crate::method::Method;
 use crate::names::ServerName;
-use crate::recording::{Direction, Tee};
+use crate::recording::Tee;
 use crate::wire::{Account, Sink};
 
 #[derive(Debug)]
@@ -141,18 +142,6 @@ impl Session {
     /// Who what waits of it and for it is weighed for.
     pub fn account(&self) -> &Account {
         self.sink.account()
-    }
-
-    /// Where copies of its messages come from.
-    pub fn tee(&self) -> &Tee {
-        &self.tee
-    }
-
-    /// Gives a copy of what the agent said to those who record it.
-    pub(in crate::hub) fn hear(&self, message: &str) {
-        if self.tee.is_watched() {
-            self.tee.hear(Direction::FromAgent, self.id.0, message);
-        }
     }
 
     /// Answers `initialize`.

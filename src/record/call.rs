@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::agent::Agent;
+use crate::method::Method;
 use crate::names::ServerName;
 use crate::shown;
 use crate::traces::Span;
@@ -140,7 +141,7 @@ pub struct Call {
 /// What a call is about, as a line shows it.
 pub fn subject_shown(method: &str, subject: Option<&str>) -> String {
     match (method, subject) {
-        ("tools/call", Some(tool)) => shown::line(tool).into_owned(),
+        (method, Some(tool)) if method == Method::CallTool.name() => shown::line(tool).into_owned(),
         (method, Some(subject)) => format!("{} {}", shown::line(method), shown::line(subject)),
         (method, None) => shown::line(method).into_owned(),
     }

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::lines::is_told;
 use crate::record::call::Call;
+use crate::record::limits::Limits;
 use crate::record::shape::CallShape;
 use crate::record::store::Store;
 
@@ -31,15 +32,6 @@ const FLUSH: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(10);
 /// How far a watcher may fall behind before it misses calls.
 const FOLLOW: usize = 1024;
-
-/// What bounds the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// How long a call is kept.
-    pub keep: Option<Duration>,
-    /// How large the file may become, in bytes.
-    pub size: u64,
-}
 
 /// Takes calls. Clones share the record.
 #[derive(Debug, Clone)]

@@ -9,16 +9,18 @@ use crate::record::call::subject_shown;
 use crate::record::shape::{milliseconds, tokens};
 
 /// What each line of the statistics is about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
-    /// Servers
     Server,
-    /// Tools, and what else was asked for
     #[default]
     Tool,
-    /// Agents
     Agent,
+}
+
+impl By {
+    /// How each is written.
+    pub const NAMES: [(&str, Self); 3] = [("server", Self::Server), ("tool", Self::Tool), ("agent", Self::Agent)];
 }
 
 /// The calls of one server, of one tool of it, or of one agent.

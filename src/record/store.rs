@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::agent::Agent;
 use crate::files::create_private;
 use crate::record::call::{Call, FIRST_FAILURE};
-use crate::record::recorder::Limits;
+use crate::record::limits::Limits;
 use crate::record::shape::{micros, micros_of};
 
 /// The version of what is in the file.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::envelope::{Envelope, Kind};
-use crate::recording::line::{Direction, Line};
+use crate::recording::direction::Direction;
+use crate::recording::line::Line;
 
 /// Members of `_meta` that differ each time.
 const PASSING: [&str; 3] = ["progressToken", "traceparent", "tracestate"];

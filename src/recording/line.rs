@@ -6,19 +6,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::recording::direction::Direction;
 use crate::recording::tee::Heard;
-
-/// Who said it to whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    ToServer,
-    FromServer,
-    ToAgent,
-    FromAgent,
-    /// What the server had answered to the handshake before the recording began.
-    Handshake,
-}
 
 /// One message.
 #[derive(Debug, Clone, Serialize, Deserialize)]

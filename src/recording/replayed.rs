@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::method::Method;
-use crate::recording::line::{Direction, Line};
+use crate::recording::direction::Direction;
+use crate::recording::line::Line;
 
 /// One request as it was recorded, and what came for it.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::recording::line::Direction;
+use crate::recording::direction::Direction;
 
 /// How many bytes may wait for one who records.
 const MOST: usize = 64 << 20;

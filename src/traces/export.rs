@@ -8,7 +8,8 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor};
 
-use crate::traces::{Ended, Span};
+use crate::method::Method;
+use crate::traces::place::{Ended, Span};
 
 /// What names a place to export to.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
@@ -62,7 +63,7 @@ impl Exporter {
         let flags = TraceFlags::new(span.own.flags);
         let own = SpanId::from(span.own.span);
         let context = SpanContext::new(TraceId::from(span.own.trace), own, flags, false, TraceState::default());
-        let name = match ended.subject.filter(|_| ended.method != "resources/read") {
+        let name = match ended.subject.filter(|_| Method::of(ended.method) != Some(Method::ReadResource)) {
             Some(subject) => format!("{} {subject}", ended.method),
             None => ended.method.to_owned(),
         };
@@ -97,9 +98,9 @@ fn attributes(ended: &Ended<'_>) -> Vec<KeyValue> {
         KeyValue::new("mcp.server.name", ended.server.to_owned()),
         KeyValue::new("trunkline.session", ended.session.to_string()),
     ];
-    let subject = match ended.method {
-        "tools/call" => "gen_ai.tool.name",
-        "prompts/get" => "gen_ai.prompt.name",
+    let subject = match Method::of(ended.method) {
+        Some(Method::CallTool) => "gen_ai.tool.name",
+        Some(Method::GetPrompt) => "gen_ai.prompt.name",
         _ => "mcp.resource.uri",
     };
     all.extend(ended.subject.map(|text| KeyValue::new(subject, text.to_owned())));

@@ -3,10 +3,20 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::ArgValueCandidates;
 
 use crate::cli::candidates::servers;
 use crate::record::By;
+
+/// What lines of the statistics can be about.
+fn by() -> impl TypedValueParser<Value = By> {
+    let names = By::NAMES.map(|(name, _)| name);
+    PossibleValuesParser::new(names).map(|text| {
+        let found = By::NAMES.iter().find(|(name, _)| *name == text);
+        found.map_or_else(By::default, |(_, by)| *by)
+    })
+}
 
 /// What goes on, and what went on.
 #[derive(Debug, Subcommand)]
@@ -33,7 +43,7 @@ pub(in crate::cli) enum Look {
     /// Count and measure the calls, by tool, server or agent; works without a daemon
     Stats {
         /// What each line is about
-        #[arg(long, value_enum, default_value_t)]
+        #[arg(long, default_value = "tool", value_parser = by())]
         by: By,
         #[command(flatten)]
         which: Which,

@@ -30,7 +30,7 @@ impl Site {
                 let token = envelope.params.meta.progress_token.map(Into::into);
                 let question = OpenRequest::Server { instance: self.instance.id, id: envelope.id.into(), token };
                 let id = session.ask(question);
-                let during = calls.call_of(session.id, call);
+                let during = calls.waited_for_call(session.id, call);
                 calls.asked.insert(envelope.id.into(), (session.clone(), id, during));
                 calls.begin_question(during, asked(envelope));
                 let ours = id.to_string();

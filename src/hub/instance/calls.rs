@@ -1,6 +1,7 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
 pub(in crate::hub) mod at_end;
+mod begun;
 pub(in crate::hub) mod cancelled;
 pub(in crate::hub) mod counts;
 pub(in crate::hub) mod levels_and_uris;
@@ -9,7 +10,6 @@ pub(in crate::hub) mod pending_call;
 pub(in crate::hub) mod tasks;
 pub(in crate::hub) mod tool;
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,10 +26,6 @@ use crate::hub::instance::calls::tasks::Tasks;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::method::Method;
-use crate::record::{Asked, Begun};
-
-/// How many questions of one call are recorded.
-const QUESTIONS: usize = 64;
 
 /// Whose a message without an address can be.
 #[derive(Debug, PartialEq, Eq)]
@@ -337,29 +333,6 @@ impl Calls {
                 begun.first.get_or_insert_with(Instant::now);
             }
         }
-    }
-
-    /// Notes that the server asks something in the course of a call.
-    pub(in crate::hub) fn begin_question(&mut self, call: Option<u64>, asked: Asked) {
-        let begun = call.and_then(|call| self.pending.get_mut(&call)?.begun.as_mut());
-        if let Some(begun) = begun.filter(|begun| begun.asked.len() < QUESTIONS) {
-            begun.first.get_or_insert(asked.since);
-            begun.asked.push(asked);
-        }
-    }
-
-    /// Notes how the oldest question of a call ended that is open.
-    pub(in crate::hub) fn end_question(&mut self, call: Option<u64>, how: Cow<'static, str>) {
-        let begun = call.and_then(|call| self.pending.get_mut(&call)?.begun.as_mut());
-        let open = begun.and_then(|begun| begun.asked.iter_mut().find(|asked| asked.ended.is_none()));
-        if let Some(asked) = open {
-            asked.ended = Some((asked.since.elapsed(), how));
-        }
-    }
-
-    /// Takes what the record will have of a call that ends for its agent.
-    pub(in crate::hub) fn take_begun(&mut self, id: u64) -> Option<Begun> {
-        self.pending.get_mut(&id)?.begun.take()
     }
 
     /// Adds `elapsed` to what each call has taken; returns those that have now taken `limit` or more.

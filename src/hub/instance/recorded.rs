@@ -9,10 +9,10 @@ use memchr::memmem;
 use crate::agent::Agent;
 use crate::envelope::reply::code_of;
 use crate::envelope::{Edit, Envelope};
-use crate::hub::instance::Instance;
 use crate::hub::instance::calls::tool::subject_of;
 use crate::hub::session::Session;
 use crate::method::Method;
+use crate::names;
 use crate::record::{Asked, Begun, Call, Outcome};
 use crate::traces::Ended;
 use crate::upstream::InstanceServices;
@@ -29,16 +29,10 @@ pub(in crate::hub) struct Records<'a> {
     pid: Option<u32>,
 }
 
-impl Instance {
-    pub(in crate::hub) fn records(&self) -> Records<'_> {
-        Records { around: &self.around, pid: self.connection().and_then(|connection| connection.pid) }
-    }
-}
-
 impl<'a> Records<'a> {
-    /// Of a server, of which no process is concerned.
-    pub(in crate::hub) fn of(around: &'a InstanceServices) -> Self {
-        Self { around, pid: None }
+    /// Of a server, or of one process of it.
+    pub(in crate::hub) fn of(around: &'a InstanceServices, pid: Option<u32>) -> Self {
+        Self { around, pid }
     }
 
     /// A call that begins, as the record will have it.
@@ -134,7 +128,13 @@ impl<'a> Records<'a> {
         edits: &[Edit<'_>],
         refusal: &str,
     ) {
-        let begun = self.begin(session, envelope, edits);
+        let mut begun = self.begin(session, envelope, edits);
+        // As the server knows it, also where the agent sees all servers.
+        let own =
+            begun.subject.as_deref().and_then(names::split).filter(|(server, _)| *server == self.around.name.as_str());
+        if let Some((_, own)) = own {
+            begun.subject = Some(own.into());
+        }
         let Ok(refusal) = Envelope::parse(refusal.as_bytes()) else { return };
         let code = refusal.error.and_then(code_of).unwrap_or_default();
         self.end(Some(begun), Outcome::Refused(code.into()), Some(&refusal));

@@ -33,7 +33,7 @@ impl Hub {
         refusal: &str,
     ) {
         if let Ok(server) = self.server(server.as_str()) {
-            Records::of(&server.around).refused(session, envelope, &[], refusal);
+            Records::of(&server.around, None).refused(session, envelope, &[], refusal);
         }
     }
 }
