@@ -1,12 +1,16 @@
 //! The record of calls: who called what, when, how long it took and how it ended. Kept in one SQLite file in the state folder,
 //! which the daemon alone writes, and which anybody of the same user may read, also while no daemon runs.
 
+mod block;
 mod call;
+mod clock;
+mod interner;
 mod kept;
 mod limits;
 mod query;
 mod reader;
 mod recorder;
+mod ring;
 mod shape;
 mod stats;
 mod store;

@@ -83,10 +83,9 @@ pub(super) fn cost(server: Option<&str>, config: &Path, state: &Path, json: bool
     let config = Config::load(config).map_err(|error| Trouble::Other(error.into()))?;
     let (called, since) = match Reader::open(&record::file(state)) {
         Ok(reader) => (reader.called().map_err(failed)?, reader.begins().map_err(failed)?),
-        Err(ReadError::Missing(_)) => (Vec::new(), None),
+        Err(ReadError::Missing(_)) => (HashSet::new(), None),
         Err(error) => return Err(failed(error)),
     };
-    let called: HashSet<_> = called.into_iter().collect();
     let wanted = |name: &str| server.is_none_or(|wanted| wanted == name);
     let usable = config.servers.iter().filter(|(name, server)| server.is_usable() && wanted(name.as_str()));
     let mut costs: Vec<Cost> = usable

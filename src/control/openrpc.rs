@@ -199,9 +199,9 @@ mod tests {
     use super::*;
 
     /// What stands behind `word` in the calls as they are written.
-    fn written(word: &str) -> impl Iterator<Item = &str> {
+    fn written(word: &str) -> Vec<&str> {
         let after = include_str!("api.rs").split(word).skip(1);
-        after.filter_map(|rest| rest.strip_prefix(" = \"")?.split('"').next())
+        after.filter_map(|rest| rest.split('"').next()).collect()
     }
 
     #[test]
@@ -209,8 +209,20 @@ mod tests {
         let document = openrpc();
         let named: BTreeSet<_> =
             document["methods"].as_array().expect("methods").iter().filter_map(|one| one["name"].as_str()).collect();
-        assert_eq!(named, written("(name").chain(written("unsubscribe")).collect());
+        let written = [written("name = \""), written("unsubscribe = \"")].concat();
+        assert_eq!(named, written.into_iter().collect());
         assert!(document["components"]["schemas"]["Status"].is_object());
         assert!(!document.to_string().contains("$defs"));
+    }
+
+    #[test]
+    fn the_document_in_the_reference_is_what_the_types_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/openrpc.json");
+        let document = format!("{:#}\n", openrpc());
+        if std::env::var_os("TRUNKLINE_BLESS").is_some() {
+            std::fs::write(path, &document).expect("written");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == document, "run `TRUNKLINE_BLESS=1 cargo test --lib openrpc` and commit the file");
     }
 }

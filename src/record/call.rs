@@ -28,11 +28,11 @@ pub enum Outcome {
 }
 
 /// The first number of those that stand for failures.
-pub(super) const FIRST_FAILURE: i64 = 10;
+pub(super) const FIRST_FAILURE: u8 = 10;
 
 impl Outcome {
     /// The number that stands for it in the file.
-    pub(super) fn number(self) -> i64 {
+    pub(super) fn number(self) -> u8 {
         match self {
             Self::Result => 0,
             Self::Cancelled => 1,
@@ -55,8 +55,7 @@ impl Outcome {
         }
     }
 
-    pub(super) fn of(number: i64, code: Option<i64>) -> Self {
-        let code = code.unwrap_or_default();
+    pub(super) fn of(number: u8, code: i64) -> Self {
         match number {
             1 => Self::Cancelled,
             2 => Self::AgentLeft,

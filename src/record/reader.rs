@@ -1,15 +1,19 @@
 //! The file of the record, for those who read it.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
+use wildmatch::WildMatch;
 
+use crate::method::Method;
+use crate::record::block::{self, Entry};
 use crate::record::call::{FIRST_FAILURE, Outcome};
 use crate::record::query::{BadMoment, Query, moment};
 use crate::record::shape::{AskedShape, CallShape, Caller, micros, milliseconds, rfc3339, tokens};
-use crate::record::stats::{By, Line, Stats};
+use crate::record::stats::{By, Stats};
 use crate::record::store::VERSION;
 use crate::record::timeline::{Point, Timeline};
 
@@ -36,65 +40,89 @@ pub struct Reader {
     connection: Connection,
 }
 
-/// The conditions of a query, with the values in their places.
-#[derive(Debug, Default)]
-struct Conditions {
-    texts: Vec<String>,
-    values: Vec<Value>,
+/// Names and agents by their numbers.
+type Names = HashMap<u32, String>;
+type Agents = HashMap<u32, Caller>;
+
+/// Which calls fit, by the numbers of the file.
+#[derive(Debug)]
+struct Wanted {
+    server: Option<HashSet<u32>>,
+    subject: Option<HashSet<u32>>,
+    agent: Option<HashSet<u32>>,
+    /// A session, in place of an agent.
+    session: Option<u64>,
+    since: i64,
+    until: i64,
+    failed: bool,
+    slow: u64,
+    after: i64,
+    id: Option<i64>,
 }
 
-impl Conditions {
-    fn add(&mut self, text: &str, values: impl IntoIterator<Item = Value>) {
-        self.texts.push(text.to_owned());
-        self.values.extend(values);
-    }
-
-    fn of(query: &Query) -> Result<Self, BadMoment> {
-        let mut all = Self::default();
+impl Wanted {
+    fn of(query: &Query, names: &Names, agents: &Agents) -> Result<Self, BadMoment> {
         let now = SystemTime::now();
-        let text = |text: &String| Value::Text(text.clone());
-        if let Some(server) = &query.server {
-            all.add("server IN (SELECT id FROM names WHERE text GLOB ?)", [text(server)]);
-        }
-        if let Some(tool) = &query.tool {
-            all.add("subject IN (SELECT id FROM names WHERE text GLOB ?)", [text(tool)]);
-        }
-        if let Some(agent) = &query.agent {
-            match agent.parse::<i64>() {
-                Ok(number) => all.add(
-                    "(session = ? OR agent IN (SELECT id FROM agents WHERE pid = ?))",
-                    [Value::Integer(number), Value::Integer(number)],
-                ),
-                Err(_) => all.add(
-                    "agent IN (SELECT id FROM agents WHERE lower(name) GLOB ?)",
-                    [Value::Text(agent.to_lowercase())],
-                ),
-            }
-        }
-        if let Some(since) = &query.since {
-            all.add("at >= ?", [Value::Integer(micros(moment(since, now)?))]);
-        }
-        if let Some(until) = &query.until {
-            all.add("at < ?", [Value::Integer(micros(moment(until, now)?))]);
-        }
-        if query.failed {
-            all.add(&format!("outcome >= {FIRST_FAILURE}"), []);
-        }
-        if let Some(slow) = query.slow_ms {
-            all.add("took >= ?", [Value::Integer(i64::try_from(slow.saturating_mul(1000)).unwrap_or(i64::MAX))]);
-        }
-        if let Some(after) = query.after {
-            all.add("calls.id > ?", [Value::Integer(after)]);
-        }
-        if let Some(id) = query.id {
-            all.add("calls.id = ?", [Value::Integer(id)]);
-        }
-        Ok(all)
+        let moment = |text: &Option<String>| text.as_deref().map(|text| moment(text, now)).transpose();
+        let named = |pattern: &Option<String>| {
+            let pattern = WildMatch::new(pattern.as_deref()?);
+            Some(names.iter().filter(|(_, text)| pattern.matches(text)).map(|(number, _)| *number).collect())
+        };
+        let number: Option<u64> = query.agent.as_deref().and_then(|agent| agent.parse().ok());
+        let agent = query.agent.as_deref().map(|agent| {
+            let pattern = WildMatch::new(&agent.to_lowercase());
+            let is = |caller: &Caller| match number {
+                Some(number) => caller.pid.map(u64::from) == Some(number),
+                None => caller.name.as_ref().is_some_and(|name| pattern.matches(&name.to_lowercase())),
+            };
+            agents.iter().filter(|(_, caller)| is(caller)).map(|(number, _)| *number).collect()
+        });
+        Ok(Self {
+            server: named(&query.server),
+            subject: named(&query.tool),
+            agent,
+            session: number,
+            since: moment(&query.since)?.map_or(i64::MIN, micros),
+            until: moment(&query.until)?.map_or(i64::MAX, micros),
+            failed: query.failed,
+            slow: query.slow_ms.unwrap_or_default().saturating_mul(1000),
+            after: query.after.unwrap_or(i64::MIN),
+            id: query.id,
+        })
     }
 
-    fn clause(&self) -> String {
-        if self.texts.is_empty() { String::new() } else { format!("WHERE {}", self.texts.join(" AND ")) }
+    /// The blocks in which calls can be that fit.
+    fn blocks(&self) -> String {
+        let Self { since, until, .. } = self;
+        let mut all = vec![format!("last >= {since} AND first <= {until}")];
+        all.extend(self.failed.then(|| "failed > 0".to_owned()));
+        all.extend(self.id.map(|id| format!("id <= {id} AND id + count > {id}")));
+        if self.after > i64::MIN {
+            all.push(format!("id + count > {} + 1", self.after));
+        }
+        all.join(" AND ")
     }
+
+    fn fits(&self, id: i64, entry: &Entry) -> bool {
+        let is_of =
+            |wanted: &Option<HashSet<u32>>, number: u32| wanted.as_ref().is_none_or(|all| all.contains(&number));
+        let by_session = self.session == Some(entry.session);
+        is_of(&self.server, entry.server)
+            && is_of(&self.subject, entry.subject)
+            && (by_session || is_of(&self.agent, entry.agent))
+            && (self.since..self.until).contains(&entry.at)
+            && (!self.failed || entry.outcome >= FIRST_FAILURE)
+            && entry.took >= self.slow
+            && id > self.after
+            && self.id.is_none_or(|wanted| wanted == id)
+    }
+}
+
+/// Which end of the record is looked at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Oldest,
+    Newest,
 }
 
 impl Reader {
@@ -121,26 +149,64 @@ impl Reader {
 
     /// The calls that are asked for, the oldest first.
     pub fn calls(&self, query: &Query) -> Result<Vec<CallShape>, ReadError> {
-        let conditions = Conditions::of(query)?;
+        let (names, agents) = self.names()?;
+        let wanted = Wanted::of(query, &names, &agents)?;
         let limit = query.limit.unwrap_or(LIMIT);
         // What follows a number is wanted from there on, everything else up to now.
-        let order = if query.after.is_some() { "ASC" } else { "DESC" };
-        let sql = format!(
-            "SELECT calls.id, at, agents.name, agents.pid, folder, host, session, servers.text, calls.pid, methods.text,
-               subjects.text, took, first, sent, received, progress, outcome, code
-             FROM (SELECT * FROM calls {} ORDER BY id {order} LIMIT {limit}) calls
-             LEFT JOIN agents ON agents.id = agent LEFT JOIN names servers ON servers.id = server
-             LEFT JOIN names methods ON methods.id = method LEFT JOIN names subjects ON subjects.id = subject
-             ORDER BY calls.id",
-            conditions.clause()
-        );
-        let mut calls = self.rows(&sql, conditions.values, call_of).map_err(|error| self.failed(error))?;
+        let from = if query.after.is_some() { From::Oldest } else { From::Newest };
+        let mut found = Vec::new();
+        self.visit(&wanted, from, |id, entry| {
+            found.push(shape(id, entry, &names, &agents));
+            found.len() < limit
+        })?;
+        if from == From::Newest {
+            found.reverse();
+        }
         if query.id.is_some() {
-            for call in &mut calls {
+            for call in &mut found {
                 self.complete(call).map_err(|error| self.failed(error))?;
             }
         }
-        Ok(calls)
+        Ok(found)
+    }
+
+    fn names(&self) -> Result<(Names, Agents), ReadError> {
+        let name = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let agent = |row: &Row<'_>| {
+            let caller = Caller { name: row.get(1)?, pid: row.get(2)?, folder: row.get(3)?, host: row.get(4)? };
+            Ok((row.get(0)?, caller))
+        };
+        let names = self.rows("SELECT id, text FROM names", Vec::new(), name);
+        let agents = self.rows("SELECT id, name, pid, folder, host FROM agents", Vec::new(), agent);
+        let of_sqlite = |error| self.failed(error);
+        Ok((names.map_err(of_sqlite)?.into_iter().collect(), agents.map_err(of_sqlite)?.into_iter().collect()))
+    }
+
+    /// Shows calls that fit to `see`, until it has seen enough.
+    fn visit(&self, wanted: &Wanted, from: From, mut see: impl FnMut(i64, &Entry) -> bool) -> Result<(), ReadError> {
+        let order = if from == From::Oldest { "ASC" } else { "DESC" };
+        let sql = format!("SELECT id, calls FROM blocks WHERE {} ORDER BY id {order}", wanted.blocks());
+        let mut look = || -> rusqlite::Result<()> {
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let first: i64 = row.get(0)?;
+                let entries = block::Reader::new(row.get_ref(1)?.as_blob().unwrap_or_default());
+                let fitting = (first..).zip(entries).filter(|(id, entry)| wanted.fits(*id, entry));
+                let goes_on = match from {
+                    From::Oldest => fitting.into_iter().all(|(id, entry)| see(id, &entry)),
+                    From::Newest => {
+                        let all: Vec<_> = fitting.collect();
+                        all.iter().rev().all(|(id, entry)| see(*id, entry))
+                    }
+                };
+                if !goes_on {
+                    return Ok(());
+                }
+            }
+            Ok(())
+        };
+        look().map_err(|error| self.failed(error))
     }
 
     /// Adds what stands in tables of its own.
@@ -178,93 +244,75 @@ impl Reader {
 
     /// The calls that are asked for, counted and measured by what each line is about.
     pub fn stats(&self, query: &Query, by: By) -> Result<Stats, ReadError> {
-        let conditions = Conditions::of(query)?;
-        let names = self.rows("SELECT id, text FROM names", Vec::new(), |row| Ok((row.get(0)?, row.get(1)?)));
-        let names = names.map_err(|error| self.failed(error))?.into_iter().collect();
-        let agents = self.rows("SELECT id, name FROM agents", Vec::new(), |row| Ok((row.get(0)?, row.get(1)?)));
-        let agents = agents.map_err(|error| self.failed(error))?.into_iter().collect();
-        let sql = format!(
-            "SELECT server, method, subject, agent, took, sent, received, outcome FROM calls {}",
-            conditions.clause()
-        );
+        let (names, agents) = self.names()?;
         let mut stats = Stats::new(by);
-        let add = |statement: &mut rusqlite::Statement<'_>| -> rusqlite::Result<()> {
-            let mut rows = statement.query(params_from_iter(conditions.values))?;
-            while let Some(row) = rows.next()? {
-                stats.add(&Line {
-                    server: row.get(0)?,
-                    method: row.get(1)?,
-                    subject: row.get(2)?,
-                    agent: row.get(3)?,
-                    took: row.get::<_, i64>(4)?.cast_unsigned(),
-                    sent: row.get::<_, i64>(5)?.cast_unsigned(),
-                    received: row.get::<_, i64>(6)?.cast_unsigned(),
-                    failed: row.get::<_, i64>(7)? >= FIRST_FAILURE,
-                });
-            }
-            Ok(())
-        };
-        self.connection
-            .prepare(&sql)
-            .and_then(|mut statement| add(&mut statement))
-            .map_err(|error| self.failed(error))?;
+        self.visit(&Wanted::of(query, &names, &agents)?, From::Oldest, |_, entry| {
+            stats.add(entry);
+            true
+        })?;
         stats.finish(&names, &agents);
         Ok(stats)
     }
 
     /// The calls that are asked for, minute by minute from `since` on.
     pub fn timeline(&self, query: &Query) -> Result<Vec<Point>, ReadError> {
-        let conditions = Conditions::of(query)?;
         let now = SystemTime::now();
         let from = query.since.as_deref().map(|text| moment(text, now)).transpose()?.unwrap_or(now);
-        let sql = format!("SELECT at, took, outcome FROM calls {}", conditions.clause());
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, i64>(2)?));
-        let rows = self.rows(&sql, conditions.values, read).map_err(|error| self.failed(error))?;
+        let (names, agents) = self.names()?;
         let mut timeline = Timeline::default();
-        rows.into_iter().for_each(|(at, took, outcome)| timeline.add(at, took, outcome >= FIRST_FAILURE));
+        self.visit(&Wanted::of(query, &names, &agents)?, From::Oldest, |_, entry| {
+            timeline.add(entry.at, entry.took, entry.outcome >= FIRST_FAILURE);
+            true
+        })?;
         Ok(timeline.points(micros(from), micros(now)))
     }
 
-    /// How many tools were ever called, by server and name.
-    pub fn called(&self) -> Result<Vec<(String, String)>, ReadError> {
-        let sql = "SELECT DISTINCT servers.text, subjects.text FROM calls JOIN names servers ON servers.id = server
-             JOIN names subjects ON subjects.id = subject JOIN names methods ON methods.id = method
-             WHERE methods.text = 'tools/call'";
-        self.rows(sql, Vec::new(), |row| Ok((row.get(0)?, row.get(1)?))).map_err(|error| self.failed(error))
+    /// The tools that were ever called, by server and name.
+    pub fn called(&self) -> Result<HashSet<(String, String)>, ReadError> {
+        let (names, agents) = self.names()?;
+        let call = names.iter().find(|(_, text)| *text == Method::CallTool.name()).map(|(number, _)| *number);
+        let mut called = HashSet::new();
+        self.visit(&Wanted::of(&Query::default(), &names, &agents)?, From::Oldest, |_, entry| {
+            if Some(entry.method) == call {
+                called.insert((entry.server, entry.subject));
+            }
+            true
+        })?;
+        let name = |number: u32| names.get(&number).cloned().unwrap_or_default();
+        Ok(called.into_iter().map(|(server, tool)| (name(server), name(tool))).collect())
     }
 
     /// When the first call was recorded that is still kept, in RFC 3339.
     pub fn begins(&self) -> Result<Option<String>, ReadError> {
-        let sql = "SELECT at FROM calls ORDER BY id LIMIT 1";
+        let sql = "SELECT first FROM blocks ORDER BY id LIMIT 1";
         let first = self.rows(sql, Vec::new(), |row| Ok(rfc3339(row.get(0)?))).map_err(|error| self.failed(error))?;
         Ok(first.into_iter().next())
     }
 }
 
-fn call_of(row: &Row<'_>) -> rusqlite::Result<CallShape> {
-    let unsigned = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
-    let outcome = Outcome::of(row.get(16)?, row.get(17)?);
-    let first: Option<i64> = row.get(12)?;
-    Ok(CallShape {
-        id: row.get(0)?,
-        at: rfc3339(row.get(1)?),
-        agent: Caller { name: row.get(2)?, pid: row.get(3)?, folder: row.get(4)?, host: row.get(5)? },
-        session: unsigned(6)?,
-        server: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
-        pid: row.get(8)?,
-        method: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
-        subject: row.get(10)?,
-        took_ms: milliseconds(unsigned(11)?),
-        first_ms: first.map(|first| milliseconds(first.cast_unsigned())),
-        sent: unsigned(13)?,
-        received: unsigned(14)?,
-        tokens: tokens(unsigned(14)?),
-        progress: row.get(15)?,
+fn shape(id: i64, entry: &Entry, names: &Names, agents: &Agents) -> CallShape {
+    let name = |number: u32| names.get(&number).cloned();
+    let outcome = Outcome::of(entry.outcome, entry.code);
+    CallShape {
+        id: Some(id),
+        at: rfc3339(entry.at),
+        agent: agents.get(&entry.agent).cloned().unwrap_or_default(),
+        session: entry.session,
+        server: name(entry.server).unwrap_or_default(),
+        pid: Some(entry.pid).filter(|pid| *pid > 0),
+        method: name(entry.method).unwrap_or_default(),
+        subject: name(entry.subject),
+        took_ms: milliseconds(entry.took),
+        first_ms: entry.first.map(milliseconds),
+        sent: entry.sent.into(),
+        received: entry.received.into(),
+        tokens: tokens(entry.received.into()),
+        progress: entry.progress,
         outcome: outcome.name().to_owned(),
         code: outcome.code(),
         failed: outcome.is_failure(),
         asked: Vec::new(),
         arguments: None,
         result: None,
-    })
+    }
 }

@@ -1,9 +1,9 @@
 //! Takes calls that have ended, and has a thread of its own write them.
 //!
-//! To take one costs a push into a bounded ring. What the thread is too slow for is counted and said, and so is what cannot be
-//! written: a full disk or a broken file stops the record, and nothing else.
+//! To take one costs some 30 bytes at the end of a bounded buffer. What the thread is too slow for is counted and said, and so is
+//! what cannot be written: a full disk or a broken file stops the record, and nothing else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -15,13 +15,12 @@ use tokio::sync::broadcast;
 use crate::lines::is_told;
 use crate::record::call::Call;
 use crate::record::limits::Limits;
+use crate::record::ring::{Batch, Ring};
 use crate::record::shape::CallShape;
-use crate::record::store::Store;
+use crate::record::store::{Names, Store, StoreError};
 
-/// How many calls may wait to be written.
-const RING: usize = 8192;
-/// From how many on the thread does not wait for more.
-const HURRY: usize = 1024;
+/// From how many calls on the thread does not wait for more.
+const HURRY: usize = 4096;
 /// How long a call may wait to be written.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long it is waited for more, where the last ones are written.
@@ -39,7 +38,7 @@ pub struct Recorder(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    ring: Mutex<Ring>,
+    waiting: Mutex<Waiting>,
     filled: Condvar,
     /// Told when all is written.
     written: Condvar,
@@ -55,8 +54,8 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct Ring {
-    calls: Vec<Call>,
+struct Waiting {
+    ring: Ring,
     ended: bool,
     /// What was taken last is not written yet.
     writing: bool,
@@ -65,22 +64,10 @@ struct Ring {
 }
 
 impl Recorder {
-    /// A record in `file`, which is opened with the first call.
+    /// A record in `file`.
     pub fn new(file: PathBuf, limits: Limits) -> Self {
-        let recorder = Self::idle(limits);
-        let shared = recorder.0.clone();
-        let writer = std::thread::Builder::new().name("record".to_owned()).spawn(move || write(&shared, &file));
-        match writer {
-            Ok(writer) => *recorder.0.writer.lock() = Some(writer),
-            Err(error) => recorder.0.fail(&format!("its thread cannot be started: {error}"), 0),
-        }
-        recorder
-    }
-
-    /// One that nobody writes, for those who only watch.
-    pub fn idle(limits: Limits) -> Self {
-        Self(Arc::new(Shared {
-            ring: Mutex::default(),
+        let recorder = Self(Arc::new(Shared {
+            waiting: Mutex::default(),
             filled: Condvar::new(),
             written: Condvar::new(),
             live: broadcast::channel(FOLLOW).0,
@@ -89,7 +76,14 @@ impl Recorder {
             trouble: Mutex::default(),
             limits: Mutex::new(limits),
             writer: Mutex::default(),
-        }))
+        }));
+        let shared = recorder.0.clone();
+        let writer = std::thread::Builder::new().name("record".to_owned()).spawn(move || shared.write_all(&file));
+        match writer {
+            Ok(writer) => *recorder.0.writer.lock() = Some(writer),
+            Err(error) => recorder.0.fail(&format!("its thread cannot be started: {error}"), 0),
+        }
+        recorder
     }
 
     /// Takes over other settings: whether calls are written at all, and for how long they are kept.
@@ -99,28 +93,26 @@ impl Recorder {
     }
 
     /// Takes a call that has ended; `written` says whether its server's are recorded.
-    pub fn push(&self, call: Call, written: bool) {
+    pub fn push(&self, call: &Call, written: bool) {
         if self.0.live.receiver_count() > 0 {
             // That the last one has just left is no error.
-            drop(self.0.live.send(Arc::new(CallShape::from(&call))));
+            drop(self.0.live.send(Arc::new(CallShape::from(call))));
         }
         if !written || !self.0.writes.load(Ordering::Relaxed) {
             return;
         }
-        let mut ring = self.0.ring.lock();
-        if ring.calls.len() >= RING {
-            drop(ring);
-            let lost = self.0.lost.fetch_add(1, Ordering::Relaxed) + 1;
-            if is_told(lost) {
-                tracing::warn!(lost, "calls are missing in the record: they came faster than they can be written");
+        let mut waiting = self.0.waiting.lock();
+        let taken = waiting.ring.push(call);
+        drop(waiting);
+        match taken {
+            Some(count) if count == 1 || count == HURRY => drop(self.0.filled.notify_one()),
+            Some(_) => {}
+            None => {
+                let lost = self.0.lost.fetch_add(1, Ordering::Relaxed) + 1;
+                if is_told(lost) {
+                    tracing::warn!(lost, "calls are missing in the record: they came faster than they can be written");
+                }
             }
-            return;
-        }
-        ring.calls.push(call);
-        let count = ring.calls.len();
-        drop(ring);
-        if count == 1 || count == HURRY {
-            self.0.filled.notify_one();
         }
     }
 
@@ -132,10 +124,12 @@ impl Recorder {
     /// Waits until what has ended so far is written. Blocks.
     pub fn flush(&self) {
         let until = Instant::now() + FLUSH;
-        let mut ring = self.0.ring.lock();
-        ring.hurries = true;
+        let mut waiting = self.0.waiting.lock();
+        waiting.hurries = true;
         self.0.filled.notify_one();
-        while (ring.writing || !ring.calls.is_empty()) && !self.0.written.wait_until(&mut ring, until).timed_out() {}
+        while (waiting.writing || !waiting.ring.is_empty())
+            && !self.0.written.wait_until(&mut waiting, until).timed_out()
+        {}
     }
 
     /// How many calls are missing in the record since the daemon started.
@@ -150,7 +144,7 @@ impl Recorder {
 
     /// Writes what waits, and ends.
     pub fn close(&self) {
-        self.0.ring.lock().ended = true;
+        self.0.waiting.lock().ended = true;
         self.0.filled.notify_one();
         let writer = self.0.writer.lock().take();
         if writer.is_some_and(|writer| writer.join().is_err()) {
@@ -161,24 +155,24 @@ impl Recorder {
 
 impl Shared {
     /// Waits for calls, and takes all that wait; nothing at the end. `last` is when something was written last.
-    fn take(&self, batch: &mut Vec<Call>, last: Option<Instant>) -> bool {
-        let mut ring = self.ring.lock();
-        ring.writing = false;
+    fn take(&self, batch: &mut Batch, last: Option<Instant>) -> bool {
+        let mut waiting = self.waiting.lock();
+        waiting.writing = false;
         self.written.notify_all();
-        while ring.calls.is_empty() && !ring.ended {
-            self.filled.wait(&mut ring);
+        while waiting.ring.is_empty() && !waiting.ended {
+            self.filled.wait(&mut waiting);
         }
         let now = Instant::now();
         // One call alone is found at once; of many, more go into one step.
         let until = last.map_or(now, |last| last + PATIENCE).max(now + GATHERS);
-        while ring.calls.len() < HURRY
-            && !ring.ended
-            && !ring.hurries
-            && !self.filled.wait_until(&mut ring, until).timed_out()
+        while waiting.ring.count() < HURRY
+            && !waiting.ended
+            && !waiting.hurries
+            && !self.filled.wait_until(&mut waiting, until).timed_out()
         {}
-        std::mem::swap(&mut ring.calls, batch);
-        (ring.writing, ring.hurries) = (true, false);
-        !batch.is_empty()
+        waiting.ring.take(batch);
+        (waiting.writing, waiting.hurries) = (true, false);
+        batch.count > 0
     }
 
     fn fail(&self, reason: &str, missing: usize) {
@@ -188,49 +182,87 @@ impl Shared {
             tracing::warn!(reason, "calls are not recorded; they go on");
         }
     }
-}
 
-/// Writes calls until the daemon ends.
-fn write(shared: &Shared, file: &std::path::Path) {
-    let mut store: Option<Store> = None;
-    let mut batch = Vec::new();
-    let mut not_before: Option<Instant> = None;
-    let mut last = None;
-    while shared.take(&mut batch, last) {
-        if not_before.is_some_and(|moment| Instant::now() < moment) {
-            shared.lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
-            batch.clear();
-            continue;
-        }
-        let limits = *shared.limits.lock();
-        let written = store.take().map_or_else(|| Store::open(file), Ok).and_then(|mut opened| {
-            opened.write(&batch, limits)?;
-            Ok(opened)
+    /// Opens the file, and learns the numbers that were given there. One that is none is set aside.
+    fn open(&self, file: &Path) -> Result<Store, StoreError> {
+        let opened = Store::open(file).and_then(|store| {
+            let known = store.known()?;
+            Ok((store, known))
         });
-        let written = written.or_else(|error| {
-            if !error.is_broken() {
-                return Err(error);
+        match opened {
+            Ok((store, known)) => {
+                self.waiting.lock().ring.load(known);
+                Ok(store)
             }
-            // What is in it cannot be read: it is kept beside, and another one begun.
-            let kept = Store::set_aside(file)?;
-            tracing::warn!(%error, kept = %kept.display(), "the record of calls was broken: it is set aside, and a new one begun");
-            let mut opened = Store::open(file)?;
-            opened.write(&batch, limits).map(|()| opened)
-        });
-        match written {
-            Ok(opened) => {
-                store = Some(opened).filter(|store| store.is_in_place(file));
-                not_before = None;
-                if shared.trouble.lock().take().is_some() {
-                    tracing::info!(lost = shared.lost.load(Ordering::Relaxed), "calls are recorded again");
+            Err(error) if error.is_broken() => self.begin_anew(file, &error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets a file aside that cannot be gone on with, and begins another one.
+    fn begin_anew(&self, file: &Path, error: &StoreError) -> Result<Store, StoreError> {
+        let kept = Store::set_aside(file)?;
+        tracing::warn!(%error, kept = %kept.display(), "the record of calls was broken: it is set aside, and a new one begun");
+        Store::open(file)
+    }
+
+    /// Writes what waits; what is known by its number is in another file where this one was not there before.
+    fn write(&self, store: Option<Store>, file: &Path, batch: &mut Batch) -> Result<Store, StoreError> {
+        let limits = *self.limits.lock();
+        let mut store = match store.filter(|store| store.is_in_place(file)) {
+            Some(store) => store,
+            None => {
+                let store = Store::open(file)?;
+                batch.renew(&mut self.waiting.lock().ring);
+                store
+            }
+        };
+        let names = match store.write(batch, limits) {
+            Err(error) if error.is_broken() => {
+                store = self.begin_anew(file, &error)?;
+                batch.renew(&mut self.waiting.lock().ring);
+                store.write(batch, limits)?
+            }
+            written => written?,
+        };
+        if names == Names::Dropped {
+            batch.renew(&mut self.waiting.lock().ring);
+        }
+        Ok(store)
+    }
+
+    /// Writes calls until the daemon ends.
+    fn write_all(&self, file: &Path) {
+        let mut batch = Batch::default();
+        let mut store = match self.open(file) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                self.fail(&error.to_string(), 0);
+                None
+            }
+        };
+        let (mut last, mut not_before) = (None, None::<Instant>);
+        while self.take(&mut batch, last) {
+            if not_before.is_some_and(|moment| Instant::now() < moment) {
+                self.lost.fetch_add(batch.count as u64, Ordering::Relaxed);
+                batch.clear();
+                continue;
+            }
+            match self.write(store.take(), file, &mut batch) {
+                Ok(written) => {
+                    store = Some(written);
+                    not_before = None;
+                    if self.trouble.lock().take().is_some() {
+                        tracing::info!(lost = self.lost.load(Ordering::Relaxed), "calls are recorded again");
+                    }
+                }
+                Err(error) => {
+                    self.fail(&error.to_string(), batch.count);
+                    not_before = Some(Instant::now() + PAUSE);
                 }
             }
-            Err(error) => {
-                shared.fail(&error.to_string(), batch.len());
-                not_before = Some(Instant::now() + PAUSE);
-            }
+            batch.clear();
+            last = Some(Instant::now());
         }
-        batch.clear();
-        last = Some(Instant::now());
     }
 }

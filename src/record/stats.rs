@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::record::call::subject_shown;
-use crate::record::shape::{milliseconds, tokens};
+use crate::record::block::Entry;
+use crate::record::call::{FIRST_FAILURE, subject_shown};
+use crate::record::shape::{Caller, milliseconds, tokens};
 
 /// What each line of the statistics is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -45,21 +46,8 @@ pub struct Stat {
     pub tokens: u64,
 }
 
-/// One call, by the numbers of the file.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub server: i64,
-    pub method: i64,
-    pub subject: Option<i64>,
-    pub agent: i64,
-    pub took: u64,
-    pub sent: u64,
-    pub received: u64,
-    pub failed: bool,
-}
-
 /// What a group of calls has in common.
-type Key = (i64, i64, i64);
+type Key = (u32, u32, u32);
 
 #[derive(Debug, Default)]
 struct Group {
@@ -81,23 +69,23 @@ impl Stats {
         Self { by, ..Self::default() }
     }
 
-    pub(super) fn add(&mut self, line: &Line) {
+    pub(super) fn add(&mut self, call: &Entry) {
         let key = match self.by {
-            By::Server => (line.server, 0, 0),
-            By::Tool => (line.server, line.method, line.subject.unwrap_or_default()),
-            By::Agent => (line.agent, 0, 0),
+            By::Server => (call.server, 0, 0),
+            By::Tool => (call.server, call.method, call.subject),
+            By::Agent => (call.agent, 0, 0),
         };
         let Group { stat, took } = self.groups.entry(key).or_default();
         stat.calls += 1;
-        stat.failures += u64::from(line.failed);
-        stat.sent += line.sent;
-        stat.received += line.received;
-        took.push(line.took);
+        stat.failures += u64::from(call.outcome >= FIRST_FAILURE);
+        stat.sent += u64::from(call.sent);
+        stat.received += u64::from(call.received);
+        took.push(call.took);
     }
 
     /// Gives each line its names.
-    pub(super) fn finish(&mut self, names: &HashMap<i64, String>, agents: &HashMap<i64, Option<String>>) {
-        let name = |id: i64| names.get(&id).cloned();
+    pub(super) fn finish(&mut self, names: &HashMap<u32, String>, agents: &HashMap<u32, Caller>) {
+        let name = |id: u32| names.get(&id).cloned();
         let mut lines: Vec<Stat> = Vec::new();
         let mut by_agent: HashMap<String, Group> = HashMap::new();
         for ((first, method, subject), group) in self.groups.drain() {
@@ -110,7 +98,10 @@ impl Stats {
                 }
                 // An agent of one name is one, however often it was started.
                 By::Agent => {
-                    let agent = agents.get(&first).cloned().flatten().unwrap_or_else(|| "(unnamed)".to_owned());
+                    let agent = agents
+                        .get(&first)
+                        .and_then(|caller| caller.name.clone())
+                        .unwrap_or_else(|| "(unnamed)".to_owned());
                     by_agent.entry(agent).or_default().take_over(group);
                 }
             }
@@ -150,19 +141,21 @@ mod tests {
 
     #[test]
     fn calls_are_counted_and_measured() {
-        let line = |server, subject, agent, took, failed| Line {
+        let line = |server, subject, agent, took, failed| Entry {
             server,
             method: 9,
-            subject: Some(subject),
+            subject,
             agent,
             took,
             sent: 10,
             received: 100,
-            failed,
+            outcome: if failed { 11 } else { 0 },
+            ..Entry::default()
         };
         let names = [(1, "time"), (2, "now"), (3, "convert"), (9, "tools/call")];
         let names = names.map(|(id, text)| (id, text.to_owned())).into();
-        let agents = [(1, Some("codex".to_owned())), (2, Some("codex".to_owned())), (3, None)].into();
+        let named = |name: Option<&str>| Caller { name: name.map(str::to_owned), ..Caller::default() };
+        let agents = [(1, named(Some("codex"))), (2, named(Some("codex"))), (3, named(None))].into();
         let lines = |by: By| {
             let mut stats = Stats::new(by);
             (1..=100).for_each(|number| stats.add(&line(1, 2, 1, number * 1000, number > 98)));

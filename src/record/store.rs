@@ -1,45 +1,41 @@
 //! The file of the record, for the one who writes it.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use rustc_hash::FxHashMap;
+use rusqlite::{Connection, ErrorCode, Row, Transaction, params};
 
 use crate::agent::Agent;
 use crate::files::create_private;
-use crate::record::call::{Call, FIRST_FAILURE};
+use crate::record::block;
 use crate::record::limits::Limits;
+use crate::record::ring::{Batch, Known};
 use crate::record::shape::{micros, micros_of};
 
 /// The version of what is in the file.
 pub(super) const VERSION: i64 = 1;
-/// How many names and agents are remembered with their numbers.
-const REMEMBERED: usize = 4096;
+/// How many names are read back; the others are found by their number all the same.
+const READ_BACK: usize = 4096;
+/// From how many names and agents on those are dropped that no call is of.
+const MANY: i64 = 20_000;
 /// How often it is looked for calls that are too old.
 const LOOK: Duration = Duration::from_secs(60);
 /// Which part of a record that is too large is dropped at once: one of so many.
 const PART: i64 = 16;
-/// From how many names and agents on those are dropped that no call is of.
-const MANY_NAMES: i64 = 20_000;
 /// How large the log of what was written may stay, in bytes.
 const LOG: u32 = 4 << 20;
 
+/// Calls stand in blocks, as `record::block` writes them; the first of a block has the block's number.
 const TABLES: &str = "
-CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE agents (id INTEGER PRIMARY KEY, name TEXT, pid INTEGER, folder TEXT, host TEXT);
-CREATE TABLE calls (
-  id INTEGER PRIMARY KEY,
-  at INTEGER NOT NULL, -- when it began, microseconds since 1970
-  agent INTEGER NOT NULL, session INTEGER NOT NULL,
-  server INTEGER NOT NULL, pid INTEGER,
-  method INTEGER NOT NULL, subject INTEGER,
-  took INTEGER NOT NULL, first INTEGER, -- microseconds
-  sent INTEGER NOT NULL, received INTEGER NOT NULL, progress INTEGER NOT NULL,
-  outcome INTEGER NOT NULL, code INTEGER
-);
+CREATE TABLE blocks (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, failed INTEGER NOT NULL,
+  first INTEGER NOT NULL, last INTEGER NOT NULL, -- microseconds since 1970
+  calls BLOB NOT NULL);
+CREATE INDEX failed ON blocks (id) WHERE failed > 0;
 CREATE TABLE questions (call INTEGER NOT NULL, method INTEGER NOT NULL, took INTEGER, ended TEXT);
 CREATE INDEX questions_of ON questions (call);
 CREATE TABLE payloads (call INTEGER PRIMARY KEY, arguments TEXT, result TEXT);
@@ -69,13 +65,19 @@ impl StoreError {
     }
 }
 
+/// Whether all names are in the file that were written there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    Stay,
+    Dropped,
+}
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Store {
     path: PathBuf,
     connection: Connection,
-    names: FxHashMap<Box<str>, i64>,
-    agents: FxHashMap<Arc<Agent>, i64>,
+    /// The number of the next call.
     next: i64,
     looked: Option<Instant>,
     #[cfg(unix)]
@@ -100,18 +102,37 @@ impl Store {
         if version != VERSION {
             return Err(StoreError::Foreign { path: path.to_owned() });
         }
-        let next = "SELECT coalesce(max(id), 0) + 1 FROM calls";
+        let next = "SELECT coalesce(max(id + count), 1) FROM blocks";
         let next = connection.query_row(next, [], |row| row.get(0)).map_err(of_sqlite)?;
         Ok(Self {
             path: path.to_owned(),
             connection,
-            names: FxHashMap::default(),
-            agents: FxHashMap::default(),
             next,
             looked: None,
             #[cfg(unix)]
             inode,
         })
+    }
+
+    /// The numbers that were given, the last ones.
+    pub(super) fn known(&self) -> Result<Known, StoreError> {
+        let name = |row: &Row<'_>| Ok((row.get(0)?, Arc::from(row.get::<_, String>(1)?)));
+        let agent = |row: &Row<'_>| {
+            let agent = Agent { name: row.get(1)?, pid: row.get(2)?, cwd: row.get(3)?, host: row.get(4)? };
+            Ok((row.get(0)?, Arc::new(agent)))
+        };
+        let names = format!("SELECT id, text FROM names ORDER BY id DESC LIMIT {READ_BACK}");
+        let agents = format!("SELECT id, name, pid, folder, host FROM agents ORDER BY id DESC LIMIT {READ_BACK}");
+        let read = || -> rusqlite::Result<Known> {
+            let names = self.connection.prepare(&names)?.query_map([], name)?.collect::<rusqlite::Result<_>>()?;
+            let agents = self.connection.prepare(&agents)?.query_map([], agent)?.collect::<rusqlite::Result<_>>()?;
+            Ok(Known { names, agents })
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { path: self.path.clone(), error }
     }
 
     /// Moves a file that is none away, with what SQLite keeps beside it; returns where it is now.
@@ -140,80 +161,93 @@ impl Store {
         path.exists()
     }
 
-    /// Writes calls, in one step, and keeps to the limits.
-    pub(super) fn write(&mut self, calls: &[Call], limits: Limits) -> Result<(), StoreError> {
-        self.write_all(calls)
-            .and_then(|()| self.keep_to(limits))
-            .map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    /// Writes calls, in one step, and keeps to the limits. Where names were dropped that no call is of any more, those that are
+    /// still used must be written once more.
+    pub(super) fn write(&mut self, batch: &mut Batch, limits: Limits) -> Result<Names, StoreError> {
+        let written = self.write_all(batch).and_then(|()| self.keep_to(limits));
+        written.map_err(|error| self.failed(error))
     }
 
-    fn write_all(&mut self, calls: &[Call]) -> rusqlite::Result<()> {
-        let Self { connection, names, agents, next, .. } = self;
-        if names.len() + agents.len() > REMEMBERED {
-            names.clear();
-            agents.clear();
-        }
-        let (known_names, known_agents, before) = (names.len(), agents.len(), *next);
-        let transaction = connection.transaction()?;
-        let mut tables = Tables { connection: &transaction, names, agents };
-        let written = tables.write(calls, next).and_then(|()| transaction.commit());
-        if written.is_err() {
-            // The numbers that were given are in no file.
-            *next = before;
-            if names.len() != known_names || agents.len() != known_agents {
-                names.clear();
-                agents.clear();
-            }
-        }
-        written
+    fn write_all(&mut self, batch: &mut Batch) -> rusqlite::Result<()> {
+        let first = self.next;
+        let transaction = self.connection.transaction()?;
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let (count, failed) = (number(batch.count), number(batch.failed));
+        transaction.execute(
+            "INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![first, count, failed, batch.span.0, batch.span.1, batch.bytes],
+        )?;
+        write_names(&transaction, batch)?;
+        write_more(&transaction, batch, first)?;
+        transaction.commit()?;
+        batch.names.clear();
+        batch.agents.clear();
+        self.next += count;
+        Ok(())
     }
 
     /// Drops the oldest calls where there are too many, or they are too old.
-    fn keep_to(&mut self, limits: Limits) -> rusqlite::Result<()> {
+    fn keep_to(&mut self, limits: Limits) -> rusqlite::Result<Names> {
         let pragma = |name: &str| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let used = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
         if u64::try_from(used).unwrap_or_default() > limits.size {
-            let drop = "SELECT min(id) + max((max(id) - min(id)) / ?1, 1) FROM calls";
-            let first: Option<i64> = self.connection.query_row(drop, [PART], |row| row.get(0))?;
+            let first = "SELECT min(id) + max((max(id) - min(id)) / ?1, 1) FROM blocks";
+            let first: Option<i64> = self.connection.query_row(first, [PART], |row| row.get(0))?;
             if let Some(first) = first {
                 self.forget_before(first)?;
+                return self.drop_names();
             }
         }
         if self.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
             self.looked = Some(Instant::now());
             let oldest = limits.keep.and_then(|keep| SystemTime::now().checked_sub(keep)).map(micros);
-            let first = match oldest {
-                Some(oldest) => {
-                    let first = "SELECT id FROM calls WHERE at >= ?1 ORDER BY id LIMIT 1";
-                    self.connection.query_row(first, [oldest], |row| row.get(0)).optional()?
-                }
-                None => None,
-            };
-            if let Some(first) = first {
+            if let Some(oldest) = oldest {
+                let first = "SELECT coalesce(max(id) + 1, 0) FROM blocks WHERE last < ?1";
+                let first = self.connection.query_row(first, [oldest], |row| row.get(0))?;
                 self.forget_before(first)?;
+                return self.drop_names();
             }
         }
-        Ok(())
+        Ok(Names::Stay)
+    }
+
+    /// Drops what no call is of, if that has become much.
+    fn drop_names(&mut self) -> rusqlite::Result<Names> {
+        let count = "SELECT (SELECT count(*) FROM names) + (SELECT count(*) FROM agents)";
+        if self.connection.query_row(count, [], |row| row.get::<_, i64>(0))? <= MANY {
+            return Ok(Names::Stay);
+        }
+        let (mut names, mut agents) = (HashSet::new(), HashSet::new());
+        let transaction = self.connection.transaction()?;
+        {
+            let mut blocks = transaction.prepare("SELECT calls FROM blocks")?;
+            let mut rows = blocks.query([])?;
+            while let Some(row) = rows.next()? {
+                for entry in block::Reader::new(row.get_ref(0)?.as_blob().unwrap_or_default()) {
+                    names.extend([entry.server, entry.method, entry.subject]);
+                    agents.insert(entry.agent);
+                }
+            }
+            let mut asked = transaction.prepare("SELECT DISTINCT method FROM questions")?;
+            names.extend(asked.query_map([], |row| row.get::<_, u32>(0))?.filter_map(Result::ok));
+        }
+        for (table, used) in [("names", names), ("agents", agents)] {
+            let mut all = transaction.prepare(&format!("SELECT id FROM {table}"))?;
+            let all = all.query_map([], |row| row.get::<_, u32>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut delete = transaction.prepare(&format!("DELETE FROM {table} WHERE id = ?1"))?;
+            for number in all.iter().filter(|number| !used.contains(number)) {
+                delete.execute([number])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(Names::Dropped)
     }
 
     fn forget_before(&mut self, first: i64) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        let gone = transaction.execute("DELETE FROM calls WHERE id < ?1", [first])?;
-        if gone > 0 {
+        if transaction.execute("DELETE FROM blocks WHERE id < ?1", [first])? > 0 {
             transaction.execute("DELETE FROM questions WHERE call < ?1", [first])?;
             transaction.execute("DELETE FROM payloads WHERE call < ?1", [first])?;
-            let count = "SELECT (SELECT count(*) FROM names) + (SELECT count(*) FROM agents)";
-            if transaction.query_row(count, [], |row| row.get::<_, i64>(0))? > MANY_NAMES {
-                // What no call names any more.
-                transaction.execute("DELETE FROM agents WHERE id NOT IN (SELECT agent FROM calls)", [])?;
-                transaction.execute(
-                    "DELETE FROM names WHERE id NOT IN (SELECT server FROM calls UNION SELECT method FROM calls
-                     UNION SELECT subject FROM calls WHERE subject IS NOT NULL UNION SELECT method FROM questions)",
-                    [],
-                )?;
-                self.names.clear();
-                self.agents.clear();
-            }
         }
         transaction.commit()
     }
@@ -228,91 +262,40 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_update(None, "journal_size_limit", LOG)?;
     let version = || connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     if version()? == 0 {
-        connection.execute_batch(&format!(
-            "BEGIN; {TABLES} CREATE INDEX failed ON calls (id) WHERE outcome >= {FIRST_FAILURE}; PRAGMA user_version = {VERSION}; COMMIT;"
-        ))?;
+        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
     }
     version()
 }
 
-/// The tables, in the course of one step.
-struct Tables<'s> {
-    connection: &'s Connection,
-    names: &'s mut FxHashMap<Box<str>, i64>,
-    agents: &'s mut FxHashMap<Arc<Agent>, i64>,
+fn write_names(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    for (number, text) in &batch.names {
+        transaction.execute("INSERT OR REPLACE INTO names VALUES (?1, ?2)", params![number, &**text])?;
+    }
+    for (number, agent) in &batch.agents {
+        transaction.execute(
+            "INSERT OR REPLACE INTO agents VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![number, agent.name, agent.pid, agent.cwd, agent.host],
+        )?;
+    }
+    Ok(())
 }
 
-impl Tables<'_> {
-    fn write(&mut self, calls: &[Call], next: &mut i64) -> rusqlite::Result<()> {
-        let connection = self.connection;
-        let mut insert =
-            connection.prepare("INSERT INTO calls VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)")?;
-        for call in calls {
-            let begun = &call.begun;
-            let id = *next;
-            let subject = begun.subject.as_deref().map(|subject| self.name(subject)).transpose()?;
-            insert.execute(params![
-                id,
-                micros(call.at),
-                self.agent(&begun.agent)?,
-                begun.session.cast_signed(),
-                self.name(call.server.as_str())?,
-                call.pid,
-                self.name(&begun.method)?,
-                subject,
-                micros_of(call.took).cast_signed(),
-                call.first.map(|first| micros_of(first).cast_signed()),
-                begun.sent,
-                call.received,
-                begun.progress,
-                call.outcome.number(),
-                call.outcome.code(),
-            ])?;
-            for asked in &begun.asked {
-                let (took, ended) = asked.ended.clone().unzip();
-                let took = took.map(|took| micros_of(took).cast_signed());
-                connection.execute(
-                    "INSERT INTO questions VALUES (?1, ?2, ?3, ?4)",
-                    params![id, self.name(&asked.method)?, took, ended.as_deref()],
-                )?;
-            }
-            if begun.arguments.is_some() || call.result.is_some() {
-                connection.execute(
-                    "INSERT INTO payloads VALUES (?1, ?2, ?3)",
-                    params![id, begun.arguments.as_deref(), call.result.as_deref()],
-                )?;
-            }
-            *next += 1;
+fn write_more(transaction: &Transaction<'_>, batch: &Batch, first: i64) -> rusqlite::Result<()> {
+    for more in &batch.more {
+        let call = first + i64::try_from(more.index).unwrap_or_default();
+        for (method, asked) in &more.asked {
+            let (took, ended) = asked.ended.clone().unzip();
+            transaction.execute(
+                "INSERT INTO questions VALUES (?1, ?2, ?3, ?4)",
+                params![call, method, took.map(|took| micros_of(took).cast_signed()), ended.as_deref()],
+            )?;
         }
-        Ok(())
-    }
-
-    fn name(&mut self, text: &str) -> rusqlite::Result<i64> {
-        if let Some(id) = self.names.get(text) {
-            return Ok(*id);
+        if more.arguments.is_some() || more.result.is_some() {
+            transaction.execute(
+                "INSERT INTO payloads VALUES (?1, ?2, ?3)",
+                params![call, more.arguments.as_deref(), more.result.as_deref()],
+            )?;
         }
-        self.connection.execute("INSERT OR IGNORE INTO names (text) VALUES (?1)", [text])?;
-        let id = self.connection.query_row("SELECT id FROM names WHERE text = ?1", [text], |row| row.get(0))?;
-        self.names.insert(text.into(), id);
-        Ok(id)
     }
-
-    fn agent(&mut self, agent: &Arc<Agent>) -> rusqlite::Result<i64> {
-        if let Some(id) = self.agents.get(agent) {
-            return Ok(*id);
-        }
-        let values = params![agent.name, agent.pid, agent.cwd, agent.host];
-        let known = "SELECT id FROM agents WHERE name IS ?1 AND pid IS ?2 AND folder IS ?3 AND host IS ?4";
-        let known = self.connection.query_row(known, values, |row| row.get(0)).optional()?;
-        let id = match known {
-            Some(id) => id,
-            None => {
-                let insert = "INSERT INTO agents (name, pid, folder, host) VALUES (?1, ?2, ?3, ?4)";
-                self.connection.execute(insert, values)?;
-                self.connection.last_insert_rowid()
-            }
-        };
-        self.agents.insert(agent.clone(), id);
-        Ok(id)
-    }
+    Ok(())
 }

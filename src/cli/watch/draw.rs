@@ -53,8 +53,7 @@ fn head(page: &Page) -> Line<'static> {
     let calls: u64 = status.servers.iter().map(|server| server.calls).sum();
     let failures: u64 = status.servers.iter().map(|server| server.failures).sum();
     let text = format!(
-        " trunkline {}  {} servers  {} agents  {} calls in the last hour, {} failed  {}",
-        status.version,
+        " trunkline   {} servers   {} agents   {} calls in the last hour, {} failed   {}",
         status.servers.len(),
         status.sessions.len(),
         count(calls),
@@ -72,7 +71,7 @@ fn foot(page: &Page) -> Line<'static> {
         return Line::styled(format!(" {}", shown::line(message)), Style::new().fg(Color::Yellow));
     }
     let filter = if page.filter.is_empty() { String::new() } else { format!("  [{}]", shown::line(&page.filter)) };
-    let keys = " Tab list  Enter open  / filter  e stderr  r restart  s stop  l login  ? help  q quit";
+    let keys = " Tab  Enter open  / filter  e stderr  r restart  s stop  l login  ? help  q quit";
     Line::styled(format!("{keys}{filter}"), Style::new().add_modifier(Modifier::DIM))
 }
 
@@ -288,7 +287,7 @@ mod tests {
     #[test]
     fn everything_is_there_at_80_by_24() {
         let text = drawn(&page(), 80, 24);
-        for word in ["trunkline 0", "time", "ready", "stopped", "codex", "tool2", "1.5ms", "result", "q quit"] {
+        for word in ["trunkline", "time", "ready", "stopped", "codex", "tool2", "1.5ms", "result", "q quit"] {
             assert!(text.contains(word), "{word} in\n{text}");
         }
         assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");

@@ -109,7 +109,7 @@ impl<'a> Records<'a> {
             result: result.map(|raw| self.masked(raw)),
             begun,
         };
-        self.around.recorder.push(call, kept.calls());
+        self.around.recorder.push(&call, kept.calls());
     }
 
     /// Puts a call into the record that the server has answered.
