@@ -15,7 +15,7 @@ pub enum Failure {
     Disabled(ServerName),
     #[error("server `{server}` is misconfigured: {reason}; `trunkline check` names every problem of the file")]
     Misconfigured { server: ServerName, reason: Arc<str> },
-    #[error("server `{server}` did not start: {reason}")]
+    #[error("server `{server}` did not start: {reason}; `trunkline why {server}` says more")]
     Start { server: ServerName, reason: Arc<str> },
     /// It is not started now, for a reason that a person knows.
     #[error("server `{server}` is not available: {reason}")]

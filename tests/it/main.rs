@@ -53,6 +53,7 @@ mod support;
 mod survival;
 mod tasks;
 mod tidy;
+mod traces;
 mod upgrade;
 mod views;
 mod way_in;
