@@ -36,7 +36,7 @@ pub(super) async fn follow(sink: SubscriptionSink, recorded: Recorded, masks: Ma
         }
     };
     if let Recorded::Server(server) = &recorded {
-        for (connection, frame) in server.handshakes() {
+        for (connection, frame) in server.said_before() {
             let at = std::time::SystemTime::now();
             let heard = Heard { at, direction: Direction::Handshake, connection, text: frame };
             if say(&sink, &heard, server.name.as_str(), &masks).await.is_err() {

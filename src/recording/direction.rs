@@ -10,6 +10,6 @@ pub enum Direction {
     FromServer,
     ToAgent,
     FromAgent,
-    /// What the server had answered to the handshake before the recording began.
+    /// What the server had answered before the recording began, to the handshake and about its lists, with the requests.
     Handshake,
 }

@@ -42,13 +42,15 @@ impl Replay {
             let Ok(envelope) = Envelope::parse(message.as_bytes()) else { continue };
             let of = |id: &str| (line.connection, id.to_owned());
             match (line.direction, envelope.kind) {
-                (Direction::Handshake, _) => replay.note_handshake(&envelope, None),
-                (Direction::ToServer | Direction::FromAgent, Kind::Request) => {
+                (Direction::Handshake, Kind::Response) if !open.contains_key(&of(envelope.id)) => {
+                    replay.note_handshake(&envelope, None);
+                }
+                (Direction::ToServer | Direction::FromAgent | Direction::Handshake, Kind::Request) => {
                     let token = envelope.params.meta.progress_token.map(Into::into);
                     let exchange = Exchange { before: Vec::new(), token, answer: "".into() };
                     open.insert(of(envelope.id), (key(&envelope), exchange));
                 }
-                (Direction::FromServer | Direction::ToAgent, Kind::Response) => {
+                (Direction::FromServer | Direction::ToAgent | Direction::Handshake, Kind::Response) => {
                     if let Some((key, exchange)) = open.remove(&of(envelope.id)) {
                         replay.note_handshake(&envelope, Some(&key));
                         let exchange = Exchange { answer: message.into(), ..exchange };

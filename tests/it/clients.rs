@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Daemon, command, peers};
+use crate::support::{Daemon, command, eventually, peers};
 
 /// A server, and what to call of it.
 struct Peer {
@@ -120,6 +120,40 @@ fn typescript(mode: &str, way: &Way<'_>, peer: &Peer) -> Value {
 fn python(script: &str, way: &Way<'_>, peer: &Peer) -> Value {
     let (python, script) = (peers::python().display().to_string(), peers::folder().join(script).display().to_string());
     library(&[&python, &script], way, peer)
+}
+
+/// Records what a client does with a server through the daemon, and plays it back to the same client.
+#[test]
+fn a_recorded_session_is_replayed_to_the_typescript_client() {
+    let folder: TempDir = tempfile::tempdir().expect("a folder");
+    let peers = servers(folder.path());
+    let entries: String = peers.iter().map(|peer| peers::entry(peer.name, &peer.words, "")).collect();
+    let daemon = Daemon::start(&entries);
+    let shim = command(daemon.folder());
+    let environment: Vec<_> = shim
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_string_lossy().into_owned(), value?.to_string_lossy().into_owned())))
+        .collect();
+    for peer in peers.iter().filter(|peer| ["everything", "time"].contains(&peer.name)) {
+        let words = |last: &[&str]| -> Vec<String> {
+            std::iter::once(env!("CARGO_BIN_EXE_trunkline")).chain(last.iter().copied()).map(str::to_owned).collect()
+        };
+        let run = |words: &[String]| typescript("legacy", &Way::Command { words, environment: &environment }, peer);
+        // It runs before the recording begins: what it said until then is in the recording all the same.
+        let before = run(&words(&["connect", peer.name]));
+        let place = folder.path().join(format!("{}.ndjson", peer.name)).display().to_string();
+        let mut record = command(daemon.folder());
+        let mut record = record.args(["record", peer.name, "-o", &place]).spawn().expect("starts");
+        let written = || std::fs::read_to_string(&place).unwrap_or_default();
+        eventually("the recording has begun", || written().contains("handshake"));
+        let live = run(&words(&["connect", peer.name]));
+        eventually("the call is in it", || written().contains(&format!("\"name\":\"{}\"", peer.tool)));
+        let pid = i32::try_from(record.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
+        assert!(record.wait().expect("waited").success());
+        let replayed = run(&words(&["replay", &place]));
+        assert_eq!((&replayed, &before), (&live, &live), "{}", peer.name);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::http::request;
-use crate::support::{Agent, Daemon, command, eventually, own_server, strip_id, text_of, trunkline};
+use crate::support::{Agent, Daemon, command, eventually, own_server, peers, strip_id, text_of, trunkline};
 
 /// A command that runs until it is told to end.
 struct Running {
@@ -164,6 +164,79 @@ fn the_page_is_for_who_has_the_link_and_shows_text_as_text() {
     let id = shown.body.split("/call/").nth(1).and_then(|rest| rest.split('"').next()).expect("a link");
     assert!(get(&format!("/call/{id}"), &[("Cookie", own)]).body.contains("about"), "one call");
     assert_eq!(page.interrupt(), Some(0));
+}
+
+/// An agent whose name is a script, and the page.
+fn dashboard(daemon: &Daemon) -> (Agent, Running, String) {
+    let mut agent = Agent::socket(&daemon.socket());
+    let name = "<script>alert(1)</script>\u{202e}";
+    let attach =
+        json!({ "jsonrpc": "2.0", "id": "a", "method": "daemon.attach", "params": { "server": "t", "client": name } });
+    agent.ask(&attach.to_string());
+    agent.greet("{}");
+    agent.call("1", "echo", "{}");
+    let mut page = Running::start(command(daemon.folder()).args(["dashboard", "--no-open"]));
+    let mut url = String::new();
+    page.said.read_line(&mut url).expect("a line");
+    (agent, page, url.trim().to_owned())
+}
+
+#[test]
+fn a_real_browser_sees_the_page_change_and_nothing_run() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let (mut agent, _page, url) = dashboard(&daemon);
+    let mut browser = Agent::process(Command::new("node").arg(peers::script("page.mjs")).arg(&url));
+    browser.until(|line| line == "loaded");
+    agent.call("2", "new_tool", "{}");
+    browser.send("go on");
+    let seen: Value = serde_json::from_str(&browser.until(|line| line.starts_with('{'))).expect("JSON");
+    assert_eq!(seen["errors"], json!([]), "{seen}");
+    assert_eq!((&seen["status"], &seen["address"], &seen["replayed"]), (&json!(200), &json!(""), &json!(403)));
+    assert!(seen["after"].as_u64() > seen["before"].as_u64(), "{seen}");
+    assert_eq!(
+        (&seen["filtered"], &seen["focused"], &seen["narrow"], &seen["unnamed"]),
+        (&json!(1), &json!(true), &json!(400), &json!(0))
+    );
+    let text = seen["text"].as_str().expect("a text");
+    assert!(text.contains("<script>alert(1)</script>") && !text.contains('\u{202e}'), "{text}");
+    assert!(seen["call"].as_str().is_some_and(|text| text.contains("about")), "{seen}");
+    assert_ne!(seen["dark"], "rgb(255, 255, 255)");
+}
+
+#[test]
+fn watch_shows_what_happens_in_a_terminal_of_80_by_24() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut agent = daemon.agent("t");
+    agent.call("1", "echo", "{}");
+    // A server of its own, so that no other terminal of the person's is touched.
+    let socket = daemon.folder().join("tmux").display().to_string();
+    let tmux = |words: &[&str]| {
+        let mut tmux = Command::new("tmux");
+        tmux.args(["-S", &socket]).args(words);
+        command(daemon.folder()).get_envs().for_each(|(name, value)| {
+            if let Some(value) = value {
+                tmux.env(name, value);
+            }
+        });
+        String::from_utf8_lossy(&tmux.output().expect("tmux starts").stdout).into_owned()
+    };
+    tmux(&["new-session", "-d", "-x", "80", "-y", "24", env!("CARGO_BIN_EXE_trunkline"), "watch"]);
+    let shows = |what: &str| eventually(what, || tmux(&["capture-pane", "-p"]).contains(what));
+    shows("Servers 1");
+    shows("echo");
+    agent.call("2", "a_new_call", "{}");
+    shows("a_new_call");
+    tmux(&["send-keys", "/", "nothing-like-it", "Enter"]);
+    shows("Calls 0");
+    tmux(&["send-keys", "Escape"]);
+    tmux(&["resize-window", "-x", "60", "-y", "15"]);
+    shows("Calls 2");
+    tmux(&["send-keys", "r"]);
+    shows("Restart `t`?");
+    tmux(&["send-keys", "y"]);
+    shows("`t` restarted");
+    tmux(&["send-keys", "q"]);
+    eventually("it leaves", || tmux(&["list-sessions"]).is_empty());
 }
 
 #[test]

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::envelope::reply;
 use crate::hub::server::Server;
 use crate::hub::server::slot::Slot;
+use crate::lists::ListKind;
 use crate::record::Tally;
 use crate::recording::Tee;
+use crate::upstream::catalog::{Audience, next_cursor};
 use crate::upstream::state::State as Life;
+
+/// How many requests and answers about lists a recording begins with, at most.
+const PAGES: usize = 1_000;
 
 impl Server {
     /// Where copies of its messages come from.
@@ -15,15 +21,43 @@ impl Server {
         &self.around.tee
     }
 
-    /// What its connections have answered to the handshake, with their numbers in recordings.
-    pub fn handshakes(&self) -> Vec<(u64, Arc<str>)> {
-        let instances = self.instances().into_iter();
-        let frames = instances.flat_map(|instance| {
-            let handshake = instance.handshake().cloned().unwrap_or_default();
+    /// What its connections have said before a recording begins that agents are told again: the answer to the handshake, and
+    /// what is known of its lists, each with the request that it answers. With the connections' numbers in recordings.
+    pub fn said_before(&self) -> Vec<(u64, Arc<str>)> {
+        let instances = self.instances();
+        let mut said: Vec<(u64, Arc<str>)> = Vec::new();
+        for instance in &instances {
             let number = instance.link.connection();
-            [handshake.initialize, handshake.discover].into_iter().flatten().map(move |frame| (number, frame))
-        });
-        frames.collect()
+            let handshake = instance.handshake().cloned().unwrap_or_default();
+            said.extend([handshake.initialize, handshake.discover].into_iter().flatten().map(|frame| (number, frame)));
+            if let Some(audience) = instance.audience() {
+                said.extend(self.lists_of(audience).into_iter().map(|frame| (number, frame.into())));
+            }
+        }
+        if let Some(audience) = self.audience(&self.own_key(None)).filter(|_| instances.is_empty()) {
+            said.extend(self.recall_handshake(&audience).map(|(_, frame)| (0, frame.into())));
+            said.extend(self.lists_of(&audience).into_iter().map(|frame| (0, frame.into())));
+        }
+        said
+    }
+
+    /// Requests and answers, in turn.
+    fn lists_of(&self, audience: &Audience) -> Vec<String> {
+        let mut frames = Vec::new();
+        for kind in ListKind::ALL {
+            let mut cursor = None;
+            while let Some((_, page)) = self.recall_page(audience, kind, cursor.as_deref()) {
+                let id = frames.len();
+                let params = cursor.map(|cursor| format!(r#"{{"cursor":{cursor}}}"#)).unwrap_or_default();
+                frames.push(reply::request(id as u64, kind.method(), &params));
+                frames.push(reply::result(&id.to_string(), &page));
+                match next_cursor(&page).filter(|_| frames.len() < PAGES) {
+                    Some(next) => cursor = Some(next),
+                    None => break,
+                }
+            }
+        }
+        frames
     }
 
     /// What its calls come to.
