@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Makes pictures from what the real programs print: docs/picture.svg of `trunkline demo` and `status` with three servers,
-docs/picture-init.svg of `trunkline init` with the files of two agents, and `doctor` after it.
+docs/picture-init.svg of `trunkline init` with the files of two agents, and `doctor` after it; docs/picture-watch.svg of `watch` in
+tmux, and docs/picture-dashboard.png of `dashboard` in Debian's Chromium (`tests/run` installs both).
 
     cargo build --release && docs/picture.py target/release/trunkline
 """
@@ -20,28 +21,80 @@ def environment(folder):
     }
 
 
-def status(program):
-    """What `status` prints while three agents use three servers."""
-    folder = tempfile.mkdtemp(prefix="trunkline-picture-")
+def used(program, look):
+    """What `look` sees of three servers that three agents use, and one that does not start."""
+    folder = tempfile.mkdtemp(prefix="t")
     try:
         os.mkdir(f"{folder}/run", 0o700)
         os.mkdir(f"{folder}/project")
-        tables = (f'[servers.{name}]\ncommand = "{program}"\nargs = ["demo-server"]\nshare = "{share}"\n' for name, share in SERVERS.items())
+        tables = [f'[servers.{name}]\ncommand = "{program}"\nargs = ["demo-server"]\nshare = "{share}"\n' for name, share in SERVERS.items()]
         pathlib.Path(folder, "config.toml").write_text("".join(tables))
         env = environment(folder)
         daemon = subprocess.Popen([program, "run"], env=env, cwd=folder, stderr=subprocess.DEVNULL)
         try:
             agents = [attach(program, env, name) for name in ("claude-code", "codex", "cursor")]
-            printed = subprocess.run([program, "status"], env=env, capture_output=True, text=True, check=True).stdout
+            seen = look(env, agents)
             for agent in agents:
                 agent.stdin.close()
                 agent.wait()
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait()
-        return printed.replace(folder, "~")
+        # What is drawn in a box keeps its width.
+        return seen.replace(f"{folder}/project│", "~/project".ljust(len(folder) + 8) + "│").replace(f"{folder}/project ", "~/project".ljust(len(folder) + 9)).replace(folder, "~") if seen else seen
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def status(program):
+    return used(program, lambda env, agents: subprocess.run([program, "status"], env=env, capture_output=True, text=True, check=True).stdout)
+
+
+def work(agents):
+    """Calls of all agents, of which some fail."""
+    for number in range(10, 22):
+        for agent in agents:
+            server = list(SERVERS)[number % len(SERVERS)]
+            tool = "add" if number % 5 else "subtract"
+            ask(agent, '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%s__%s","arguments":{"a":1,"b":2}}}' % (number, server, tool), number)
+
+
+def watch(program):
+    """What `watch` shows in a terminal."""
+
+    def look(env, agents):
+        work(agents)
+        tmux = ["tmux", "-S", f"{env['HOME']}/tmux"]
+        subprocess.run([*tmux, "new-session", "-d", "-x", str(WIDTH), "-y", "30", program, "watch"], env=env, check=True)
+        for _ in range(100):
+            time.sleep(0.1)
+            shown = subprocess.run([*tmux, "capture-pane", "-p"], env=env, capture_output=True, text=True).stdout
+            if "subtract" in shown:
+                break
+        subprocess.run([*tmux, "kill-server"], env=env)
+        return shown
+
+    return used(program, look)
+
+
+def dashboard(program, folder):
+    """The page, as a browser shows it."""
+    peers = pathlib.Path(__file__).parent.parent / "tests/peers/page.mjs"
+
+    def look(env, agents):
+        work(agents)
+        page = subprocess.Popen([program, "dashboard", "--no-open"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        browser = subprocess.Popen(["node", str(peers), page.stdout.readline().strip(), folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        browser.stdout.readline()
+        for number in range(30, 35):
+            ask(agents[0], '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"search__add","arguments":{"a":1,"b":2}}}' % number, number)
+        browser.stdin.write("go on\n")
+        browser.stdin.flush()
+        browser.wait()
+        page.send_signal(signal.SIGINT)
+        page.wait()
+
+    used(program, look)
 
 
 def attach(program, env, name):
@@ -114,6 +167,10 @@ def main():
     picture = drawing([("trunkline demo", demo), ("trunkline status", status(program))])
     pathlib.Path(__file__).with_name("picture.svg").write_text(picture)
     pathlib.Path(__file__).with_name("picture-init.svg").write_text(drawing(set_up(program)))
+    pathlib.Path(__file__).with_name("picture-watch.svg").write_text(drawing([("trunkline watch", watch(program))]))
+    with tempfile.TemporaryDirectory() as folder:
+        dashboard(program, folder)
+        shutil.copy(f"{folder}/dashboard-light.png", pathlib.Path(__file__).with_name("picture-dashboard.png"))
 
 
 main()

@@ -223,7 +223,7 @@ fn run_look(look: &Look, args: &Args, own: &Places, places: &Places) -> Done {
         Look::Diff { one, other } => recording::compare(one, other),
         Look::Watch => {
             let places = reach::started(own)?;
-            with_daemon(&places, async |client| watch::run(client, &places).await)
+            with_daemon(&places, async |client| watch::run(client).await)
         }
         Look::Dashboard { no_open } => {
             let places = reach::started(own)?;

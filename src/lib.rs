@@ -50,6 +50,10 @@
 //! | preset | what is proposed for an entry of a known package, with the reason: never done without a word |
 //! | literal | a secret that stands in an entry as it is |
 //! | session snapshot | a legacy session over HTTP, as the next daemon needs it to restore it |
+//! | record | what is kept of each call: names and figures in blocks of bytes (`record`) |
+//! | recording | messages as the wire had them, for one who asked (`recording`) |
+//! | tee | gives copies of messages to those who record |
+//! | mask | a secret that was given to a server, kept out of records and recordings |
 //! | lifetime | a session lasts, or is one request: each of the modern era over HTTP is an agent by itself |
 //!
 //! # Floors
@@ -184,6 +188,10 @@
 //!
 //! **Reload.** `config::Watch`, SIGHUP or `daemon.reload` -> `daemon::reload` loads -> `config::diff` decides -> `Hub::reload` starts
 //! what changed, swaps the list of servers in one step, drains the old, and tells each agent once.
+//!
+//! **What is recorded.** `Instance::request` begins a call (`hub::instance::recorded`), and keeps it beside the pending call -> whatever ends the call for its
+//! agent takes it out and gives it to `Records::end`: an answer, a cancellation, a time-out, an end -> `record::Recorder` writes it into a ring, as bytes -> its
+//! thread puts a block into SQLite. `record::Reader` reads them: the commands do so themselves, `control` does for scripts.
 //!
 //! **The daemon is gone.** `cli::connect` tells the agent what was in flight -> finds or starts a daemon -> says again what its
 //! `Replay` kept of the session -> sends what the agent said meanwhile. Over HTTP the daemon itself keeps of a session what must go on

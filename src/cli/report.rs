@@ -95,6 +95,7 @@ fn server_row(server: &ServerStatus) -> Vec<String> {
     let memory = (known.clone().count() > 0).then(|| size(known.sum()));
     let agents: BTreeSet<_> = server.instances.iter().flat_map(|instance| &instance.sessions).collect();
     let some = |number: u64| if number == 0 { "-".to_owned() } else { count(number) };
+    let era = server.era.or(server.instances.first().map(|instance| instance.era));
     let process = match server.instances.as_slice() {
         [] => "-".to_owned(),
         [one] => place(one),
@@ -109,7 +110,7 @@ fn server_row(server: &ServerStatus) -> Vec<String> {
         or_dash(memory),
         some(agents.len() as u64),
         process,
-        or_dash(server.era.map(|era| format!("{era:?}").to_lowercase())),
+        or_dash(era.map(|era| format!("{era:?}").to_lowercase())),
         server.share.clone(),
     ]
 }

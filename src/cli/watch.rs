@@ -19,8 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::cli::done::{Done, Trouble};
 use crate::cli::watch::page::{Action, Page};
 use crate::control::{Client, DaemonClient, LogLine};
-use crate::paths::Places;
-use crate::record::{self, CallShape, Query, Reader};
+use crate::record::CallShape;
 
 /// How long news gather before the state is asked for again.
 const GATHER: Duration = Duration::from_millis(250);
@@ -34,15 +33,15 @@ const KEYS: usize = 64;
 type Subscription = jsonrpsee::core::client::Subscription<Box<RawValue>>;
 
 /// Shows the page until the person leaves it.
-pub(super) async fn run(client: &Client, places: &Places) -> Done {
+pub(super) async fn run(client: &Client) -> Done {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(anyhow!("`watch` needs a terminal: `trunkline status` and `trunkline calls -f` print lines").into());
     }
     let mut page = Page::new(client.status().await?);
-    if let Ok(reader) = Reader::open(&record::file(&places.state)) {
-        let last = Query { limit: Some(page::CALLS), ..Query::default() };
-        reader.calls(&last).unwrap_or_default().into_iter().for_each(|call| page.add(call));
-    }
+    let none = || None::<String>;
+    let last = client.calls(none(), none(), none(), none(), none(), None, None, None, None, Some(page::CALLS)).await;
+    // Where none can be read, those that end from now on are shown all the same.
+    last.unwrap_or_default().into_iter().for_each(|call| page.add(call));
     let terminal = ratatui::try_init().context("cannot take the terminal over")?;
     let done = watch(client, &mut page, terminal).await;
     ratatui::restore();

@@ -15,12 +15,14 @@ pub(super) struct Interner<T: ?Sized + Hash + Eq> {
     next: u32,
     /// Those that are in no file yet.
     fresh: Vec<(u32, Arc<T>)>,
+    /// The same by where they are in memory: who has given one gives the same again.
+    places: FxHashMap<usize, (Arc<T>, u32)>,
 }
 
 impl<T: ?Sized + Hash + Eq> Default for Interner<T> {
     fn default() -> Self {
         // 0 stands for nothing.
-        Self { known: FxHashMap::default(), next: 1, fresh: Vec::new() }
+        Self { known: FxHashMap::default(), next: 1, fresh: Vec::new(), places: FxHashMap::default() }
     }
 }
 
@@ -41,6 +43,7 @@ impl<T: ?Sized + Hash + Eq> Interner<T> {
     /// Forgets all: they get new numbers, and the old ones stay what they are in the file.
     pub(super) fn forget(&mut self) {
         self.known.clear();
+        self.places.clear();
     }
 
     /// Has all be written once more: the file is another one.
@@ -72,10 +75,16 @@ impl Interner<str> {
 
 impl<T: Hash + Eq> Interner<T> {
     pub(super) fn number(&mut self, thing: &Arc<T>) -> u32 {
-        match self.known.get(thing) {
-            Some(number) => *number,
-            None => self.add(thing.clone()),
+        let place = Arc::as_ptr(thing).addr();
+        if let Some((_, number)) = self.places.get(&place) {
+            return *number;
         }
+        let number = self.known.get(thing).copied().unwrap_or_else(|| self.add(thing.clone()));
+        if self.places.len() >= MOST {
+            self.places.clear();
+        }
+        self.places.insert(place, (thing.clone(), number));
+        number
     }
 }
 

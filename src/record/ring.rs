@@ -1,7 +1,6 @@
 //! What waits to be written: calls as bytes, and what of them stands in tables of its own.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::agent::Agent;
 use crate::record::block::{Entry, Writer};
@@ -81,8 +80,7 @@ impl Ring {
         if self.writer.bytes.len() >= BYTES || self.payloads + payload > PAYLOADS && payload > 0 {
             return None;
         }
-        let now = Instant::now();
-        let at = self.clock.micros(begun.since, now);
+        let at = self.clock.micros(begun.since, begun.since + call.took);
         let took = micros_of(call.took);
         let entry = Entry {
             at,

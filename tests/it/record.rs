@@ -304,3 +304,15 @@ fn logs_are_read_without_a_daemon() {
     assert!(!said(&["logs", "t", "--since", "now"]).contains("leaving on request"));
     assert!(said(&["logs", "x"]).contains("no server is named `x`"));
 }
+
+#[test]
+fn the_client_in_the_documents_works() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut agent = daemon.agent("t");
+    agent.call("1", "no_such_tool", "{}");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/client.py");
+    let client = crate::support::Agent::process(std::process::Command::new("python3").arg(script).arg(daemon.socket()));
+    client.until(|line| line.ends_with("test t no_such_tool error"));
+    agent.call("2", "echo", "{}");
+    client.until(|line| line.ends_with("test t echo result"));
+}
