@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use crate::lines::is_told;
 use crate::record::call::Call;
 use crate::record::limits::Limits;
-use crate::record::ring::{Batch, Ring};
+use crate::record::ring::{Batch, Known, Ring};
 use crate::record::shape::CallShape;
 use crate::record::store::{Names, Store, StoreError};
 
@@ -28,7 +28,7 @@ const GATHERS: Duration = Duration::from_millis(20);
 /// How long a reader waits for what is to be written.
 const FLUSH: Duration = Duration::from_secs(2);
 /// How long it is not tried again to write, where that has failed.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(5);
 /// How far a watcher may fall behind before it misses calls.
 const FOLLOW: usize = 1024;
 
@@ -183,22 +183,6 @@ impl Shared {
         }
     }
 
-    /// Opens the file, and learns the numbers that were given there. One that is none is set aside.
-    fn open(&self, file: &Path) -> Result<Store, StoreError> {
-        let opened = Store::open(file).and_then(|store| {
-            let known = store.known()?;
-            Ok((store, known))
-        });
-        match opened {
-            Ok((store, known)) => {
-                self.waiting.lock().ring.load(known);
-                Ok(store)
-            }
-            Err(error) if error.is_broken() => self.begin_anew(file, &error),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Sets a file aside that cannot be gone on with, and begins another one.
     fn begin_anew(&self, file: &Path, error: &StoreError) -> Result<Store, StoreError> {
         let kept = Store::set_aside(file)?;
@@ -206,17 +190,39 @@ impl Shared {
         Store::open(file)
     }
 
-    /// Writes what waits; what is known by its number is in another file where this one was not there before.
+    /// Opens the file. In one that has calls, things have the numbers that they were given there: what was numbered otherwise so far
+    /// is lost.
+    fn open(&self, file: &Path, batch: &mut Batch) -> Result<Store, StoreError> {
+        let opened = Store::open(file).and_then(|store| {
+            let known = store.known()?;
+            Ok((store, known))
+        });
+        let (store, known) = match opened {
+            Err(error) if error.is_broken() => (self.begin_anew(file, &error)?, Known::default()),
+            opened => opened?,
+        };
+        let mut waiting = self.waiting.lock();
+        if known.is_empty() {
+            batch.renew(&mut waiting.ring);
+        } else {
+            let gone = waiting.ring.begin_with(known) + batch.count;
+            drop(waiting);
+            batch.forget();
+            self.lost.fetch_add(gone as u64, Ordering::Relaxed);
+        }
+        Ok(store)
+    }
+
+    /// Writes a batch.
     fn write(&self, store: Option<Store>, file: &Path, batch: &mut Batch) -> Result<Store, StoreError> {
         let limits = *self.limits.lock();
         let mut store = match store.filter(|store| store.is_in_place(file)) {
             Some(store) => store,
-            None => {
-                let store = Store::open(file)?;
-                batch.renew(&mut self.waiting.lock().ring);
-                store
-            }
+            None => self.open(file, batch)?,
         };
+        if batch.count == 0 {
+            return Ok(store);
+        }
         let names = match store.write(batch, limits) {
             Err(error) if error.is_broken() => {
                 store = self.begin_anew(file, &error)?;
@@ -234,7 +240,7 @@ impl Shared {
     /// Writes calls until the daemon ends.
     fn write_all(&self, file: &Path) {
         let mut batch = Batch::default();
-        let mut store = match self.open(file) {
+        let mut store = match self.open(file, &mut batch) {
             Ok(store) => Some(store),
             Err(error) => {
                 self.fail(&error.to_string(), 0);

@@ -58,10 +58,20 @@ pub(super) struct Known {
     pub agents: Vec<(u32, Arc<Agent>)>,
 }
 
+impl Known {
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.agents.is_empty()
+    }
+}
+
 impl Ring {
-    pub(super) fn load(&mut self, known: Known) {
+    /// Begins anew with the numbers of a file; returns how many calls are forgotten that were numbered otherwise.
+    pub(super) fn begin_with(&mut self, known: Known) -> usize {
+        let forgotten = self.count;
+        *self = Self::default();
         self.names.load(known.names);
         self.agents.load(known.agents);
+        forgotten
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -137,6 +147,11 @@ impl Batch {
         ring.agents.renew();
         self.names.append(&mut ring.names.take_fresh());
         self.agents.append(&mut ring.agents.take_fresh());
+    }
+
+    /// Forgets all, also what is in no file yet.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
     }
 
     /// Forgets the calls, which are written or lost. Names that are in no file yet wait for the next ones.
