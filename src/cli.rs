@@ -211,9 +211,9 @@ fn run_look(look: &Look, args: &Args, own: &Places, places: &Places) -> Done {
         Look::Calls { one: Some(OneCall::Show { id }), .. } => calls::show(*id, &places.state, args.json),
         Look::Calls { one: None, which, slow, follow, limit } => {
             let (slow, follow, limit, json) = (slow.as_deref(), *follow, *limit, args.json);
-            calls::run(&calls::Calls { which, slow, follow, limit, json }, &places.state)
+            calls::run(&calls::Calls { which, slow, follow, limit, json }, &places.config, &places.state)
         }
-        Look::Stats { by, which } => stats::run(*by, which, &places.state, args.json),
+        Look::Stats { by, which } => stats::run(*by, which, &places.config, &places.state, args.json),
         Look::Why { server } => with_started_daemon(own, async |client| why::run(client, server, args.json).await),
         Look::Record { server, agent, output } => {
             let places = reach::started(own)?;

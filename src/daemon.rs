@@ -70,6 +70,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     let around = services(&config, places, ledger);
     let Services { tasks, stop, vault, keepers, recorder, tracer, .. } = around.clone();
     let hub = hub(config, around, places);
+    tasks.spawn(remember_last_hour(hub.clone(), record::file(&places.state)));
     let listener = match socket {
         Some(socket) => Listener::adopt(claim, socket)?,
         None => Listener::bind(claim)?,
@@ -122,6 +123,18 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     guardian.into_iter().for_each(Guardian::dismiss);
     drop(lock);
     Ok(new)
+}
+
+/// Counts for `status` what an earlier daemon has recorded of the last hour.
+async fn remember_last_hour(hub: Arc<Hub>, file: PathBuf) {
+    let read = move || record::Reader::open(&file).and_then(|reader| reader.last_hour());
+    // Where nothing can be read, there is nothing to count.
+    let Ok(Ok(all)) = tokio::task::spawn_blocking(read).await else { return };
+    for (name, minutes) in all {
+        if let Ok(server) = hub.server(&name) {
+            server.tally().add_earlier(minutes.into_iter());
+        }
+    }
 }
 
 /// What the hub and its servers live in.

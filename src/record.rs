@@ -21,7 +21,7 @@ pub use call::{Asked, Begun, Call, Outcome, subject_shown};
 pub use kept::Kept;
 pub use limits::Limits;
 pub use query::{BadMoment, Query, moment};
-pub use reader::{ReadError, Reader};
+pub use reader::{ByServer, ReadError, Reader};
 pub use recorder::Recorder;
 pub use shape::{AskedShape, CallShape, Caller};
 pub use stats::{By, Stat, Stats};

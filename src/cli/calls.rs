@@ -13,15 +13,17 @@ use crate::cli::args::Which;
 use crate::cli::done::{Done, Trouble, complain, out};
 use crate::cli::figures::{size, took};
 use crate::cli::table::width;
+use crate::config::Config;
+use crate::names;
 use crate::record::{self, CallShape, Query, ReadError, Reader, subject_shown};
 use crate::shown::{self, Shown};
 
 /// How often the record is looked at for more.
 const LOOK: Duration = Duration::from_millis(250);
-/// Columns and their least widths: when, who, where, what, how long, how much, how.
-const HEADS: [&str; 7] = ["WHEN", "AGENT", "SERVER", "WHAT", "TOOK", "ANSWER", "ENDED"];
-const WIDTHS: [usize; 7] = [8, 10, 10, 21, 7, 6, 12];
-const WHAT: usize = 3;
+/// Columns and their least widths: its number, when, who, where, what, how long, how much, how.
+const HEADS: [&str; 8] = ["ID", "WHEN", "AGENT", "SERVER", "WHAT", "TOOK", "ANSWER", "ENDED"];
+const WIDTHS: [usize; 8] = [5, 8, 10, 9, 17, 6, 6, 12];
+const WHAT: usize = 4;
 /// How wide a line is for a pipe or a file.
 const LINE: usize = 120;
 
@@ -49,19 +51,19 @@ impl From<&Which> for Query {
     }
 }
 
-pub(super) fn run(calls: &Calls<'_>, state: &Path) -> Done {
+pub(super) fn run(calls: &Calls<'_>, config: &Path, state: &Path) -> Done {
     let file = record::file(state);
     let slow_ms = calls.slow.map(milliseconds).transpose()?;
     let query = Query { slow_ms, limit: Some(calls.limit), ..calls.which.into() };
     let reader = match Reader::open(&file) {
         Ok(reader) => Some(reader),
         Err(ReadError::Missing(_)) if calls.follow => None,
-        Err(ReadError::Missing(_)) => return nothing(calls.json),
+        Err(ReadError::Missing(_)) => return nothing(calls.which, config, calls.json),
         Err(error) => return Err(failed(error)),
     };
     let found = reader.as_ref().map(|reader| reader.calls(&query)).transpose().map_err(failed)?.unwrap_or_default();
     if found.is_empty() && !calls.follow {
-        return nothing(calls.json);
+        return nothing(calls.which, config, calls.json);
     }
     let mut out = out();
     if calls.json && !calls.follow {
@@ -117,12 +119,18 @@ fn milliseconds(text: &str) -> Result<u64, Trouble> {
     Err(anyhow!("`{text}` is no length of time: write one like \"500ms\", \"2s\" or \"1m\"").into())
 }
 
-fn nothing(json: bool) -> Done {
+/// Says that there is none; a server that is not configured may be misspelled.
+pub(super) fn nothing(which: &Which, config: &Path, json: bool) -> Done {
     if json {
         writeln!(io::stdout(), "[]")?;
-    } else {
-        complain("no such call is recorded");
+        return Ok(ExitCode::SUCCESS);
     }
+    let config = Config::load(config).unwrap_or_default();
+    let known: Vec<_> = config.servers.iter().map(|(name, _)| name.as_str()).collect();
+    let server = which.server.as_deref().filter(|name| !known.contains(name) && !name.contains(['*', '?']));
+    let near = server.and_then(|server| names::nearest(server, known.iter().copied()));
+    let hint = near.map(|near| format!(": did you mean the server `{near}`?")).unwrap_or_default();
+    complain(&format!("no such call is recorded{hint}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,9 +150,10 @@ fn print(out: &mut Shown<impl Write>, calls: &[CallShape], json: bool) -> io::Re
 }
 
 /// The cells of a line about a call.
-pub(super) fn cells(call: &CallShape) -> [String; 7] {
+fn cells(call: &CallShape) -> [String; 8] {
     let agent = call.agent.name.clone().unwrap_or_else(|| format!("session {}", call.session));
     [
+        call.id.unwrap_or_default().to_string(),
         when(&call.at),
         shown::line(&agent).into_owned(),
         call.server.clone(),
@@ -170,13 +179,13 @@ pub(super) fn when(at: &str) -> String {
 }
 
 /// A line in columns that stay where they are, whatever comes.
-fn line(cells: [String; 7]) -> String {
+fn line(cells: [String; 8]) -> String {
     let room = width().unwrap_or(LINE).saturating_sub(WIDTHS.iter().sum::<usize>() + WIDTHS.len() - 1);
     let mut line = String::new();
     for (at, (cell, least)) in cells.iter().zip(WIDTHS).enumerate() {
         // What there is room for goes to what was called.
         let width =
-            if at == WHAT { least + room } else { least.max(if at == 0 { measure_text_width(cell) } else { 0 }) };
+            if at == WHAT { least + room } else { least.max(if at < 2 { measure_text_width(cell) } else { 0 }) };
         let last = at + 1 == WIDTHS.len();
         let cell = if last { cell.clone() } else { truncate_str(cell, width, "…").into_owned() };
         let fill = if last { 0 } else { width.saturating_sub(measure_text_width(&cell)) + 1 };
@@ -227,7 +236,10 @@ pub(super) fn show(id: i64, state: &Path, json: bool) -> Done {
         row("asked", format!("{}: {ended}{after}", asked.method))?;
     }
     match (&call.arguments, &call.result) {
-        (None, None) => row("payloads", "not recorded (`[record] payloads`)".to_owned())?,
+        (None, None) => row(
+            "payloads",
+            "not recorded: `payloads = true` under `[record]` in the configuration has them recorded".to_owned(),
+        )?,
         (arguments, result) => {
             arguments.iter().try_for_each(|text| row("arguments", text.clone()))?;
             result.iter().try_for_each(|text| row("result", text.clone()))?;

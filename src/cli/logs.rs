@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
-use chrono::DateTime;
+use chrono::{DateTime, Local};
 
 use crate::cli::done::{Done, Trouble, complain, out};
 use crate::config::Config;
@@ -133,6 +133,15 @@ fn print(line: &str, json: bool) -> io::Result<()> {
         return writeln!(io::stdout(), "{line}");
     }
     let mut out = out();
-    writeln!(out, "{line}")?;
+    writeln!(out, "{}", by_the_wall(line))?;
     out.flush()
+}
+
+/// A line whose moment is by the clock on the wall, as it is everywhere else.
+pub(super) fn by_the_wall(line: &str) -> String {
+    let Some((first, rest)) = line.split_once(' ') else { return line.to_owned() };
+    match DateTime::parse_from_rfc3339(first) {
+        Ok(at) => format!("{} {rest}", at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S%.3f")),
+        Err(_) => line.to_owned(),
+    }
 }

@@ -48,16 +48,6 @@ struct Refusal {
 /// Writes what is said into a file until interrupted. What is read is written as it is, byte for byte.
 pub(super) fn record(places: &Places, server: Option<&str>, agent: Option<&str>, output: &Path) -> Done {
     let place = output.display();
-    let mut options = File::options();
-    options.create(true).truncate(true).write(true);
-    // What agents say to servers is nobody else's business.
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(output).with_context(|| format!("cannot write {place}"))?;
-    let mut file = BufWriter::new(file);
-    let form = Note { trunkline_recording: Some(FORM), ..Note::default() };
-    writeln!(file, "{}", serde_json::to_string(&form).map_err(anyhow::Error::from)?)?;
-    file.flush()?;
     let (member, of) = match (server, agent) {
         (_, Some(agent)) => ("agent", agent),
         (server, None) => ("server", server.unwrap_or_default()),
@@ -73,6 +63,7 @@ pub(super) fn record(places: &Places, server: Option<&str>, agent: Option<&str>,
         let interrupted = interrupted();
         tokio::pin!(interrupted);
         let mut count = 0_u64;
+        let mut file: Option<BufWriter<File>> = None;
         loop {
             let frame = tokio::select! {
                 frame = frames.next() => frame.map_err(anyhow::Error::from)?,
@@ -85,24 +76,39 @@ pub(super) fn record(places: &Places, server: Option<&str>, agent: Option<&str>,
             if let Some(Refusal { message }) = said.error {
                 return Err(Trouble::Daemon(message));
             }
-            match said.params {
-                Some(Params { result }) => {
-                    writeln!(file, "{}", result.get())?;
-                    file.flush()?;
-                    count += 1;
-                }
-                None => complain(&format!(
+            if file.is_none() {
+                // Whom is meant is there: now what was in the file is not wanted any more.
+                file = Some(begin(output)?);
+                complain(&format!(
                     "recording {member} `{of}` into {place}, without the secrets that trunkline keeps; Ctrl-C ends it"
-                )),
+                ));
+            }
+            if let (Some(Params { result }), Some(file)) = (said.params, &mut file) {
+                writeln!(file, "{}", result.get())?;
+                file.flush()?;
+                count += 1;
             }
         }
         Ok(count)
     })?;
-    file.flush()?;
-    complain(&format!(
-        "{count} messages are in {place}; secrets that trunkline gave to servers are replaced by [secret]"
-    ));
+    let what = if count == 1 { "message is" } else { "messages are" };
+    complain(&format!("{count} {what} in {place}; secrets that trunkline gave to servers are replaced by [secret]"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Begins the file.
+fn begin(output: &Path) -> anyhow::Result<BufWriter<File>> {
+    let mut options = File::options();
+    options.create(true).truncate(true).write(true);
+    // What agents say to servers is nobody else's business.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(output).with_context(|| format!("cannot write {}", output.display()))?;
+    let mut file = BufWriter::new(file);
+    let form = Note { trunkline_recording: Some(FORM), ..Note::default() };
+    writeln!(file, "{}", serde_json::to_string(&form)?)?;
+    file.flush()?;
+    Ok(file)
 }
 
 /// Waits until a person, or whoever started this, wants an end.
@@ -155,7 +161,14 @@ pub(super) fn replay(file: &Path) -> Done {
 
 /// Where two recordings differ, ids and moments aside; the exit status says whether they do.
 pub(super) fn compare(one: &Path, other: &Path) -> Done {
-    let (before, after) = (script(&lines(one)?), script(&lines(other)?));
+    let (before, after) = match (lines(one), lines(other)) {
+        (Ok(one), Ok(other)) => (script(&one), script(&other)),
+        // A script tells it from recordings that differ.
+        (Err(error), _) | (_, Err(error)) => {
+            complain(&error.to_string());
+            return Ok(ExitCode::from(2));
+        }
+    };
     if before == after {
         complain("the recordings say the same, ids and moments aside");
         return Ok(ExitCode::SUCCESS);

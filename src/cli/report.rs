@@ -58,7 +58,10 @@ pub(super) fn status(status: &Status, json: bool) -> Done {
         status.servers.iter().try_for_each(|server| notes(&mut out, server))?;
         if status.memory.used > 0 {
             let (used, saved) = (size(status.memory.used), size(status.memory.saved));
-            writeln!(out, "  {used} in all; {saved} more if every agent had processes of its own")?;
+            match status.memory.saved {
+                0 => writeln!(out, "  {used} in all")?,
+                _ => writeln!(out, "  {used} in all; {saved} more if every agent had processes of its own")?,
+            }
         }
         // Of a small part of it nobody need know.
         if status.memory.waiting > status.memory.most / 8 {

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cli::args::Which;
-use crate::cli::calls::{failed, when};
-use crate::cli::done::{Done, Trouble, complain, out};
+use crate::cli::calls::{failed, nothing, when};
+use crate::cli::done::{Done, Trouble, out};
 use crate::cli::figures::{count, size, took};
 use crate::cli::table::{table, wrapped};
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::upstream::catalog;
 /// How many bytes of JSON make a token, about.
 const BYTES_A_TOKEN: usize = 4;
 
-pub(super) fn run(by: By, which: &Which, state: &Path, json: bool) -> Done {
+pub(super) fn run(by: By, which: &Which, config: &Path, state: &Path, json: bool) -> Done {
     let lines = match Reader::open(&record::file(state)) {
         Ok(reader) => reader.stats(&Query::from(which), by).map_err(failed)?.lines,
         Err(ReadError::Missing(_)) => Vec::new(),
@@ -31,8 +31,7 @@ pub(super) fn run(by: By, which: &Which, state: &Path, json: bool) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     if lines.is_empty() {
-        complain("no such call is recorded");
-        return Ok(ExitCode::SUCCESS);
+        return nothing(which, config, json);
     }
     let named: &[&str] = match by {
         By::Server => &["SERVER"],
@@ -91,11 +90,9 @@ pub(super) fn cost(server: Option<&str>, config: &Path, state: &Path, json: bool
     let mut costs: Vec<Cost> = usable
         .map(|(name, server)| {
             let file = state.join("catalogs").join(format!("{name}.json"));
-            let mut catalogs = catalog::load(&file, &catalog::fingerprint(server));
-            let list = catalogs.lists(ListKind::Tools).into_iter().next();
+            let list = catalog::load(&file, &catalog::fingerprint(server)).last_list(ListKind::Tools);
             let unknown = list.is_none();
-            let tools: Vec<_> =
-                list.iter().flat_map(|list| list.iter()).filter(|item| server.tools.allows(&item.key)).collect();
+            let tools: Vec<_> = list.iter().flatten().filter(|item| server.tools.allows(&item.key)).collect();
             let tokens = |raw: &str| raw.len().div_ceil(BYTES_A_TOKEN);
             let unused = tools.iter().filter(|item| !called.contains(&(name.to_string(), item.key.to_string())));
             Cost {
@@ -142,7 +139,10 @@ pub(super) fn cost(server: Option<&str>, config: &Path, state: &Path, json: bool
         None => writeln!(out, "  (no call is recorded yet)")?,
     }
     if costs.iter().any(|cost| cost.unknown) {
-        writeln!(out, "  ?: it has not been asked yet: `trunkline tools` asks")?;
+        writeln!(
+            out,
+            "  ?: nobody has listed its tools yet: `trunkline tools` does, and `trunkline why SERVER` says why it cannot"
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@
 
 mod draw;
 mod page;
+mod steps;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -17,14 +18,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::done::{Done, Trouble};
-use crate::cli::watch::page::{Action, Page};
+use crate::cli::watch::page::Page;
+use crate::cli::watch::steps::{Action, Step};
 use crate::control::{Client, DaemonClient, LogLine};
 use crate::record::CallShape;
 
 /// How long news gather before the state is asked for again.
 const GATHER: Duration = Duration::from_millis(250);
 /// How often the state is asked for where nothing is heard: memory and ages change all the same.
-const REFRESH: Duration = Duration::from_secs(10);
+const REFRESH: Duration = Duration::from_secs(3);
 /// How many lines of a server's standard error are shown first.
 const LINES: usize = 200;
 /// How many keys may wait.
@@ -125,13 +127,13 @@ fn ended(message: Option<Result<Box<RawValue>, serde_json::Error>>) -> Result<Bo
 }
 
 /// Does what a key asked for; says what came of it.
-async fn carry_out(client: &Client, step: page::Step, server: &str) -> String {
+async fn carry_out(client: &Client, step: Step, server: &str) -> String {
     let name = server.to_owned();
     let done = match step {
-        page::Step::Start => client.start(name).await.map(|()| format!("`{server}` started")),
-        page::Step::Stop => client.stop(name).await.map(|()| format!("`{server}` stopped")),
-        page::Step::Restart => client.restart(name).await.map(|()| format!("`{server}` restarted")),
-        page::Step::Login => client.login(name, Some(true)).await.map(|login| {
+        Step::Start => client.start(name).await.map(|()| format!("`{server}` started")),
+        Step::Stop => client.stop(name).await.map(|()| format!("`{server}` stopped")),
+        Step::Restart => client.restart(name).await.map(|()| format!("`{server}` restarted")),
+        Step::Login => client.login(name, Some(true)).await.map(|login| {
             let opened = webbrowser::open(&login.url).is_ok();
             if opened { format!("log in at {} in the browser", login.url) } else { format!("open {}", login.url) }
         }),

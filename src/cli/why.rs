@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::cli::calls::{ended, when};
 use crate::cli::done::{Done, out};
 use crate::cli::figures::{age, took};
+use crate::cli::logs::by_the_wall;
 use crate::cli::progress::Progress;
 use crate::cli::reach::here;
 use crate::cli::table::wrapped;
@@ -100,7 +101,7 @@ fn print(out: &mut Shown<impl Write>, why: &Why) -> io::Result<()> {
     why.notes.iter().try_for_each(|note| row(out, "note", note))?;
     if !why.stderr.is_empty() {
         writeln!(out, "\nthe last lines that it wrote to standard error:")?;
-        why.stderr.iter().try_for_each(|line| writeln!(out, "{}", wrapped(line, "  ")))?;
+        why.stderr.iter().try_for_each(|line| writeln!(out, "{}", wrapped(&by_the_wall(line), "  ")))?;
     }
     writeln!(out, "\nnext:")?;
     why.next.iter().try_for_each(|next| writeln!(out, "  {}", shown::line(next)))

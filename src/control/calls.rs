@@ -80,23 +80,7 @@ impl Api {
         &self,
         read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
     ) -> RpcResult<T> {
-        let (recorder, file) = (self.hub.recorder().clone(), self.record.clone());
-        let read = move || {
-            recorder.flush();
-            match Reader::open(&file) {
-                Ok(reader) => read(&reader),
-                Err(ReadError::Missing(_)) => Ok(T::default()),
-                Err(error) => Err(error),
-            }
-        };
-        let found =
-            tokio::task::spawn_blocking(read).await.map_err(|error| refused(code::INTERNAL, error.to_string()))?;
-        found.map_err(|error| match error {
-            ReadError::Moment(_) => refused(code::INVALID_PARAMS, error.to_string()),
-            ReadError::Missing(_) | ReadError::Sqlite { .. } | ReadError::Foreign { .. } => {
-                refused(code::INTERNAL, error.to_string())
-            }
-        })
+        record::read(self.hub.recorder().clone(), self.record.clone(), read).await
     }
 
     /// The keeper of a server's login.
@@ -205,10 +189,14 @@ impl DaemonServer for Api {
         cwd: Option<PathBuf>,
     ) -> RpcResult<Box<RawValue>> {
         let upstream = self.server(&server)?;
+        let refuse = |failure: Failure| {
+            upstream.note_refused(&tool, failure.code());
+            failed(&failure)
+        };
         if let Some(failure) = upstream.refuses(&tool) {
-            return Err(failed(&failure));
+            return Err(refuse(failure));
         }
-        let line = upstream.free_instance(&upstream.own_key(cwd)).await.map_err(|failure| failed(&failure))?;
+        let line = upstream.free_instance(&upstream.own_key(cwd)).await.map_err(refuse)?;
         let arguments = arguments.as_deref().map_or("{}", RawValue::get);
         let params = line.own_params(Some(format!(r#""name":{},"arguments":{arguments}"#, quoted(&tool))));
         let mut call = line.call(Method::CallTool, &tool, &params);

@@ -1,13 +1,17 @@
-//! Whose messages are recorded, and their way to whoever asked.
+//! What is recorded, for those who ask: calls that have ended, and messages as they go.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::select_all;
 use jsonrpsee::core::server::SubscriptionSink;
-use jsonrpsee::core::to_json_raw_value;
+use jsonrpsee::core::{RpcResult, to_json_raw_value};
 
+use super::refusal::refused;
+use crate::envelope::reply::code;
 use crate::hub::{Hub, Server, Session};
 use crate::masks::Masks;
+use crate::record::{ReadError, Reader, Recorder};
 use crate::recording::{Direction, Heard, Line, Note, Watcher};
 
 /// What is recorded.
@@ -77,4 +81,27 @@ async fn say(sink: &SubscriptionSink, heard: &Heard, of: &str, masks: &Masks) ->
     let line = Line::new(heard, of, &masks.apply(&heard.text));
     let line = to_json_raw_value(&line).map_err(drop)?;
     sink.send(line).await.map_err(drop)
+}
+
+/// Reads the record of calls in `file`, with all that has ended by now; one that is not there has nothing in it.
+pub(super) async fn read<T: Default + Send + 'static>(
+    recorder: Recorder,
+    file: PathBuf,
+    read: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
+) -> RpcResult<T> {
+    let read = move || {
+        recorder.flush();
+        match Reader::open(&file) {
+            Ok(reader) => read(&reader),
+            Err(ReadError::Missing(_)) => Ok(T::default()),
+            Err(error) => Err(error),
+        }
+    };
+    let found = tokio::task::spawn_blocking(read).await.map_err(|error| refused(code::INTERNAL, error.to_string()))?;
+    found.map_err(|error| match error {
+        ReadError::Moment(_) => refused(code::INVALID_PARAMS, error.to_string()),
+        ReadError::Missing(_) | ReadError::Sqlite { .. } | ReadError::Foreign { .. } => {
+            refused(code::INTERNAL, error.to_string())
+        }
+    })
 }

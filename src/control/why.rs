@@ -95,7 +95,7 @@ fn sentence(status: &ServerStatus, calls: &[OpenCall]) -> String {
         "idle" => "it does not run, because nobody needs it: it starts with the next request for it",
         "backoff" => "it failed, and is started again after a pause",
         "broken" => "it failed too often in a row, and is tried again only now and then",
-        "failed" => "it failed; it is started again with the next request for it",
+        "failed" => "it did not start, or ended by itself; the next request for it starts it again",
         "needs_login" => "a person must log in first",
         "stopped" => "a person stopped it",
         "disabled" => "the configuration has it switched off (enabled = false)",

@@ -66,7 +66,11 @@ pub fn moment(text: &str, now: SystemTime) -> Result<SystemTime, BadMoment> {
     if let Some(at) = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()) {
         return local(at);
     }
-    NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| bad()).and_then(|time| local(today.and_time(time)))
+    let time = NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| bad())?;
+    let at = local(today.and_time(time))?;
+    // One that is still to come today was yesterday.
+    let yesterday = today.checked_sub_days(Days::new(1)).ok_or_else(bad)?;
+    if at > now { local(yesterday.and_time(time)) } else { Ok(at) }
 }
 
 /// A time span: a whole number and a unit.
@@ -103,6 +107,7 @@ mod tests {
             ("2026-01-31", "2026-01-31 00:00:00"),
             ("2026-01-31 14:05", "2026-01-31 14:05:00"),
             ("14:05", "2026-03-14 14:05:00"),
+            ("16:05", "2026-03-13 16:05:00"),
         ] {
             assert_eq!(shown(text).as_deref(), Ok(at), "{text}");
         }

@@ -1,6 +1,6 @@
 //! The file of the record, for those who read it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +19,9 @@ use crate::record::timeline::{Point, Timeline};
 
 /// How many calls are given where nobody says.
 const LIMIT: usize = 50;
+
+/// By server, minutes since 1970 with their calls and failures.
+pub type ByServer = HashMap<String, Vec<(u64, u64, u64)>>;
 
 /// Why the record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +158,9 @@ impl Reader {
         // What follows a number is wanted from there on, everything else up to now.
         let from = if query.after.is_some() { From::Oldest } else { From::Newest };
         let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
         self.visit(&wanted, from, |id, entry| {
             found.push(shape(id, entry, &names, &agents));
             found.len() < limit
@@ -280,6 +286,26 @@ impl Reader {
         })?;
         let name = |number: u32| names.get(&number).cloned().unwrap_or_default();
         Ok(called.into_iter().map(|(server, tool)| (name(server), name(tool))).collect())
+    }
+
+    /// The calls of the last hour.
+    pub fn last_hour(&self) -> Result<ByServer, ReadError> {
+        let (names, agents) = self.names()?;
+        let query = Query { since: Some("1h".to_owned()), ..Query::default() };
+        let mut minutes: BTreeMap<(u32, u64), (u64, u64)> = BTreeMap::new();
+        self.visit(&Wanted::of(&query, &names, &agents)?, From::Oldest, |_, entry| {
+            let minute = entry.at.cast_unsigned() / 60_000_000;
+            let (calls, failures) = minutes.entry((entry.server, minute)).or_default();
+            *calls += 1;
+            *failures += u64::from(entry.outcome >= FIRST_FAILURE);
+            true
+        })?;
+        let mut all = ByServer::new();
+        for ((server, minute), (calls, failures)) in minutes {
+            let name = names.get(&server).cloned().unwrap_or_default();
+            all.entry(name).or_default().push((minute, calls, failures));
+        }
+        Ok(all)
     }
 
     /// When the first call was recorded that is still kept, in RFC 3339.

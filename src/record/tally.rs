@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -22,8 +22,10 @@ pub struct Tally(Arc<Mutex<Counts>>);
 #[derive(Debug)]
 struct Counts {
     began: Instant,
+    /// The minute in which that was, since 1970.
+    minute: u64,
     methods: Vec<MethodTally>,
-    /// By minute since it began: calls and failures.
+    /// By minute since 1970: calls and failures.
     minutes: VecDeque<(u64, u64, u64)>,
 }
 
@@ -49,7 +51,9 @@ pub struct LastHour {
 
 impl Default for Tally {
     fn default() -> Self {
-        let counts = Counts { began: Instant::now(), methods: Vec::new(), minutes: VecDeque::new() };
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let minute = since.as_secs() / 60;
+        let counts = Counts { began: Instant::now(), minute, methods: Vec::new(), minutes: VecDeque::new() };
         Self(Arc::new(Mutex::new(counts)))
     }
 }
@@ -58,7 +62,7 @@ impl Tally {
     pub fn note(&self, method: &str, outcome: Outcome, took: Duration) {
         let mut counts = self.0.lock();
         counts.of_method(method).note(outcome, took);
-        let minute = counts.began.elapsed().as_secs() / 60;
+        let minute = counts.now();
         counts.forget_before(minute);
         let failures = u64::from(outcome.is_failure());
         match counts.minutes.back_mut().filter(|(last, ..)| *last == minute) {
@@ -67,9 +71,15 @@ impl Tally {
         }
     }
 
+    /// Adds what an earlier daemon has recorded: calls and failures of a minute since 1970, in their order.
+    pub fn add_earlier(&self, earlier: impl DoubleEndedIterator<Item = (u64, u64, u64)>) {
+        let mut counts = self.0.lock();
+        earlier.rev().for_each(|minute| counts.minutes.push_front(minute));
+    }
+
     pub fn last_hour(&self) -> LastHour {
         let mut counts = self.0.lock();
-        let minute = counts.began.elapsed().as_secs() / 60;
+        let minute = counts.now();
         counts.forget_before(minute);
         let sum = |hour: LastHour, (_, calls, failures): &(u64, u64, u64)| LastHour {
             calls: hour.calls + calls,
@@ -84,6 +94,10 @@ impl Tally {
 }
 
 impl Counts {
+    fn now(&self) -> u64 {
+        self.minute + self.began.elapsed().as_secs() / 60
+    }
+
     fn of_method(&mut self, method: &str) -> &mut MethodTally {
         let known = self.methods.iter().position(|known| *known.method == *method);
         let at = known.unwrap_or_else(|| {
@@ -142,5 +156,8 @@ mod tests {
         assert_eq!(methods[0].classes[CLASSES.len()], 1);
         assert_eq!(methods.len(), METHODS + 1);
         assert_eq!(methods.iter().map(|method| method.calls).sum::<u64>(), 103);
+        let now = tally.0.lock().now();
+        tally.add_earlier([(now - 61, 5, 5), (now - 2, 4, 1)].into_iter());
+        assert_eq!(tally.last_hour(), LastHour { calls: 107, failures: 2 });
     }
 }

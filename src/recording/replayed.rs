@@ -109,7 +109,9 @@ impl Replay {
             (None, Some(Method::Ping | Method::SetLevel)) => Answered(vec![reply::result(envelope.id, "{}")]),
             (None, _) => {
                 let message = format!("the recording has no answer to this `{}`", envelope.method_name);
-                Answered(vec![reply::error(envelope.id, code::INVALID_PARAMS, &message)])
+                let known = self.exchanges.keys().any(|key| key.split(' ').next() == Some(&*envelope.method_name));
+                let code = if known { code::INVALID_PARAMS } else { code::METHOD_NOT_FOUND };
+                Answered(vec![reply::error(envelope.id, code, &message)])
             }
         }
     }

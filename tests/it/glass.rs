@@ -56,6 +56,8 @@ fn recorded(daemon: &Daemon, name: &str, words: &[&str], act: impl FnOnce()) -> 
 fn a_recording_has_every_byte_and_answers_as_the_server_did() {
     let daemon = Daemon::start(&(own_server("t", &[]) + "env = { MY_SECRET = \"hush-hush-hush\" }\n"));
     let mut agent = daemon.agent("t");
+    // What it offers stands at the beginning of each recording, once it is known.
+    agent.ask(r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#);
     let odd = r#"{"jsonrpc":"2.0",  "id":$ID,"result":{"content":[ ],"n":1.0E2,"n2":12345678901234567890123}}"#;
     let mut first = (String::new(), String::new());
     let file = recorded(&daemon, "one.ndjson", &["t"], || {

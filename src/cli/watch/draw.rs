@@ -8,7 +8,8 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row, Table, TableState,
 
 use crate::cli::calls::{ended, when};
 use crate::cli::figures::{age, count, memory, size, took};
-use crate::cli::watch::page::{Over, Page, Pane};
+use crate::cli::watch::page::{Page, Pane};
+use crate::cli::watch::steps::Over;
 use crate::control::{ServerStatus, SessionStatus};
 use crate::record::{CallShape, subject_shown};
 use crate::shown;
@@ -17,14 +18,17 @@ use crate::shown;
 const SERVERS: u16 = 10;
 const AGENTS: u16 = 7;
 
+/// From how many columns on there is room for what is wrong with a server.
+const WIDE: u16 = 110;
+
 const HELP: &str = "\
 Tab            the next list: servers, agents, calls
 up, down       choose a line (also j, k, Page, Home, End)
-Enter          of a server its standard error, of an agent its calls,
-               of a call all that is known of it
+Enter          of a server: its standard error; of an agent: its
+               calls; of a call: all that is known of it
 e              the standard error of the server
 r, s, l        restart, stop or start, log in; asks first
-/              filter all lists by what you type; Esc shows all again
+/              filter all lists by what you type; Esc: all again
 u              ask the daemon again
 q              leave";
 
@@ -53,7 +57,7 @@ fn head(page: &Page) -> Line<'static> {
     let calls: u64 = status.servers.iter().map(|server| server.calls).sum();
     let failures: u64 = status.servers.iter().map(|server| server.failures).sum();
     let text = format!(
-        " trunkline   {} servers   {} agents   {} calls in the last hour, {} failed   {}",
+        " trunkline  {} servers  {} agents  {} calls this hour, {} failed  {}",
         status.servers.len(),
         status.sessions.len(),
         count(calls),
@@ -70,9 +74,19 @@ fn foot(page: &Page) -> Line<'static> {
     if let Some(message) = &page.message {
         return Line::styled(format!(" {}", shown::line(message)), Style::new().fg(Color::Yellow));
     }
-    let filter = if page.filter.is_empty() { String::new() } else { format!("  [{}]", shown::line(&page.filter)) };
-    let keys = " Tab  Enter open  / filter  e stderr  r restart  s stop  l login  ? help  q quit";
-    Line::styled(format!("{keys}{filter}"), Style::new().add_modifier(Modifier::DIM))
+    let dim = Style::new().add_modifier(Modifier::DIM);
+    if page.over != Over::Nothing {
+        return Line::styled(" Esc: back", dim);
+    }
+    if !page.filter.is_empty() {
+        let text = format!(" only what has `{}` in it; Esc shows all, / changes it", shown::line(&page.filter));
+        return Line::styled(text, Style::new().fg(Color::Yellow));
+    }
+    // What is wrong with the server that is chosen, for which a line of the list has no room.
+    if let Some((name, trouble)) = page.trouble() {
+        return Line::styled(format!(" {}: {}", shown::line(name), shown::line(trouble)), Style::new().fg(Color::Red));
+    }
+    Line::styled(" ? help  q quit  Tab next  Enter open  / filter  e stderr  r restart  s stop  l login", dim)
 }
 
 fn block(page: &Page, pane: Pane, title: String) -> Block<'static> {
@@ -135,7 +149,7 @@ fn draw_servers(frame: &mut Frame<'_>, page: &Page, area: Rect) {
         ])
     };
     let widths = [
-        Constraint::Max(20),
+        Constraint::Min(10),
         Constraint::Length(12),
         Constraint::Length(6),
         Constraint::Length(7),
@@ -143,7 +157,7 @@ fn draw_servers(frame: &mut Frame<'_>, page: &Page, area: Rect) {
         Constraint::Length(4),
         Constraint::Length(9),
         Constraint::Length(6),
-        Constraint::Min(0),
+        Constraint::Max(if area.width > WIDE { area.width / 3 } else { 0 }),
     ];
     let heads = ["SERVER", "STATE", "SINCE", "CALLS/H", "FAILED", "OPEN", "MEMORY", "AGENTS", "TROUBLE"];
     let servers = page.servers();
@@ -195,8 +209,8 @@ fn draw_calls(frame: &mut Frame<'_>, page: &Page, area: Rect) {
     };
     let widths = [
         Constraint::Length(11),
-        Constraint::Max(16),
-        Constraint::Max(14),
+        Constraint::Min(8),
+        Constraint::Min(8),
         Constraint::Min(14),
         Constraint::Length(7),
         Constraint::Length(7),
@@ -204,7 +218,9 @@ fn draw_calls(frame: &mut Frame<'_>, page: &Page, area: Rect) {
     ];
     let heads = ["WHEN", "AGENT", "SERVER", "WHAT", "TOOK", "ANSWER", "ENDED"];
     let calls = page.shown_calls();
-    let title = format!(" Calls {} ", calls.len());
+    let open = page.under_way();
+    let at_work = if open.is_empty() { String::new() } else { format!("- under way: {} ", open.join(", ")) };
+    let title = format!(" Calls {} {at_work}", calls.len());
     list(frame, page, (Pane::Calls, title), (&heads, &widths), calls.iter().map(row), area);
 }
 

@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::cli::figures::age;
+use crate::cli::watch::steps::{Action, CallKey, Over, Step};
 use crate::control::{ServerStatus, SessionStatus, Status};
-use crate::record::CallShape;
+use crate::record::{CallShape, subject_shown};
+use crate::shown;
 
 /// How many calls and lines are kept.
 pub(super) const CALLS: usize = 500;
@@ -18,61 +21,6 @@ pub(super) enum Pane {
     Servers,
     Agents,
     Calls,
-}
-
-/// What is over the lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Over {
-    Nothing,
-    Help,
-    /// All of one call.
-    Call(Box<CallKey>),
-    /// A server's standard error.
-    Log(String),
-    /// A step that is to be confirmed.
-    Confirm(Step, String),
-}
-
-/// By what a call is found again.
-pub(super) type CallKey = (String, u64, String);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Start,
-    Stop,
-    Restart,
-    Login,
-}
-
-impl Step {
-    pub(super) fn verb(self) -> &'static str {
-        match self {
-            Self::Start => "starting",
-            Self::Stop => "stopping",
-            Self::Restart => "restarting",
-            Self::Login => "beginning the login at",
-        }
-    }
-
-    pub(super) fn question(self, server: &str) -> String {
-        match self {
-            Self::Start => format!("Start `{server}`?"),
-            Self::Stop => format!("Stop `{server}` and keep it stopped?"),
-            Self::Restart => format!("Restart `{server}`? Its calls fail."),
-            Self::Login => format!("Log in at `{server}`?"),
-        }
-    }
-}
-
-/// What is to be done for a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Action {
-    Nothing,
-    Quit,
-    Refresh,
-    Follow(String),
-    Unfollow,
-    Do(Step, String),
 }
 
 /// The page.
@@ -180,6 +128,26 @@ impl Page {
             Pane::Calls => self.shown_calls().get(self.chosen(Pane::Calls)).map(|call| call.server.clone()),
             Pane::Agents => None,
         }
+    }
+
+    /// What is wrong with the server that is chosen, if anything is.
+    pub(super) fn trouble(&self) -> Option<(&str, &str)> {
+        let server = *self.servers().get(self.chosen(Pane::Servers)).filter(|_| self.pane == Pane::Servers)?;
+        let error = server.last_error.as_deref().filter(|_| server.state != "ready")?;
+        Some((&server.name, error))
+    }
+
+    /// The calls that servers are at for a second or longer, in words.
+    pub(super) fn under_way(&self) -> Vec<String> {
+        let servers = self.status.servers.iter();
+        let calls = servers.flat_map(|server| {
+            let calls = server.instances.iter().flat_map(|instance| &instance.calls);
+            calls.filter(|call| call.age > 0).map(move |call| {
+                let what = subject_shown(&call.method, call.subject.as_deref());
+                format!("{what} at {} for {}", shown::line(&server.name), age(call.age))
+            })
+        });
+        calls.collect()
     }
 
     /// The call that is looked at.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::envelope::reply;
+use crate::hub::instance::recorded::Records;
 use crate::hub::server::Server;
 use crate::hub::server::slot::Slot;
 use crate::lists::ListKind;
-use crate::record::Tally;
+use crate::method::Method;
+use crate::record::{Outcome, Tally};
 use crate::recording::Tee;
 use crate::upstream::catalog::{Audience, next_cursor};
 use crate::upstream::state::State as Life;
@@ -58,6 +60,13 @@ impl Server {
             }
         }
         frames
+    }
+
+    /// Puts a call of a person's command into the record that was not passed on, with the code of its error.
+    pub fn note_refused(&self, tool: &str, code: i32) {
+        let records = Records::of(&self.around, None);
+        let begun = records.begin_own(Method::CallTool, tool, "");
+        records.end(Some(begun), Outcome::Refused(code.into()), None);
     }
 
     /// What its calls come to.

@@ -231,6 +231,16 @@ impl Catalogs {
         audiences.iter().filter_map(|audience| self.list(audience, kind)).collect()
     }
 
+    /// What is known of a list, whether or not it still holds; nothing if none was ever whole.
+    pub fn last_list(&self, kind: ListKind) -> Option<Vec<Item>> {
+        self.each.iter().rev().find_map(|catalog| {
+            let pages = catalog.lists.get(&kind)?;
+            let mut all = Vec::new();
+            pages.iter().try_for_each(|page| read_items(&page.kept.text, kind, &mut all)).ok()?;
+            Some(all)
+        })
+    }
+
     /// Notes that the server asks its clients this; tells whether that is news.
     pub fn note_asks(&mut self, method: &str) -> bool {
         self.shown.asks.insert(method.to_owned())
