@@ -207,6 +207,9 @@ fn lifecycle(step: &Lifecycle, own: &Places, places: &Places, json: bool) -> Don
 
 /// The commands that show what goes on.
 fn run_look(look: &Look, args: &Args, own: &Places, places: &Places) -> Done {
+    if matches!(look, Look::Calls { .. } | Look::Stats { .. }) {
+        reach::flush_record(places);
+    }
     match look {
         Look::Calls { one: Some(OneCall::Show { id }), .. } => calls::show(*id, &places.state, args.json),
         Look::Calls { one: None, which, slow, follow, limit } => {

@@ -60,6 +60,18 @@ pub(super) async fn connect(places: &Places) -> Result<Client, Trouble> {
     }
 }
 
+/// Has a daemon that runs write what it still holds of the record, for those who read the file. Without one, all is there.
+pub(super) fn flush_record(places: &Places) {
+    let none = || None::<String>;
+    let flushed = block_on(async {
+        let client = connect(places).await?;
+        // What is asked does not matter: the daemon writes before it reads.
+        Ok(client.calls(none(), none(), none(), none(), none(), None, None, None, None, Some(1)).await?)
+    });
+    // A daemon that cannot be asked writes within half a second all the same.
+    drop(flushed);
+}
+
 /// Ends the daemon, if one runs, and waits until it has.
 pub(super) fn stop_daemon(places: &Places) -> Result<(), Trouble> {
     let places = Signpost::follow(places.clone());

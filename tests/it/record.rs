@@ -126,6 +126,17 @@ fn each_call_is_recorded_with_its_end() {
 }
 
 #[test]
+fn a_call_is_found_as_soon_as_it_has_ended() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut agent = daemon.agent("t");
+    for number in 0..5 {
+        agent.call(&number.to_string(), "echo", "{}");
+        let shown = text(&daemon, &["calls"]);
+        assert_eq!(shown.matches(" echo ").count(), number + 1, "{shown}");
+    }
+}
+
+#[test]
 fn what_tools_cost_and_which_nobody_called_is_known_without_a_daemon() {
     let daemon = Daemon::start(&own_server("t", &["--tool=unused", "--tool=used"]));
     let mut agent = daemon.agent("t");
