@@ -50,7 +50,7 @@ use crate::cli::ask::Consent;
 use crate::cli::done::{Done, Trouble, complain, complain_in_json, go_on_unread};
 use crate::cli::reach::{with_daemon, with_started_daemon};
 use crate::cli::shim_args::ShimArgs;
-use crate::control::DaemonClient;
+use crate::control::{Client, DaemonClient};
 use crate::daemon;
 use crate::files;
 use crate::ipc::Signpost;
@@ -185,15 +185,15 @@ fn status(server: Option<&str>, watch: bool, own: &Places, places: &Places, json
 /// Starting, stopping, reading the configuration again.
 fn lifecycle(step: &Lifecycle, own: &Places, places: &Places, json: bool) -> Done {
     match step {
-        Lifecycle::Start { server } => {
-            with_started_daemon(own, async |client| done(client.start(server.clone()).await, "started", server))
-        }
+        Lifecycle::Start { server } => with_started_daemon(own, async |client| {
+            up(client, client.start(server.clone()).await, "started", server).await
+        }),
         Lifecycle::Stop { server } => with_daemon(places, async |client| {
             done(client.stop(server.clone()).await, "stopped, until `trunkline start`", server)
         }),
-        Lifecycle::Restart { server } => {
-            with_started_daemon(own, async |client| done(client.restart(server.clone()).await, "restarted", server))
-        }
+        Lifecycle::Restart { server } => with_started_daemon(own, async |client| {
+            up(client, client.restart(server.clone()).await, "restarted", server).await
+        }),
         Lifecycle::Reload => with_daemon(places, async |client| {
             let reloaded = client.reload().await?;
             if own.config_named && !own.is_default {
@@ -335,6 +335,21 @@ fn daemonize(words: &[std::ffi::OsString]) -> Done {
     return start::detach::run(words);
     #[cfg(windows)]
     Err(Trouble::Other(anyhow::anyhow!("{words:?}: no such step on Windows")))
+}
+
+/// Says that a server was started, or that it only may: one that works for a project waits for an agent that names one.
+async fn up(client: &Client, result: Result<(), RpcError>, what: &str, server: &str) -> Done {
+    result?;
+    let servers = client.servers().await?;
+    let runs = servers.iter().any(|found| found.name == server && !found.instances.is_empty());
+    if runs {
+        complain(&format!("`{server}` {what}"));
+    } else {
+        complain(&format!(
+            "`{server}` may start, and does so with the next request for it: `trunkline tools {server}` makes one"
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what was done.

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
+use crate::support::mock::{Mock, greet, text};
 use crate::support::{Daemon, own_server, text_of};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -116,4 +117,25 @@ fn where_nothing_is_exported_a_message_goes_as_it_is() {
     assert!(heard.contains(&parent), "{heard}");
     let heard = text_of(&agent.call("2", "echo", "{}"));
     assert!(!heard.contains("traceparent"), "{heard}");
+}
+
+#[test]
+fn over_http_a_trace_is_said_in_headers_too() {
+    let mock = Mock::start(|request, reply| {
+        if !greet(request, reply, "s") {
+            reply.json(&text(request, "done"));
+        }
+    });
+    let daemon = Daemon::start(&mock.entry("era = \"legacy\"\n"));
+    let mut agent = daemon.agent("h");
+    let parent = format!("00-{TRACE}-{PARENT}-01");
+    agent.ask(&call(1, "x", &format!(r#"{{"traceparent":"{parent}","tracestate":"a=b","baggage":"user=1"}}"#)));
+    agent.call("2", "x", "{}");
+    let calls = mock.of("tools/call");
+    let said = |name: &str| calls[0].header(name).map(str::to_owned);
+    assert_eq!(
+        [said("traceparent"), said("tracestate"), said("baggage")],
+        [Some(parent), Some("a=b".to_owned()), Some("user=1".to_owned())]
+    );
+    assert_eq!(calls[1].header("traceparent"), None);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Start, Template};
+use crate::config::Start;
 use crate::era::InstanceTerms;
 use crate::hub::failure::Failure;
 use crate::hub::server::Server;
@@ -66,25 +66,9 @@ impl Server {
     /// Starts the server, if it is not up.
     pub async fn start_now(self: &Arc<Self>) -> Result<(), Failure> {
         self.reset();
-        if self.instances().is_empty() {
-            self.start_for_nobody().await?;
-        }
-        Ok(())
-    }
-
-    /// Starts it where no agent says for which folder. One that works for a project is only tried: it ends again, and the next
-    /// agent's is another process.
-    async fn start_for_nobody(self: &Arc<Self>) -> Result<(), Failure> {
-        if !self.depends_on_project() {
-            return self.instance(&self.own_key(None)).await.map(drop);
-        }
-        if self.settings().templates().any(Template::names_project) {
-            return Ok(());
-        }
-        let tried = self.instance(&self.own_key(None)).await?;
-        self.drain_instance(&tried, Duration::ZERO);
-        if let Some(connection) = tried.connection() {
-            connection.gone().await;
+        // One that works for a project starts when an agent names one.
+        if self.instances().is_empty() && !self.depends_on_project() {
+            self.instance(&self.own_key(None)).await?;
         }
         Ok(())
     }
@@ -115,9 +99,8 @@ impl Server {
         // Who left meanwhile needs none.
         let here = |key: &ShareKey| key.owner.is_none_or(|owner| self.services.sessions.is_attached(owner));
         let keys: Vec<ShareKey> = keys.into_iter().filter(here).collect();
-        if keys.is_empty() {
-            return self.start_for_nobody().await;
-        }
+        // One that works for a project cannot be started for nobody.
+        let keys = if keys.is_empty() && !self.depends_on_project() { vec![self.own_key(None)] } else { keys };
         futures_util::future::try_join_all(keys.iter().map(|key| self.instance(key))).await?;
         Ok(())
     }
