@@ -1,4 +1,4 @@
-//! Many calls in one text of bytes: about 30 each. Pure.
+//! Many calls in one text of bytes: about 20 each. Pure.
 //!
 //! Every number is written in as many bytes as it needs (LEB128), moments as the difference from the one before.
 

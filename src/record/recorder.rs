@@ -1,6 +1,6 @@
 //! Takes calls that have ended, and has a thread of its own write them.
 //!
-//! To take one costs some 30 bytes at the end of a bounded buffer. What the thread is too slow for is counted and said, and so is
+//! To take one costs some 20 bytes at the end of a bounded buffer. What the thread is too slow for is counted and said, and so is
 //! what cannot be written: a full disk or a broken file stops the record, and nothing else.
 
 use std::path::{Path, PathBuf};

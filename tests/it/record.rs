@@ -229,6 +229,28 @@ fn a_record_that_cannot_be_written_stops_itself_and_nothing_else() {
 }
 
 #[test]
+fn a_record_that_could_not_be_opened_at_first_keeps_its_names() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    daemon.agent("t").call("1", "an_old_name", "{}");
+    assert_eq!(calls(&daemon, &json!({ "tool": "an_old_name" })).len(), 1);
+    let folder = daemon.restart();
+    let (record, aside) = (folder.path().join("state/calls.db"), folder.path().join("aside"));
+    fs::rename(&record, &aside).expect("moved");
+    fs::create_dir(&record).expect("made");
+    let daemon = Daemon::start_in(folder);
+    daemon.agent("t").call("1", "a_lost_one", "{}");
+    // Nothing waits to be written while the file is changed for another: SQLite's log would be taken for that one's.
+    eventually("it is lost", || daemon.status()["record"]["lost"] == 1);
+    fs::remove_dir(&record).expect("removed");
+    fs::rename(&aside, &record).expect("moved");
+    eventually("it goes on", || {
+        daemon.agent("t").call("2", "a_new_name", "{}");
+        calls(&daemon, &json!({ "tool": "a_new_name" })).len() > 1
+    });
+    assert_eq!(calls(&daemon, &json!({ "tool": "an_old_name" })).len(), 1, "no name has become another");
+}
+
+#[test]
 fn what_is_no_record_is_set_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("state")).expect("made");
