@@ -29,6 +29,7 @@ use crate::credentials::{Vault, hide_memory};
 use crate::descriptors;
 use crate::downstream::{self, Connection, Opened, Shutdown};
 use crate::fault;
+use crate::heap;
 use crate::hub::{self, Hub, Services};
 use crate::ipc::{self, AcceptError, Claim, ListenError, Listener, Signpost};
 use crate::lines::{Lines, is_told};
@@ -63,6 +64,7 @@ pub async fn run(places: &Places) -> anyhow::Result<Option<PathBuf>> {
     let config = reload::load(places)?;
     be_the_only_one(places)?;
     let (claim, socket) = claim(places)?;
+    heap::keep_long_messages_apart();
     let log = prepare(places);
     let ledger = Ledger::open(&places.state)?;
     let guardian = guardian(places, &ledger);
@@ -141,8 +143,7 @@ async fn remember_last_hour(hub: Arc<Hub>, file: PathBuf) {
 fn services(config: &Config, places: &Places, ledger: Ledger) -> Services {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let vault = Vault::open(&places.state);
-    let recorder = Recorder::new(record::file(&places.state), hub::limits(config));
-    recorder.set(config.record.calls, hub::limits(config));
+    let recorder = Recorder::new(record::file(&places.state), config.record.calls, hub::limits(config));
     Services {
         keepers: Keepers::new(vault.clone(), tasks.clone(), stop.clone()),
         tasks,

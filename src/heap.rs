@@ -1,4 +1,8 @@
-//! Memory that was freed goes back to the system when there is much of it.
+//! Memory that was freed goes back to the system: that of a long message at once, and of small ones when there is much of it.
+
+/// A piece of memory of this size or more is a mapping of its own, in bytes. The allocator would otherwise move the bound up with
+/// the first long message, and keep the holes that the next ones do not fit in.
+const APART: std::ffi::c_int = 2 << 20;
 
 /// How much more than after the last look there must be, in bytes.
 const MUCH: usize = 32 << 20;
@@ -23,6 +27,27 @@ impl Heap {
         }
     }
 }
+
+/// Has long messages kept apart from the rest. To be called before there are any.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "the allocator of the C library has no other door")]
+pub fn keep_long_messages_apart() {
+    use std::ffi::c_int;
+    /// Of `malloc.h`.
+    const M_TRIM_THRESHOLD: c_int = -1;
+    const M_MMAP_THRESHOLD: c_int = -3;
+    unsafe extern "C" {
+        /// `mallopt(3)`
+        safe fn mallopt(param: c_int, value: c_int) -> c_int;
+    }
+    // The second is what the allocator would make of the first.
+    if mallopt(M_MMAP_THRESHOLD, APART) == 0 || mallopt(M_TRIM_THRESHOLD, 2 * APART) == 0 {
+        tracing::debug!("the allocator keeps its own bounds");
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn keep_long_messages_apart() {}
 
 #[cfg(target_os = "linux")]
 fn resident() -> Option<usize> {

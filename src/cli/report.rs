@@ -1,6 +1,5 @@
 //! `status` and `tools`, for a person and for scripts.
 
-use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -94,9 +93,6 @@ fn narrowed(out: &mut Shown<impl Write>, heads: &[&str], rows: Vec<Vec<String>>,
 /// What a person wants to know of a server at a glance.
 fn server_row(server: &ServerStatus) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let known = server.instances.iter().filter_map(|instance| instance.memory);
-    let memory = (known.clone().count() > 0).then(|| size(known.sum()));
-    let agents: BTreeSet<_> = server.instances.iter().flat_map(|instance| &instance.sessions).collect();
     let some = |number: u64| if number == 0 { "-".to_owned() } else { count(number) };
     let era = server.era.or(server.instances.first().map(|instance| instance.era));
     let process = match server.instances.as_slice() {
@@ -110,8 +106,8 @@ fn server_row(server: &ServerStatus) -> Vec<String> {
         or_dash(server.since.map(age)),
         some(server.calls),
         some(server.failures),
-        or_dash(memory),
-        some(agents.len() as u64),
+        or_dash(server.memory().map(size)),
+        some(server.agents() as u64),
         process,
         or_dash(era.map(|era| format!("{era:?}").to_lowercase())),
         server.share.clone(),

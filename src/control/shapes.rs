@@ -1,5 +1,6 @@
 //! What the calls answer with.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -99,6 +100,23 @@ pub struct ServerStatus {
     /// What it does that the specification forbids, and that is put up with.
     #[serde(default)]
     pub notes: Vec<String>,
+}
+
+impl ServerStatus {
+    /// Bytes that its processes hold, where that is known of any.
+    pub fn memory(&self) -> Option<u64> {
+        self.instances.iter().filter_map(|instance| instance.memory).reduce(|one, other| one + other)
+    }
+
+    /// How many calls it is at.
+    pub fn in_flight(&self) -> usize {
+        self.instances.iter().map(|instance| instance.in_flight).sum()
+    }
+
+    /// How many agents use it.
+    pub fn agents(&self) -> usize {
+        self.instances.iter().flat_map(|instance| &instance.sessions).collect::<BTreeSet<_>>().len()
+    }
 }
 
 /// Resident bytes of all servers together.

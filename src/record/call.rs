@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
 use crate::method::Method;
@@ -121,8 +121,6 @@ pub struct Begun {
 /// A call that has ended.
 #[derive(Debug)]
 pub struct Call {
-    /// When it began.
-    pub at: SystemTime,
     pub took: Duration,
     pub server: ServerName,
     /// The server's process, if it is one.

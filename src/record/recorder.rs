@@ -64,15 +64,15 @@ struct Waiting {
 }
 
 impl Recorder {
-    /// A record in `file`.
-    pub fn new(file: PathBuf, limits: Limits) -> Self {
+    /// A record in `file`; `writes` says whether calls are written at all.
+    pub fn new(file: PathBuf, writes: bool, limits: Limits) -> Self {
         let recorder = Self(Arc::new(Shared {
             waiting: Mutex::default(),
             filled: Condvar::new(),
             written: Condvar::new(),
             live: broadcast::channel(FOLLOW).0,
             lost: AtomicU64::new(0),
-            writes: AtomicBool::new(true),
+            writes: AtomicBool::new(writes),
             trouble: Mutex::default(),
             limits: Mutex::new(limits),
             writer: Mutex::default(),
@@ -86,7 +86,7 @@ impl Recorder {
         recorder
     }
 
-    /// Takes over other settings: whether calls are written at all, and for how long they are kept.
+    /// Takes over other settings.
     pub fn set(&self, writes: bool, limits: Limits) {
         self.0.writes.store(writes, Ordering::Relaxed);
         *self.0.limits.lock() = limits;
@@ -240,13 +240,8 @@ impl Shared {
     /// Writes calls until the daemon ends.
     fn write_all(&self, file: &Path) {
         let mut batch = Batch::default();
-        let mut store = match self.open(file, &mut batch) {
-            Ok(store) => Some(store),
-            Err(error) => {
-                self.fail(&error.to_string(), 0);
-                None
-            }
-        };
+        let opens = self.writes.load(Ordering::Relaxed).then(|| self.open(file, &mut batch));
+        let mut store = opens.and_then(|opened| opened.map_err(|error| self.fail(&error.to_string(), 0)).ok());
         let (mut last, mut not_before) = (None, None::<Instant>);
         while self.take(&mut batch, last) {
             if not_before.is_some_and(|moment| Instant::now() < moment) {

@@ -122,10 +122,12 @@ impl From<&Asked> for AskedShape {
 }
 
 impl From<&Call> for CallShape {
+    /// The shape of a call that ends now.
     fn from(call: &Call) -> Self {
+        let now = SystemTime::now();
         Self {
             id: None,
-            at: rfc3339(micros(call.at)),
+            at: rfc3339(micros(now.checked_sub(call.took).unwrap_or(now))),
             agent: Caller::from(&*call.begun.agent),
             session: call.begun.session,
             server: call.server.to_string(),

@@ -12,7 +12,7 @@ use crate::retry::pause_after;
 
 /// The pause after the first failure, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-/// An instance that has run this long is healthy: the count of failures begins anew.
+/// An instance that has run this long is healthy, and so is one that has answered a call: the count of failures begins anew.
 const HEALTHY: Duration = Duration::from_secs(10);
 /// So many failures in a row open the breaker.
 const MOST_FAILURES: u32 = 5;
@@ -44,12 +44,12 @@ pub enum Event {
     /// A request needs it.
     Wanted,
     Started,
-    /// It could not start, or ended by itself. Somebody may still need it; `spread` is a random number from 0 to 1; it may be that
-    /// only one agent can have done this to it, which says nothing of the server.
+    /// It could not start, or ended by itself. Somebody may still need it; `spread` is a random number from 0 to 1; `excused` where
+    /// only one agent can have done this to it, which says nothing of the server, or where it had answered calls.
     Failed {
         needed: bool,
         spread: f64,
-        alone: bool,
+        excused: bool,
     },
     /// It has no calls in flight, which counts while it drains.
     Settled,
@@ -138,8 +138,8 @@ impl State {
                 }
                 (self, Action::Nothing)
             }
-            (Self::Starting | Self::Ready { .. }, Event::Failed { needed, spread, alone }) => {
-                let healthy = alone || matches!(self, Self::Ready { since } if is_healthy(since, now));
+            (Self::Starting | Self::Ready { .. }, Event::Failed { needed, spread, excused }) => {
+                let healthy = excused || matches!(self, Self::Ready { since } if is_healthy(since, now));
                 fail(healthy, needed, spread, now, record)
             }
             (Self::Starting | Self::Ready { .. }, Event::Drain(within)) => {
@@ -224,8 +224,8 @@ fn fail(healthy: bool, needed: bool, spread: f64, now: Instant, record: &mut Rec
 mod tests {
     use super::*;
 
-    const FAILED: Event = Event::Failed { needed: true, spread: 0.0, alone: false };
-    const UNNEEDED: Event = Event::Failed { needed: false, spread: 0.0, alone: false };
+    const FAILED: Event = Event::Failed { needed: true, spread: 0.0, excused: false };
+    const UNNEEDED: Event = Event::Failed { needed: false, spread: 0.0, excused: false };
 
     /// Each step: seconds since the last one, the event, and what must come of it.
     fn walk(steps: &[(f64, Event, State, Action)]) {

@@ -36,6 +36,22 @@ fn journal(path: &Path) -> Vec<String> {
 }
 
 #[test]
+fn a_server_that_answers_between_its_ends_is_not_broken() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut agent = daemon.agent("t");
+    // More often than a server may fail in a row, and each time long before it counts as healthy by its age.
+    for id in 10..17 {
+        let mut attempt = 0;
+        eventually("it answers", || {
+            attempt += 1;
+            agent.call(&(id * 100 + attempt).to_string(), "echo", "{}").contains("result")
+        });
+        kill(agent.server_pid());
+        eventually("it is back", || daemon.server("t")["state"] == "ready");
+    }
+}
+
+#[test]
 fn a_killed_server_fails_its_calls_once_and_is_started_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let marks = folder.path().join("marks");

@@ -56,7 +56,9 @@ impl Door {
             return Entered::Refused(UNKNOWN);
         }
         if text(&header::ORIGIN).is_some_and(|origin| !origin.strip_prefix("http://").is_some_and(is_ours))
-            || headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" && uri.path() != "/")
+            || headers
+                .get("sec-fetch-site")
+                .is_some_and(|site| site != "same-origin" && site != "none" && uri.path() != "/")
         {
             return Entered::Refused(ELSEWHERE);
         }
@@ -108,10 +110,12 @@ mod tests {
         assert_eq!(enter("/part", &[host, ("cookie", &format!("other=1; {own}"))]), Entered::In);
         assert_eq!(enter("/part", &[host, ("cookie", "trunkline-7=x")]), Entered::Refused(UNKNOWN));
         assert_eq!(enter("/part", &[("host", "evil.example"), ("cookie", own)]), Entered::Refused(UNKNOWN));
-        assert_eq!(
-            enter("/part", &[host, ("cookie", own), ("sec-fetch-site", "cross-site")]),
-            Entered::Refused(ELSEWHERE)
-        );
+        // Another port of this machine is the same site, and gets its cookies.
+        for site in ["cross-site", "same-site"] {
+            let entered = enter("/part", &[host, ("cookie", own), ("sec-fetch-site", site)]);
+            assert_eq!(entered, Entered::Refused(ELSEWHERE), "{site}");
+        }
+        assert_eq!(enter("/part", &[host, ("cookie", own), ("sec-fetch-site", "same-origin")]), Entered::In);
         let headers = HeaderMap::from_iter([(header::HOST, "127.0.0.1:7".parse().expect("a value"))]);
         assert_eq!(door.enter(&Method::POST, &Uri::from_static("/"), &headers), Entered::Refused(UNKNOWN));
     }

@@ -193,9 +193,6 @@ fn state(state: &str) -> Markup {
 }
 
 fn server_row(server: &ServerStatus) -> Markup {
-    let held: Vec<u64> = server.instances.iter().filter_map(|instance| instance.memory).collect();
-    let open: usize = server.instances.iter().map(|instance| instance.in_flight).sum();
-    let agents: usize = server.instances.iter().map(|instance| instance.sessions.len()).sum();
     html! {
         tr data-words=(text(&server.name)) {
             th scope="row" { (text(&server.name)) }
@@ -203,9 +200,9 @@ fn server_row(server: &ServerStatus) -> Markup {
             td { (server.since.map_or("–".to_owned(), age)) }
             td { (count(server.calls)) }
             td class=[(server.failures > 0).then_some("bad")] { (count(server.failures)) }
-            td { (open) }
-            td { @if held.is_empty() { "–" } @else { (memory(held.iter().sum())) } }
-            td { (agents) }
+            td { (server.in_flight()) }
+            td { (server.memory().map_or("–".to_owned(), memory)) }
+            td { (server.agents()) }
             td { @if server.instances.len() > 1 { (server.instances.len()) " (" (text(&server.sharing)) ")" } @else { (server.instances.len()) } }
         }
     }

@@ -133,18 +133,15 @@ fn some(number: u64) -> String {
 
 fn draw_servers(frame: &mut Frame<'_>, page: &Page, area: Rect) {
     let row = |server: &&ServerStatus| {
-        let held: Vec<u64> = server.instances.iter().filter_map(|instance| instance.memory).collect();
-        let at_work: usize = server.instances.iter().map(|instance| instance.in_flight).sum();
-        let agents: usize = server.instances.iter().map(|instance| instance.sessions.len()).sum();
         Row::new([
             Span::raw(text(&server.name)),
             Span::styled(server.state.clone(), colour(&server.state)),
             Span::raw(server.since.map_or("-".to_owned(), age)),
             Span::raw(some(server.calls)),
             Span::styled(some(server.failures), if server.failures > 0 { colour("failed") } else { Style::new() }),
-            Span::raw(some(at_work as u64)),
-            Span::raw(if held.is_empty() { "-".to_owned() } else { memory(held.iter().sum()) }),
-            Span::raw(some(agents as u64)),
+            Span::raw(some(server.in_flight() as u64)),
+            Span::raw(server.memory().map_or("-".to_owned(), memory)),
+            Span::raw(some(server.agents() as u64)),
             Span::raw(text(server.last_error.as_deref().unwrap_or_default())),
         ])
     };

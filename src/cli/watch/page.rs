@@ -63,12 +63,13 @@ impl Page {
 
     /// Adds a call that has ended: the newest stands first.
     pub(super) fn add(&mut self, call: CallShape) {
+        let shown = self.shown_calls().len();
         self.calls.push_front(call);
-        self.calls.truncate(CALLS);
         // Who looks at one call goes on looking at it.
-        if self.pane == Pane::Calls && self.chosen[2] > 0 {
+        if self.pane == Pane::Calls && self.chosen[2] > 0 && self.shown_calls().len() > shown {
             self.chosen[2] = (self.chosen[2] + 1).min(CALLS - 1);
         }
+        self.calls.truncate(CALLS);
     }
 
     pub(super) fn add_line(&mut self, line: String) {
@@ -363,5 +364,17 @@ pub(super) mod tests {
         assert_eq!((page.servers().len(), page.agents().len(), page.shown_calls().len()), (2, 1, 3));
         press(&mut page, "\t\n");
         assert_eq!((page.pane, page.filter.as_str()), (Pane::Calls, "codex"));
+    }
+
+    #[test]
+    fn who_looks_at_a_call_goes_on_looking_at_it() {
+        let mut page = page();
+        press(&mut page, "\t\t↓/codex\n");
+        for (agent, chosen) in [("codex", 2), ("another", 2), ("codex", 3)] {
+            let mut call = page.calls[0].clone();
+            call.agent.name = Some(agent.to_owned());
+            page.add(call);
+            assert_eq!(page.chosen(Pane::Calls), chosen, "{agent}");
+        }
     }
 }

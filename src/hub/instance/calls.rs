@@ -21,7 +21,7 @@ use crate::era::Era;
 use crate::hub::eras::{AsTask, Task};
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::member::Member;
-use crate::hub::instance::calls::pending_call::{Caller, OnReply, Parked, PendingCall};
+use crate::hub::instance::calls::pending_call::{Caller, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
@@ -62,6 +62,8 @@ pub(in crate::hub) struct Calls {
     pub strays: usize,
     /// An agent has called something, so that there may be a state of that agent's.
     pub served: bool,
+    /// One of these calls was answered.
+    pub answered_calls: bool,
 }
 
 impl Default for Calls {
@@ -80,6 +82,7 @@ impl Default for Calls {
             unanswered_at: None,
             strays: 0,
             served: false,
+            answered_calls: false,
         }
     }
 }
@@ -91,7 +94,7 @@ impl Calls {
             if let Caller::Agent { session, .. } = &pending.owner {
                 session.began();
                 self.used = Instant::now();
-                self.served |= !matches!(pending.on_reply, OnReply::List { .. });
+                self.served |= pending.is_call();
             }
             self.waited_for += 1;
         }
@@ -231,9 +234,10 @@ impl Calls {
     /// Takes a request out because it was answered.
     pub(in crate::hub) fn answered(&mut self, id: u64) -> Option<PendingCall> {
         let (unanswered, last) = (self.unanswered, self.unanswered_at);
-        let pending = self.remove(id);
+        let pending = self.remove(id)?;
         (self.unanswered, self.unanswered_at) = (unanswered, last);
-        pending
+        self.answered_calls |= pending.is_call();
+        Some(pending)
     }
 
     pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<PendingCall> {

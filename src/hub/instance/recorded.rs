@@ -78,10 +78,11 @@ impl<'a> Records<'a> {
     /// Puts a call into the record that has ended for its agent; `answer` is what it got.
     pub(in crate::hub) fn end(&self, begun: Option<Begun>, outcome: Outcome, answer: Option<&Envelope<'_>>) {
         let Some(begun) = begun else { return };
-        let (now, took) = (SystemTime::now(), begun.since.elapsed());
+        let took = begun.since.elapsed();
         self.around.tally.note(&begun.method, outcome, took);
         let kept = &self.around.kept;
         if let Some(span) = &begun.span {
+            let now = SystemTime::now();
             self.around.tracer.end(
                 span,
                 &Ended {
@@ -99,7 +100,6 @@ impl<'a> Records<'a> {
         }
         let result = answer.and_then(|answer| answer.result.or(answer.error)).filter(|_| kept.payloads());
         let call = Call {
-            at: now.checked_sub(took).unwrap_or(now),
             took,
             server: self.around.name.clone(),
             pid: self.pid,

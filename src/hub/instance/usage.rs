@@ -12,6 +12,11 @@ impl Instance {
         self.calls.lock().served
     }
 
+    /// Whether it has answered a call.
+    pub(in crate::hub) fn has_answered_calls(&self) -> bool {
+        self.calls.lock().answered_calls
+    }
+
     pub fn in_flight(&self) -> usize {
         self.calls.lock().in_flight()
     }

@@ -236,7 +236,7 @@ impl Server {
                 self.one_at_a_time.note_alone();
                 Event::Stopped
             }
-            Err(_) => Event::Failed { needed: slot.is_needed() || eager, spread, alone: false },
+            Err(_) => Event::Failed { needed: slot.is_needed() || eager, spread, excused: false },
         };
         let draining = matches!(slot.life, State::Draining { .. });
         let phase = slot.phase.clone();

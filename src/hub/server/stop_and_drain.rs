@@ -74,9 +74,9 @@ impl Server {
             if let Some((whose, tool)) = blamed.filter(|_| !expected) {
                 self.state.lock().crashes.note(whose, tool);
             }
-            let alone = cut_off || blamed.is_some();
+            let excused = cut_off || blamed.is_some() || instance.has_answered_calls();
             let needed = needed && !self.around.stop.is_cancelled();
-            let failed = Event::Failed { needed, spread: fastrand::f64(), alone };
+            let failed = Event::Failed { needed, spread: fastrand::f64(), excused };
             self.event(number, if expected { Event::Stopped } else { failed });
         }
         self.ended.notify_waiters();

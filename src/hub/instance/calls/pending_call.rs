@@ -290,6 +290,11 @@ impl PendingCall {
         matches!(self.on_reply, OnReply::Listen | OnReply::ListenAgain)
     }
 
+    /// Whether an agent asks for something to be done, and not only what there is.
+    pub(in crate::hub) fn is_call(&self) -> bool {
+        self.caller().is_some() && !matches!(self.on_reply, OnReply::List { .. })
+    }
+
     pub(in crate::hub) fn is_cancelled(&self) -> bool {
         self.cancelled.is_some()
     }
