@@ -239,10 +239,10 @@ fn run_look(look: &Look, args: &Args, own: &Places, places: &Places) -> Done {
 fn run_set_up(set_up: &SetUp, args: &Args, places: &Places) -> Done {
     go_on_unread();
     match set_up {
-        SetUp::Init { common, no_service } => init::run(
-            init::Init { consent: Consent::of(common.yes), dry_run: common.dry_run, service: !no_service },
-            places,
-        ),
+        SetUp::Init { agents, common, no_service } => {
+            let (consent, dry_run) = (Consent::of(common.yes), common.dry_run);
+            init::run(init::Init { agents, consent, dry_run, service: !no_service }, places)
+        }
         SetUp::Uninstall { common, keep_config, keep_state } => {
             let (consent, dry_run) = (Consent::of(common.yes), common.dry_run);
             let uninstall =

@@ -126,6 +126,11 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let read = std::fs::read(path).and_then(text_of);
         let text = read.map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
+        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            let message = "this is YAML, and a configuration is TOML or JSON: `trunkline import --from FILE` takes the servers of an agent's file over";
+            let problems = vec![Problem { line: 1, message: message.to_owned() }];
+            return Err(LoadError::Problems { path: path.to_owned(), problems });
+        }
         let json = path.extension().is_some_and(|extension| extension == "json" || extension == "jsonc")
             || text.trim_start().starts_with('{');
         let parsed = if json { Self::from_json(&text) } else { Self::from_toml(&text) };
@@ -169,6 +174,12 @@ impl Config {
 
     fn decode_toml(root: Node, problems: &mut Problems<'_>) -> Self {
         let Some(mut fields) = Fields::open(root, problems) else { return Self::default() };
+        if let Some(at) = fields.position("mcp_servers") {
+            let message = "this is a file of Codex: `trunkline import --from FILE` takes its servers over".to_owned();
+            fields.problems.add(at, message);
+            // What else stands in it is Codex's.
+            return Self::default();
+        }
         let daemon: Daemon = fields.take("daemon").unwrap_or_default();
         let servers = fields
             .take_node("servers")
@@ -182,10 +193,6 @@ impl Config {
         let packages = fields
             .take_node("packages")
             .map(|node| fields.problems.under("packages", |problems| packages::decode_all(node, problems)));
-        if let Some(at) = fields.position("mcp_servers") {
-            let message = "this is a file of Codex: `trunkline import --from FILE` takes its servers over".to_owned();
-            fields.problems.add(at, message);
-        }
         fields.finish();
         let (profiles, packages) = (profiles.unwrap_or_default(), packages.unwrap_or_default());
         Self { daemon, http, record, servers, profiles, packages, ..Self::default() }.completed()
@@ -305,6 +312,19 @@ mod tests {
     fn problems(parsed: Result<Config, Vec<Problem>>) -> Vec<String> {
         let problems = parsed.map_or_else(|problems| problems, |config| config.problems);
         problems.iter().map(|problem| format!("{}: {}", problem.line, problem.message)).collect()
+    }
+
+    #[test]
+    fn what_no_process_and_no_header_can_have() {
+        for line in [
+            r#"command = "a\u0000b""#,
+            "command = \"x\"\nargs = [\"a\\u0000\"]",
+            "command = \"x\"\nenv = { A = \"\\u0000\" }",
+            "url = \"http://h/\"\nheaders = { A = \"\\u0000\" }",
+        ] {
+            let found = problems(Config::from_toml(&format!("[servers.a]\n{line}\n")));
+            assert!(found.len() == 1 && found[0].contains("NUL"), "{line}: {found:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 
-use crate::cli::candidates::{profiles, secrets, servers, tools};
+use crate::cli::candidates::{arguments, profiles, secrets, servers, tools};
 
 use crate::paths::Named;
 
@@ -111,6 +111,7 @@ pub(super) enum Command {
         #[arg(add = ArgValueCandidates::new(tools))]
         tool: String,
         /// key=value (JSON, else a text; key:=value must be JSON), or one JSON object, or `-` to read it from standard input
+        #[arg(add = ArgValueCandidates::new(arguments))]
         arguments: Vec<String>,
         /// Ask for the arguments that are missing
         #[arg(short, long)]

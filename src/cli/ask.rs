@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use anyhow::Context;
 use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
-use dialoguer::{Confirm, Select};
+use dialoguer::{Confirm, MultiSelect, Select};
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,13 @@ impl Consent {
 /// Which of several a person wants; `None` for the way back, which Escape is too.
 pub(super) fn choose(question: &str, choices: &[&str]) -> anyhow::Result<Option<usize>> {
     let chosen = Select::with_theme(&*theme()).with_prompt(question).items(choices).default(0).interact_opt();
+    chosen.context("cannot ask at the terminal")
+}
+
+/// Some of several, all of which are chosen at first; `None` for the way back.
+pub(super) fn choose_some(question: &str, choices: &[&str]) -> anyhow::Result<Option<Vec<usize>>> {
+    let all = choices.iter().map(|choice| (*choice, true));
+    let chosen = MultiSelect::with_theme(&*theme()).with_prompt(question).items_checked(all).interact_opt();
     chosen.context("cannot ask at the terminal")
 }
 

@@ -72,6 +72,25 @@ fn told(agent: &Agent, planned: &Attachment, places: &Places) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The agents of these names, with their files for all projects; all that are here, if there are none.
+pub(super) fn agents_named(names: &[String]) -> anyhow::Result<Vec<(&'static Agent, PathBuf)>> {
+    if names.is_empty() {
+        return Ok(agents_here());
+    }
+    let mut named: Vec<(&'static Agent, PathBuf)> = Vec::new();
+    for name in names {
+        let agent = find_agent(name).ok_or_else(|| unknown(name))?;
+        if named.iter().all(|(known, _)| known.id != agent.id) {
+            named.push((agent, file_of(agent)?));
+        }
+    }
+    Ok(named)
+}
+
+fn file_of(agent: &Agent) -> anyhow::Result<PathBuf> {
+    agent.user_file().ok_or_else(|| anyhow!("{} has no file on this system: name one with --file", agent.title))
+}
+
 /// The configuration; empty where there is none yet.
 fn config(places: &Places) -> anyhow::Result<Config> {
     if !places.config.exists() {
@@ -89,9 +108,7 @@ pub(super) fn plan(
     let agent = find_agent(attach.agent).ok_or_else(|| unknown(attach.agent))?;
     let file = match attach.file {
         Some(file) => std::path::absolute(file).map_err(anyhow::Error::from)?,
-        None => agent
-            .user_file()
-            .ok_or_else(|| anyhow!("{} has no file on this system: name one with --file", agent.title))?,
+        None => file_of(agent)?,
     };
     check(attach, config, places)?;
     let name = attach.name.or(attach.server).or(attach.profile).unwrap_or(NAME).to_owned();

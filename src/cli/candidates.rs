@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use clap::builder::StyledStr;
 use clap_complete::engine::CompletionCandidate;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::cli::done::Trouble;
 use crate::cli::reach::{block_on, connect, here};
@@ -62,13 +64,17 @@ pub(super) fn secrets() -> Vec<CompletionCandidate> {
     candidates(used.union(&kept).cloned())
 }
 
+/// A tool, as far as a line needs it.
+#[derive(Deserialize)]
+struct Tool {
+    name: String,
+    description: Option<String>,
+    #[serde(default, rename = "inputSchema")]
+    input: Value,
+}
+
 /// The tools of the server that stands on the line, where a daemon runs that knows them.
-pub(super) fn tools() -> Vec<CompletionCandidate> {
-    #[derive(Deserialize)]
-    struct Tool {
-        name: String,
-        description: Option<String>,
-    }
+fn tools_of_line() -> Vec<Tool> {
     let names: BTreeSet<_> = config().servers.iter().map(|(name, _)| name.to_string()).collect();
     let Some(server) = std::env::args().find(|word| names.contains(word)) else { return Vec::new() };
     let Some(places) = places() else { return Vec::new() };
@@ -78,11 +84,31 @@ pub(super) fn tools() -> Vec<CompletionCandidate> {
     });
     let listed = listed.ok().and_then(Result::ok).and_then(Result::ok).unwrap_or_default();
     let tools = listed.iter().flat_map(|server| &server.tools);
-    tools
-        .filter_map(|tool| serde_json::from_str::<Tool>(tool.get()).ok())
-        .map(|tool| {
-            let first = tool.description.and_then(|text| text.lines().next().map(str::to_owned));
-            CompletionCandidate::new(tool.name).help(first.map(Into::into))
-        })
-        .collect()
+    tools.filter_map(|tool| serde_json::from_str(tool.get()).ok()).collect()
+}
+
+fn first_line(text: Option<&str>) -> Option<StyledStr> {
+    text?.lines().next().map(|line| line.to_owned().into())
+}
+
+pub(super) fn tools() -> Vec<CompletionCandidate> {
+    let candidate = |tool: Tool| CompletionCandidate::new(tool.name).help(first_line(tool.description.as_deref()));
+    tools_of_line().into_iter().map(candidate).collect()
+}
+
+/// The arguments of the tool that stands on the line, and their values where those are few.
+pub(super) fn arguments() -> Vec<CompletionCandidate> {
+    let words: Vec<_> = std::env::args().collect();
+    let Some(tool) = tools_of_line().into_iter().find(|tool| words.contains(&tool.name)) else { return Vec::new() };
+    let known = tool.input["properties"].as_object().into_iter().flatten();
+    let left = known.filter(|(name, _)| !words.iter().any(|word| word.starts_with(&format!("{name}="))));
+    left.flat_map(|(name, schema)| {
+        let help = first_line(schema["description"].as_str());
+        let values = schema["enum"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let values = values.iter().filter_map(Value::as_str).map(move |value| format!("{name}={value}"));
+        std::iter::once(format!("{name}="))
+            .chain(values)
+            .map(move |word| CompletionCandidate::new(word).help(help.clone()))
+    })
+    .collect()
 }

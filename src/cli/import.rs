@@ -105,24 +105,34 @@ pub(super) fn sources(from: &[String]) -> Result<Vec<Source>, Trouble> {
         }
     }
     if from.is_empty() {
-        files = agents().iter().flat_map(files_of).collect();
+        return sources_of(agents());
     }
+    let sources = read(files, false)?;
+    if !sources.iter().any(|source| source.file.problems.is_empty()) {
+        let reason = "nothing could be read: see the lines above".to_owned();
+        return Err(Trouble::Daemon(reason));
+    }
+    Ok(sources)
+}
+
+/// What the files of agents say; that one has none is no fault.
+pub(super) fn sources_of<'a>(agents: impl IntoIterator<Item = &'a Agent>) -> Result<Vec<Source>, Trouble> {
+    read(agents.into_iter().flat_map(files_of).collect(), true)
+}
+
+/// Reads files, each once. Of those that nobody has named, one that cannot be read stops nothing.
+fn read(files: Vec<PathBuf>, are_found: bool) -> Result<Vec<Source>, Trouble> {
     let mut sources: Vec<Source> = Vec::new();
     for path in files {
         let path = std::path::absolute(&path).unwrap_or(path);
         if sources.iter().any(|source| source.path == path) {
             continue;
         }
-        match source(&path, from.is_empty()) {
+        match source(&path, are_found) {
             Ok(source) => sources.push(source),
-            Err(error) if from.is_empty() => complain(&error.to_string()),
+            Err(error) if are_found => complain(&error.to_string()),
             Err(error) => return Err(anyhow::Error::from(error).into()),
         }
-    }
-    let readable = sources.iter().any(|source| source.file.problems.is_empty());
-    if !readable && !from.is_empty() {
-        let reason = "nothing could be read: see the lines above".to_owned();
-        return Err(Trouble::Daemon(reason));
     }
     Ok(sources)
 }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::ask::{Consent, choose};
-use crate::cli::attach::{self, Attach, agents_here};
+use crate::cli::ask::{Consent, choose, choose_some};
+use crate::cli::attach::{self, Attach, agents_named};
 use crate::cli::diff;
 use crate::cli::done::{Done, Trouble, complain, out};
 use crate::cli::import;
@@ -24,7 +24,9 @@ use crate::shown;
 
 /// What `init` is told.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Init {
+pub(super) struct Init<'a> {
+    /// The agents that it is about; all that are here, if there are none.
+    pub agents: &'a [String],
     pub consent: Consent,
     pub dry_run: bool,
     /// Whether the daemon becomes a service.
@@ -53,15 +55,18 @@ enum Step {
     Do,
 }
 
-pub(super) fn run(init: Init, places: &Places) -> Done {
+pub(super) fn run(init: Init<'_>, places: &Places) -> Done {
     if init.consent == Consent::Nobody && !init.dry_run {
         return Err(Trouble::Other(anyhow::anyhow!(
             "`init` asks its questions at a terminal: run it there, or with --yes, or look first with --dry-run"
         )));
     }
-    let sources = import::sources(&[])?;
+    let agents = agents_named(init.agents)?;
+    let sources = match init.agents {
+        [] => import::sources(&[])?,
+        _ => import::sources_of(agents.iter().map(|(agent, _)| *agent))?,
+    };
     let over = TakeOver::new(places, &sources)?;
-    let agents = agents_here();
     writeln!(out(), "Found: {}\n", found(&agents))?;
     over.show()?;
     if agents.is_empty() && over.plan.servers.is_empty() {
@@ -106,7 +111,7 @@ fn found(agents: &[(&'static Agent, PathBuf)]) -> String {
 }
 
 /// Asks step by step; each has a way back. `None` if its person leaves.
-fn ask(init: Init, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Result<Option<Choices>, Trouble> {
+fn ask(init: Init<'_>, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Result<Option<Choices>, Trouble> {
     let mut choices = Choices::default();
     let mut done: Vec<Step> = Vec::new();
     let mut step = Step::Import;
@@ -128,7 +133,9 @@ fn ask(init: Init, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Res
             )?),
             Step::Agents if agents.is_empty() => None,
             Step::Agents => {
-                Some(two(&format!("Have {} use trunkline?", all_of(agents.len())), "yes, all of them", "none yet")?)
+                let (answer, chosen) = which_agents(agents)?;
+                choices.agents = chosen;
+                Some(answer)
             }
             Step::Replace if choices.agents.is_empty() || !choices.import => None,
             Step::Replace => Some(two(
@@ -153,10 +160,7 @@ fn ask(init: Init, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Res
             (Step::Import, answer) => choices.import = answer == Some(Answer::Yes),
             (Step::Presets, answer) => choices.agreed.presets = answer == Some(Answer::Yes),
             (Step::Secrets, answer) => choices.agreed.hide = answer == Some(Answer::Yes),
-            (Step::Agents, answer) => {
-                let all = agents.iter().map(|(agent, _)| *agent);
-                choices.agents = if answer == Some(Answer::Yes) { all.collect() } else { Vec::new() };
-            }
+            (Step::Agents, _) => {}
             (Step::Replace, answer) => choices.replace = answer == Some(Answer::Yes),
             (Step::Service, answer) => choices.service = answer == Some(Answer::Yes),
             (Step::Do, Some(Answer::Yes)) => return Ok(Some(choices)),
@@ -188,6 +192,28 @@ fn two(question: &str, yes: &str, no: &str) -> anyhow::Result<Answer> {
         Some(0) => Answer::Yes,
         Some(1) => Answer::No,
         Some(_) | None => Answer::Back,
+    })
+}
+
+/// Which of the agents are to use it.
+fn which_agents(agents: &[(&'static Agent, PathBuf)]) -> anyhow::Result<(Answer, Vec<&'static Agent>)> {
+    let all = || agents.iter().map(|(agent, _)| *agent);
+    let question = format!("Have {} use trunkline?", all_of(agents.len()));
+    if agents.len() == 1 {
+        let answer = two(&question, "yes", "not yet")?;
+        return Ok((answer, if answer == Answer::Yes { all().collect() } else { Vec::new() }));
+    }
+    Ok(match choose(&question, &["yes, all of them", "some of them", "none yet", "back"])? {
+        Some(0) => (Answer::Yes, all().collect()),
+        Some(1) => {
+            let titles: Vec<_> = all().map(|agent| agent.title.as_str()).collect();
+            match choose_some("Which? Space chooses, Enter goes on, Esc goes back", &titles)? {
+                Some(chosen) => (Answer::Yes, chosen.into_iter().filter_map(|at| all().nth(at)).collect()),
+                None => return which_agents(agents),
+            }
+        }
+        Some(2) => (Answer::No, Vec::new()),
+        Some(_) | None => (Answer::Back, Vec::new()),
     })
 }
 

@@ -229,6 +229,10 @@ impl Decode for Template {
         let template = Self { line: problems.line(at), text: String::decode(node, problems)?, base: None };
         let wrong: Vec<_> = template.pieces().filter_map(Result::err).collect();
         wrong.iter().for_each(|error| problems.add(at, error.to_string()));
+        if template.text.contains('\0') {
+            problems.add(at, "no argument, variable, header or path can have a NUL character in it".to_owned());
+            return None;
+        }
         wrong.is_empty().then_some(template)
     }
 }

@@ -65,6 +65,16 @@ fn real_files_are_taken_over() {
 }
 
 #[test]
+fn check_says_in_one_line_what_a_file_of_an_agent_is() {
+    let home = Home::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agent-files");
+    for file in ["08-codex/config.toml", "09-codex/config.toml", "20-goose/config.yaml", "24-continue/config.yaml"] {
+        let said = home.refuses(1, &["check", &folder.join(file).display().to_string()]);
+        assert!(said.contains("`trunkline import --from FILE`") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
 fn three_agents_files_become_one_configuration() {
     let home = Home::of_three_agents();
     let before = home.files();

@@ -151,6 +151,20 @@ fn from_three_agents_to_a_shared_set_up_and_back_without_a_trace() {
 }
 
 #[test]
+fn the_way_in_is_for_the_agents_that_are_named() {
+    let home = Home::of_three_agents();
+    let before = home.files();
+    let (claude, cursor) = (home.read(".claude.json"), home.read(".cursor/mcp.json"));
+    assert!(home.refuses(1, &["init", "--yes", "--agent", "codx"]).contains("did you mean `codex`?"));
+    let told = home.says(&["init", "--yes", "--no-service", "--agent", "codex", "--agent", "codex"]);
+    assert!(told.contains("Codex: its entry works") && !told.contains("Cursor"), "{told}");
+    assert!(home.read(".codex/config.toml").contains("trunkline"));
+    assert_eq!((home.read(".claude.json"), home.read(".cursor/mcp.json")), (claude, cursor));
+    home.says(&["uninstall", "--yes"]);
+    assert_eq!(home.files(), before);
+}
+
+#[test]
 fn the_doctor_finds_what_is_wrong_and_mends_what_is_safe() {
     let home = Home::new();
     let healthy = home.run(&["doctor"]);
@@ -203,7 +217,10 @@ fn a_shell_completes_servers_tools_and_agents() {
     let home = Home::new();
     home.write(
         ".config/trunkline/config.toml",
-        &format!("[servers.clock]\ncommand = {:?}\n[profiles.work]\nservers = [\"clock\"]\n", test_server()),
+        &format!(
+            "[servers.clock]\ncommand = {:?}\nargs = [\"--tool=say\"]\n[profiles.work]\nservers = [\"clock\"]\n",
+            test_server()
+        ),
     );
     home.says(&["tools", "clock"]);
     let completed = |words: &[&str]| {
@@ -220,6 +237,9 @@ fn a_shell_completes_servers_tools_and_agents() {
     };
     has(&["tools", ""], "clock");
     has(&["call", "clock", ""], "echo");
+    has(&["call", "clock", "say", ""], "text=");
+    has(&["call", "clock", "say", "text=x", "how"], "how=loud");
+    assert!(!completed(&["call", "clock", "say", "text=x", ""]).iter().any(|line| line == "text="));
     has(&["attach", "cur"], "cursor");
     has(&["connect", "--profile", ""], "work");
     for shell in ["bash", "zsh", "fish", "powershell"] {

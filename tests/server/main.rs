@@ -194,8 +194,13 @@ impl Server {
     }
 
     fn list_tools(&self, id: &str, params: &Value) -> io::Result<()> {
-        let tool =
-            |name: &str| json!({ "name": name, "x-odd": { "z": 1, "a": 2 }, "inputSchema": { "type": "object" } });
+        let tool = |name: &str| {
+            let mut schema = json!({ "type": "object" });
+            if name == "say" {
+                schema["properties"] = json!({ "text": { "type": "string" }, "how": { "enum": ["loud", "low"] } });
+            }
+            json!({ "name": name, "x-odd": { "z": 1, "a": 2 }, "inputSchema": schema })
+        };
         let page = params["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap_or(0));
         if let Some(bytes) = self.endless {
             let mut tool = tool(&format!("page{page}"));

@@ -12,7 +12,13 @@ use crate::setup::REGISTRY;
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum SetUp {
     /// From your agents' files to a shared set-up: import, attach, service, logins; asks before each step
+    #[command(
+        after_help = "Examples:\n  trunkline init\n  trunkline init --agent claude-code --agent codex\n  trunkline init --dry-run"
+    )]
     Init {
+        /// Only this agent; may be said several times (default: every agent that is here)
+        #[arg(long = "agent", value_name = "AGENT", add = ArgValueCandidates::new(agents))]
+        agents: Vec<String>,
         #[command(flatten)]
         common: Common,
         /// Leave the daemon to agents to start, instead of making it a service

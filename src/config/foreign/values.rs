@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::config::foreign::words::{OAUTH, letters, passed_over, respelled};
+use crate::config::foreign::words::{OAUTH, letters, of_editors, passed_over, respelled};
 use crate::config::node::{Member, Node, Value};
 use crate::config::problems::Problems;
 
@@ -93,7 +93,16 @@ pub(super) fn text(node: Node, problems: &mut Problems<'_>) -> Node {
             problems.note(at.start, format!("{value} is passed on as text"));
             Value::String(value.to_string())
         }
-        value @ (Value::String(_) | Value::Array(_) | Value::Table(_) | Value::Other(_)) => value,
+        Value::String(text) => {
+            for word in of_editors(&text) {
+                let message = format!(
+                    "an editor puts a value in the place of `${{{word}}}`, and trunkline cannot: write the value itself"
+                );
+                problems.note(at.start, message);
+            }
+            Value::String(text)
+        }
+        value @ (Value::Array(_) | Value::Table(_) | Value::Other(_)) => value,
     };
     templated(Node { at, value })
 }

@@ -88,6 +88,29 @@ pub(super) const OAUTH: [(&str, &str); 12] = [
     ("issuer", "issuer"),
 ];
 
+/// What editors put in the place of `${…}`, and trunkline cannot know.
+const OF_EDITORS: [&str; 14] = [
+    "workspaceFolderBasename",
+    "file",
+    "fileBasename",
+    "fileBasenameNoExtension",
+    "fileExtname",
+    "fileDirname",
+    "fileWorkspaceFolder",
+    "relativeFile",
+    "relativeFileDirname",
+    "lineNumber",
+    "selectedText",
+    "cwd",
+    "execPath",
+    "defaultBuildTask",
+];
+
+/// The words in a text that only an editor knows.
+pub(super) fn of_editors(text: &str) -> impl Iterator<Item = &'static str> {
+    OF_EDITORS.into_iter().filter(|word| text.contains(&format!("${{{word}}}")))
+}
+
 /// The letters of a key, however it joins its words.
 pub(super) fn letters(key: &str) -> String {
     key.chars().filter(|letter| !matches!(letter, '_' | '-' | '.' | ' ')).flat_map(char::to_lowercase).collect()
