@@ -8,6 +8,6 @@ mod tee;
 
 pub use differ::script;
 pub use direction::Direction;
-pub use line::{Line, Note, ReadError, read};
-pub use replayed::{Answered, Replay};
+pub use line::{Line, Note, ReadError, Recording, read};
+pub use replayed::Replay;
 pub use tee::{Heard, Tee, Watcher};

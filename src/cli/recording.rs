@@ -17,7 +17,7 @@ use crate::envelope::Envelope;
 use crate::envelope::quoted;
 use crate::ipc;
 use crate::paths::Places;
-use crate::recording::{Line, Note, Replay, read, script};
+use crate::recording::{Line, Note, Recording, Replay, read, script};
 use crate::wire::{Account, Frames};
 
 /// The largest line that is read.
@@ -145,7 +145,7 @@ pub(super) fn replay(file: &Path) -> Done {
         }
         match Envelope::parse(&line) {
             Ok(envelope) => {
-                for message in replay.answer(&envelope).0 {
+                for message in replay.answer(&envelope) {
                     writeln!(output, "{message}")?;
                 }
                 output.flush()?;
@@ -177,6 +177,15 @@ pub(super) fn compare(one: &Path, other: &Path) -> Done {
     Ok(ExitCode::FAILURE)
 }
 
+/// The messages of a recording; what is missing in it is said.
 fn lines(file: &Path) -> Result<Vec<Line>, Trouble> {
-    read(file).map_err(|error| anyhow!(error).into())
+    let Recording { lines, missed, is_cut } = read(file).map_err(|error| anyhow!(error))?;
+    let place = file.display();
+    if missed > 0 {
+        complain(&format!("{place}: {missed} messages are missing: they came faster than they could be written"));
+    }
+    if is_cut {
+        complain(&format!("{place}: the last line is cut: what was being written when the recording ended is missing"));
+    }
+    Ok(lines)
 }

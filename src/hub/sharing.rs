@@ -93,10 +93,10 @@ impl Sharing {
         }
         match known {
             Some(known) if known.package.share == Share::All => {
-                (Scope::All, format!("{} is known not to care where it runs", known.name))
+                (Scope::All, format!("{} is known to be the same in every folder", known.name))
             }
             Some(known) => (Scope::Project, format!("{} is known to work in its folder", known.name)),
-            None => (Scope::Project, "it is not known not to care where it runs".to_owned()),
+            None => (Scope::Project, "it may depend on the folder that it runs in".to_owned()),
         }
     }
 
@@ -177,19 +177,13 @@ mod tests {
 
     /// A server's settings, what it asks, whether its offers differ; then its scope, and how the reason begins.
     const TABLE: [(&str, &[&str], bool, Scope, &str); 14] = [
-        ("command = 'x'", &[], false, Scope::Project, "by project: it is not known not to care"),
-        (TIME, &[], false, Scope::All, "shared by all: mcp-server-time is known not to care"),
+        ("command = 'x'", &[], false, Scope::Project, "by project: it may depend on the folder"),
+        (TIME, &[], false, Scope::All, "shared by all: mcp-server-time is known to be the same"),
         (BROWSER, &[], false, Scope::Session, "a process for each agent: @playwright/mcp keeps"),
         (BROWSER, &[ROOTS], false, Scope::Session, "a process for each agent"),
         ("command = 'uvx'\nargs = ['serena']", &[], false, Scope::Project, "by project: serena is known to work in"),
         (TIME, &[ROOTS], false, Scope::Project, "by project: it asks for roots"),
-        (
-            "command = 'x'",
-            &[ASKS],
-            false,
-            Scope::Project,
-            "by project and client: it is not known not to care where it",
-        ),
+        ("command = 'x'", &[ASKS], false, Scope::Project, "by project and client: it may depend on the folder"),
         (TIME, &[], true, Scope::All, "by client: "),
         ("url = 'https://x/mcp'", &[], false, Scope::All, "shared by all: it is not on this machine"),
         ("url = 'https://x/mcp'", &[ROOTS], false, Scope::Project, "by project: it asks for roots"),

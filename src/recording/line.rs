@@ -60,23 +60,33 @@ impl Line {
     }
 }
 
-/// The messages of a recording.
-pub fn read(path: &Path) -> Result<Vec<Line>, ReadError> {
+/// What a file has.
+#[derive(Debug, Default)]
+pub struct Recording {
+    pub lines: Vec<Line>,
+    /// How many messages came faster than they could be written.
+    pub missed: u64,
+    /// Its last line is not whole: who recorded was ended.
+    pub is_cut: bool,
+}
+
+/// Reads a recording.
+pub fn read(path: &Path) -> Result<Recording, ReadError> {
     let bytes = std::fs::read(path).map_err(|error| ReadError::Io(path.to_owned(), error))?;
     let text = String::from_utf8_lossy(&bytes);
-    let mut lines = Vec::new();
+    let mut recording = Recording::default();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match serde_json::from_str::<Line>(line) {
-            Ok(line) => lines.push(line),
-            // The last line may be cut: who recorded was ended.
-            Err(error) if at + 1 == text.lines().count() && error.is_eof() => {}
+            Ok(line) => recording.lines.push(line),
+            Err(error) if at + 1 == text.lines().count() && error.is_eof() => recording.is_cut = true,
             Err(error) => {
                 let note: Note = serde_json::from_str(line).unwrap_or_default();
                 if note.missed.is_none() && note.trunkline_recording.is_none() {
                     return Err(ReadError::Line(path.to_owned(), at + 1, error));
                 }
+                recording.missed += note.missed.unwrap_or_default();
             }
         }
     }
-    if lines.is_empty() { Err(ReadError::Empty(path.to_owned())) } else { Ok(lines) }
+    if recording.lines.is_empty() { Err(ReadError::Empty(path.to_owned())) } else { Ok(recording) }
 }

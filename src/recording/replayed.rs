@@ -28,10 +28,6 @@ pub struct Replay {
     discover: Option<Box<str>>,
 }
 
-/// What is to be said for one message of the client.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Answered(pub Vec<String>);
-
 impl Replay {
     pub fn new(lines: &[Line]) -> Self {
         let mut replay = Self::default();
@@ -90,10 +86,10 @@ impl Replay {
         self.exchanges.len()
     }
 
-    /// What is said to a message of the client.
-    pub fn answer(&mut self, envelope: &Envelope<'_>) -> Answered {
+    /// The messages that are said to one of the client's.
+    pub fn answer(&mut self, envelope: &Envelope<'_>) -> Vec<String> {
         if envelope.kind != Kind::Request {
-            return Answered::default();
+            return Vec::new();
         }
         let handshake = match envelope.method {
             Some(Method::Initialize) => self.initialize.as_deref(),
@@ -101,17 +97,17 @@ impl Replay {
             _ => None,
         };
         if let Some(result) = handshake {
-            return Answered(vec![reply::result(envelope.id, result)]);
+            return vec![reply::result(envelope.id, result)];
         }
         match (self.next(&key(envelope)), envelope.method) {
             (Some(exchange), _) => exchange.said(envelope),
             // What changes nothing is answered by any server.
-            (None, Some(Method::Ping | Method::SetLevel)) => Answered(vec![reply::result(envelope.id, "{}")]),
+            (None, Some(Method::Ping | Method::SetLevel)) => vec![reply::result(envelope.id, "{}")],
             (None, _) => {
                 let message = format!("the recording has no answer to this `{}`", envelope.method_name);
                 let known = self.exchanges.keys().any(|key| key.split(' ').next() == Some(&*envelope.method_name));
                 let code = if known { code::INVALID_PARAMS } else { code::METHOD_NOT_FOUND };
-                Answered(vec![reply::error(envelope.id, code, &message)])
+                vec![reply::error(envelope.id, code, &message)]
             }
         }
     }
@@ -125,7 +121,7 @@ impl Replay {
 
 impl Exchange {
     /// The same under the client's own id and token.
-    fn said(&self, envelope: &Envelope<'_>) -> Answered {
+    fn said(&self, envelope: &Envelope<'_>) -> Vec<String> {
         let mut said = Vec::new();
         if let Some(token) = envelope.params.meta.progress_token {
             for message in &self.before {
@@ -137,7 +133,7 @@ impl Exchange {
         if let Ok(answer) = Envelope::parse(self.answer.as_bytes()) {
             said.push(answer.under(envelope.id));
         }
-        Answered(said)
+        said
     }
 }
 
@@ -192,7 +188,7 @@ mod tests {
             line(FromServer, r#"{"id":42,"error":{"code":-1,"message":"twice"}}"#),
         ];
         let mut replay = Replay::new(&lines);
-        let mut ask = |frame: &str| replay.answer(&Envelope::parse(frame.as_bytes()).expect("a message")).0;
+        let mut ask = |frame: &str| replay.answer(&Envelope::parse(frame.as_bytes()).expect("a message"));
         let call = r#"{"jsonrpc":"2.0","id":"q","method":"tools/call","params":{"name":"a","arguments":{"x":1,"y":2},"_meta":{"progressToken":"t"}}}"#;
         assert_eq!(
             ask(r#"{"jsonrpc":"2.0","id":9,"method":"initialize","params":{}}"#),

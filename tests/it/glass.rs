@@ -94,6 +94,14 @@ fn a_recording_has_every_byte_and_answers_as_the_server_did() {
     let said = String::from_utf8_lossy(&found.stdout).into_owned();
     assert_eq!(found.status.code(), Some(1));
     assert!(said.contains("200.0") && !said.contains("\"jsonrpc\""), "{said}");
+    // What is missing in one is said.
+    let cut = daemon.folder().join("cut.ndjson");
+    fs::write(&cut, text.trim_end().strip_suffix("}}").expect("a message at the end")).expect("written");
+    let said = String::from_utf8_lossy(&diff(&cut, &file).stderr).into_owned();
+    assert!(said.contains("cut.ndjson: the last line is cut"), "{said}");
+    fs::write(&cut, text.clone() + "{\"missed\":7}\n").expect("written");
+    let said = String::from_utf8_lossy(&diff(&file, &cut).stderr).into_owned();
+    assert!(said.contains("7 messages are missing") && said.contains("say the same"), "{said}");
     let wrong = trunkline(daemon.folder(), &["replay", &daemon.folder().join("config.toml").display().to_string()]);
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("no line of a recording"));
 }
