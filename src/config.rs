@@ -315,19 +315,6 @@ mod tests {
     }
 
     #[test]
-    fn what_no_process_and_no_header_can_have() {
-        for line in [
-            r#"command = "a\u0000b""#,
-            "command = \"x\"\nargs = [\"a\\u0000\"]",
-            "command = \"x\"\nenv = { A = \"\\u0000\" }",
-            "url = \"http://h/\"\nheaders = { A = \"\\u0000\" }",
-        ] {
-            let found = problems(Config::from_toml(&format!("[servers.a]\n{line}\n")));
-            assert!(found.len() == 1 && found[0].contains("NUL"), "{line}: {found:?}");
-        }
-    }
-
-    #[test]
     fn every_problem_at_once_with_its_line() {
         let text = r#"
 [daemon]

@@ -300,6 +300,15 @@ mod tests {
     }
 
     #[test]
+    fn what_no_process_and_no_header_can_have_is_named() {
+        for (text, count) in [("a\0b", 1), ("\0 ${oops", 2), ("ab", 0)] {
+            let mut problems = Problems::new("");
+            let decoded = Template::decode(Node { at: 0..0, value: Value::String(text.to_owned()) }, &mut problems);
+            assert_eq!((decoded.is_some(), problems.count()), (count == 0, count), "{text:?}");
+        }
+    }
+
+    #[test]
     fn templates_expand() {
         let file = std::env::temp_dir().join(format!("trunkline-template-{}", std::process::id()));
         std::fs::write(&file, "secret\r\n").expect("written");

@@ -70,7 +70,7 @@ impl Site {
         };
         match &mut translation {
             // It goes on when the agent has answered what it is asked.
-            Some(translation) if translation.asks(envelope) => translation.begun = begun.map(Box::new),
+            Some(translation) if translation.asks(envelope) => translation.begun = begun,
             Some(_) | None => self.instance.records().answered(begun, envelope),
         }
         if let (Caller::Agent { .. }, Some(suspension)) = (&owner, suspension) {

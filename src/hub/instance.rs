@@ -31,7 +31,7 @@ use crate::hub::eras::initialize_result;
 use crate::hub::ids::{InstanceId, SessionId};
 use crate::hub::instance::calls::Calls;
 use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall, Repeat};
-use crate::hub::instance::calls::tool::tool_of;
+use crate::hub::instance::calls::tool::subject_of;
 use crate::hub::instance::change_storms::Storms;
 use crate::hub::instance::lists::Lists;
 use crate::hub::instance::one_at_a_time::OneAtATime;
@@ -39,6 +39,7 @@ use crate::hub::instance::recorded::{Records, ended};
 use crate::hub::instance::subscription_state::OwnSubscription;
 use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::session::Session;
+use crate::method::Method;
 use crate::names::ServerName;
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Connection, Handshake, InstanceServices, Link};
@@ -244,7 +245,8 @@ impl Instance {
             return Err(Refused::OverBudget);
         }
         let token = envelope.params.meta.progress_token.filter(|token| *token != "null");
-        let begun = (on_reply != OnReply::Listen).then(|| self.records().begin(session, envelope, &edits));
+        let subject = subject_of(envelope, &edits);
+        let begun = (on_reply != OnReply::Listen).then(|| self.records().begin(session, envelope, subject.clone()));
         let (mut more, translation) = match translated {
             Some(translated) => (translated.edits, Some(translated.translation)),
             None => (token.map(|token| (envelope.span(token), ours.clone())).into_iter().collect(), None),
@@ -256,7 +258,7 @@ impl Instance {
         edits.push(envelope.edit(envelope.id, &ours));
         edits.extend(more.iter().map(|(at, with)| Edit { at: at.clone(), with }));
         let owner = Caller::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
-        let tool = tool_of(envelope, &edits);
+        let tool = subject.filter(|_| envelope.method == Some(Method::CallTool));
         let pending = PendingCall { translation, tool, begun, ..PendingCall::new(owner, on_reply, repeat) };
         self.calls.lock().insert(id, pending);
         match self.link.push_edited(envelope, &mut edits) {

@@ -24,6 +24,9 @@ pub(super) struct Entry {
     pub code: i64,
 }
 
+/// How many bytes a call can take: 14 numbers of ten bytes each.
+const LONGEST: usize = 14 * 10;
+
 /// Writes calls, one behind the other.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
@@ -43,6 +46,9 @@ impl Writer {
             *entry;
         let moment = zigzag(at.wrapping_sub(self.last));
         self.last = at;
+        // In one piece: the buffer is looked at once, and not for each byte.
+        let mut piece = [0; LONGEST];
+        let mut length = 0;
         for number in [
             moment,
             agent.into(),
@@ -58,12 +64,13 @@ impl Writer {
             progress.into(),
             entry.outcome.into(),
         ] {
-            put(&mut self.bytes, number);
+            put(&mut piece, &mut length, number);
         }
         // Most have none.
         if has_code(entry.outcome) {
-            put(&mut self.bytes, zigzag(entry.code));
+            put(&mut piece, &mut length, zigzag(entry.code));
         }
+        self.bytes.extend_from_slice(&piece[..length]);
     }
 }
 
@@ -80,12 +87,14 @@ fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
+fn put(piece: &mut [u8; LONGEST], length: &mut usize, mut number: u64) {
     while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
+        piece[*length] = (number & 0x7f) as u8 | 0x80;
+        *length += 1;
         number >>= 7;
     }
-    bytes.push(number as u8);
+    piece[*length] = number as u8;
+    *length += 1;
 }
 
 /// Reads the calls of a block until its end, or until what is none.

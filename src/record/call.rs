@@ -125,7 +125,7 @@ pub struct Call {
     pub server: ServerName,
     /// The server's process, if it is one.
     pub pid: Option<u32>,
-    pub begun: Begun,
+    pub begun: Box<Begun>,
     /// Until the server first said something for it.
     pub first: Option<Duration>,
     /// Bytes of the answer.

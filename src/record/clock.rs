@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::record::shape::micros;
+use crate::record::shape::{micros, micros_of};
 
 /// The moment that an `Instant` was, for those that are near.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Clock {
         if now.saturating_duration_since(self.instant) > Self::HOLDS {
             *self = Self::now();
         }
-        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        let micros = |span: Duration| i64::try_from(micros_of(span)).unwrap_or(i64::MAX);
         match instant.checked_duration_since(self.instant) {
             Some(after) => self.micros.saturating_add(micros(after)),
             None => self.micros.saturating_sub(micros(self.instant.saturating_duration_since(instant))),

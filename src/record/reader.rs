@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, params_from_iter};
+use url::Url;
 use wildmatch::WildMatch;
 
 use crate::method::Method;
@@ -41,6 +42,15 @@ pub enum ReadError {
 pub struct Reader {
     path: PathBuf,
     connection: Connection,
+}
+
+/// Opens a file, and tells its version.
+fn opened(path: &Path, more: OpenFlags) -> rusqlite::Result<(Connection, i64)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(2))?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((connection, version))
 }
 
 /// Names and agents by their numbers.
@@ -133,11 +143,15 @@ impl Reader {
         if !path.exists() {
             return Err(ReadError::Missing(path.to_owned()));
         }
-        let of_sqlite = |error| ReadError::Sqlite { path: path.to_owned(), error };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(of_sqlite)?;
-        connection.busy_timeout(Duration::from_secs(2)).map_err(of_sqlite)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(of_sqlite)?;
+        let opened = match opened(path, OpenFlags::empty()) {
+            // SQLite wants a file beside it, and makes none where nothing can be written: nobody writes to this one either.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => match Url::from_file_path(path) {
+                Ok(url) => opened(Path::new(&format!("{url}?immutable=1")), OpenFlags::SQLITE_OPEN_URI),
+                Err(()) => Err(error),
+            },
+            opened => opened,
+        };
+        let (connection, version) = opened.map_err(|error| ReadError::Sqlite { path: path.to_owned(), error })?;
         match version {
             VERSION => Ok(Self { path: path.to_owned(), connection }),
             // It is being made.

@@ -100,7 +100,7 @@ pub(super) fn micros(time: SystemTime) -> i64 {
 }
 
 pub(super) fn micros_of(time: Duration) -> u64 {
-    time.as_micros().try_into().unwrap_or(u64::MAX)
+    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into())
 }
 
 impl From<&Agent> for Caller {

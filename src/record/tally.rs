@@ -59,10 +59,11 @@ impl Default for Tally {
 }
 
 impl Tally {
-    pub fn note(&self, method: &str, outcome: Outcome, took: Duration) {
+    /// Counts a call that has ended at `now`.
+    pub fn note(&self, method: &str, outcome: Outcome, now: Instant, took: Duration) {
         let mut counts = self.0.lock();
         counts.of_method(method).note(outcome, took);
-        let minute = counts.now();
+        let minute = counts.minute_of(now);
         counts.forget_before(minute);
         let failures = u64::from(outcome.is_failure());
         match counts.minutes.back_mut().filter(|(last, ..)| *last == minute) {
@@ -79,7 +80,7 @@ impl Tally {
 
     pub fn last_hour(&self) -> LastHour {
         let mut counts = self.0.lock();
-        let minute = counts.now();
+        let minute = counts.minute_of(Instant::now());
         counts.forget_before(minute);
         let sum = |hour: LastHour, (_, calls, failures): &(u64, u64, u64)| LastHour {
             calls: hour.calls + calls,
@@ -94,8 +95,8 @@ impl Tally {
 }
 
 impl Counts {
-    fn now(&self) -> u64 {
-        self.minute + self.began.elapsed().as_secs() / 60
+    fn minute_of(&self, now: Instant) -> u64 {
+        self.minute + now.saturating_duration_since(self.began).as_secs() / 60
     }
 
     fn of_method(&mut self, method: &str) -> &mut MethodTally {
@@ -146,17 +147,18 @@ mod tests {
     fn calls_are_counted_by_method_and_class() {
         let tally = Tally::default();
         let call = "tools/call";
-        tally.note(call, Outcome::Result, Duration::from_micros(900));
-        tally.note(call, Outcome::ToolError, Duration::from_secs(3));
-        tally.note(call, Outcome::Cancelled, Duration::from_secs(300));
-        (0..100).for_each(|number| tally.note(&format!("x/{number}"), Outcome::Result, Duration::ZERO));
+        let note = |method: &str, outcome, took| tally.note(method, outcome, Instant::now(), took);
+        note(call, Outcome::Result, Duration::from_micros(900));
+        note(call, Outcome::ToolError, Duration::from_secs(3));
+        note(call, Outcome::Cancelled, Duration::from_secs(300));
+        (0..100).for_each(|number| note(&format!("x/{number}"), Outcome::Result, Duration::ZERO));
         assert_eq!(tally.last_hour(), LastHour { calls: 103, failures: 1 });
         let methods = tally.methods();
         assert_eq!((methods[0].calls, methods[0].classes[0], methods[0].classes[8]), (3, 1, 1));
         assert_eq!(methods[0].classes[CLASSES.len()], 1);
         assert_eq!(methods.len(), METHODS + 1);
         assert_eq!(methods.iter().map(|method| method.calls).sum::<u64>(), 103);
-        let now = tally.0.lock().now();
+        let now = tally.0.lock().minute_of(Instant::now());
         tally.add_earlier([(now - 61, 5, 5), (now - 2, 4, 1)].into_iter());
         assert_eq!(tally.last_hour(), LastHour { calls: 107, failures: 2 });
     }

@@ -250,7 +250,7 @@ fn send(round: &InputRound, instance: &Arc<Instance>) {
     translation.retried = Some(frame.clone().into());
     instance.borrow(&session);
     let owner = Caller::Agent { session: session.clone(), id: id.clone(), token };
-    let begun = translation.begun.take().map(|begun| *begun);
+    let begun = translation.begun.take();
     let translation = Some(Box::new(translation));
     let pending = PendingCall { translation, begun, ..PendingCall::new(owner, on_reply, None) };
     instance.calls.lock().insert(call, pending);

@@ -93,7 +93,7 @@ impl Calls {
         if !pending.is_listen() {
             if let Caller::Agent { session, .. } = &pending.owner {
                 session.began();
-                self.used = Instant::now();
+                self.used = pending.begun.as_ref().map_or_else(Instant::now, |begun| begun.since);
                 self.served |= pending.is_call();
             }
             self.waited_for += 1;
@@ -242,14 +242,15 @@ impl Calls {
 
     pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<PendingCall> {
         let pending = self.pending.remove(&id)?;
+        let now = Instant::now();
         if !pending.is_listen() {
-            (self.unanswered, self.unanswered_at) = (self.unanswered + 1, Some(Instant::now()));
+            (self.unanswered, self.unanswered_at) = (self.unanswered + 1, Some(now));
         }
         if pending.cancelled.is_none() && !pending.is_listen() {
             self.waited_for -= 1;
             if let Caller::Agent { session, .. } = &pending.owner {
                 session.ended();
-                self.used = Instant::now();
+                self.used = now;
             }
         }
         if let Some(session) = pending.caller() {

@@ -39,7 +39,7 @@ impl Instance {
         self.send(method, params, owner, None)
     }
 
-    fn send(&self, method: Method, params: &str, owner: Caller, begun: Option<Begun>) -> u64 {
+    fn send(&self, method: Method, params: &str, owner: Caller, begun: Option<Box<Begun>>) -> u64 {
         let id = self.link.next_id();
         let on_reply = if matches!(owner, Caller::Listener) { OnReply::Listen } else { OnReply::Nothing };
         self.calls.lock().insert(id, PendingCall { begun, ..PendingCall::new(owner, on_reply, None) });

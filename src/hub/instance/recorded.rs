@@ -1,7 +1,7 @@
 //! What of a call goes into the record of calls: when it begins, and when it ends for its agent.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
 use memchr::memmem;
@@ -35,32 +35,37 @@ impl<'a> Records<'a> {
         Self { around, pid }
     }
 
-    /// A call that begins, as the record will have it.
-    pub(in crate::hub) fn begin(&self, session: &Session, envelope: &Envelope<'_>, edits: &[Edit<'_>]) -> Begun {
+    /// A call that begins, as the record will have it, and what it is about.
+    pub(in crate::hub) fn begin(
+        &self,
+        session: &Session,
+        envelope: &Envelope<'_>,
+        subject: Option<Arc<str>>,
+    ) -> Box<Begun> {
         let arguments = envelope.params.arguments.filter(|_| self.around.kept.payloads());
         let method = match envelope.method {
             Some(method) => Cow::Borrowed(method.name()),
             None => Cow::Owned(cut(&envelope.method_name, LONGEST_METHOD).to_owned()),
         };
-        Begun {
+        Box::new(Begun {
             since: Instant::now(),
             agent: session.agent(),
             session: session.id.0,
             method,
-            subject: subject_of(envelope, edits),
+            subject,
             sent: envelope.frame.len().try_into().unwrap_or(u32::MAX),
             progress: 0,
             first: None,
             asked: Vec::new(),
             span: self.around.tracer.begin(envelope.params.meta_raw),
             arguments: arguments.map(|raw| self.masked(raw)),
-        }
+        })
     }
 
     /// The same, of a call of trunkline's own for a person.
-    pub(in crate::hub) fn begin_own(&self, method: Method, subject: &str, arguments: &str) -> Begun {
+    pub(in crate::hub) fn begin_own(&self, method: Method, subject: &str, arguments: &str) -> Box<Begun> {
         let agent = Agent { name: Some("trunkline".to_owned()), ..Agent::default() };
-        Begun {
+        Box::new(Begun {
             since: Instant::now(),
             agent: Arc::new(agent),
             session: 0,
@@ -72,14 +77,14 @@ impl<'a> Records<'a> {
             asked: Vec::new(),
             span: self.around.tracer.begin(None),
             arguments: self.around.kept.payloads().then(|| self.masked(arguments)),
-        }
+        })
     }
 
     /// Puts a call into the record that has ended for its agent; `answer` is what it got.
-    pub(in crate::hub) fn end(&self, begun: Option<Begun>, outcome: Outcome, answer: Option<&Envelope<'_>>) {
+    pub(in crate::hub) fn end(&self, begun: Option<Box<Begun>>, outcome: Outcome, answer: Option<&Envelope<'_>>) {
         let Some(begun) = begun else { return };
         let took = begun.since.elapsed();
-        self.around.tally.note(&begun.method, outcome, took);
+        self.around.tally.note(&begun.method, outcome, begun.since + took, took);
         let kept = &self.around.kept;
         if let Some(span) = &begun.span {
             let now = SystemTime::now();
@@ -113,7 +118,7 @@ impl<'a> Records<'a> {
     }
 
     /// Puts a call into the record that the server has answered.
-    pub(in crate::hub) fn answered(&self, begun: Option<Begun>, answer: &Envelope<'_>) {
+    pub(in crate::hub) fn answered(&self, begun: Option<Box<Begun>>, answer: &Envelope<'_>) {
         if let Some(begun) = begun {
             let outcome = outcome(&begun.method, answer);
             self.end(Some(begun), outcome, Some(answer));
@@ -128,7 +133,7 @@ impl<'a> Records<'a> {
         edits: &[Edit<'_>],
         refusal: &str,
     ) {
-        let mut begun = self.begin(session, envelope, edits);
+        let mut begun = self.begin(session, envelope, subject_of(envelope, edits));
         // As the server knows it, also where the agent sees all servers.
         let own =
             begun.subject.as_deref().and_then(names::split).filter(|(server, _)| *server == self.around.name.as_str());
@@ -170,11 +175,12 @@ fn is_tool_error(result: &str) -> bool {
         is_error: bool,
     }
     const WORD: &str = "\"isError\"";
+    static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(WORD));
     let says_so = |at: usize| {
         let behind = result[at + WORD.len()..].trim_start();
         behind.strip_prefix(':').is_some_and(|value| value.trim_start().starts_with("true"))
     };
-    memmem::find_iter(result.as_bytes(), WORD).any(says_so)
+    FINDER.find_iter(result.as_bytes()).any(says_so)
         && serde_json::from_str::<ToolResult>(result).is_ok_and(|result| result.is_error)
 }
 

@@ -38,7 +38,7 @@ impl Calls {
     }
 
     /// Takes what the record will have of a call that ends for its agent.
-    pub(in crate::hub) fn take_begun(&mut self, id: u64) -> Option<Begun> {
+    pub(in crate::hub) fn take_begun(&mut self, id: u64) -> Option<Box<Begun>> {
         self.pending.get_mut(&id)?.begun.take()
     }
 }

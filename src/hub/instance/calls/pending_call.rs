@@ -42,7 +42,7 @@ pub(in crate::hub) struct PendingCall {
     /// Of a call of a tool, which one.
     pub tool: Option<Arc<str>>,
     /// What will stand in the record; taken out when the call ends for its agent.
-    pub begun: Option<Begun>,
+    pub begun: Option<Box<Begun>>,
 }
 
 /// How long a server must have been quiet for a call, once it has read behind its cancellation.
