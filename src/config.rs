@@ -177,8 +177,10 @@ impl Config {
         if let Some(at) = fields.position("mcp_servers") {
             let message = "this is a file of Codex: `trunkline import --from FILE` takes its servers over".to_owned();
             fields.problems.add(at, message);
-            // What else stands in it is Codex's.
-            return Self::default();
+            // What else stands in it is Codex's, unless it is a file of ours with a table of Codex's in it.
+            if fields.position("servers").is_none() {
+                return Self::default();
+            }
         }
         let daemon: Daemon = fields.take("daemon").unwrap_or_default();
         let servers = fields

@@ -3,9 +3,12 @@
 /// A piece of memory of this size or more is a mapping of its own, in bytes. The allocator would otherwise move the bound up with
 /// the first long message, and keep the holes that the next ones do not fit in.
 const APART: std::ffi::c_int = 2 << 20;
+/// So much that is free at the heap's end stays until [`Heap::look`], in bytes: many messages of a megabyte would otherwise have it
+/// given back and taken again for each.
+const KEPT: std::ffi::c_int = 32 << 20;
 
 /// How much more than after the last look there must be, in bytes.
-const MUCH: usize = 32 << 20;
+const MUCH: usize = 8 << 20;
 
 /// Looks from time to time.
 #[derive(Debug, Default)]
@@ -40,8 +43,7 @@ pub fn keep_long_messages_apart() {
         /// `mallopt(3)`
         safe fn mallopt(param: c_int, value: c_int) -> c_int;
     }
-    // The second is what the allocator would make of the first.
-    if mallopt(M_MMAP_THRESHOLD, APART) == 0 || mallopt(M_TRIM_THRESHOLD, 2 * APART) == 0 {
+    if mallopt(M_MMAP_THRESHOLD, APART) == 0 || mallopt(M_TRIM_THRESHOLD, KEPT) == 0 {
         tracing::debug!("the allocator keeps its own bounds");
     }
 }

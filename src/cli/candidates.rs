@@ -73,10 +73,15 @@ struct Tool {
     input: Value,
 }
 
-/// The tools of the server that stands on the line, where a daemon runs that knows them.
-fn tools_of_line() -> Vec<Tool> {
+/// The tools of the server that stands on the line, where a daemon runs that knows them, and the words behind that server.
+fn tools_of_line() -> (Vec<Tool>, Vec<String>) {
     let names: BTreeSet<_> = config().servers.iter().map(|(name, _)| name.to_string()).collect();
-    let Some(server) = std::env::args().find(|word| names.contains(word)) else { return Vec::new() };
+    let mut words = std::env::args();
+    let tools = words.find(|word| names.contains(word)).map(tools_of).unwrap_or_default();
+    (tools, words.collect())
+}
+
+fn tools_of(server: String) -> Vec<Tool> {
     let Some(places) = places() else { return Vec::new() };
     let listed = block_on(async {
         let asked = async { Ok::<_, Trouble>(connect(&places).await?.list_tools(Some(server), here()).await?) };
@@ -93,13 +98,13 @@ fn first_line(text: Option<&str>) -> Option<StyledStr> {
 
 pub(super) fn tools() -> Vec<CompletionCandidate> {
     let candidate = |tool: Tool| CompletionCandidate::new(tool.name).help(first_line(tool.description.as_deref()));
-    tools_of_line().into_iter().map(candidate).collect()
+    tools_of_line().0.into_iter().map(candidate).collect()
 }
 
 /// The arguments of the tool that stands on the line, and their values where those are few.
 pub(super) fn arguments() -> Vec<CompletionCandidate> {
-    let words: Vec<_> = std::env::args().collect();
-    let Some(tool) = tools_of_line().into_iter().find(|tool| words.contains(&tool.name)) else { return Vec::new() };
+    let (tools, words) = tools_of_line();
+    let Some(tool) = tools.into_iter().find(|tool| words.first() == Some(&tool.name)) else { return Vec::new() };
     let known = tool.input["properties"].as_object().into_iter().flatten();
     let left = known.filter(|(name, _)| !words.iter().any(|word| word.starts_with(&format!("{name}="))));
     left.flat_map(|(name, schema)| {

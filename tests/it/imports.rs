@@ -72,6 +72,12 @@ fn check_says_in_one_line_what_a_file_of_an_agent_is() {
         let said = home.refuses(1, &["check", &folder.join(file).display().to_string()]);
         assert!(said.contains("`trunkline import --from FILE`") && said.lines().count() == 1, "{said}");
     }
+    // In a file of ours, the rest goes on.
+    home.write("mixed.toml", "[servers.mine]\ncommand = \"cat\"\n[mcp_servers.other]\ncommand = \"cat\"\n");
+    let output = home.run(&["check", "--json", &home.path("mixed.toml").display().to_string()]);
+    let checked = json(&said(&output).0);
+    assert_eq!(checked["servers"], 1, "{checked}");
+    assert!(checked["problems"].to_string().contains("import --from FILE"), "{checked}");
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn a_shell_completes_servers_tools_and_agents() {
     home.write(
         ".config/trunkline/config.toml",
         &format!(
-            "[servers.clock]\ncommand = {:?}\nargs = [\"--tool=say\"]\n[profiles.work]\nservers = [\"clock\"]\n",
+            "[servers.clock]\ncommand = {:?}\nargs = [\"--tool=clock\", \"--tool=say\"]\n[profiles.work]\nservers = [\"clock\"]\n",
             test_server()
         ),
     );
