@@ -65,7 +65,7 @@ use crate::names::ServerName;
 use crate::record::{Kept, Limits, Recorder, Tally};
 use crate::recording::Tee;
 use crate::upstream::{InstanceServices, Quirks, ServerLog};
-use crate::wire::{Account, Budget, Doing, Sink};
+use crate::wire::{Account, Budget, Sink};
 
 /// How much may wait of and for one agent together, and for one server, in messages of the largest size.
 const QUEUE_FRAMES: usize = 2;
@@ -184,7 +184,7 @@ impl Hub {
 
     /// An account for one agent, which is cut off when `cut` is cancelled.
     pub fn account(&self, whose: impl Into<Cow<'static, str>>, cut: CancellationToken) -> Account {
-        self.services.around.budget.account(whose, Doing::Own, self.config().daemon.max_frame.0 * QUEUE_FRAMES, cut)
+        self.services.around.budget.account(whose, self.config().daemon.max_frame.0 * QUEUE_FRAMES, cut)
     }
 
     /// The secrets that servers were given.

@@ -161,8 +161,7 @@
 //!
 //! **What waits.** Whoever makes something wait has a `wire::Account` of the one `Budget`: a connection for what is read of it, a session for its
 //! queue and its requests that wait, a link for its queue and for what was asked and not answered, a server for its catalogs. A queue takes and gives
-//! back by itself; what else is kept holds a `Held` for as long. Where all of it is `max_memory`, `Bound::make_room` finds the heaviest (a server counts half: its
-//! agents make it hold what it holds): it is refused, or its token is cancelled, and its owner (the connection, the process, `Hub::keep_to_budget`) drops what it has.
+//! back by itself; what else is kept holds a `Held` for as long. Where all of it is `max_memory`, `Bound::make_room` finds the heaviest: it is refused, or its token is cancelled, and its owner (the connection, the process, `Hub::keep_to_budget`) drops what it has.
 //!
 //! **A death.** The connection's owner task sees the process end -> `Site::inbound(Closed)` (`hub::deliver::closing`) fails its calls, or repeats a list
 //! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Instance::take_over` moves the agents over.

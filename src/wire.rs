@@ -11,7 +11,7 @@ mod streams;
 mod to;
 mod turn;
 
-pub use budget::{Account, Budget, Doing, Held};
+pub use budget::{Account, Budget, Held};
 pub use frames::{Ends, FrameError, Frames};
 pub use message::{LARGE, Message, Unreadable, Writer, aside};
 pub use outbox::{Outbox, STALLED};

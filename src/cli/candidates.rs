@@ -98,7 +98,12 @@ fn first_line(text: Option<&str>) -> Option<StyledStr> {
 
 pub(super) fn tools() -> Vec<CompletionCandidate> {
     let candidate = |tool: Tool| CompletionCandidate::new(tool.name).help(first_line(tool.description.as_deref()));
-    tools_of_line().0.into_iter().map(candidate).collect()
+    tools_of_line().0.into_iter().filter(|tool| is_safe(&tool.name)).map(candidate).collect()
+}
+
+/// Whether a shell takes a word as it is: what a server says must not become a command.
+fn is_safe(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/=".contains(&byte))
 }
 
 /// The arguments of the tool that stands on the line, and their values where those are few.
@@ -113,6 +118,7 @@ pub(super) fn arguments() -> Vec<CompletionCandidate> {
         let values = values.iter().filter_map(Value::as_str).map(move |value| format!("{name}={value}"));
         std::iter::once(format!("{name}="))
             .chain(values)
+            .filter(|word| is_safe(word))
             .map(move |word| CompletionCandidate::new(word).help(help.clone()))
     })
     .collect()

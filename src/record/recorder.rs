@@ -240,7 +240,9 @@ impl Shared {
     /// Writes calls until the daemon ends.
     fn write_all(&self, file: &Path) {
         let mut batch = Batch::default();
-        let opens = self.writes.load(Ordering::Relaxed).then(|| self.open(file, &mut batch));
+        // Numbers that a file has are known before the first call, also where calls are not written yet.
+        let is_wanted = self.writes.load(Ordering::Relaxed) || file.exists();
+        let opens = is_wanted.then(|| self.open(file, &mut batch));
         let mut store = opens.and_then(|opened| opened.map_err(|error| self.fail(&error.to_string(), 0)).ok());
         let (mut last, mut not_before) = (None, None::<Instant>);
         while self.take(&mut batch, last) {

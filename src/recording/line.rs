@@ -84,7 +84,7 @@ pub fn read(path: &Path) -> Result<Recording, ReadError> {
                 if note.missed.is_none() && note.trunkline_recording.is_none() {
                     return Err(ReadError::Line(path.to_owned(), at + 1, error));
                 }
-                recording.missed += note.missed.unwrap_or_default();
+                recording.missed = recording.missed.saturating_add(note.missed.unwrap_or_default());
             }
         }
     }

@@ -23,15 +23,6 @@ struct Bound {
     cut: Notify,
 }
 
-/// Whose doing it is that an account holds much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doing {
-    /// Its owner's.
-    Own,
-    /// That of any who use what it is for: who holds more than half as much by itself gives way before it.
-    Users,
-}
-
 /// What one agent, one connection or one server has waiting.
 #[derive(Clone)]
 pub struct Account(Arc<Owned>);
@@ -39,7 +30,6 @@ pub struct Account(Arc<Owned>);
 struct Owned {
     /// Whose it is, in words.
     whose: Cow<'static, str>,
-    doing: Doing,
     bound: Arc<Bound>,
     held: AtomicUsize,
     /// What this one alone may hold.
@@ -62,15 +52,9 @@ impl Budget {
 
     /// An account that may hold `limit` bytes, or one thing if that is larger; its owner gives all back when `cut` is
     /// cancelled.
-    pub fn account(
-        &self,
-        whose: impl Into<Cow<'static, str>>,
-        doing: Doing,
-        limit: usize,
-        cut: CancellationToken,
-    ) -> Account {
-        let (whose, bound, held) = (whose.into(), self.0.clone(), AtomicUsize::new(0));
-        let account = Arc::new(Owned { whose, doing, bound, held, limit, cut });
+    pub fn account(&self, whose: impl Into<Cow<'static, str>>, limit: usize, cut: CancellationToken) -> Account {
+        let account =
+            Arc::new(Owned { whose: whose.into(), bound: self.0.clone(), held: AtomicUsize::new(0), limit, cut });
         let mut accounts = self.0.accounts.lock();
         if accounts.len() == accounts.capacity() {
             accounts.retain(|known| known.strong_count() > 0);
@@ -94,16 +78,6 @@ impl Budget {
     }
 }
 
-impl Doing {
-    /// How much of what is held counts when it is asked who must give way.
-    fn blame(self, held: usize) -> usize {
-        match self {
-            Self::Own => held,
-            Self::Users => held / 2,
-        }
-    }
-}
-
 impl Bound {
     /// Makes room for `more` bytes of an account, if that is possible.
     fn make_room(&self, asks: &Owned, more: usize) -> Result<(), Refused> {
@@ -112,11 +86,11 @@ impl Bound {
         let held = |account: &Owned| account.held.load(Ordering::Relaxed);
         let others = accounts.iter().filter(|one| !one.cut.is_cancelled() && !std::ptr::eq(&***one, asks));
         let mut others: Vec<_> = others.map(|one| (held(one), one)).collect();
-        others.sort_by_key(|(held, one)| one.doing.blame(*held));
+        others.sort_by_key(|(held, _)| *held);
         let own = held(asks) + more;
         let mut all = own + others.iter().map(|(held, _)| held).sum::<usize>();
         while all > self.most {
-            match others.pop().filter(|(held, one)| one.doing.blame(*held) > asks.doing.blame(own)) {
+            match others.pop().filter(|(held, _)| *held > own) {
                 Some((held, heaviest)) => {
                     all -= held;
                     let (whose, most) = (&heaviest.whose, self.most);
@@ -134,12 +108,12 @@ impl Bound {
 impl Account {
     /// One with a bound of its own only.
     pub fn alone(limit: usize) -> Self {
-        Budget::new(usize::MAX).account("", Doing::Own, limit, CancellationToken::new())
+        Budget::new(usize::MAX).account("", limit, CancellationToken::new())
     }
 
     /// Another one that is cut together with this one, and weighed by itself.
     pub fn beside(&self, limit: usize) -> Self {
-        Budget(self.0.bound.clone()).account(self.0.whose.clone(), self.0.doing, limit, self.0.cut.clone())
+        Budget(self.0.bound.clone()).account(self.0.whose.clone(), limit, self.0.cut.clone())
     }
 
     /// Notes that `bytes` more are held, if there is room for them.
@@ -255,7 +229,7 @@ mod tests {
     use super::*;
 
     fn account(budget: &Budget) -> Account {
-        budget.account("a test", Doing::Own, 80, CancellationToken::new())
+        budget.account("a test", 80, CancellationToken::new())
     }
 
     #[test]
@@ -272,23 +246,6 @@ mod tests {
         assert!(light.cut().is_cancelled() && !lightest.cut().is_cancelled());
         drop((heavy, light));
         assert_eq!((budget.used(), lightest.held()), (31, 31), "who is gone holds nothing");
-    }
-
-    #[test]
-    fn what_many_use_gives_way_after_who_holds_half_as_much() {
-        for (held, agent_goes) in [(35, true), (25, false)] {
-            let budget = Budget::new(100);
-            let shared = budget.account("a server", Doing::Users, 80, CancellationToken::new());
-            let (agent, asks) = (account(&budget), account(&budget));
-            assert_eq!((shared.take(60), agent.take(held), asks.take(20)), (Ok(()), Ok(()), Ok(())), "{held}");
-            assert_eq!((agent.cut().is_cancelled(), shared.cut().is_cancelled()), (agent_goes, !agent_goes), "{held}");
-        }
-        let budget = Budget::new(100);
-        let shared = budget.account("a server", Doing::Users, 200, CancellationToken::new());
-        let agent = account(&budget);
-        assert_eq!((shared.take(60), agent.take(35)), (Ok(()), Ok(())));
-        assert_eq!(shared.take(9), Ok(()), "what asks for more is weighed likewise");
-        assert!(agent.cut().is_cancelled());
     }
 
     #[test]

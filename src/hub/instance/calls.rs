@@ -93,7 +93,7 @@ impl Calls {
         if !pending.is_listen() {
             if let Caller::Agent { session, .. } = &pending.owner {
                 session.began();
-                self.used = pending.begun.as_ref().map_or_else(Instant::now, |begun| begun.since);
+                self.used = Instant::now();
                 self.served |= pending.is_call();
             }
             self.waited_for += 1;

@@ -10,7 +10,6 @@ use crate::config::ServerConfig;
 use crate::names::ServerName;
 use crate::upstream::InstanceServices;
 use crate::upstream::catalog::{self, Bounds, Catalogs};
-use crate::wire::Doing;
 
 /// Where the catalogs of one server are kept.
 #[derive(Debug)]
@@ -38,7 +37,6 @@ impl CatalogFile {
 
 /// How much is kept of what a server offers: a list as large as one message may be.
 pub(in crate::hub) fn bounds(name: &ServerName, around: &InstanceServices) -> Bounds {
-    let account =
-        around.budget.account(format!("what server `{name}` offers"), Doing::Own, usize::MAX, CancellationToken::new());
+    let account = around.budget.account(format!("what server `{name}` offers"), usize::MAX, CancellationToken::new());
     Bounds { account, list: around.max_frame }
 }

@@ -13,7 +13,6 @@ use crate::hub::sharing::share_key::{ShareKey, Want};
 use crate::lists::ListKind;
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Connection, Inbound, Link, Speak, StartError, Terms};
-use crate::wire::Doing;
 
 /// How much may wait for a server, in messages of the largest size.
 const QUEUE_FRAMES: usize = 2;
@@ -131,8 +130,7 @@ impl Server {
     async fn try_start(self: &Arc<Self>, key: &ShareKey, speak: Speak) -> Result<Arc<Instance>, StartError> {
         let around = &self.around;
         let whose = format!("server `{}`", self.name);
-        let account =
-            around.budget.account(whose, Doing::Users, around.max_frame * QUEUE_FRAMES, around.stop.child_token());
+        let account = around.budget.account(whose, around.max_frame * QUEUE_FRAMES, around.stop.child_token());
         let link = Link::new(account).recorded(around.tee.clone());
         let instance = Instance::new(
             around.clone(),
