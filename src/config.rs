@@ -122,17 +122,17 @@ pub fn located(path: &Path, problems: &[Problem]) -> Vec<String> {
 }
 
 impl Config {
-    /// Reads `path`: JSON if its name ends in `.json` or `.jsonc`, or if it begins with `{`; else TOML.
+    /// Reads `path`: JSON if its name ends in `.json` or `.jsonc`, or if it begins with `{`; else TOML, which YAML is not.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let read = std::fs::read(path).and_then(text_of);
         let text = read.map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
-        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            let message = "this is YAML, and a configuration is TOML or JSON: `trunkline import --from FILE` takes the servers of an agent's file over";
-            let problems = vec![Problem { line: 1, message: message.to_owned() }];
-            return Err(LoadError::Problems { path: path.to_owned(), problems });
-        }
         let json = path.extension().is_some_and(|extension| extension == "json" || extension == "jsonc")
             || text.trim_start().starts_with('{');
+        if !json && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            let message = "this is YAML, and a configuration is TOML or JSON: `trunkline import --from FILE` takes the servers of an agent's file over";
+            let problem = Problem { line: 1, message: message.to_owned() };
+            return Err(LoadError::Problems { path: path.to_owned(), problems: vec![problem] });
+        }
         let parsed = if json { Self::from_json(&text) } else { Self::from_toml(&text) };
         let mut config = parsed.map_err(|problems| LoadError::Problems { path: path.to_owned(), problems })?;
         config.set_base(path);
@@ -177,8 +177,8 @@ impl Config {
         if let Some(at) = fields.position("mcp_servers") {
             let message = "this is a file of Codex: `trunkline import --from FILE` takes its servers over".to_owned();
             fields.problems.add(at, message);
-            // What else stands in it is Codex's, unless it is a file of ours with a table of Codex's in it.
-            if fields.position("servers").is_none() {
+            let ours = ["servers", "daemon", "http", "record", "packages"];
+            if ours.iter().all(|table| fields.position(table).is_none()) {
                 return Self::default();
             }
         }

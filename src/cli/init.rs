@@ -68,6 +68,9 @@ pub(super) fn run(init: Init<'_>, places: &Places) -> Done {
     };
     let over = TakeOver::new(places, &sources)?;
     writeln!(out(), "Found: {}\n", found(&agents))?;
+    for (agent, file) in agents.iter().filter(|(agent, _)| !agent.is_here()) {
+        complain(&format!("{} was not found here: {} is made for it", agent.title, file.display()));
+    }
     over.show()?;
     if agents.is_empty() && over.plan.servers.is_empty() {
         writeln!(

@@ -49,7 +49,7 @@ impl Site {
         }
         let pending = {
             let mut calls = self.instance.calls.lock();
-            let pending = ours.and_then(|id| calls.answered(id));
+            let pending = ours.and_then(|id| calls.answered(id, envelope.error.is_none()));
             // Under the lock, so that an agent that comes back now finds it.
             if let Some(PendingCall {
                 owner: Caller::Suspended(_),

@@ -44,6 +44,17 @@ pub struct Reader {
     connection: Connection,
 }
 
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+}
+
+/// Whether calls stand in the log beside the file.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
 /// Opens a file, and tells its version.
 fn opened(path: &Path, more: OpenFlags) -> rusqlite::Result<(Connection, i64)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
@@ -144,8 +155,9 @@ impl Reader {
             return Err(ReadError::Missing(path.to_owned()));
         }
         let opened = match opened(path, OpenFlags::empty()) {
-            // SQLite wants a file beside it, and makes none where nothing can be written: nobody writes to this one either.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => match Url::from_file_path(path) {
+            // SQLite wants a file beside it, and can make none in a folder that cannot be written. All of it is in this one where
+            // no log is beside it.
+            Err(error) if is_unwritable(&error) && !has_log(path) => match Url::from_file_path(path) {
                 Ok(url) => opened(Path::new(&format!("{url}?immutable=1")), OpenFlags::SQLITE_OPEN_URI),
                 Err(()) => Err(error),
             },

@@ -108,6 +108,10 @@ class Agent:
                 return answer
 
 
+def note(found, words):
+    found["words"][words[:70]] = found["words"].get(words[:70], 0) + 1
+
+
 async def honest(path, number, until, found):
     """Attaches, calls, leaves, again and again."""
     while time.time() < until:
@@ -116,7 +120,7 @@ async def honest(path, number, until, found):
             agent = await Agent.attach(path, server, f"honest-{number}")
         except (OSError, asyncio.TimeoutError, ValueError) as error:
             found["refused"] += 1
-            found["words"].setdefault(repr(error)[:100], 0)
+            note(found, "refused: " + repr(error))
             await asyncio.sleep(0.5)
             continue
         try:
@@ -129,8 +133,7 @@ async def honest(path, number, until, found):
                 found["calls"] += 1
                 if "error" in answer:
                     found["errors"] += 1
-                    words = answer["error"].get("message", "")[:70]
-                    found["words"][words] = found["words"].get(words, 0) + 1
+                    note(found, answer["error"].get("message", ""))
                 elif mark not in json.dumps(answer):
                     found["wrong"] += 1
                 await asyncio.sleep(random.random() * 1.2)
@@ -140,7 +143,7 @@ async def honest(path, number, until, found):
             found["wrong"] += 1
         except OSError as error:
             found["lost"] += 1
-            found["words"].setdefault("lost: " + repr(error)[:100], 0)
+            note(found, "lost: " + repr(error))
         agent.writer.close()
 
 
@@ -261,6 +264,8 @@ def run(binary, test_server, seconds, is_hostile):
             daemon = subprocess.Popen([binary, "--config", config, "run"], env=environment, stdout=log, stderr=log)
         try:
             while not os.path.exists(path):
+                if daemon.poll() is not None:
+                    sys.exit("the daemon has ended: --log FILE keeps why")
                 time.sleep(0.05)
             return measure(binary, environment, daemon, path, config, (test_server, script), seconds, is_hostile)
         finally:

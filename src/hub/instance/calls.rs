@@ -62,7 +62,7 @@ pub(in crate::hub) struct Calls {
     pub strays: usize,
     /// An agent has called something, so that there may be a state of that agent's.
     pub served: bool,
-    /// One of these calls was answered.
+    /// One of these calls was answered with a result.
     pub answered_calls: bool,
 }
 
@@ -231,12 +231,12 @@ impl Calls {
         self.pending.iter().find(|(_, pending)| task(pending) == Some(true)).map(|(id, _)| *id)
     }
 
-    /// Takes a request out because it was answered.
-    pub(in crate::hub) fn answered(&mut self, id: u64) -> Option<PendingCall> {
+    /// Takes a request out because it was answered, with a result or an error.
+    pub(in crate::hub) fn answered(&mut self, id: u64, is_result: bool) -> Option<PendingCall> {
         let (unanswered, last) = (self.unanswered, self.unanswered_at);
         let pending = self.remove(id)?;
         (self.unanswered, self.unanswered_at) = (unanswered, last);
-        self.answered_calls |= pending.is_call();
+        self.answered_calls |= is_result && pending.is_call();
         Some(pending)
     }
 

@@ -290,7 +290,7 @@ impl PendingCall {
         matches!(self.on_reply, OnReply::Listen | OnReply::ListenAgain)
     }
 
-    /// Whether an agent asks for something to be done, and not only what there is.
+    /// Whether it is a request of an agent's for anything but a list.
     pub(in crate::hub) fn is_call(&self) -> bool {
         self.caller().is_some() && !matches!(self.on_reply, OnReply::List { .. })
     }
