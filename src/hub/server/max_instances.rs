@@ -10,7 +10,10 @@ use crate::hub::failure::Failure;
 use crate::hub::server::Server;
 use crate::hub::server::slot::Slot;
 use crate::hub::sharing::share_key::ShareKey;
-use crate::upstream::state::State;
+use crate::upstream::state::{Event, State};
+
+/// How long one that may start again waits for a place, each time.
+const PLACE: Duration = Duration::from_secs(1);
 
 impl Server {
     /// A new slot, if one more instance may run.
@@ -66,14 +69,27 @@ impl Server {
         if starts { self.make_place(Some(number)) } else { Ok(()) }
     }
 
-    /// Whether a slot that may start again cannot, because others took its place while it paused.
-    pub(in crate::hub) fn lacks_place(self: &Arc<Self>, number: u64) -> bool {
+    /// Sees to it that a slot whose pause is over finds a place, if others took it meanwhile; false if it must not start now. One that
+    /// has agents waits for a place, and who waits for the first start of one is told that there is none.
+    pub(in crate::hub) fn finds_place(self: &Arc<Self>, number: u64) -> bool {
         let eager = self.settings().start == Start::Eager;
-        let waits = {
+        let is_kept = {
+            let state = self.state.lock();
+            let slot = state.slots.iter().find(|slot| slot.number == number && !slot.is_live());
+            let Some(slot) = slot else { return true };
+            slot.is_needed() || eager
+        };
+        let Err(full) = self.make_place(Some(number)) else { return true };
+        if is_kept {
+            let server = self.clone();
+            self.around.later(PLACE, move || server.event(number, Event::Tick));
+        } else {
             let state = self.state.lock();
             let slot = state.slots.iter().find(|slot| slot.number == number);
-            slot.is_some_and(|slot| !slot.is_live() && (slot.is_needed() || eager))
-        };
-        waits && self.make_place(Some(number)).is_err()
+            slot.iter().for_each(|slot| drop(slot.phase.send_replace(Some(Err(full.clone())))));
+            drop(state);
+            self.event(number, Event::Drain(Duration::ZERO));
+        }
+        false
     }
 }

@@ -23,8 +23,6 @@ use crate::upstream::state::{Action, Event, State};
 
 /// How long an agent waits for a process to be gone that was started for it and turned out not to be needed.
 const GONE: Duration = Duration::from_millis(300);
-/// How long one that may start again waits for a place, each time.
-const PLACE: Duration = Duration::from_secs(1);
 /// How long a request waits for a server that failed to be started again.
 const HOLD: Duration = Duration::from_secs(5);
 
@@ -125,9 +123,8 @@ impl Server {
 
     /// Tells a slot what happened, and does what follows.
     pub(in crate::hub) fn event(self: &Arc<Self>, number: u64, event: Event) {
-        if event == Event::Tick && self.lacks_place(number) {
-            let server = self.clone();
-            return self.around.later(PLACE, move || server.event(number, Event::Tick));
+        if event == Event::Tick && !self.finds_place(number) {
+            return;
         }
         let eager = self.settings().start == Start::Eager;
         let mut state = self.state.lock();
