@@ -131,7 +131,7 @@ fn run(args: &Args, own: Places) -> Done {
         Command::PrintEnvironment => Ok(daemon::print_environment().map(|()| ExitCode::SUCCESS)?),
         #[cfg(windows)]
         Command::PrintEnvironment => Ok(ExitCode::FAILURE),
-        Command::Guard { daemon } => Ok(daemon::guard(&places.state, daemon)),
+        Command::Guard { daemon } => Ok(daemon::guard(&places.state, *daemon)),
         Command::Demo => demo::run(),
         Command::DemoServer => Ok(demo::server::run()?),
         Command::Check { file } => check::run(file.as_deref().unwrap_or(&places.config), places, args.json),

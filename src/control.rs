@@ -3,6 +3,7 @@
 mod api;
 mod calls;
 mod client;
+mod long_call;
 mod openrpc;
 mod record;
 mod refusal;

@@ -222,6 +222,9 @@ impl Hub {
             }
             self.sessions().iter().for_each(|session| session.give_back());
             self.servers().iter().for_each(|server| server.give_back());
+            for (server, instance) in self.instances.all() {
+                Site { hub: self.clone(), server, instance }.give_up();
+            }
         }
     }
 

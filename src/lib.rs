@@ -111,7 +111,7 @@
 //! 0  lines       the last lines of a log, and its followers
 //! 0  paths       where things are
 //! 0  program     where this program is, also after an upgrade
-//! 0  processes   what the system tells of processes
+//! 0  processes   what the system tells of processes, and the mark of those that servers start
 //! 0  environment which of a person's variables a server gets
 //! 0  masks       the secrets that were given out, to keep them out of what is recorded
 //! 0  random      text that nobody can guess
@@ -160,8 +160,9 @@
 //! answer under a strange id goes there too, and waits until one request is left that it can be for.
 //!
 //! **What waits.** Whoever makes something wait has a `wire::Account` of the one `Budget`: a connection for what is read of it, a session for its
-//! queue and its requests that wait, a link for its queue and for what was asked and not answered, a server for its catalogs. A queue takes and gives
-//! back by itself; what else is kept holds a `Held` for as long. Where all of it is `max_memory`, `Bound::make_room` finds the heaviest: it is refused, or its token is cancelled, and its owner (the connection, the process, `Hub::keep_to_budget`) drops what it has.
+//! queue and its requests that wait, and another one for what it has sent and no server has taken (`Session::sending`), a link for what is asked and not
+//! answered, what is read of a server by itself, a server for its catalogs. A queue knows who each message is of (`wire::outbox::queue`), and gives back by itself; what else is kept holds a
+//! `Held` for as long. Where all of it is `max_memory`, `Bound::make_room` finds the heaviest: it is refused, or its token is cancelled, and its owner (the connection, `Frames`, `Hub::keep_to_budget`) drops what it has.
 //!
 //! **A death.** The connection's owner task sees the process end -> `Site::inbound(Closed)` (`hub::deliver::closing`) fails its calls, or repeats a list
 //! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Instance::take_over` moves the agents over.

@@ -1,6 +1,10 @@
 //! What the system tells of processes: when one started, what its group holds in memory. Linux only; elsewhere nothing
 //! is known.
 
+mod mark;
+
+pub use mark::{DaemonMark, Mark, VARIABLE};
+
 /// What the process is called that waits for the daemon to be gone.
 pub const GUARDIAN: &str = "trunkline-guardian";
 
@@ -20,6 +24,17 @@ pub fn boot() -> String {
 pub fn start_time(pid: u32) -> Option<u64> {
     let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
     Some(process.stat().ok()?.starttime)
+}
+
+/// The mark of this daemon.
+pub fn own_mark() -> DaemonMark {
+    let pid = std::process::id();
+    DaemonMark::new(pid, start_time(pid).unwrap_or_default())
+}
+
+/// Whether a daemon does not run any more.
+pub fn is_gone(daemon: DaemonMark) -> bool {
+    start_time(daemon.pid()).is_none_or(|started| DaemonMark::new(daemon.pid(), started) != daemon)
 }
 
 /// What each process group holds in memory, in bytes. A page that several processes share counts for each in part, where the
@@ -46,19 +61,35 @@ fn proportional(process: &procfs::process::Process) -> Option<u64> {
     Some(parts.sum()).filter(|part| *part > 0)
 }
 
-/// The processes whose environment has this variable with a value that `is` right, without this one and those that it comes
-/// from.
+/// The processes that have a mark which `is` right, without this one and those that it comes from.
 #[cfg(target_os = "linux")]
-pub fn marked(name: &str, is: impl Fn(&str) -> bool) -> Vec<u32> {
+pub fn marked(is: impl Fn(Mark) -> bool) -> Vec<u32> {
     let Ok(all) = procfs::process::all_processes() else { return Vec::new() };
     let own = ancestry();
     let others = all.filter_map(Result::ok).filter(|process| !own.contains(&process.pid));
-    let has_mark = |process: &procfs::process::Process| {
-        let environment = process.environ().unwrap_or_default();
-        environment.get(std::ffi::OsStr::new(name)).is_some_and(|found| found.to_str().is_some_and(&is))
-    };
-    let ended = others.filter(has_mark).filter(|process| !is_a_persons(process));
+    let ended = others.filter(|process| mark_of(process).is_some_and(&is)).filter(|process| !is_a_persons(process));
     ended.filter_map(|process| u32::try_from(process.pid).ok()).collect()
+}
+
+/// The mark of a process. Its environment has the last word: a daemon that a server has started marks its own.
+#[cfg(target_os = "linux")]
+fn mark_of(process: &procfs::process::Process) -> Option<Mark> {
+    let environment = process.environ().ok()?;
+    match environment.get(std::ffi::OsStr::new(VARIABLE)) {
+        Some(mark) => mark.to_str()?.parse().ok(),
+        None => match process.limits().ok()?.max_realtime_timeout.hard_limit {
+            procfs::process::LimitValue::Value(limit) => Mark::of_limit(limit),
+            procfs::process::LimitValue::Unlimited => None,
+        },
+    }
+}
+
+/// Marks this process by its limits, and all that comes from it. No program notices: the limit is one of 146,000 years.
+#[cfg(target_os = "linux")]
+pub fn mark_self(mark: Mark) -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit = Some(mark.limit());
+    Ok(setrlimit(Resource::Rttime, Rlimit { current: limit, maximum: limit })?)
 }
 
 /// Programs that a server may have opened for the person, and that go on for the person.
@@ -120,7 +151,7 @@ fn ancestry() -> Vec<i32> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn marked(_name: &str, _is: impl Fn(&str) -> bool) -> Vec<u32> {
+pub fn marked(_is: impl Fn(Mark) -> bool) -> Vec<u32> {
     Vec::new()
 }
 
@@ -132,4 +163,17 @@ pub fn start_time(_pid: u32) -> Option<u64> {
 #[cfg(not(target_os = "linux"))]
 pub fn group_memory(_leaders: &[u32]) -> std::collections::HashMap<u32, u64> {
     std::collections::HashMap::new()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_is_gone_where_another_process_has_its_pid() {
+        let own = own_mark();
+        assert!(!is_gone(own));
+        assert!(is_gone(DaemonMark::new(own.pid(), 0)));
+        assert!(is_gone(DaemonMark::new(4_194_303, 0)), "or none has it");
+    }
 }

@@ -30,7 +30,7 @@ pub use handshake::Handshake;
 pub use http_client::HttpClient;
 pub use inbound::Inbound;
 pub use instance_services::InstanceServices;
-pub use ledger::{Ledger, MARK, StateError};
+pub use ledger::{Ledger, StateError};
 pub use link::Link;
 pub use quirks::{Quirk, Quirks};
 pub use start_error::StartError;

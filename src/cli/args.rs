@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 
 use crate::cli::candidates::{arguments, profiles, secrets, servers, tools};
+use crate::processes::DaemonMark;
 
 use crate::paths::Named;
 
@@ -69,7 +70,7 @@ pub(super) enum Command {
     #[command(hide = true)]
     Guard {
         /// What it is called in the ledger
-        daemon: String,
+        daemon: DaemonMark,
     },
     /// Tells the daemon what a login shell sets
     #[command(hide = true)]

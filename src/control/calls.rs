@@ -208,7 +208,7 @@ impl DaemonServer for Api {
                 return Err(refused(code::CONNECTION_CLOSED, message));
             }
         };
-        answer(&frame)
+        answer(frame).await
     }
 
     async fn login(&self, server: String, join: Option<bool>) -> RpcResult<LoginBegun> {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::DaemonServer;
 use super::calls::Api;
+use super::long_call;
 use super::refusal::refused;
 use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
@@ -37,13 +38,14 @@ const QUEUE: usize = 1 << 20;
 /// Ends when the account that it is weighed for is cut off.
 pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, first: Message, account: &Account) {
     let (outbox, stop) = (Outbox::new(account.beside(QUEUE)), account.cut());
-    let methods: Methods = api.into_rpc().into();
+    let methods: Methods = api.clone().into_rpc().into();
     let writer = outbox.clone();
     let mut writing = tokio::spawn(async move { writer.write_to(write).await });
     let (sink, mut notices) = mpsc::channel::<Box<RawValue>>(SINK);
     let subscriptions = BoundedSubscriptions::new(MAX_SUBSCRIPTIONS);
     let mut calls = FuturesUnordered::new();
-    calls.push(read_and_dispatch(ready(Ok(first)).boxed(), methods.clone(), sink.clone(), subscriptions.clone()));
+    let carry_out = |message| read_and_dispatch(&api, message, methods.clone(), sink.clone(), subscriptions.clone());
+    calls.push(carry_out(ready(Ok(first)).boxed()));
     loop {
         tokio::select! {
             biased;
@@ -51,13 +53,13 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
             _ = &mut writing => return,
             Some(answer) = calls.next() => push(&outbox, answer, stop).await,
             // Not taken while the reader is behind: the subscription then falls behind, and says so.
-            Some(notice) = notices.recv(), if !outbox.is_half_full() => push(&outbox, Some(notice), stop).await,
+            Some(notice) = notices.recv(), if !outbox.is_half_full() => push(&outbox, Some(notice.into()), stop).await,
             () = outbox.room(), if outbox.is_half_full() => {}
             frame = frames.next(), if calls.len() < MAX_CALLS && !outbox.is_half_full() => match frame {
                 Ok(Some(_)) => {
                     let (frame, held) = frames.take_out();
                     let read = Message::read(frame, held, Writer::Agent).boxed();
-                    calls.push(read_and_dispatch(read, methods.clone(), sink.clone(), subscriptions.clone()));
+                    calls.push(carry_out(read));
                 }
                 Ok(None) | Err(_) => break,
             },
@@ -85,9 +87,8 @@ pub async fn serve(api: Api, mut frames: Frames<ReadHalf>, write: WriteHalf, fir
     }
 }
 
-async fn push(outbox: &Outbox, message: Option<Box<RawValue>>, stop: &CancellationToken) {
-    let Some(message) = message else { return };
-    let text = message.get();
+async fn push(outbox: &Outbox, message: Option<Box<str>>, stop: &CancellationToken) {
+    let Some(text) = message else { return };
     loop {
         match outbox.push(text.len(), |out| out.extend_from_slice(text.as_bytes())) {
             Ok(()) | Err(Refused::Closed) => return,
@@ -101,23 +102,27 @@ async fn push(outbox: &Outbox, message: Option<Box<RawValue>>, stop: &Cancellati
 }
 
 async fn read_and_dispatch(
+    api: &Api,
     message: BoxFuture<'static, Result<Message, Unreadable>>,
     methods: Methods,
     sink: mpsc::Sender<Box<RawValue>>,
     subscriptions: BoundedSubscriptions,
-) -> Option<Box<RawValue>> {
-    let refused = |refusal: String| RawValue::from_string(refusal).ok();
+) -> Option<Box<str>> {
     let message = match message.await {
         Ok(message) => message,
-        Err(unreadable) => return refused(unreadable.error.refusal()),
+        Err(unreadable) => return Some(unreadable.error.refusal().into()),
     };
     let Envelope { frame, id, method_name, .. } = message.envelope();
-    // Only what is passed on to a server is long.
-    if frame.len() > LONGEST_CALL && method_name != "daemon.call_tool" {
+    if frame.len() > LONGEST_CALL {
+        // Only what is passed on to a server is long.
+        if method_name == long_call::METHOD {
+            return long_call::call_tool(api, message).await;
+        }
         let message = format!("the request has {} bytes, and may have {LONGEST_CALL}", frame.len());
-        return refused(reply::error(if id.is_empty() { "null" } else { id }, code::INVALID_REQUEST, &message));
+        let id = if id.is_empty() { "null" } else { id };
+        return Some(reply::error(id, code::INVALID_REQUEST, &message).into());
     }
-    dispatch(methods, frame, sink, subscriptions).await
+    dispatch(methods, frame, sink, subscriptions).await.map(Box::from)
 }
 
 /// Carries one call out; a subscription answers through `sink`, and a notification not at all.

@@ -14,12 +14,17 @@ use crate::envelope::Envelope;
 use crate::envelope::reply::code;
 use crate::hub::{Instance, Server};
 use crate::lists::ListKind;
+use crate::wire::aside;
 
 /// How long a list may take.
 const LIST_WAIT: Duration = Duration::from_secs(120);
 
 /// A server's answer as this call's: its result, or its error with code and data.
-pub(super) fn answer(frame: &str) -> RpcResult<Box<RawValue>> {
+pub(super) async fn answer(frame: Box<str>) -> RpcResult<Box<RawValue>> {
+    aside(frame.len(), move || read(&frame)).await
+}
+
+fn read(frame: &str) -> RpcResult<Box<RawValue>> {
     let unreadable = || refused(code::INTERNAL, "the server's answer cannot be read");
     let envelope = Envelope::parse(frame.as_bytes()).map_err(|_| unreadable())?;
     match (envelope.result, envelope.error) {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use crate::paths::Places;
+use crate::processes::DaemonMark;
 use crate::program;
 use crate::upstream::Ledger;
 
@@ -21,7 +22,7 @@ impl Guardian {
     /// Starts it for the daemon that has this ledger.
     pub(super) fn start(places: &Places, ledger: &Ledger) -> anyhow::Result<Self> {
         let mut command = Command::new(program::itself()?);
-        command.arg("--state-dir").arg(&places.state).arg("guard").arg(ledger.daemon());
+        command.arg("--state-dir").arg(&places.state).arg("guard").arg(ledger.daemon().to_string());
         command.current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         #[cfg(unix)]
@@ -42,7 +43,7 @@ impl Guardian {
 }
 
 /// Waits until the daemon of this name is gone, and ends what it left behind.
-pub fn guard(state: &Path, daemon: &str) -> ExitCode {
+pub fn guard(state: &Path, daemon: DaemonMark) -> ExitCode {
     // Nothing ever comes; an error is an end, too.
     let _end = std::io::stdin().lock().read_to_end(&mut Vec::new());
     std::thread::sleep(GRACE);

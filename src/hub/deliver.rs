@@ -1,6 +1,7 @@
 //! What a server sends, brought to the agent it belongs to, and to no other.
 
 pub(in crate::hub) mod closing;
+pub(in crate::hub) mod given_up;
 pub(in crate::hub) mod list_changes;
 pub(in crate::hub) mod max_result;
 pub(in crate::hub) mod notifications;

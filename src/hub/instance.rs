@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Edit, Envelope};
+use crate::envelope::{Edit, Envelope, Kind};
 use crate::era::{AgentTerms, ClientProfile, Era, InstanceTerms};
 use crate::hub::eras;
 use crate::hub::eras::initialize_result;
@@ -43,7 +43,7 @@ use crate::method::Method;
 use crate::names::ServerName;
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Connection, Handshake, InstanceServices, Link};
-use crate::wire::Refused;
+use crate::wire::{Refused, Sent};
 
 /// How long a request waits for a server that does not read its input.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
@@ -261,7 +261,7 @@ impl Instance {
         let tool = subject.filter(|_| envelope.method == Some(Method::CallTool));
         let pending = PendingCall { translation, tool, begun, ..PendingCall::new(owner, on_reply, repeat) };
         self.calls.lock().insert(id, pending);
-        match self.link.push_edited(envelope, &mut edits) {
+        match self.link.push_edited(Sent { by: &session.sending(), request: Some(id) }, envelope, &mut edits) {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
             Err(_) if self.calls.lock().remove(id).is_none() => Ok(()),
             sent => sent,
@@ -280,7 +280,11 @@ impl Instance {
         let sent = loop {
             match self.request(session, envelope, edits.clone(), on_reply.clone()) {
                 Err(Refused::Full) if waited.is_ok() => {
-                    waited = tokio::time::timeout(ROOM_WAIT, self.link.outbox.room_for(envelope.frame.len())).await
+                    let room = async {
+                        self.link.outbox.room_for(envelope.frame.len()).await;
+                        session.sending().room_for(envelope.frame.len()).await;
+                    };
+                    waited = tokio::time::timeout(ROOM_WAIT, room).await;
                 }
                 other => break other,
             }
@@ -328,10 +332,14 @@ impl Instance {
         self.calls.lock().closed.clone().unwrap_or_else(|| "it is shutting down".into())
     }
 
-    /// Sends a frame that needs no answer, with edits.
-    pub fn notify(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
+    /// Sends a frame of an agent that needs no answer, with edits.
+    pub fn notify(&self, session: &Session, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
         self.link.note_notice();
-        let sent = self.link.push_edited(envelope, edits);
+        let sending = session.sending();
+        // What is given up of an agent's messages must be nothing that the server waits for.
+        let is_last_word = envelope.kind == Kind::Response || envelope.method == Some(Method::Cancelled);
+        let by = if is_last_word { self.link.outbox.account() } else { &sending };
+        let sent = self.link.push_edited(Sent { by, request: None }, envelope, edits);
         if let Err(refused) = sent {
             tracing::debug!(server = %self.name, ?refused, method = %envelope.method_name, "message to the server dropped");
         }
@@ -355,13 +363,13 @@ impl Instance {
     }
 
     /// Gives the server the answer of the agent that it asked, under the id that it asked with.
-    pub fn answer(&self, id: &str, envelope: &Envelope<'_>) {
+    pub fn answer(&self, session: &Session, id: &str, envelope: &Envelope<'_>) {
         let mut calls = self.calls.lock();
         if let Some((_, _, call)) = calls.asked.remove(id) {
             calls.end_question(call, ended(envelope));
         }
         drop(calls);
-        self.notify(envelope, &mut [envelope.edit(envelope.id, id)]);
+        self.notify(session, envelope, &mut [envelope.edit(envelope.id, id)]);
     }
 
     /// Tells the server that a question will not be answered.

@@ -49,7 +49,7 @@ impl Hub {
                 match session.take_open_request(envelope.id) {
                     Some(OpenRequest::Server { instance, id, .. }) => {
                         if let Some(site) = self.site(instance) {
-                            site.instance.answer(&id, envelope);
+                            site.instance.answer(session, &id, envelope);
                         }
                     }
                     Some(OpenRequest::InputRound { call, round: number, index }) => {
@@ -207,7 +207,7 @@ impl Hub {
     fn pass_on(self: &Arc<Self>, session: &Session, envelope: &Envelope<'_>) {
         let era = if session.profile().is_some() { Era::Legacy } else { Era::Modern };
         let sites = self.sites(session).into_iter().filter(|site| site.instance.era() == era);
-        sites.for_each(|site| site.instance.notify(envelope, &mut []));
+        sites.for_each(|site| site.instance.notify(session, envelope, &mut []));
     }
 
     /// What to do with a request of a one-server view.
@@ -326,7 +326,7 @@ impl Hub {
             Some(Method::Progress) => {
                 let asker = envelope.params.progress_token.and_then(|token| session.asker_of_token(token));
                 if let Some(site) = asker.and_then(|asker| self.site(asker)) {
-                    site.instance.notify(envelope, &mut []);
+                    site.instance.notify(session, envelope, &mut []);
                 }
             }
             _ => self.pass_on(session, envelope),

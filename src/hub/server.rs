@@ -75,6 +75,10 @@ impl Instances {
         self.0.lock().get(&id).cloned()
     }
 
+    pub(in crate::hub) fn all(&self) -> Vec<OfServer> {
+        self.0.lock().values().cloned().collect()
+    }
+
     pub(in crate::hub) fn add(&self, server: &Arc<Server>, instance: &Arc<Instance>) {
         self.0.lock().insert(instance.id, (server.clone(), instance.clone()));
     }

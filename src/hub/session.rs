@@ -9,6 +9,7 @@ pub(in crate::hub) mod open_requests;
 pub(in crate::hub) mod outgoing;
 pub(in crate::hub) mod place;
 pub(in crate::hub) mod roots;
+pub(in crate::hub) mod sending;
 pub(in crate::hub) mod snapshot;
 pub(in crate::hub) mod subscription;
 pub(in crate::hub) mod waiting_requests;
@@ -52,6 +53,8 @@ pub struct Session {
     /// Cancelled when the session must end: the agent left, or does not read.
     pub gone: CancellationToken,
     sink: Sink,
+    /// Who what waits for servers is weighed for.
+    sending: Mutex<Option<Account>>,
     tee: Tee,
     tasks: TaskTracker,
     announced: Announced,
@@ -122,6 +125,7 @@ impl Session {
             since: Instant::now(),
             gone,
             sink,
+            sending: Mutex::default(),
             tee: Tee::default(),
             tasks,
             announced: Announced::default(),

@@ -15,12 +15,11 @@ use crate::config::{BadTemplate, Given, Stdio};
 use crate::descriptors;
 use crate::environment;
 use crate::masks::Masks;
-#[cfg(target_os = "linux")]
-use crate::processes;
+use crate::processes::{self, Mark};
 #[cfg(target_os = "linux")]
 use crate::retry::Backoff;
 use crate::upstream::container;
-use crate::upstream::ledger::{Ledger, MARK};
+use crate::upstream::ledger::Ledger;
 
 /// How long a server has to end after its standard input closed, and again after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -36,8 +35,8 @@ const PIPE: usize = 256 * 1024;
 pub(super) struct Child {
     inner: Box<dyn ChildWrapper>,
     pub pid: u32,
-    /// What all that comes from it has in its environment.
-    mark: String,
+    /// What all that comes from it inherits.
+    mark: Mark,
     /// What runs the container that it is in.
     container: Option<container::Client>,
     ledger: Ledger,
@@ -121,14 +120,14 @@ impl Child {
         for argument in &server.args {
             words.push(server.placed(&argument.expand(given)?).into_os_string());
         }
-        let mut container = container::label(&path, &mut words, &mark);
+        let mut container = container::label(&path, &mut words, &mark.to_string());
         command.args(words);
         command.env_clear();
         let given_to = |name: &str| environment::passes(name, server.env_vars.iter().map(String::as_str));
         let passed: Vec<_> = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(given_to)).collect();
         passed.iter().for_each(|(name, value)| mask(masks, &name.to_string_lossy(), &value.to_string_lossy()));
         command.envs(passed);
-        command.env(MARK, &mark);
+        command.env(processes::VARIABLE, mark.to_string());
         for (name, value) in variables(server, given)? {
             container.iter_mut().for_each(|client| client.env.push((name.clone(), value.clone())));
             mask(masks, &name, &value);
@@ -149,7 +148,7 @@ impl Child {
         let piped = process::Stdio::piped;
         command.stdin(piped()).stdout(piped()).stderr(piped());
         #[cfg(unix)]
-        begin(&mut command);
+        begin(&mut command, mark);
         let mut command = CommandWrap::from(command);
         #[cfg(unix)]
         command.wrap(process_wrap::tokio::ProcessGroup::leader());
@@ -160,7 +159,7 @@ impl Child {
         let (Some(stdin), Some(stdout), Some(stderr), Some(pid)) = streams else {
             return Err(SpawnError::Streams(program));
         };
-        ledger.add(pid, &mark, container.as_ref().map(|client| client.program.clone()));
+        ledger.add(pid, mark, container.as_ref().map(|client| client.program.clone()));
         #[cfg(target_os = "linux")]
         widen(&stdin, &stdout);
         Ok((Self { inner, pid, mark, container, ledger: ledger.clone() }, Streams { stdin, stdout, stderr }))
@@ -197,9 +196,9 @@ impl Child {
             status = timeout(GRACE, self.inner.wait()).await.ok();
         }
         if let Some(client) = &self.container {
-            container::end(client, &self.mark).await;
+            container::end(client, &self.mark.to_string()).await;
         }
-        end_strays(&self.mark).await;
+        end_strays(self.mark).await;
         self.ledger.remove(self.pid);
         status?.ok()
     }
@@ -214,12 +213,11 @@ impl Child {
 
 /// Ends what has left the group, by its mark: SIGTERM, and SIGKILL for what does not heed it.
 #[cfg(target_os = "linux")]
-async fn end_strays(mark: &str) {
+async fn end_strays(mark: Mark) {
     use rustix::process::{Pid, Signal, kill_process};
     let find = async || {
-        let mark = mark.to_owned();
-        // Reads a file for each process of the machine.
-        let found = tokio::task::spawn_blocking(move || processes::marked(MARK, |found| found == mark));
+        // Reads files of each process of the machine.
+        let found = tokio::task::spawn_blocking(move || processes::marked(|found| found == mark));
         found.await.unwrap_or_default()
     };
     for signal in [Signal::TERM, Signal::KILL] {
@@ -242,7 +240,7 @@ async fn end_strays(mark: &str) {
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn end_strays(_mark: &str) {}
+async fn end_strays(_mark: Mark) {}
 
 /// Has the system end the process when the daemon does, even by SIGKILL. SIGTERM, because the command is often a launcher
 /// (npx, uvx) that passes it on to the server; what does not heed it is ended by the next daemon, from the ledger.
@@ -259,13 +257,16 @@ fn die_with(daemon: rustix::process::Pid) -> io::Result<()> {
 /// What the new process does before it becomes the server's program.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "only the new process itself can do this, between fork and exec")]
-fn begin(command: &mut Command) {
+fn begin(command: &mut Command, mark: Mark) {
     #[cfg(target_os = "linux")]
     let daemon = rustix::process::getpid();
     // SAFETY: system calls without allocation or locks, which is all that is allowed after a fork.
     unsafe {
         command.pre_exec(move || {
             descriptors::put_back()?;
+            // Where it may not, the mark in its environment is left.
+            #[cfg(target_os = "linux")]
+            let _marked = processes::mark_self(mark);
             #[cfg(target_os = "linux")]
             die_with(daemon)?;
             Ok(())

@@ -51,7 +51,7 @@ use crate::upstream::instance_services::InstanceServices;
 use crate::upstream::running::{Ended, OVER_BUDGET, Running};
 use crate::upstream::start_error::StartError;
 use crate::upstream::tap::Tap;
-use crate::wire::{Message, Outbox};
+use crate::wire::{GIVEN_UP, Held, Message};
 
 /// How many messages wait for a session that is beginning; then no more are taken from the queue.
 const MOST_HELD: usize = 1024;
@@ -75,7 +75,6 @@ pub(super) fn start(
     inbound: impl Fn(Inbound<'_>) + Send + Sync + 'static,
 ) -> Result<Running, StartError> {
     let account = tap.outbox().account().clone();
-    let sent = account.beside(usize::MAX);
     let shared = Arc::new(Shared {
         name: around.name.clone(),
         endpoint: Endpoint::new(server, given, around)?,
@@ -99,7 +98,6 @@ pub(super) fn start(
         initialize: None,
         renewing: None,
         listening: None,
-        sent,
     };
     let gone = CancellationToken::new();
     let ended = gone.clone().drop_guard();
@@ -135,7 +133,7 @@ impl Owner {
 
     async fn work(&mut self) -> Ended {
         let shared = self.shared.clone();
-        let (queue, mut batch) = (shared.tap.outbox(), Vec::new());
+        let queue = shared.tap.outbox();
         // Of a long message, that takes a while; the exchanges go on.
         let mut reading: Option<BoxFuture<'static, Vec<Posted>>> = None;
         loop {
@@ -149,7 +147,7 @@ impl Owner {
                     Event::Listened(listened)
                 }
                 Some(posted) = OptionFuture::from(reading.as_mut()), if reading.is_some() => Event::Read(posted),
-                more = queue.take(&mut batch), if reading.is_none() && self.may_take(queue) => Event::Queued(more),
+                batch = queue.take(), if reading.is_none() && self.may_take() => Event::Queued(batch),
             };
             match event {
                 Event::Done(about, done) => {
@@ -169,30 +167,19 @@ impl Owner {
                         Listened::Ended(reason) => return Ended::Gone(reason),
                     }
                 }
-                Event::Queued(false) => return Ended::Gone("it was stopped".to_owned()),
-                Event::Queued(true) => {
-                    reading = Some(Box::pin(Posted::all(std::mem::take(&mut batch))));
-                }
+                Event::Queued(None) => return Ended::Gone("it was stopped".to_owned()),
+                Event::Queued(Some(batch)) => reading = Some(Box::pin(Posted::all(batch))),
                 Event::Read(posted) => {
                     reading = None;
-                    posted.into_iter().for_each(|posted| self.weigh(posted));
-                    queue.taken(&mut batch);
+                    posted.into_iter().for_each(|posted| self.take(posted));
                 }
             }
         }
     }
 
-    /// Whether more is taken from the queue now.
-    fn may_take(&self, queue: &Outbox) -> bool {
-        self.held.len() < MOST_HELD && self.exchanges.len() < MOST_OPEN && self.sent.held() <= queue.account().limit()
-    }
-
-    /// Takes a message from the queue, if there is room for it beside those that are not answered.
-    fn weigh(&mut self, posted: Posted) {
-        match self.sent.hold(posted.frame().len()) {
-            Ok(held) => self.take(Posted { _held: Some(Arc::new(held)), ..posted }),
-            Err(_) => drop(self.shared.tell(&posted, code::INTERNAL, OVER_BUDGET)),
-        }
+    /// Whether more is taken from the queue now. It is weighed for who sent it until it is answered.
+    fn may_take(&self) -> bool {
+        self.held.len() < MOST_HELD && self.exchanges.len() < MOST_OPEN
     }
 
     /// Takes a message from the queue.
@@ -231,11 +218,17 @@ impl Owner {
         };
         let session = self.session.clone();
         let exchange = async move {
-            let late = posted.clone();
+            let (known, given_up) = (posted.clone(), posted.given_up());
             let exchange = exchange(shared.clone(), posted, session);
-            match limit {
-                Some(limit) => timeout(limit, exchange).await.unwrap_or_else(|_| shared.late(&late, limit)),
-                None => exchange.await,
+            let exchange = async {
+                match limit {
+                    Some(limit) => timeout(limit, exchange).await.unwrap_or_else(|_| shared.late(&known, limit)),
+                    None => exchange.await,
+                }
+            };
+            match given_up.run_until_cancelled_owned(exchange).await {
+                Some(done) => done,
+                None => shared.tell(&known, code::INTERNAL, GIVEN_UP),
             }
         };
         self.exchanges.push(Box::pin(async move { (about, ends.run_until_cancelled_owned(exchange).await) }));
@@ -341,8 +334,8 @@ enum Event {
     Done(About, Option<Done>),
     Heard,
     Listened(Listened),
-    /// Frames wait in the batch; false at the end of the queue.
-    Queued(bool),
+    /// Frames that waited, and what they weigh; nothing at the end of the queue.
+    Queued(Option<(Vec<u8>, Vec<Held>)>),
     /// They were read.
     Read(Vec<Posted>),
 }

@@ -2,7 +2,7 @@
 //!
 //! The first line is the daemon's own: boot and mark. Then one for each process: pid, start time, boot, mark, and the program
 //! that runs its container, if it is one. A pid alone may be somebody else's by now; the start time tells, within one boot of the
-//! system. What has left its server's group carries the mark in its environment.
+//! system. What has left its server's group carries the mark ([`Mark`]).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,11 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::files::{check_ours, create_private, replace};
-use crate::processes;
+use crate::processes::{self, DaemonMark, Mark};
 use crate::upstream::container;
-
-/// The variable that every server's environment carries: which daemon started it, and as which process.
-pub const MARK: &str = "TRUNKLINE_DAEMON";
 
 /// Handle to the ledger of one daemon.
 #[derive(Debug, Clone)]
@@ -28,7 +25,7 @@ pub struct Ledger(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    mark: String,
+    daemon: DaemonMark,
     /// How many processes were started.
     started: AtomicU64,
     running: Mutex<BTreeMap<u32, Entry>>,
@@ -40,7 +37,7 @@ struct Shared {
 #[derive(Debug, Clone)]
 struct Entry {
     started: u64,
-    mark: String,
+    mark: Mark,
     container: Option<PathBuf>,
 }
 
@@ -76,16 +73,19 @@ impl Ledger {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(%error, path = %path.display(), "ledger not trusted: nothing is ended by it"),
         }
-        let pid = std::process::id();
-        let mark = format!("{pid}-{}", processes::start_time(pid).unwrap_or_default());
-        let ledger =
-            Self(Arc::new(Shared { path, mark, started: AtomicU64::new(0), running: Mutex::default(), _lock: lock }));
+        let ledger = Self(Arc::new(Shared {
+            path,
+            daemon: processes::own_mark(),
+            started: AtomicU64::new(0),
+            running: Mutex::default(),
+            _lock: lock,
+        }));
         ledger.save(&BTreeMap::new());
         Ok(ledger)
     }
 
     /// Ends what this daemon, which is gone, has left behind; nothing if another one has taken its place.
-    pub fn end_left(state: &Path, daemon: &str) {
+    pub fn end_left(state: &Path, daemon: DaemonMark) {
         let path = state.join("ledger");
         let text = check_ours(&path).and_then(|()| std::fs::read_to_string(&path)).unwrap_or_default();
         let boot = processes::boot();
@@ -95,20 +95,20 @@ impl Ledger {
     }
 
     /// What this daemon is called in the ledger.
-    pub fn daemon(&self) -> &str {
-        &self.0.mark
+    pub fn daemon(&self) -> DaemonMark {
+        self.0.daemon
     }
 
     /// A mark for a process that is about to start.
-    pub(super) fn mark(&self) -> String {
-        format!("{}.{}", self.0.mark, self.0.started.fetch_add(1, Ordering::Relaxed))
+    pub(super) fn mark(&self) -> Mark {
+        self.0.daemon.process(self.0.started.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Notes a process that was just started under a mark, and what runs its container.
-    pub(super) fn add(&self, pid: u32, mark: &str, container: Option<PathBuf>) {
+    pub(super) fn add(&self, pid: u32, mark: Mark, container: Option<PathBuf>) {
         let Some(started) = processes::start_time(pid) else { return };
         let mut running = self.0.running.lock();
-        running.insert(pid, Entry { started, mark: mark.to_owned(), container });
+        running.insert(pid, Entry { started, mark, container });
         self.save(&running);
     }
 
@@ -122,7 +122,7 @@ impl Ledger {
 
     fn save(&self, running: &BTreeMap<u32, Entry>) {
         let boot = processes::boot();
-        let mut text = first_line(&boot, &self.0.mark) + "\n";
+        let mut text = first_line(&boot, self.0.daemon) + "\n";
         for (pid, Entry { started, mark, container }) in running {
             let container = container.as_ref().map(|program| format!(" {}", program.display())).unwrap_or_default();
             // Writing to a String cannot fail.
@@ -134,8 +134,8 @@ impl Ledger {
     }
 }
 
-fn first_line(boot: &str, mark: &str) -> String {
-    format!("daemon {boot} {mark}")
+fn first_line(boot: &str, daemon: DaemonMark) -> String {
+    format!("daemon {boot} {daemon}")
 }
 
 /// Ends what a ledger names, and what carries its marks. All of it was asked to end when its daemon did.
@@ -146,9 +146,9 @@ fn reap(text: &str, boot: &str) {
     for line in text.lines() {
         let words: Vec<&str> = line.splitn(5, ' ').collect();
         match words.as_slice() {
-            ["daemon", when, mark] if *when == boot => {
-                let own = format!("{mark}.");
-                for pid in processes::marked(MARK, |found| found == *mark || found.starts_with(&own)) {
+            ["daemon", when, daemon] if *when == boot => {
+                let Ok(daemon) = daemon.parse::<DaemonMark>() else { continue };
+                for pid in processes::marked(|mark| mark.daemon == daemon) {
                     if pid_of(pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok()) {
                         tracing::warn!(pid, "ended what a server of the last daemon left behind");
                     }

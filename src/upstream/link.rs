@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::envelope::{Edit, Envelope, spliced};
 use crate::recording::{Direction, Tee};
 use crate::upstream::ids::Ids;
-use crate::wire::{Account, Outbox, Refused};
+use crate::wire::{Account, Outbox, Refused, Sent};
 
 /// The way to a server: its queue, and the ids of what goes into it.
 #[derive(Debug, Clone)]
@@ -59,9 +59,9 @@ impl Link {
     }
 
     /// Queues a message with edits.
-    pub fn push_edited(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) -> Result<(), Refused> {
+    pub fn push_edited(&self, sent: Sent<'_>, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) -> Result<(), Refused> {
         let copy = self.tee.is_watched().then(|| spliced(envelope.frame, edits.iter().cloned()));
-        self.outbox.push_edited(envelope, edits)?;
+        self.outbox.push_edited_of(sent, envelope, edits)?;
         copy.iter().for_each(|copy| self.hear(Direction::ToServer, copy));
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Link {
     /// any more.
     pub fn is_settled(&self) -> bool {
         let notice = self.order.notice.load(Ordering::Relaxed);
-        notice == 0 || self.order.answered.load(Ordering::Relaxed) > notice
+        notice == 0 || self.outbox.is_in_order() && self.order.answered.load(Ordering::Relaxed) > notice
     }
 
     /// Whether something was asked under this id.

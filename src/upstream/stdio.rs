@@ -92,7 +92,7 @@ impl Owner {
         let mut status = None;
         let cut = {
             let account = tap.outbox().account();
-            let reading = contained(read(&tap, Frames::new(stdout, cap, account.beside(usize::MAX)), &inbound));
+            let reading = contained(read(&tap, Frames::new(stdout, cap, account.apart(usize::MAX)), &inbound));
             let reading = reading.map(|read| read.unwrap_or_else(|fault| Some(fault.to_string())));
             tokio::pin!(reading);
             tokio::select! {
@@ -150,12 +150,16 @@ async fn read<O: AsyncRead + Unpin>(
                 Err(error) => tap.sort_rest(salvage(frame), &error, inbound),
             },
             Ok(None) => return None,
-            Err(FrameError::OverBudget) => return Some(OVER_BUDGET.to_owned()),
             Err(FrameError::Io(error)) => return Some(format!("its output cannot be read: {error}")),
-            Err(error @ FrameError::TooLong(_)) => match frames.skip().await {
+            Err(error @ (FrameError::TooLong(_) | FrameError::OverBudget)) => match frames.skip().await {
                 // Its neighbours are answered all the same.
                 Ok(Some(ends)) => {
-                    tap.note_skipped(&error.to_string(), &ends.head);
+                    match error {
+                        FrameError::OverBudget => {
+                            tracing::warn!(server = %tap.server(), %error, "an answer is left out")
+                        }
+                        FrameError::TooLong(_) | FrameError::Io(_) => tap.note_skipped(&error.to_string(), &ends.head),
+                    }
                     let lost = lost_between(&ends.head, &ends.tail);
                     if lost.is_answer {
                         tap.lose(&lost, &error.to_string(), inbound);

@@ -10,6 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+/// Why a message of an agent was given up.
+pub const GIVEN_UP: &str =
+    "as much waits in the daemon as may (max_memory), and what this agent has sent is most of it";
+
 /// The bound on what all accounts hold together, in bytes. Where something more is to be held, the account that holds most is
 /// the one that must give way: if that is the one that asks, it is refused, and otherwise the other one is cut.
 #[derive(Clone)]
@@ -34,6 +38,9 @@ struct Owned {
     held: AtomicUsize,
     /// What this one alone may hold.
     limit: usize,
+    /// Who waits for [`Account::room_for`] something.
+    waiters: AtomicUsize,
+    freed: Notify,
     /// Cancelled when it must give back all that it holds.
     cut: CancellationToken,
 }
@@ -53,8 +60,15 @@ impl Budget {
     /// An account that may hold `limit` bytes, or one thing if that is larger; its owner gives all back when `cut` is
     /// cancelled.
     pub fn account(&self, whose: impl Into<Cow<'static, str>>, limit: usize, cut: CancellationToken) -> Account {
-        let account =
-            Arc::new(Owned { whose: whose.into(), bound: self.0.clone(), held: AtomicUsize::new(0), limit, cut });
+        let account = Arc::new(Owned {
+            whose: whose.into(),
+            bound: self.0.clone(),
+            held: AtomicUsize::new(0),
+            limit,
+            waiters: AtomicUsize::new(0),
+            freed: Notify::new(),
+            cut,
+        });
         let mut accounts = self.0.accounts.lock();
         if accounts.len() == accounts.capacity() {
             accounts.retain(|known| known.strong_count() > 0);
@@ -94,7 +108,7 @@ impl Bound {
                 Some((held, heaviest)) => {
                     all -= held;
                     let (whose, most) = (&heaviest.whose, self.most);
-                    tracing::warn!(whose = %whose, held, most, "memory for what waits is used up (max_memory): who holds most of it is cut off");
+                    tracing::warn!(whose = %whose, held, most, "memory for what waits is used up (max_memory): what is held for who holds most of it is given up");
                     heaviest.cut.cancel();
                     self.cut.notify_one();
                 }
@@ -116,11 +130,15 @@ impl Account {
         Budget(self.0.bound.clone()).account(self.0.whose.clone(), limit, self.0.cut.clone())
     }
 
+    /// Another one of the same owner, which is cut by itself.
+    pub fn apart(&self, limit: usize) -> Self {
+        Budget(self.0.bound.clone()).account(self.0.whose.clone(), limit, CancellationToken::new())
+    }
+
     /// Notes that `bytes` more are held, if there is room for them.
     pub fn take(&self, bytes: usize) -> Result<(), Refused> {
-        let Owned { bound, held, limit, .. } = &*self.0;
-        let before = held.load(Ordering::Relaxed);
-        if before > 0 && before.saturating_add(bytes) > *limit {
+        let Owned { bound, held, .. } = &*self.0;
+        if !self.has_room_for(bytes) {
             return Err(Refused::Full);
         }
         if bound.used.load(Ordering::Relaxed).saturating_add(bytes) > bound.most {
@@ -135,6 +153,39 @@ impl Account {
     pub fn give_back(&self, bytes: usize) {
         self.0.held.fetch_sub(bytes, Ordering::Relaxed);
         self.0.bound.used.fetch_sub(bytes, Ordering::Relaxed);
+        if self.0.waiters.load(Ordering::Relaxed) > 0 {
+            self.0.freed.notify_waiters();
+        }
+    }
+
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let held = self.held();
+        held == 0 || held.saturating_add(bytes) <= self.0.limit
+    }
+
+    /// Waits until `bytes` more may be held by itself.
+    pub async fn room_for(&self, bytes: usize) {
+        let _waits = Waits::new(&self.0.waiters);
+        loop {
+            let freed = self.0.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.has_room_for(bytes) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// What was taken for `guessed` bytes, and has `bytes`.
+    pub(super) fn taken(&self, guessed: usize, bytes: usize) -> Held {
+        self.settle(guessed, bytes);
+        Held { account: self.clone(), bytes }
+    }
+
+    /// Whether both are the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Notes that what was taken for `guessed` bytes has `bytes`.
@@ -173,6 +224,22 @@ impl Account {
     }
 }
 
+/// Counts as one who waits for as long as it lives.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Owned {
     fn drop(&mut self) {
         self.bound.used.fetch_sub(*self.held.get_mut(), Ordering::Relaxed);
@@ -188,6 +255,28 @@ impl Held {
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether both are of one account.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.account.is(&other.account)
+    }
+
+    /// Cancelled when its account must give it back.
+    pub fn cut(&self) -> &CancellationToken {
+        self.account.cut()
+    }
+
+    /// Holds also what another one of the same account does.
+    pub(super) fn join(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Takes out so much of it, or all that there is.
+    pub fn part(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { account: self.account.clone(), bytes }
     }
 
     /// Holds nothing from now on.

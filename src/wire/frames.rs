@@ -7,7 +7,7 @@ use crate::wire::budget::{Account, Held};
 use crate::wire::turn::Turn;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 /// What a reader starts with, and goes back to when the large messages are over.
 const SMALL: usize = 8 * 1024;
@@ -102,20 +102,28 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         there > self.cap && (there - self.cap > SMALL || self.buf[..there].trim_ascii_end().len() > self.cap)
     }
 
-    /// Passes over the line that was too long; `None` at the end of the stream.
+    /// Passes over the line that there was no room for; `None` at the end of the stream.
     pub async fn skip(&mut self) -> Result<Option<Ends>, FrameError> {
         let mut ends = Ends { head: self.buf[..self.buf.len().min(HEAD)].to_vec(), tail: Vec::new() };
         let mut passed = 0;
         self.scanned = 0;
+        if self.account.cut().is_cancelled() {
+            // What it held goes with the line.
+            self.account = self.account.apart(usize::MAX);
+            self.held = None;
+        }
         loop {
             let end = memchr::memchr(b'\n', &self.buf);
             let part = end.unwrap_or(self.buf.len());
             ends.tail.extend_from_slice(&self.buf[part.saturating_sub(TAIL)..part]);
             ends.tail.drain(..ends.tail.len().saturating_sub(TAIL));
             passed += part;
-            self.buf.advance(end.map_or(part, |end| end + 1));
-            if end.is_some() {
-                return Ok(Some(ends));
+            match end {
+                Some(end) => {
+                    self.buf.advance(end + 1);
+                    return Ok(Some(ends));
+                }
+                None => self.shrink(),
             }
             if passed / MOST_CAPS > self.cap {
                 return Err(FrameError::TooLong(self.cap));
@@ -154,16 +162,20 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         } else if self.buf.capacity() == self.buf.len() {
             self.grow()?;
         }
-        let read = if self.buf.is_empty() && self.held.is_some() {
-            match timeout(IDLE, self.io.read_buf(&mut self.buf)).await {
-                Ok(read) => read?,
-                Err(_) => {
-                    self.shrink();
-                    self.io.read_buf(&mut self.buf).await?
+        let read = match &self.held {
+            None => self.io.read_buf(&mut self.buf).await?,
+            Some(held) => {
+                let (cut, idle) = (held.cut().clone(), self.buf.is_empty());
+                tokio::select! {
+                    biased;
+                    () = cut.cancelled() => return Err(FrameError::OverBudget),
+                    read = self.io.read_buf(&mut self.buf) => read?,
+                    () = sleep(IDLE), if idle => {
+                        self.shrink();
+                        self.io.read_buf(&mut self.buf).await?
+                    }
                 }
             }
-        } else {
-            self.io.read_buf(&mut self.buf).await?
         };
         self.turn.count(read).await;
         Ok(read)

@@ -2,6 +2,8 @@
 //!
 //! Frames that pile up while the writer is busy leave in one write, and a frame costs no allocation of its own.
 
+mod lanes;
+mod part;
 mod queue;
 
 use std::io;
@@ -14,20 +16,18 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio_io_timeout::TimeoutWriter;
 
-use crate::envelope::{Edit, Envelope, Piece, pieces, splice};
-use crate::wire::budget::Account;
-use crate::wire::line;
+use crate::envelope::{Edit, Envelope, splice};
+use crate::wire::budget::{Account, Held};
 use crate::wire::message::LARGE;
-use crate::wire::outbox::queue::{Part, Queue};
+use crate::wire::outbox::queue::Queue;
 use crate::wire::refused::Refused;
+use crate::wire::sent::Sent;
 
 /// How long a reader may take nothing of what is written to it.
 pub const STALLED: Duration = Duration::from_secs(60);
 
 /// A buffer that grew past this is given back once it is written.
 const KEEP: usize = 256 * 1024;
-/// Up to here a buffer grows by doubling.
-const DOUBLES: usize = 1 << 20;
 
 /// Handle to one bounded queue of outgoing bytes.
 #[derive(Debug, Clone)]
@@ -43,43 +43,53 @@ struct Shared {
     account: Account,
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.account.give_back(self.queue.get_mut().waiting());
-    }
-}
-
 impl Outbox {
     /// An outbox that holds as much as its account may, or one frame if that is larger.
     pub fn new(account: Account) -> Self {
-        let queue = Mutex::new(Queue::default());
+        let queue = Mutex::new(Queue::new(account.clone()));
         Self(Arc::new(Shared { queue, filled: Notify::new(), drained: Notify::new(), account }))
     }
 
-    /// Who what waits is weighed for.
+    /// Who what waits is weighed for, where nobody else is named.
     pub fn account(&self) -> &Account {
         &self.0.account
     }
 
     /// Appends one frame of about `size` bytes, written by `fill`, and the line end.
     pub fn push(&self, size: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
+        self.queue(|queue| queue.append(self.own(), size, fill))
+    }
+
+    /// Appends a message with edits, and the line end. A long one is not copied.
+    pub fn push_edited(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) -> Result<(), Refused> {
+        self.push_edited_of(self.own(), envelope, edits)
+    }
+
+    /// Likewise, a message that is weighed for another account.
+    pub fn push_edited_of(
+        &self,
+        sent: Sent<'_>,
+        envelope: &Envelope<'_>,
+        edits: &mut [Edit<'_>],
+    ) -> Result<(), Refused> {
+        let length = envelope.frame.len();
+        self.queue(|queue| match envelope.shared.filter(|_| length > LARGE) {
+            Some(text) => queue.append_edited(sent, text, edits),
+            None => queue.append(sent, length, |out| splice(envelope.frame, edits, out)),
+        })
+    }
+
+    fn own(&self) -> Sent<'_> {
+        Sent { by: &self.0.account, request: None }
+    }
+
+    fn queue(&self, append: impl FnOnce(&mut Queue) -> Result<(), Refused>) -> Result<(), Refused> {
         let mut queue = self.0.queue.lock();
         if queue.closed {
             return Err(Refused::Closed);
         }
-        let account = &self.0.account;
-        account.take(size)?;
-        let from = queue.bytes.len();
-        if from < DOUBLES {
-            queue.bytes.reserve(size + 32);
-        } else {
-            queue.bytes.reserve_exact(size + 32 + from / 8);
-        }
-        fill(&mut queue.bytes);
-        line::join(&mut queue.bytes, from);
-        queue.bytes.push(b'\n');
-        account.settle(size, queue.bytes.len() - from);
-        let idle = from == 0;
+        let idle = queue.is_idle();
+        append(&mut queue)?;
         drop(queue);
         if idle {
             self.0.filled.notify_one();
@@ -87,35 +97,22 @@ impl Outbox {
         Ok(())
     }
 
-    /// Appends a message with edits, and the line end. A long one is not copied.
-    pub fn push_edited(&self, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) -> Result<(), Refused> {
-        let length = envelope.frame.len();
-        let Some(text) = envelope.shared.filter(|_| length > LARGE) else {
-            return self.push(length, |out| splice(envelope.frame, edits, out));
-        };
-        let mut queue = self.0.queue.lock();
-        if queue.closed {
-            return Err(Refused::Closed);
-        }
-        self.0.account.take(length)?;
-        let before = queue.waiting();
-        pieces(length, edits, |piece| match piece {
-            Piece::Kept(range) if range.len() > LARGE => {
-                queue.put_ahead();
-                queue.ahead.push_back(Part::Shared(text.slice(range)));
-            }
-            Piece::Kept(range) => queue.bytes.extend_from_slice(&text[range]),
-            Piece::Put(with) => {
-                let from = queue.bytes.len();
-                queue.bytes.extend_from_slice(with.as_bytes());
-                line::join(&mut queue.bytes, from);
-            }
-        });
-        queue.bytes.push(b'\n');
-        self.0.account.settle(length, queue.waiting() - before);
-        drop(queue);
-        self.0.filled.notify_one();
-        Ok(())
+    /// Whether what waits is written in the order in which it came.
+    pub fn is_in_order(&self) -> bool {
+        self.0.queue.lock().is_in_order()
+    }
+
+    /// Takes out a request that was not written; false if it may have been.
+    pub fn withdraw(&self, request: u64) -> bool {
+        self.0.queue.lock().withdraw(request)
+    }
+
+    /// Forgets what accounts have waiting that were cut off, but for the little that is about to be written. Returns the ids of the
+    /// requests.
+    pub fn forget_cut(&self) -> Vec<u64> {
+        let requests = self.0.queue.lock().forget_cut();
+        self.0.drained.notify_waiters();
+        requests
     }
 
     /// Takes no more frames; what waits is still written.
@@ -128,10 +125,7 @@ impl Outbox {
     /// Takes no more frames, and forgets those that wait: nobody is there to read them.
     pub fn discard(&self) {
         self.close();
-        let mut queue = self.0.queue.lock();
-        let gone = queue.waiting();
-        *queue = Queue { closed: true, ..Queue::default() };
-        self.0.account.give_back(gone);
+        self.0.queue.lock().discard();
     }
 
     pub fn is_closed(&self) -> bool {
@@ -167,8 +161,7 @@ impl Outbox {
             let drained = self.0.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            let waiting = self.waiting();
-            if self.is_closed() || waiting == 0 || waiting + size <= self.0.account.limit() {
+            if self.is_closed() || self.0.queue.lock().has_room_for(size) {
                 return;
             }
             drained.await;
@@ -205,20 +198,8 @@ impl Outbox {
         loop {
             {
                 let mut queue = self.0.queue.lock();
-                let shared = match queue.ahead.pop_front() {
-                    Some(Part::Shared(bytes)) => Some(bytes),
-                    Some(Part::Own(bytes)) => {
-                        *batch = bytes;
-                        None
-                    }
-                    None => {
-                        std::mem::swap(batch, &mut queue.bytes);
-                        None
-                    }
-                };
-                queue.writing = shared.as_ref().map_or(batch.len(), Bytes::len);
-                if queue.writing > 0 {
-                    return Some(shared);
+                if let Some(part) = queue.next(batch) {
+                    return Some(part);
                 }
                 if queue.closed {
                     return None;
@@ -228,21 +209,20 @@ impl Outbox {
         }
     }
 
-    /// Waits for frames and takes all that wait into `batch`, which is empty, in one piece, each with its line end; they count as waiting
-    /// until [`Outbox::taken`]. False once the outbox is closed and empty. Cancel-safe.
-    pub async fn take(&self, batch: &mut Vec<u8>) -> bool {
+    /// Waits for frames and takes all that wait, in one piece, each with its line end, and what they weigh, in their order. `None`
+    /// once the outbox is closed and empty. Cancel-safe.
+    pub async fn take(&self) -> Option<(Vec<u8>, Vec<Held>)> {
         loop {
             {
                 let mut queue = self.0.queue.lock();
-                queue.writing = queue.waiting();
-                if !queue.ahead.is_empty() {
-                    queue.ahead.drain(..).for_each(|part| batch.extend_from_slice(part.bytes()));
-                    batch.append(&mut queue.bytes);
-                } else {
-                    std::mem::swap(batch, &mut queue.bytes);
+                if !queue.is_idle() {
+                    let taken = queue.take();
+                    drop(queue);
+                    self.0.drained.notify_waiters();
+                    return Some(taken);
                 }
-                if !batch.is_empty() || queue.closed {
-                    return !batch.is_empty();
+                if queue.closed {
+                    return None;
                 }
             }
             self.0.filled.notified().await;
@@ -250,12 +230,12 @@ impl Outbox {
     }
 
     /// Notes that a batch has gone, and empties it.
-    pub fn taken(&self, batch: &mut Vec<u8>) {
+    fn taken(&self, batch: &mut Vec<u8>) {
         batch.clear();
         if batch.capacity() > KEEP {
             *batch = Vec::new();
         }
-        self.0.account.give_back(std::mem::take(&mut self.0.queue.lock().writing));
+        self.0.queue.lock().written();
         self.0.drained.notify_waiters();
     }
 }
@@ -297,15 +277,14 @@ mod tests {
         push(&outbox, "before").expect("taken");
         outbox.push_edited(&envelope, &mut [envelope.edit(envelope.id, "\"\u{2028}\"")]).expect("taken");
         push(&outbox, "behind").expect("taken");
-        assert!(outbox.0.queue.lock().ahead.iter().any(|part| matches!(part, Part::Shared(_))));
+        assert!(outbox.0.queue.lock().keeps_long_ones_apart());
         let expected = String::from_utf8_lossy(&text).replacen('1', "\"\\u2028\"", 1);
         let expected = format!("before\n{expected}\nbehind\n");
         assert_eq!((outbox.waiting(), outbox.account().held()), (expected.len(), expected.len()));
-        let mut whole = Vec::new();
         outbox.close();
-        assert!(outbox.take(&mut whole).await);
-        assert_eq!(whole.len(), expected.len());
-        outbox.taken(&mut whole);
+        let (whole, weights) = outbox.take().await.expect("there");
+        assert_eq!((whole.len(), outbox.account().held()), (expected.len(), expected.len()));
+        drop(weights);
         assert_eq!(outbox.account().held(), 0);
 
         let outbox = Outbox::new(Account::alone(usize::MAX));

@@ -139,6 +139,7 @@ async def honest(path, number, until, found):
                 await asyncio.sleep(random.random() * 1.2)
         except asyncio.TimeoutError:
             found["lost"] += 1
+            note(found, f"lost: no answer of {server} within {PATIENCE:.0f} s")
         except ValueError:
             found["wrong"] += 1
         except OSError as error:

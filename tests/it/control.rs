@@ -40,6 +40,31 @@ fn a_script_uses_a_server_without_speaking_mcp() {
 }
 
 #[test]
+fn a_long_call_is_answered_as_a_short_one() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    for length in [10, 200_000, 5_000_000] {
+        let arguments = json!({ "text": "x".repeat(length) });
+        let call = |server: &str, tool: &str| {
+            control(&daemon, "daemon.call_tool", &json!({ "server": server, "tool": tool, "arguments": arguments }))
+        };
+        let answer = call("t", "echo");
+        assert_eq!((&answer["id"], &answer["jsonrpc"]), (&json!("c"), &json!("2.0")));
+        let text = answer["result"]["content"][0]["text"].as_str().expect("a text");
+        assert!(text.len() > length && text.contains("xxxxx"), "{length}");
+        for (answer, code, words) in [
+            (call("t", "none"), -32602, "no such tool"),
+            (call("none", "echo"), -32602, "none"),
+            (control(&daemon, "daemon.call_tool", &json!({ "tool": "echo", "arguments": arguments })), -32602, ""),
+        ] {
+            assert_eq!(answer["error"]["code"], code, "{length}: {}", answer["error"]);
+            assert!(answer["error"]["message"].as_str().is_some_and(|message| message.contains(words)), "{length}");
+        }
+    }
+    let too_long = control(&daemon, "daemon.servers", &json!({ "text": "x".repeat(200_000) }));
+    assert_eq!(too_long["error"]["code"], -32600);
+}
+
+#[test]
 fn one_slow_call_does_not_hold_the_next_up() {
     let daemon = Daemon::start(&own_server("t", &[]));
     let mut agent = Agent::socket(&daemon.socket());

@@ -17,33 +17,62 @@ fn living(file: &Path) -> Vec<u32> {
     .collect()
 }
 
-/// A server beside which a process of another session goes on.
-fn with_stray(file: &Path) -> String {
-    let script =
-        format!("setsid sh -c 'echo $$ >> {}; exec sleep 600' & exec {} --name=t", file.display(), test_server());
+/// A server beside which a process goes on that each of these commands starts.
+fn with_strays(file: &Path, ways: &[&str]) -> String {
+    let stray = format!("sh -c 'echo $$ >> {}; exec sleep 600'", file.display());
+    let started = ways.iter().map(|way| format!("({way} {stray} &) & ")).collect::<String>();
+    let script = format!("{started} exec {} --name=t", test_server());
     format!("[servers.t]\ncommand = \"/bin/sh\"\nargs = [\"-c\", {script:?}]\n")
 }
+
+/// Ways out of a server's reach: another session, no environment, no parent, and all of them.
+const WAYS: [&str; 4] = [
+    "setsid",
+    "env -i PATH=/usr/bin:/bin",
+    "env -i PATH=/usr/bin:/bin setsid",
+    "setsid setsid --fork env -i PATH=/usr/bin:/bin",
+];
 
 #[test]
 fn what_left_its_group_ends_with_its_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pids");
-    let daemon = Daemon::start(&with_stray(&file));
-    assert!(daemon.agent("t").server_pid() > 0);
-    eventually("it is there", || living(&file).len() == 1);
+    let daemon = Daemon::start(&with_strays(&file, &WAYS));
+    let start = |daemon: &Daemon| {
+        assert!(daemon.agent("t").server_pid() > 0);
+        eventually("all are there", || living(&file).len() == WAYS.len());
+    };
+    start(&daemon);
     assert!(daemon.run(&["stop", "t"]).status.success());
-    eventually("it ends when its server is stopped", || living(&file).is_empty());
+    eventually("they end when their server is stopped", || living(&file).is_empty());
     assert!(daemon.run(&["start", "t"]).status.success());
-    assert!(daemon.agent("t").server_pid() > 0);
-    eventually("there is another one", || living(&file).len() == 1);
+    start(&daemon);
     let folder = daemon.restart();
-    assert!(living(&file).is_empty(), "it ends with the daemon");
+    assert!(living(&file).is_empty(), "they end with the daemon");
     let daemon = Daemon::start_in(folder);
-    assert!(daemon.agent("t").server_pid() > 0);
-    eventually("there is a third", || living(&file).len() == 1);
+    start(&daemon);
     let folder = daemon.kill();
-    eventually("it ends soon after a daemon that was killed", || living(&file).is_empty());
+    eventually("they end soon after a daemon that was killed", || living(&file).is_empty());
     drop(folder);
+}
+
+#[test]
+fn what_another_daemon_marked_is_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pids");
+    let daemon = Daemon::start(&with_strays(&file, &["setsid", "setsid env TRUNKLINE_DAEMON=1-1.1"]));
+    assert!(daemon.agent("t").server_pid() > 0);
+    eventually("both are there", || living(&file).len() == 2);
+    assert!(daemon.run(&["stop", "t"]).status.success());
+    eventually("one ends with the server", || living(&file).len() == 1);
+    drop(daemon.restart());
+    let left = living(&file);
+    assert_eq!(left.len(), 1, "the other one is not this daemon's");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(left[0].cast_signed()).expect("a pid"),
+        rustix::process::Signal::KILL,
+    )
+    .expect("ended");
 }
 
 #[test]

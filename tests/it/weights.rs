@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -76,26 +77,38 @@ fn agents_that_do_not_read_give_way_to_those_that_do() {
 }
 
 #[test]
-fn a_server_that_does_not_read_gives_way() {
+fn what_waits_for_servers_that_do_not_read_is_given_up_and_nobody_is_cut_off() {
     let names = ["a", "b", "c", "d", "e", "f"];
     let servers: Vec<_> = names.iter().map(|name| own_server(name, &[])).collect();
     let daemon = Daemon::start(&format!("{SMALL}{}{}", servers.join("\n"), own_server("t", &[])));
     let mut honest = daemon.agent("t");
+    let mut waiting_too = daemon.agent("a");
     let mut agents: Vec<Agent> = names.iter().map(|name| daemon.agent(name)).collect();
-    for agent in &mut agents {
-        agent.send_call("2", "sleep", r#"{"ms":600000}"#);
-        (3..6).for_each(|id| drop(agent.try_send(format!("{}\n", large(id, "echo", 600_000)).as_bytes())));
+    let pids: Vec<_> = agents.iter_mut().map(Agent::server_pid).collect();
+    for (agent, ms) in agents.iter_mut().zip([4_000, 600_000, 600_000, 600_000, 600_000, 600_000]) {
+        agent.send_call("2", "sleep", &format!(r#"{{"ms":{ms}}}"#));
+        agent.send(&large(3, "echo", 600_000));
+        if ms == 4_000 {
+            waiting_too.send_call("2", "echo", r#"{"mine":1}"#);
+        }
+        (4..6).for_each(|id| agent.send(&large(id, "echo", 600_000)));
     }
-    let stopped = || agents.iter().find_map(|agent| agent.line_within(std::time::Duration::from_millis(50)));
-    let mut first = None;
-    eventually("one of them is stopped", || {
-        first = first.take().or_else(stopped);
-        first.is_some()
+    // One that asks for little where others hold much.
+    assert!(text_of(&honest.call("9", "echo", "{}")).contains("echo"), "there is room for others");
+    let given_up = |agent: &Agent| agent.line_within(Duration::from_millis(50)).map(|line| error_of(&line));
+    let mut errors = Vec::new();
+    eventually("somebody is told", || {
+        errors.extend(agents.iter().filter_map(given_up));
+        !errors.is_empty()
     });
-    let error = error_of(&first.expect("an answer"));
-    assert!(error.contains("max_memory"), "{error}");
-    assert!(text_of(&honest.call("9", "echo", "{}")).contains("echo"));
+    assert!(errors.iter().all(|error| error.contains("max_memory")), "{errors:?}");
+    assert!(text_of(&waiting_too.line()).contains("mine"), "the call of another agent at the same server is answered");
     assert!(waiting(&daemon) <= 8 * MIB);
+    let status = daemon.status();
+    assert_eq!(status["sessions"].as_array().map(Vec::len), Some(8), "no agent was cut off: {}", daemon.log());
+    for (name, pid) in names.iter().zip(pids) {
+        assert_eq!(daemon.server(name)["instances"][0]["pid"], pid, "no server was stopped");
+    }
 }
 
 #[test]

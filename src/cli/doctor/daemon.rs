@@ -9,7 +9,6 @@ use crate::config::{Config, LoadError, located};
 use crate::files;
 use crate::ipc::Signpost;
 use crate::processes;
-use crate::upstream::MARK;
 
 pub(super) fn look(look: &Look<'_>) -> Vec<Finding> {
     let mut findings = vec![running(look)];
@@ -121,14 +120,7 @@ fn service(look: &Look<'_>) -> Finding {
 
 /// Processes of servers whose daemon is gone.
 fn orphans(look: &Look<'_>) -> Option<Finding> {
-    // A mark is `PID-START`, then what is of the process.
-    let is_gone = |mark: &str| {
-        let mut parts = mark.split('-');
-        let pid = parts.next().and_then(|pid| pid.parse::<u32>().ok());
-        let started = parts.next().and_then(|started| started.split('.').next()?.parse::<u64>().ok());
-        pid.is_some_and(|pid| processes::start_time(pid) != started)
-    };
-    let pids = processes::marked(MARK, is_gone);
+    let pids = processes::marked(|mark| processes::is_gone(mark.daemon));
     if pids.is_empty() {
         return None;
     }

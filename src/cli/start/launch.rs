@@ -14,8 +14,8 @@ use crate::daemon;
 use crate::environment;
 use crate::files::create_private;
 use crate::paths::Places;
+use crate::processes;
 use crate::program;
-use crate::upstream::MARK;
 
 pub(super) fn log_path(places: &Places) -> PathBuf {
     places.logs().join(daemon::LOG_FILE)
@@ -101,7 +101,7 @@ fn arguments(places: &Places) -> Vec<String> {
 /// What a daemon may know of the process that has it started: where the person is, and what every server gets.
 fn known(name: &str) -> bool {
     // A daemon that a server of another one starts is none of that one's processes.
-    environment::by_default(name) || name.starts_with("TRUNKLINE_") && name != MARK
+    environment::by_default(name) || name.starts_with("TRUNKLINE_") && name != processes::VARIABLE
 }
 
 /// Starts the daemon in a session of its own. What is returned ends when it is up, or has failed.
@@ -166,8 +166,9 @@ fn managed(places: &Places) -> anyhow::Result<Option<Child>> {
         command.arg("--property").arg(property);
     }
     for (name, value) in std::env::vars_os() {
-        let is_place =
-            |name: &str| name == "HOME" || name.starts_with("XDG_") || name.starts_with("TRUNKLINE_") && name != MARK;
+        let is_place = |name: &str| {
+            name == "HOME" || name.starts_with("XDG_") || name.starts_with("TRUNKLINE_") && name != processes::VARIABLE
+        };
         if let Some(name) = name.to_str().filter(|name| is_place(name) && !name.contains("SESSION")) {
             let mut setting = std::ffi::OsString::from(format!("--setenv={name}="));
             setting.push(value);

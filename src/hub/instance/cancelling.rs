@@ -20,6 +20,10 @@ use crate::wire::Refused;
 
 impl Instance {
     pub(in crate::hub) fn send_cancelled(self: &Arc<Self>, id: u64, reason: &str) -> Result<(), Refused> {
+        if self.link.outbox.withdraw(id) {
+            self.over(id);
+            return Ok(());
+        }
         if !self.cancel_task(id) {
             return Ok(());
         }
@@ -43,9 +47,11 @@ impl Instance {
         drop(calls);
         self.records().end(begun, Outcome::Cancelled, None);
         session.over(raw);
-        if self.cancel_task(id) {
+        if self.link.outbox.withdraw(id) {
+            self.over(id);
+        } else if self.cancel_task(id) {
             let ours = id.to_string();
-            self.notify(envelope, &mut [envelope.edit(raw, &ours)]);
+            self.notify(session, envelope, &mut [envelope.edit(raw, &ours)]);
             self.let_linger(id);
         }
         true

@@ -257,9 +257,13 @@ pub(super) async fn result_of(response: Response, bounds: &Bounds) -> Option<Str
 pub(super) async fn body(mut response: Response, bounds: &Bounds) -> Result<Vec<u8>, String> {
     let cap = bounds.max_frame;
     let mut bytes = Vec::new();
-    let mut held = bounds.account.nothing();
+    let account = bounds.account.apart(usize::MAX);
+    let mut held = account.nothing();
     loop {
-        match response.chunk().await {
+        let Some(chunk) = account.cut().run_until_cancelled(response.chunk()).await else {
+            return Err(OVER_BUDGET.to_owned());
+        };
+        match chunk {
             Ok(Some(chunk)) if bytes.len() + chunk.len() > cap => {
                 return Err(format!("a message is larger than the cap of {cap} bytes (max_frame)"));
             }

@@ -10,6 +10,7 @@ use futures_util::{Stream, StreamExt};
 use parking_lot::Mutex;
 use reqwest::Response;
 use sse_stream::{Sse, SseByteStream};
+use tokio_util::sync::CancellationToken;
 
 use crate::upstream::http::bounds::Bounds;
 use crate::upstream::http_client::reason;
@@ -24,6 +25,8 @@ type Since = Arc<Mutex<Held>>;
 /// The events of one response.
 pub(super) struct Events {
     events: SseByteStream<Counted>,
+    /// Cancelled when what was read must be given back.
+    cut: CancellationToken,
     since: Since,
     repaired: Arc<AtomicBool>,
 }
@@ -108,13 +111,14 @@ impl Stream for Counted {
 
 impl Events {
     pub(super) fn new(response: Response, bounds: &Bounds) -> Self {
-        let since = Arc::new(Mutex::new(bounds.account.nothing()));
+        let account = bounds.account.apart(usize::MAX);
+        let since = Arc::new(Mutex::new(account.nothing()));
         let body: Body = Box::pin(response.bytes_stream());
         let repaired = Arc::new(AtomicBool::new(false));
         let cap = bounds.max_frame;
         let counted =
             Counted { body, since: since.clone(), cap, begun: Vec::new(), repaired: repaired.clone(), over: false };
-        Self { events: SseByteStream::new(counted), since, repaired }
+        Self { events: SseByteStream::new(counted), cut: account.cut().clone(), since, repaired }
     }
 
     /// Whether something in it was no UTF-8.
@@ -125,7 +129,10 @@ impl Events {
     /// The next event; `None` at the end. Cancel-safe.
     #[expect(clippy::wildcard_enum_match_arm, reason = "an open enum of others: the rest is said in their own words")]
     pub(super) async fn next(&mut self) -> Option<Result<Sse, Broken>> {
-        let event = self.events.next().await?;
+        let Some(event) = self.cut.run_until_cancelled(self.events.next()).await else {
+            return Some(Err(Broken::Cut(OVER_BUDGET.to_owned())));
+        };
+        let event = event?;
         self.since.lock().clear();
         Some(event.map_err(|error| match error {
             sse_stream::Error::Body(inner) => match inner.downcast::<Broken>() {

@@ -12,7 +12,6 @@ use crate::upstream::http::done::{About, Done, Listened};
 use crate::upstream::http::posted::Posted;
 use crate::upstream::http::session::Session;
 use crate::upstream::http::shared::Shared;
-use crate::wire::Account;
 
 /// `None` where the exchange was cancelled.
 pub(super) type Exchange = Pin<Box<dyn Future<Output = (About, Option<Done>)> + Send>>;
@@ -35,6 +34,4 @@ pub(super) struct Owner {
     /// The id of the one that begins it anew.
     pub renewing: Option<u64>,
     pub listening: Option<Listening>,
-    /// Who what was taken from the queue is weighed for, until it is answered.
-    pub sent: Account,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::envelope::{Kind, splice};
 use crate::era::Era;
@@ -23,19 +24,23 @@ pub(super) struct Posted {
     pub lost: u32,
     pub generation: u32,
     pub refusal: Option<Arc<str>>,
-    /// What it weighs.
-    pub _held: Option<Arc<Held>>,
+    /// What it weighs, for who sent it.
+    pub held: Option<Arc<Held>>,
 }
 
 impl Posted {
-    /// The messages of a batch of the outbox.
-    pub(super) async fn all(batch: Vec<u8>) -> Vec<Self> {
+    /// The messages of a batch of the outbox, and what they weigh in the same order.
+    pub(super) async fn all((batch, weights): (Vec<u8>, Vec<Held>)) -> Vec<Self> {
         let (mut all, batch) = (Vec::new(), Bytes::from(batch));
-        for frame in batch.split(|byte| *byte == b'\n').filter(|frame| !frame.is_empty()) {
+        let mut weights = weights.into_iter().peekable();
+        for line in batch.split_inclusive(|byte| *byte == b'\n') {
+            let held = weights.peek_mut().map(|held| Arc::new(held.part(line.len())));
+            while weights.next_if(|held| held.bytes() == 0).is_some() {}
+            let frame = &line[..line.len() - 1];
             // A short one must not keep its long neighbours.
             let frame = if frame.len() > LARGE { batch.slice_ref(frame) } else { Bytes::copy_from_slice(frame) };
             let message = Message::read(frame, None, Writer::Server).await;
-            all.extend(message.map(Self::new));
+            all.extend(message.map(|message| Self { held, ..Self::new(message) }));
         }
         all
     }
@@ -50,9 +55,14 @@ impl Posted {
             lost: 0,
             generation: 0,
             refusal: None,
-            _held: None,
+            held: None,
             message: Arc::new(message),
         }
+    }
+
+    /// Cancelled where its agent must give up what it has sent.
+    pub(super) fn given_up(&self) -> CancellationToken {
+        self.held.as_ref().map(|held| held.cut().clone()).unwrap_or_default()
     }
 
     /// Its text.

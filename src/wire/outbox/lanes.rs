@@ -1,0 +1,119 @@
+//! What waits of senders that have much waiting: each has a lane, and the lanes take turns. So whoever sends little waits for one
+//! message of theirs at most, and not for all.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use crate::wire::budget::{Account, Held};
+use crate::wire::outbox::part::Part;
+use crate::wire::sent::Sent;
+
+/// How many bytes a sender may have waiting beside everybody else's; and what goes of a lane in one turn, or one message if that
+/// is longer.
+pub(super) const SHARE: usize = 64 << 10;
+
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    /// The one whose turn is next comes first.
+    lanes: VecDeque<Lane>,
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    whose: Account,
+    /// How much must have gone of what waited beside the lanes: something of this sender is among it.
+    behind: u64,
+    messages: VecDeque<Waiting>,
+}
+
+/// A message in a lane.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Nothing, if it was withdrawn.
+    pub parts: Vec<Part>,
+    pub held: Held,
+    /// The id of the request, or of the one before it.
+    id: u64,
+    is_request: bool,
+}
+
+impl Lanes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Bytes that wait here.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub(super) fn has(&self, whose: &Account) -> bool {
+        self.lanes.iter().any(|lane| lane.whose.is(whose))
+    }
+
+    /// Puts a message behind those of its sender. A new lane has its first turn when `behind` bytes of what waits beside the
+    /// lanes have gone.
+    pub(super) fn push(&mut self, sent: Sent<'_>, behind: u64, parts: Vec<Part>, held: Held) {
+        self.waiting += held.bytes();
+        let at = self.lanes.iter().position(|lane| lane.whose.is(sent.by)).unwrap_or_else(|| {
+            self.lanes.push_back(Lane { whose: sent.by.clone(), behind, messages: VecDeque::new() });
+            self.lanes.len() - 1
+        });
+        let messages = &mut self.lanes[at].messages;
+        let before = messages.back().map_or(0, |last| last.id);
+        let waiting = Waiting { parts, held, id: sent.request.unwrap_or(before), is_request: sent.request.is_some() };
+        messages.push_back(waiting);
+    }
+
+    /// The next turn, once so many bytes of what waited beside the lanes have gone.
+    pub(super) fn turn(&mut self, gone: u64) -> Vec<Waiting> {
+        let (mut turn, mut bytes) = (Vec::new(), 0);
+        while turn.is_empty()
+            && let Some(at) = self.lanes.iter().position(|lane| lane.behind <= gone)
+            && let Some(mut lane) = self.lanes.remove(at)
+        {
+            while let Some(next) = lane.messages.front()
+                && (turn.is_empty() || bytes + next.held.bytes() <= SHARE)
+            {
+                bytes += next.held.bytes();
+                turn.extend(lane.messages.pop_front().filter(|message| !message.parts.is_empty()));
+            }
+            if !lane.messages.is_empty() {
+                self.lanes.push_back(lane);
+            }
+        }
+        self.waiting -= bytes;
+        turn
+    }
+
+    /// Takes a request out; false if it does not wait here.
+    pub(super) fn withdraw(&mut self, request: u64) -> bool {
+        let found = self.lanes.iter_mut().find_map(|lane| {
+            let at = lane.messages.partition_point(|message| message.id < request);
+            let message = lane.messages.get_mut(at)?;
+            let is_it = message.is_request && message.id == request && !message.parts.is_empty();
+            is_it.then_some(message)
+        });
+        let Some(message) = found else { return false };
+        self.waiting -= message.held.bytes();
+        message.parts = Vec::new();
+        message.held.clear();
+        true
+    }
+
+    /// Forgets what accounts have here that were cut off; returns the ids of their requests.
+    pub(super) fn forget_cut(&mut self) -> Vec<u64> {
+        let mut requests = Vec::new();
+        for lane in &mut self.lanes {
+            if lane.whose.cut().is_cancelled() {
+                for message in mem::take(&mut lane.messages) {
+                    self.waiting -= message.held.bytes();
+                    requests.extend(Some(message.id).filter(|_| message.is_request && !message.parts.is_empty()));
+                }
+            }
+        }
+        self.lanes.retain(|lane| !lane.messages.is_empty());
+        requests
+    }
+}
