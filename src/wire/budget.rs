@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::wire::refused::Refused;
@@ -21,6 +21,8 @@ pub struct Budget(Arc<Bound>);
 
 struct Bound {
     most: usize,
+    /// From here on somebody gives way: what is cut goes only when its owner has its turn, and not all that is held is weighed.
+    lean: usize,
     used: AtomicUsize,
     accounts: Mutex<Vec<Weak<Owned>>>,
     /// Told when an account was cut.
@@ -43,6 +45,8 @@ struct Owned {
     freed: Notify,
     /// Cancelled when it must give back all that it holds.
     cut: CancellationToken,
+    /// It held most, and was cut: a look at it takes no lock.
+    held_most: AtomicBool,
 }
 
 /// Some bytes of an account, given back on drop.
@@ -54,7 +58,13 @@ pub struct Held {
 
 impl Budget {
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Bound { most, used: AtomicUsize::new(0), accounts: Mutex::default(), cut: Notify::new() }))
+        Self(Arc::new(Bound {
+            most,
+            lean: most - most / 16,
+            used: AtomicUsize::new(0),
+            accounts: Mutex::default(),
+            cut: Notify::new(),
+        }))
     }
 
     /// An account that may hold `limit` bytes, or one thing if that is larger; its owner gives all back when `cut` is
@@ -68,6 +78,7 @@ impl Budget {
             waiters: AtomicUsize::new(0),
             freed: Notify::new(),
             cut,
+            held_most: AtomicBool::new(false),
         });
         let mut accounts = self.0.accounts.lock();
         if accounts.len() == accounts.capacity() {
@@ -103,12 +114,13 @@ impl Bound {
         others.sort_by_key(|(held, _)| *held);
         let own = held(asks) + more;
         let mut all = own + others.iter().map(|(held, _)| held).sum::<usize>();
-        while all > self.most {
+        while all > self.lean {
             match others.pop().filter(|(held, _)| *held > own) {
                 Some((held, heaviest)) => {
                     all -= held;
                     let (whose, most) = (&heaviest.whose, self.most);
                     tracing::warn!(whose = %whose, held, most, "memory for what waits is used up (max_memory): what is held for who holds most of it is given up");
+                    heaviest.held_most.store(true, Ordering::Relaxed);
                     heaviest.cut.cancel();
                     self.cut.notify_one();
                 }
@@ -141,7 +153,7 @@ impl Account {
         if !self.has_room_for(bytes) {
             return Err(Refused::Full);
         }
-        if bound.used.load(Ordering::Relaxed).saturating_add(bytes) > bound.most {
+        if bound.used.load(Ordering::Relaxed).saturating_add(bytes) > bound.lean {
             bound.make_room(&self.0, bytes)?;
         }
         held.fetch_add(bytes, Ordering::Relaxed);
@@ -216,6 +228,11 @@ impl Account {
     /// What it holds now.
     pub fn held(&self) -> usize {
         self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was cut because it held most.
+    pub fn held_most(&self) -> bool {
+        self.0.held_most.load(Ordering::Relaxed)
     }
 
     /// Cancelled when it must give back all that it holds.

@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the figures are its output")]
 
+mod beside;
 mod echo;
 mod floor;
 mod http;
@@ -80,6 +81,7 @@ fn report(quick: bool, other: Option<Other>) -> io::Result<()> {
         }
     }
     huge::report(&bench, &sizes)?;
+    beside::report(folder.path(), &sizes)?;
     for (which, (attach, memory)) in ["trunkline", "the other"].iter().zip(attach.iter().zip(&memory)) {
         println!(
             "{which}: attach to first tools/list, warm: {:.3} ms; resident: daemon with 8 idle servers {:.1} MB, with 50 agents {:.1} MB, one shim {:.1} MB",

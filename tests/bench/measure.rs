@@ -135,13 +135,18 @@ fn one_at_a_time(agent: &mut Agent, calls: u64) -> io::Result<(f64, f64)> {
 
 /// Calls a second with a full window.
 fn in_flight(agent: &mut Agent, calls: u64) -> io::Result<f64> {
+    in_flight_of(agent, calls, |id| call(id, PAYLOAD))
+}
+
+/// Likewise, of the calls that `call` makes.
+pub(crate) fn in_flight_of(agent: &mut Agent, calls: u64, call: impl Fn(u64) -> Vec<u8>) -> io::Result<f64> {
     let began = Instant::now();
     for id in 0..WINDOW {
-        agent.send(&call(id, PAYLOAD))?;
+        agent.send(&call(id))?;
     }
     for id in WINDOW..WINDOW + calls {
         agent.receive()?;
-        agent.send(&call(id, PAYLOAD))?;
+        agent.send(&call(id))?;
     }
     for _ in 0..WINDOW {
         agent.receive()?;

@@ -99,14 +99,23 @@ impl Bench {
 
 impl Daemon {
     fn start(program: &Path, folder: PathBuf, echo: &str, more: &str) -> io::Result<Self> {
-        fs::create_dir(&folder)?;
-        let own = std::env::current_exe()?;
-        let mut config = format!(
+        let names = ["echo", "b", "c", "d", "e", "f", "g", "h"].map(str::to_owned);
+        let more = format!(
             "{more}[http]\nlisten = \"127.0.0.1:0\"\n[servers.http]\nera = \"legacy\"\nurl = \"http://{echo}/mcp\"\n"
         );
-        for name in ["echo", "b", "c", "d", "e", "f", "g", "h"] {
-            config += &format!("[servers.{name}]\ncommand = {own:?}\nargs = [\"echo\"]\n");
-        }
+        Self::with(program, folder, &names, &more)
+    }
+
+    /// The program that was built, with a server of each name, each an echo.
+    pub(crate) fn with_echoes(folder: PathBuf, names: &[String]) -> io::Result<Self> {
+        Self::with(TRUNKLINE.as_ref(), folder, names, "")
+    }
+
+    fn with(program: &Path, folder: PathBuf, names: &[String], more: &str) -> io::Result<Self> {
+        fs::create_dir(&folder)?;
+        let own = std::env::current_exe()?;
+        let server = |name: &String| format!("[servers.{name}]\ncommand = {own:?}\nargs = [\"echo\"]\n");
+        let config = more.to_owned() + &names.iter().map(server).collect::<String>();
         fs::write(folder.join("config.toml"), config)?;
         let process = command(program, &folder).arg("run").env("TRUNKLINE_LOG", "error").spawn().map(Owned)?;
         wait_for(&folder.join("run/trunkline.sock"))?;
@@ -133,6 +142,13 @@ impl Daemon {
     /// A connection that has said nothing.
     pub(crate) fn connected(&self) -> io::Result<Agent> {
         Agent::socket(&self.folder.join("run/trunkline.sock"))
+    }
+
+    /// An agent that is attached to all servers and has not shaken hands.
+    pub(crate) fn attached_to_all(&self) -> io::Result<Agent> {
+        let mut agent = self.connected()?;
+        agent.ask(r#"{"jsonrpc":"2.0","id":0,"method":"daemon.attach","params":{}}"#)?;
+        Ok(agent)
     }
 
     /// An agent that is attached to `server` and has not shaken hands.

@@ -112,6 +112,31 @@ fn what_waits_for_servers_that_do_not_read_is_given_up_and_nobody_is_cut_off() {
 }
 
 #[test]
+fn a_short_call_waits_for_few_long_messages_of_others_and_what_was_cancelled_is_not_sent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = folder.path().join("journal");
+    let daemon = Daemon::start(&own_server("t", &[&format!("--journal={}", journal.display())]));
+    let mut heavy = daemon.agent("t");
+    let mut honest = daemon.agent("t");
+    heavy.send_call("0", "sleep", r#"{"ms":4000}"#);
+    let padding = "x".repeat(100_000);
+    for number in 1..=20 {
+        heavy.send_call(&number.to_string(), "mark", &format!(r#"{{"key":"heavy {number}","text":"{padding}"}}"#));
+    }
+    heavy.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":19}}"#);
+    // All of it is there when the short one comes.
+    eventually("the cancelled one is over", || daemon.server("t")["instances"][0]["in_flight"] == 20);
+    assert_eq!(text_of(&honest.call("1", "mark", r#"{"key":"mine"}"#)), "mine");
+    let order = || std::fs::read_to_string(&journal).unwrap_or_default();
+    let before = order().lines().position(|line| line == "mine").expect("carried out");
+    assert!(before <= 5, "{before} long messages went first");
+    eventually("the others follow", || order().lines().count() == 20);
+    let heavies: Vec<_> = order().lines().filter(|line| *line != "mine").map(str::to_owned).collect();
+    let expected: Vec<_> = (1..=20).filter(|number| *number != 19).map(|number| format!("heavy {number}")).collect();
+    assert_eq!(heavies, expected, "in the order of their agent");
+}
+
+#[test]
 fn a_list_is_kept_up_to_the_size_of_a_message() {
     let daemon =
         Daemon::start(&format!("{SMALL}{}{}", own_server("endless", &["--endless=300000"]), own_server("t", &[])));

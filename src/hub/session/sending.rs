@@ -9,7 +9,7 @@ impl Session {
     pub(in crate::hub) fn sending(&self) -> Account {
         let mut sending = self.sending.lock();
         match &*sending {
-            Some(account) if !account.cut().is_cancelled() => account.clone(),
+            Some(account) if !account.held_most() => account.clone(),
             _ => sending.insert(self.account().apart(self.account().limit())).clone(),
         }
     }

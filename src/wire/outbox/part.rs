@@ -1,6 +1,12 @@
 //! What is written in one go.
 
+use std::mem;
+
 use bytes::Bytes;
+
+use crate::envelope::{Edit, Piece, pieces};
+use crate::wire::line;
+use crate::wire::message::LARGE;
 
 /// What is written in one go.
 #[derive(Debug)]
@@ -24,4 +30,25 @@ impl Part {
             Text::Shared(bytes) => bytes,
         }
     }
+}
+
+/// The parts of a message with edits, and the line end. What is long in it is not copied.
+pub(super) fn parts_of(text: &Bytes, edits: &mut [Edit<'_>]) -> Vec<Part> {
+    let (mut parts, mut rest) = (Vec::new(), Vec::new());
+    pieces(text.len(), edits, |piece| match piece {
+        Piece::Kept(range) if range.len() > LARGE => {
+            parts.push(Part { text: Text::Own(mem::take(&mut rest)), ends: false });
+            parts.push(Part { text: Text::Shared(text.slice(range)), ends: false });
+        }
+        Piece::Kept(range) => rest.extend_from_slice(&text[range]),
+        Piece::Put(with) => {
+            let from = rest.len();
+            rest.extend_from_slice(with.as_bytes());
+            line::join(&mut rest, from);
+        }
+    });
+    rest.push(b'\n');
+    parts.push(Part { text: Text::Own(rest), ends: true });
+    parts.retain(|part| !part.bytes().is_empty());
+    parts
 }

@@ -5,12 +5,11 @@ use std::mem;
 
 use bytes::Bytes;
 
-use crate::envelope::{Edit, Piece, pieces};
+use crate::envelope::Edit;
 use crate::wire::budget::{Account, Held};
 use crate::wire::line;
-use crate::wire::message::LARGE;
 use crate::wire::outbox::lanes::{Lanes, SHARE};
-use crate::wire::outbox::part::{Part, Text};
+use crate::wire::outbox::part::{Part, Text, parts_of};
 use crate::wire::refused::Refused;
 use crate::wire::sent::Sent;
 
@@ -144,27 +143,8 @@ impl Queue {
         edits: &mut [Edit<'_>],
     ) -> Result<(), Refused> {
         let aside = self.take_room(sent, text.len())?;
-        let (mut parts, mut rest, mut length) = (Vec::new(), Vec::new(), 1);
-        pieces(text.len(), edits, |piece| match piece {
-            Piece::Kept(range) if range.len() > LARGE => {
-                length += range.len();
-                parts.push(Part { text: Text::Own(mem::take(&mut rest)), ends: false });
-                parts.push(Part { text: Text::Shared(text.slice(range)), ends: false });
-            }
-            Piece::Kept(range) => {
-                length += range.len();
-                rest.extend_from_slice(&text[range]);
-            }
-            Piece::Put(with) => {
-                let from = rest.len();
-                rest.extend_from_slice(with.as_bytes());
-                line::join(&mut rest, from);
-                length += rest.len() - from;
-            }
-        });
-        rest.push(b'\n');
-        parts.push(Part { text: Text::Own(rest), ends: true });
-        parts.retain(|part| !part.bytes().is_empty());
+        let parts = parts_of(text, edits);
+        let length = parts.iter().map(|part| part.bytes().len()).sum();
         let held = sent.by.taken(text.len(), length);
         if aside {
             self.lanes.push(sent, self.came, parts, held);
@@ -226,8 +206,7 @@ impl Queue {
 
     /// Notes that what was taken out is written.
     pub(super) fn written(&mut self) {
-        let Writing { mut bytes, is_turn, .. } = self.writing;
-        self.writing.bytes = 0;
+        let (mut bytes, is_turn) = (mem::take(&mut self.writing.bytes), self.writing.is_turn);
         if is_turn {
             if self.turn.0.is_empty() {
                 self.turn.1.clear();
@@ -286,14 +265,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::budget::Budget;
+    use crate::wire::{Budget, LARGE};
     use std::collections::{HashMap, HashSet};
     use tokio_util::sync::CancellationToken;
 
     fn accounts(count: usize) -> (Budget, Vec<Account>) {
         let budget = Budget::new(usize::MAX);
-        let account = |_| budget.account("a test", usize::MAX, CancellationToken::new());
-        let all = (0..count).map(account).collect();
+        let all = (0..count).map(|_| budget.account("a test", usize::MAX, CancellationToken::new())).collect();
         (budget, all)
     }
 
@@ -344,8 +322,7 @@ mod tests {
         push(&mut queue, (1, &all[1]), 6, 10);
         push(&mut queue, (0, &all[0]), 7, 10);
         while write(&mut queue, &mut out) {}
-        let expected = [(1, 0), (2, 3), (0, 7), (1, 1), (3, 4), (1, 2), (3, 5), (1, 6)];
-        assert_eq!(order(&out), expected);
+        assert_eq!(order(&out), [(1, 0), (2, 3), (0, 7), (1, 1), (3, 4), (1, 2), (3, 5), (1, 6)]);
     }
 
     #[test]
@@ -384,7 +361,7 @@ mod tests {
                     .or_else(|| random.choice([5, 300, 300, SHARE / 2, SHARE / 2, 2 * SHARE, 2 * SHARE]))
                     .expect("one");
                 push(&mut queue, (at, &all[at]), request, length);
-                assert_eq!((queue.waiting(), budget.used()), (budget.used(), queue.waiting()), "seed {seed}");
+                assert_eq!(queue.waiting(), budget.used(), "seed {seed}");
                 match random.u32(0..12) {
                     0..6 => drop(write(&mut queue, &mut out)),
                     6 => {
