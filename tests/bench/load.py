@@ -308,7 +308,8 @@ def measure(binary, environment, daemon, path, config, servers, seconds, is_host
     at = lambda part: f"{times[int(len(times) * part)] * 1000:.0f}"
     print(f"{'beside hostile ones' if is_hostile else 'alone'}: {found['calls']} calls, {found['wrong']} wrong, {found['lost']} lost, "
           f"{found['refused']} attachments refused, {found['errors']} errors; ms: p50 {at(.5)}, p95 {at(.95)}, p99 {at(.99)}; servers killed: {killed}")
-    print(f"  resident: peak {peak >> 20} MiB, afterwards {resident(daemon.pid) >> 20}; waiting, as seen now and then: {waiting >> 20} MiB; "
+    print(f"  resident: peak {peak >> 20} MiB, afterwards {resident(daemon.pid) >> 20}; waiting, as seen now and then: {waiting >> 20} MiB, "
+          f"afterwards {status(binary, environment)['memory']['waiting'] >> 20}; "
           f"descriptors: {before} before, {len(os.listdir(f'/proc/{daemon.pid}/fd'))} afterwards")
     for words, count in sorted(found["words"].items(), key=lambda pair: -pair[1])[:6]:
         print(f"  {count:6} {words}")
