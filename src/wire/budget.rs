@@ -60,7 +60,7 @@ impl Budget {
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Bound {
             most,
-            lean: most - most / 16,
+            lean: most - most / 8,
             used: AtomicUsize::new(0),
             accounts: Mutex::default(),
             cut: Notify::new(),
@@ -340,7 +340,8 @@ mod tests {
 
     #[test]
     fn the_heaviest_gives_way() {
-        let budget = Budget::new(100);
+        // An eighth is kept back.
+        let budget = Budget::new(114);
         let (heavy, light, lightest) = (account(&budget), account(&budget), account(&budget));
         assert_eq!((heavy.take(60), light.take(30)), (Ok(()), Ok(())));
         assert_eq!(heavy.take(20), Err(Refused::OverBudget), "the one that asks holds most");

@@ -303,7 +303,8 @@ def measure(binary, environment, daemon, path, config, servers, seconds, is_host
         process.terminate()
     for process in runs:
         process.join()
-    time.sleep(8)
+    # Servers are still at work for those who left.
+    time.sleep(20)
     times = sorted(found["times"])
     at = lambda part: f"{times[int(len(times) * part)] * 1000:.0f}"
     print(f"{'beside hostile ones' if is_hostile else 'alone'}: {found['calls']} calls, {found['wrong']} wrong, {found['lost']} lost, "
