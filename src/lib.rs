@@ -161,7 +161,7 @@
 //!
 //! **What waits.** Whoever makes something wait has a `wire::Account` of the one `Budget`: a connection for what is read of it, a session for its
 //! queue and its requests that wait, and another one for what it has sent and no server has taken (`Session::sending`), a link for what is asked and not
-//! answered, what is read of a server by itself, a server for its catalogs. A queue knows who each message is of (`wire::outbox::queue`), and gives back by itself; what else is kept holds a
+//! answered, what is read of a server by itself, a server for its catalogs. A queue knows who each message is of, has a lane for whoever has much waiting (`wire::outbox::lanes`), and gives back by itself; what else is kept holds a
 //! `Held` for as long. Where all of it is `max_memory`, `Bound::make_room` finds the heaviest: it is refused, or its token is cancelled, and its owner (the connection, `Frames`, `Hub::keep_to_budget`) drops what it has.
 //!
 //! **A death.** The connection's owner task sees the process end -> `Site::inbound(Closed)` (`hub::deliver::closing`) fails its calls, or repeats a list

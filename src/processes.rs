@@ -71,17 +71,19 @@ pub fn marked(is: impl Fn(Mark) -> bool) -> Vec<u32> {
     ended.filter_map(|process| u32::try_from(process.pid).ok()).collect()
 }
 
-/// The mark of a process. Its environment has the last word: a daemon that a server has started marks its own.
+/// The mark of a process that goes on. A daemon that a server has started marks its own, in their environment; what else stands
+/// there does not hide the limit.
 #[cfg(target_os = "linux")]
 fn mark_of(process: &procfs::process::Process) -> Option<Mark> {
     let environment = process.environ().ok()?;
-    match environment.get(std::ffi::OsStr::new(VARIABLE)) {
-        Some(mark) => mark.to_str()?.parse().ok(),
-        None => match process.limits().ok()?.max_realtime_timeout.hard_limit {
-            procfs::process::LimitValue::Value(limit) => Mark::of_limit(limit),
-            procfs::process::LimitValue::Unlimited => None,
-        },
-    }
+    let written = environment.get(std::ffi::OsStr::new(VARIABLE)).and_then(|mark| mark.to_str()?.parse::<Mark>().ok());
+    let limit = match process.limits().ok()?.max_realtime_timeout.hard_limit {
+        procfs::process::LimitValue::Value(limit) => Mark::of_limit(limit),
+        procfs::process::LimitValue::Unlimited => None,
+    };
+    let is_others = |mark: &Mark| limit.is_none_or(|limit| limit.daemon != mark.daemon) && !is_gone(mark.daemon);
+    let mark = written.filter(is_others).or(limit).or(written)?;
+    process.stat().is_ok_and(|stat| stat.state != 'Z').then_some(mark)
 }
 
 /// Marks this process by its limits, and all that comes from it. No program notices: the limit is one of 146,000 years.

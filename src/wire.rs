@@ -15,7 +15,7 @@ mod turn;
 pub use budget::{Account, Budget, GIVEN_UP, Held};
 pub use frames::{Ends, FrameError, Frames};
 pub use message::{LARGE, Message, Unreadable, Writer, aside};
-pub use outbox::{Outbox, STALLED};
+pub use outbox::{Outbox, SHARE, STALLED};
 pub use refused::Refused;
 pub use sent::Sent;
 pub use sink::Sink;

@@ -197,9 +197,11 @@ impl DaemonServer for Api {
             return Err(refuse(failure));
         }
         let line = upstream.free_instance(&upstream.own_key(cwd)).await.map_err(refuse)?;
-        let arguments = arguments.as_deref().map_or("{}", RawValue::get);
-        let params = line.own_params(Some(format!(r#""name":{},"arguments":{arguments}"#, quoted(&tool))));
+        let text = arguments.as_deref().map_or("{}", RawValue::get);
+        let params = line.own_params(Some(format!(r#""name":{},"arguments":{text}"#, quoted(&tool))));
+        drop(arguments);
         let mut call = line.call(Method::CallTool, &tool, &params);
+        drop(params);
         let frame = match (&mut call.answer).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(reason)) => return Err(refused(code::CONNECTION_CLOSED, &*reason)),

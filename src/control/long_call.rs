@@ -32,9 +32,11 @@ struct CallTool {
 /// Carries out a call that is no notification.
 pub(super) async fn call_tool(api: &Api, message: Message) -> Option<Box<str>> {
     let length = message.text().len();
-    let (id, request) = aside(length, move || {
+    // The message is kept until it is answered: it is what weighs.
+    let (_message, id, request) = aside(length, move || {
         let envelope = message.envelope();
-        (envelope.id.to_owned(), serde_json::from_str::<Request>(envelope.frame))
+        let (id, request) = (envelope.id.to_owned(), serde_json::from_str::<Request>(envelope.frame));
+        (message, id, request)
     })
     .await;
     if id.is_empty() {

@@ -39,11 +39,11 @@ use crate::hub::instance::recorded::{Records, ended};
 use crate::hub::instance::subscription_state::OwnSubscription;
 use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::session::Session;
-use crate::method::Method;
+use crate::method::{Changes, Method};
 use crate::names::ServerName;
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Connection, Handshake, InstanceServices, Link};
-use crate::wire::{Refused, Sent};
+use crate::wire::{Refused, SHARE, Sent};
 
 /// How long a request waits for a server that does not read its input.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
@@ -261,7 +261,12 @@ impl Instance {
         let tool = subject.filter(|_| envelope.method == Some(Method::CallTool));
         let pending = PendingCall { translation, tool, begun, ..PendingCall::new(owner, on_reply, repeat) };
         self.calls.lock().insert(id, pending);
-        match self.link.push_edited(Sent { by: &session.sending(), request: Some(id) }, envelope, &mut edits) {
+        let sending = session.sending();
+        // What changes what a server keeps for all stays in the order in which it came, whoever sent it.
+        let changes =
+            envelope.method.is_some_and(|method| matches!(method.changes(), Changes::Level | Changes::Subscriptions));
+        let by = if changes && envelope.frame.len() <= SHARE { self.link.outbox.account() } else { &sending };
+        match self.link.push_edited(Sent { by, request: Some(id) }, envelope, &mut edits) {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
             Err(_) if self.calls.lock().remove(id).is_none() => Ok(()),
             sent => sent,
@@ -309,12 +314,12 @@ impl Instance {
 
     pub(in crate::hub) fn not_sent(&self, id: &str, refused: Refused) -> String {
         match refused {
-            Refused::Full => {
+            Refused::Full if self.link.outbox.waiting() > 0 => {
                 let waiting = self.link.outbox.waiting();
                 let message = format!("server `{}` does not read its input: {waiting} bytes wait for it", self.name);
                 reply::error(id, code::INTERNAL, &message)
             }
-            Refused::OverBudget => {
+            Refused::Full | Refused::OverBudget => {
                 let message = format!(
                     "server `{}` cannot be sent more now: as much waits of this agent, or in the whole daemon, as may (max_memory)",
                     self.name
@@ -336,8 +341,10 @@ impl Instance {
     pub fn notify(&self, session: &Session, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
         self.link.note_notice();
         let sending = session.sending();
-        // What is given up of an agent's messages must be nothing that the server waits for.
-        let is_last_word = envelope.kind == Kind::Response || envelope.method == Some(Method::Cancelled);
+        // What is given up of an agent's messages must be nothing that the server waits for, and progress goes before its answer.
+        let is_small = envelope.frame.len() <= SHARE;
+        let is_last_word = envelope.kind == Kind::Response
+            || is_small && matches!(envelope.method, Some(Method::Cancelled | Method::Progress));
         let by = if is_last_word { self.link.outbox.account() } else { &sending };
         let sent = self.link.push_edited(Sent { by, request: None }, envelope, edits);
         if let Err(refused) = sent {

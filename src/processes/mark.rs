@@ -1,7 +1,7 @@
 //! By what all is recognised that a server has started.
 //!
 //! A process inherits its mark twice: as a variable of its environment, and as a limit on its resources. A program may clear its
-//! environment, leave its group and its session, and lose its parent; the limit stays, because it can only be made smaller.
+//! environment, leave its group and its session, and lose its parent; the limit stays, unless the program makes it smaller.
 
 use std::fmt;
 use std::str::FromStr;

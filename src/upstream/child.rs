@@ -257,7 +257,7 @@ fn die_with(daemon: rustix::process::Pid) -> io::Result<()> {
 /// What the new process does before it becomes the server's program.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "only the new process itself can do this, between fork and exec")]
-fn begin(command: &mut Command, mark: Mark) {
+fn begin(command: &mut Command, #[cfg_attr(not(target_os = "linux"), expect(unused_variables))] mark: Mark) {
     #[cfg(target_os = "linux")]
     let daemon = rustix::process::getpid();
     // SAFETY: system calls without allocation or locks, which is all that is allowed after a fork.

@@ -228,7 +228,7 @@ impl Owner {
             };
             match given_up.run_until_cancelled_owned(exchange).await {
                 Some(done) => done,
-                None => shared.tell(&known, code::INTERNAL, GIVEN_UP),
+                None => shared.tell(&known, code::INTERNAL, &format!("{GIVEN_UP}; it may have been carried out")),
             }
         };
         self.exchanges.push(Box::pin(async move { (about, ends.run_until_cancelled_owned(exchange).await) }));

@@ -122,6 +122,7 @@ impl Bound {
                     tracing::warn!(whose = %whose, held, most, "memory for what waits is used up (max_memory): what is held for who holds most of it is given up");
                     heaviest.held_most.store(true, Ordering::Relaxed);
                     heaviest.cut.cancel();
+                    heaviest.freed.notify_waiters();
                     self.cut.notify_one();
                 }
                 None => return Err(Refused::OverBudget),
@@ -149,10 +150,12 @@ impl Account {
 
     /// Notes that `bytes` more are held, if there is room for them.
     pub fn take(&self, bytes: usize) -> Result<(), Refused> {
+        if self.has_room_for(bytes) { self.take_beyond(bytes) } else { Err(Refused::Full) }
+    }
+
+    /// Likewise, whatever it may hold by itself.
+    pub(super) fn take_beyond(&self, bytes: usize) -> Result<(), Refused> {
         let Owned { bound, held, .. } = &*self.0;
-        if !self.has_room_for(bytes) {
-            return Err(Refused::Full);
-        }
         if bound.used.load(Ordering::Relaxed).saturating_add(bytes) > bound.lean {
             bound.make_room(&self.0, bytes)?;
         }
@@ -175,14 +178,14 @@ impl Account {
         held == 0 || held.saturating_add(bytes) <= self.0.limit
     }
 
-    /// Waits until `bytes` more may be held by itself.
+    /// Waits until `bytes` more may be held by itself, or it was cut.
     pub async fn room_for(&self, bytes: usize) {
         let _waits = Waits::new(&self.0.waiters);
         loop {
             let freed = self.0.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if self.has_room_for(bytes) {
+            if self.has_room_for(bytes) || self.held_most() {
                 return;
             }
             freed.await;
@@ -272,6 +275,23 @@ impl Held {
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn is_of(&self, account: &Account) -> bool {
+        self.account.is(account)
+    }
+
+    /// Whether its account must give it back.
+    pub(super) fn is_cut(&self) -> bool {
+        self.account.cut().is_cancelled()
+    }
+
+    /// Weighs it for another account, whatever that may hold.
+    pub(super) fn move_to(&mut self, account: &Account) {
+        account.settle(0, self.bytes);
+        let bytes = std::mem::take(&mut self.bytes);
+        std::mem::replace(&mut self.account, account.clone()).give_back(bytes);
+        self.bytes = bytes;
     }
 
     /// Whether both are of one account.

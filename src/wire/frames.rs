@@ -59,7 +59,7 @@ pub struct Frames<R> {
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    /// `cap` is the longest frame taken, in bytes; `account` is who the buffer is weighed for.
+    /// `cap` is the longest frame taken, in bytes; `account` is who the buffer is weighed for, and for nothing else.
     pub fn new(io: R, cap: usize, account: Account) -> Self {
         let buf = BytesMut::with_capacity(SMALL);
         Self { io, buf, taken: 0, scanned: 0, cap, quiet: 0, turn: Turn::default(), account, held: None }
@@ -107,11 +107,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let mut ends = Ends { head: self.buf[..self.buf.len().min(HEAD)].to_vec(), tail: Vec::new() };
         let mut passed = 0;
         self.scanned = 0;
-        if self.account.cut().is_cancelled() {
-            // What it held goes with the line.
-            self.account = self.account.apart(usize::MAX);
-            self.held = None;
-        }
+        self.begin_anew();
         loop {
             let end = memchr::memchr(b'\n', &self.buf);
             let part = end.unwrap_or(self.buf.len());
@@ -166,14 +162,22 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             None => self.io.read_buf(&mut self.buf).await?,
             Some(held) => {
                 let (cut, idle) = (held.cut().clone(), self.buf.is_empty());
+                let over = async {
+                    tokio::select! {
+                        () = cut.cancelled() => {}
+                        () = sleep(IDLE), if idle => {}
+                    }
+                };
                 tokio::select! {
                     biased;
-                    () = cut.cancelled() => return Err(FrameError::OverBudget),
-                    read = self.io.read_buf(&mut self.buf) => read?,
-                    () = sleep(IDLE), if idle => {
+                    () = over => {
+                        if !idle {
+                            return Err(FrameError::OverBudget);
+                        }
                         self.shrink();
                         self.io.read_buf(&mut self.buf).await?
                     }
+                    read = self.io.read_buf(&mut self.buf) => read?,
                 }
             }
         };
@@ -184,10 +188,22 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     fn shrink(&mut self) {
         self.buf = BytesMut::with_capacity(SMALL);
         self.held = None;
+        self.begin_anew();
+    }
+
+    /// Takes another account where this one must give back what it holds: it holds nothing more.
+    fn begin_anew(&mut self) {
+        if self.account.cut().is_cancelled() {
+            self.account = self.account.apart(usize::MAX);
+            self.held = None;
+        }
     }
 
     /// Makes the buffer twice as large, but not much larger than one frame may be.
     fn grow(&mut self) -> Result<(), FrameError> {
+        if self.held.is_none() {
+            self.begin_anew();
+        }
         let length = self.buf.len();
         let wanted = length.saturating_mul(2).min(self.cap.saturating_add(SMALL)).max(length + SMALL);
         match &mut self.held {

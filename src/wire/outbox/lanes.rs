@@ -10,7 +10,7 @@ use crate::wire::sent::Sent;
 
 /// How many bytes a sender may have waiting beside everybody else's; and what goes of a lane in one turn, or one message if that
 /// is longer.
-pub(super) const SHARE: usize = 64 << 10;
+pub const SHARE: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -62,6 +62,15 @@ impl Lanes {
         });
         let messages = &mut self.lanes[at].messages;
         let before = messages.back().map_or(0, |last| last.id);
+        // Small ones in a row cost more apart than they weigh. Of requests there are only so many.
+        if let (Some(last), None, [more]) = (messages.back_mut(), sent.request, parts.as_slice())
+            && !last.is_request
+            && last.held.bytes() < SHARE
+            && last.held.is_like(&held)
+            && last.parts.last_mut().is_some_and(|part| part.append(more))
+        {
+            return last.held.join(held);
+        }
         let waiting = Waiting { parts, held, id: sent.request.unwrap_or(before), is_request: sent.request.is_some() };
         messages.push_back(waiting);
     }
@@ -93,12 +102,15 @@ impl Lanes {
             let at = lane.messages.partition_point(|message| message.id < request);
             let message = lane.messages.get_mut(at)?;
             let is_it = message.is_request && message.id == request && !message.parts.is_empty();
-            is_it.then_some(message)
+            is_it.then_some((lane, at))
         });
-        let Some(message) = found else { return false };
+        let Some((lane, at)) = found else { return false };
+        let message = &mut lane.messages[at];
         self.waiting -= message.held.bytes();
         message.parts = Vec::new();
         message.held.clear();
+        while lane.messages.pop_back_if(|last| last.parts.is_empty()).is_some() {}
+        self.lanes.retain(|lane| !lane.messages.is_empty());
         true
     }
 

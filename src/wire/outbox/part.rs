@@ -30,6 +30,17 @@ impl Part {
             Text::Shared(bytes) => bytes,
         }
     }
+
+    /// Appends another part, if both can be written in one go.
+    pub(super) fn append(&mut self, other: &Self) -> bool {
+        match (&mut self.text, &other.text) {
+            (Text::Own(own), Text::Own(other)) if self.ends => {
+                own.extend_from_slice(other);
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The parts of a message with edits, and the line end. What is long in it is not copied.

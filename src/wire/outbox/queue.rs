@@ -19,6 +19,8 @@ const CHUNK: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Queue {
     own: Account,
+    /// Of what was taken out in one piece and is its own.
+    taken: Option<Account>,
     /// What goes before `bytes`: whole messages, and the parts of long ones.
     ahead: VecDeque<Part>,
     bytes: Vec<u8>,
@@ -52,6 +54,7 @@ impl Queue {
     pub(super) fn new(own: Account) -> Self {
         Self {
             own,
+            taken: None,
             ahead: VecDeque::new(),
             bytes: Vec::new(),
             weights: VecDeque::new(),
@@ -83,7 +86,7 @@ impl Queue {
 
     /// Whether all is in the order in which it came.
     pub(super) fn is_in_order(&self) -> bool {
-        self.lanes.is_empty()
+        self.lanes.is_empty() && self.turn.0.is_empty()
     }
 
     pub(super) fn has_room_for(&self, size: usize) -> bool {
@@ -100,12 +103,13 @@ impl Queue {
             // What it holds bounds it.
             return sent.by.take(size).map(|()| false);
         }
-        let is_much = || sent.by.held() + size > SHARE && self.waiting() > 0;
-        let aside = self.lanes.has(sent.by) || is_much();
+        let aside = self.lanes.has(sent.by) || sent.by.held() + size > SHARE;
         if !self.fits(if aside { self.lanes.waiting() } else { self.waiting }, size) {
             return Err(Refused::Full);
         }
-        sent.by.take(size).map(|()| aside)
+        // One that is stuck is no reason to keep what is small from the others.
+        let taken = if size <= SHARE { sent.by.take_beyond(size) } else { sent.by.take(size) };
+        taken.map(|()| aside)
     }
 
     /// Appends a message of about `size` bytes, written by `fill`, and the line end.
@@ -188,6 +192,9 @@ impl Queue {
             Some(Part { text: Text::Shared(bytes), ends }) => (Some(bytes), ends),
             Some(Part { text: Text::Own(bytes), ends }) => {
                 *batch = bytes;
+                while is_turn && let Some(next) = self.turn.0.pop_front_if(|next| matches!(next.text, Text::Own(_))) {
+                    batch.extend_from_slice(next.bytes());
+                }
                 (None, ends)
             }
             None => {
@@ -235,7 +242,10 @@ impl Queue {
         }
         self.gone = self.came;
         self.waiting = 0;
+        // Its own go on to be weighed beside what is in its way.
+        let taken = self.taken.get_or_insert_with(|| self.own.beside(usize::MAX));
         let mut weights: Vec<_> = self.weights.drain(..).collect();
+        weights.iter_mut().filter(|held| held.is_of(&self.own)).for_each(|held| held.move_to(taken));
         while !self.lanes.is_empty() {
             for message in self.lanes.turn(self.gone) {
                 message.parts.iter().for_each(|part| all.extend_from_slice(part.bytes()));
@@ -250,9 +260,11 @@ impl Queue {
         self.lanes.withdraw(request)
     }
 
-    /// Forgets the messages of accounts that were cut off, but for the little that goes beside the lanes; returns the ids of their
-    /// requests.
+    /// Forgets the messages of accounts that were cut off; returns the ids of their requests. What is begun, and the little that
+    /// goes beside the lanes, is weighed for the server from then on, which does not take it.
     pub(super) fn forget_cut(&mut self) -> Vec<u64> {
+        let begun = self.weights.iter_mut().chain(&mut self.turn.1);
+        begun.filter(|held| held.is_cut()).for_each(|held| held.move_to(&self.own));
         self.lanes.forget_cut()
     }
 
@@ -263,138 +275,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::{Budget, LARGE};
-    use std::collections::{HashMap, HashSet};
-    use tokio_util::sync::CancellationToken;
-
-    fn accounts(count: usize) -> (Budget, Vec<Account>) {
-        let budget = Budget::new(usize::MAX);
-        let all = (0..count).map(|_| budget.account("a test", usize::MAX, CancellationToken::new())).collect();
-        (budget, all)
-    }
-
-    /// A message of a sender: its number, its place among those of the sender, and so many letters.
-    fn push(queue: &mut Queue, by: (usize, &Account), request: u64, length: usize) {
-        let sent = Sent { by: by.1, request: Some(request) };
-        let (begin, letters) = (format!("{}:{request}:", by.0), "x".repeat(length));
-        if length > 2 * LARGE {
-            let text = Bytes::from(begin + &letters);
-            queue.append_edited(sent, &text, &mut [Edit { at: 2..2, with: "" }]).expect("taken");
-        } else {
-            queue.append(sent, length, |out| out.extend_from_slice((begin + &letters).as_bytes())).expect("taken");
-        }
-    }
-
-    fn write(queue: &mut Queue, out: &mut Vec<u8>) -> bool {
-        let mut batch = Vec::new();
-        let Some(part) = queue.next(&mut batch) else { return false };
-        out.extend_from_slice(part.as_deref().unwrap_or(&batch));
-        queue.written();
-        true
-    }
-
-    /// Senders and requests, in the order in which they were written.
-    fn order(out: &[u8]) -> Vec<(usize, u64)> {
-        let text = std::str::from_utf8(out).expect("text");
-        let line = |line: &str| {
-            let parts: Vec<_> = line.split(':').collect();
-            assert!(parts.len() == 3 && parts[2].bytes().all(|byte| byte == b'x'), "a message in pieces");
-            (parts[0].parse().expect("a sender"), parts[1].parse().expect("a request"))
-        };
-        text.lines().map(line).collect()
-    }
-
-    #[test]
-    fn who_sends_little_waits_for_one_message_of_those_who_send_much() {
-        let (_budget, all) = accounts(4);
-        let mut queue = Queue::new(all[0].clone());
-        let mut out = Vec::new();
-        for request in 0..3 {
-            push(&mut queue, (1, &all[1]), request, 2 * SHARE);
-        }
-        push(&mut queue, (2, &all[2]), 3, 10);
-        for request in 4..6 {
-            push(&mut queue, (3, &all[3]), request, 3 * LARGE);
-        }
-        // What is small of one who has much waiting stays behind that.
-        push(&mut queue, (1, &all[1]), 6, 10);
-        push(&mut queue, (0, &all[0]), 7, 10);
-        while write(&mut queue, &mut out) {}
-        assert_eq!(order(&out), [(1, 0), (2, 3), (0, 7), (1, 1), (3, 4), (1, 2), (3, 5), (1, 6)]);
-    }
-
-    #[test]
-    fn a_request_is_withdrawn_until_its_turn() {
-        let (budget, all) = accounts(2);
-        let mut queue = Queue::new(all[0].clone());
-        let mut out = Vec::new();
-        for request in [3, 5, 7, 9] {
-            push(&mut queue, (1, &all[1]), request, SHARE);
-        }
-        assert!(!queue.withdraw(3), "it is about to be written");
-        assert!(!queue.withdraw(4) && !queue.withdraw(10), "nobody has sent it");
-        assert!(queue.withdraw(5) && !queue.withdraw(5));
-        assert!(queue.withdraw(9));
-        while write(&mut queue, &mut out) {}
-        assert_eq!(order(&out), [(1, 3), (1, 7)]);
-        assert_eq!((queue.waiting(), budget.used(), queue.is_idle()), (0, 0, true));
-        push(&mut queue, (1, &all[1]), 11, SHARE);
-        push(&mut queue, (1, &all[1]), 12, SHARE);
-        assert!(queue.withdraw(12) && write(&mut queue, &mut out) && !write(&mut queue, &mut out));
-        assert!(queue.is_idle(), "a lane without messages is none");
-    }
-
-    #[test]
-    fn whatever_comes_and_goes_each_sender_is_heard_whole_and_in_order() {
-        for seed in 0..60 {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let (budget, mut all) = accounts(5);
-            let mut queue = Queue::new(all[0].clone());
-            let (mut out, mut gone) = (Vec::new(), HashSet::new());
-            for request in 0..60 {
-                let at = random.usize(0..all.len());
-                // A long one is rare: it takes a while to look at.
-                let length = if random.u8(0..40) == 0 { Some(2 * LARGE + 99) } else { None };
-                let length = length
-                    .or_else(|| random.choice([5, 300, 300, SHARE / 2, SHARE / 2, 2 * SHARE, 2 * SHARE]))
-                    .expect("one");
-                push(&mut queue, (at, &all[at]), request, length);
-                assert_eq!(queue.waiting(), budget.used(), "seed {seed}");
-                match random.u32(0..12) {
-                    0..6 => drop(write(&mut queue, &mut out)),
-                    6 => {
-                        let request = random.u64(0..=request);
-                        gone.extend(Some(request).filter(|request| queue.withdraw(*request)));
-                    }
-                    7 if at > 0 => {
-                        all[at].cut().cancel();
-                        gone.extend(queue.forget_cut());
-                        all[at] = budget.account("a test", usize::MAX, CancellationToken::new());
-                    }
-                    _ => {}
-                }
-            }
-            if random.bool() {
-                while write(&mut queue, &mut out) {}
-            } else {
-                // What is begun is written by whoever has begun it.
-                while queue.writing.is_begun || !queue.turn.0.is_empty() {
-                    assert!(write(&mut queue, &mut out));
-                }
-                let (rest, weights) = queue.take();
-                assert_eq!(weights.iter().map(Held::bytes).sum::<usize>(), rest.len(), "seed {seed}");
-                out.extend(rest);
-            }
-            let written = order(&out);
-            assert_eq!(written.len() + gone.len(), 60, "seed {seed}");
-            assert!(written.iter().all(|(_, request)| !gone.contains(request)), "seed {seed}");
-            let mut last = HashMap::new();
-            for (sender, request) in written {
-                assert!(last.insert(sender, request).is_none_or(|before| before < request), "seed {seed}");
-            }
-            assert_eq!((queue.waiting(), budget.used(), queue.is_idle()), (0, 0, true), "seed {seed}");
-        }
-    }
-}
+mod tests;
