@@ -48,7 +48,7 @@ impl Connection {
             None => "an agent".to_owned(),
         };
         let account = hub.account(whose, cut);
-        let frames = Frames::new(read, hub.config().daemon.max_frame.0, account.apart(usize::MAX));
+        let frames = Frames::new(read, hub.config().daemon.max_frame.0, account.beside(usize::MAX));
         Self { frames, write, peer, account }
     }
 }

@@ -141,7 +141,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let rest = BytesMut::from(&self.buf[taken..]);
         let mut frame = std::mem::replace(&mut self.buf, rest);
         frame.truncate(frame[..taken].trim_ascii_end().len());
-        (frame.freeze(), self.held.take())
+        (frame.freeze(), self.held.take().map(|held| held.moved(&self.account)))
     }
 
     /// Leaves the frame that was handed out last in its place: the next call hands it out again.
@@ -158,31 +158,38 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         } else if self.buf.capacity() == self.buf.len() {
             self.grow()?;
         }
-        let read = match &self.held {
+        let read = match &mut self.held {
             None => self.io.read_buf(&mut self.buf).await?,
-            Some(held) => {
-                let (cut, idle) = (held.cut().clone(), self.buf.is_empty());
-                let over = async {
-                    tokio::select! {
-                        () = cut.cancelled() => {}
-                        () = sleep(IDLE), if idle => {}
-                    }
-                };
+            Some(held) if self.buf.is_empty() => {
+                // That it is kept is no reason to cut its owner off.
+                let idle = self.account.apart(usize::MAX);
+                held.move_to(&idle);
                 tokio::select! {
                     biased;
-                    () = over => {
-                        if !idle {
-                            return Err(FrameError::OverBudget);
-                        }
-                        self.shrink();
-                        self.io.read_buf(&mut self.buf).await?
-                    }
+                    () = idle.cut().cancelled() => self.read_anew().await?,
+                    read = self.io.read_buf(&mut self.buf) => read?,
+                    () = sleep(IDLE) => self.read_anew().await?,
+                }
+            }
+            Some(held) => {
+                // It may have been idle before.
+                held.move_to(&self.account);
+                let cut = held.cut().clone();
+                tokio::select! {
+                    biased;
+                    () = cut.cancelled() => return Err(FrameError::OverBudget),
                     read = self.io.read_buf(&mut self.buf) => read?,
                 }
             }
         };
         self.turn.count(read).await;
         Ok(read)
+    }
+
+    /// Gives the buffer back, and waits for more.
+    async fn read_anew(&mut self) -> io::Result<usize> {
+        self.shrink();
+        self.io.read_buf(&mut self.buf).await
     }
 
     fn shrink(&mut self) {
@@ -201,8 +208,9 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// Makes the buffer twice as large, but not much larger than one frame may be.
     fn grow(&mut self) -> Result<(), FrameError> {
-        if self.held.is_none() {
-            self.begin_anew();
+        match self.held.take() {
+            Some(held) => self.held = Some(held.moved(&self.account)),
+            None => self.begin_anew(),
         }
         let length = self.buf.len();
         let wanted = length.saturating_mul(2).min(self.cap.saturating_add(SMALL)).max(length + SMALL);
