@@ -7,6 +7,7 @@ pub(in crate::hub) mod cancelling;
 pub(in crate::hub) mod change_storms;
 pub(in crate::hub) mod lists;
 pub(in crate::hub) mod one_at_a_time;
+mod order;
 pub(super) mod own_requests;
 pub(in crate::hub) mod own_subscription;
 pub(in crate::hub) mod recorded;
@@ -24,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Edit, Envelope, Kind};
+use crate::envelope::{Edit, Envelope};
 use crate::era::{AgentTerms, ClientProfile, Era, InstanceTerms};
 use crate::hub::eras;
 use crate::hub::eras::initialize_result;
@@ -35,15 +36,16 @@ use crate::hub::instance::calls::tool::subject_of;
 use crate::hub::instance::change_storms::Storms;
 use crate::hub::instance::lists::Lists;
 use crate::hub::instance::one_at_a_time::OneAtATime;
+use crate::hub::instance::order::stays_in_order;
 use crate::hub::instance::recorded::{Records, ended};
 use crate::hub::instance::subscription_state::OwnSubscription;
 use crate::hub::instance::task_tools::TaskTools;
 use crate::hub::session::Session;
-use crate::method::{Changes, Method};
+use crate::method::Method;
 use crate::names::ServerName;
 use crate::upstream::catalog::Audience;
 use crate::upstream::{Connection, Handshake, InstanceServices, Link};
-use crate::wire::{Refused, SHARE, Sent};
+use crate::wire::{Refused, Sent};
 
 /// How long a request waits for a server that does not read its input.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
@@ -262,10 +264,7 @@ impl Instance {
         let pending = PendingCall { translation, tool, begun, ..PendingCall::new(owner, on_reply, repeat) };
         self.calls.lock().insert(id, pending);
         let sending = session.sending();
-        // What changes what a server keeps for all stays in the order in which it came, whoever sent it.
-        let changes =
-            envelope.method.is_some_and(|method| matches!(method.changes(), Changes::Level | Changes::Subscriptions));
-        let by = if changes && envelope.frame.len() <= SHARE { self.link.outbox.account() } else { &sending };
+        let by = if stays_in_order(envelope) { self.link.outbox.account() } else { &sending };
         match self.link.push_edited(Sent { by, request: Some(id) }, envelope, &mut edits) {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
             Err(_) if self.calls.lock().remove(id).is_none() => Ok(()),
@@ -341,11 +340,7 @@ impl Instance {
     pub fn notify(&self, session: &Session, envelope: &Envelope<'_>, edits: &mut [Edit<'_>]) {
         self.link.note_notice();
         let sending = session.sending();
-        // What is given up of an agent's messages must be nothing that the server waits for, and progress goes before its answer.
-        let is_small = envelope.frame.len() <= SHARE;
-        let is_last_word = envelope.kind == Kind::Response
-            || is_small && matches!(envelope.method, Some(Method::Cancelled | Method::Progress));
-        let by = if is_last_word { self.link.outbox.account() } else { &sending };
+        let by = if stays_in_order(envelope) { self.link.outbox.account() } else { &sending };
         let sent = self.link.push_edited(Sent { by, request: None }, envelope, edits);
         if let Err(refused) = sent {
             tracing::debug!(server = %self.name, ?refused, method = %envelope.method_name, "message to the server dropped");

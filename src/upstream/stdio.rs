@@ -163,6 +163,8 @@ async fn read<O: AsyncRead + Unpin>(
                     let lost = lost_between(&ends.head, &ends.tail);
                     if lost.is_answer {
                         tap.lose(&lost, &error.to_string(), inbound);
+                    } else if let Some(id) = &lost.id {
+                        tap.refuse(id, &error.to_string());
                     }
                 }
                 Ok(None) => return None,

@@ -11,6 +11,7 @@ use rmcp::service::RoleClient;
 use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 
+use crate::envelope::reply::{self, code};
 use crate::envelope::{Edit, Envelope, Kind, Malformed, splice};
 use crate::method::Method;
 use crate::names::ServerName;
@@ -240,6 +241,14 @@ impl Tap {
             self.close();
         } else {
             inbound(Inbound::Unreadable { id, reason: error });
+        }
+    }
+
+    /// Answers a request of the server that was passed over.
+    pub(super) fn refuse(&self, id: &str, error: &str) {
+        let refusal = reply::error(id, code::INTERNAL, &format!("this request was not passed on: {error}"));
+        if let Err(refused) = self.link.push(refusal.len(), |out| out.extend_from_slice(refusal.as_bytes())) {
+            tracing::debug!(server = %self.server(), ?refused, "refusal dropped");
         }
     }
 

@@ -294,12 +294,6 @@ impl Held {
         self.bytes = bytes;
     }
 
-    /// It, weighed for another account.
-    pub(super) fn moved(mut self, account: &Account) -> Self {
-        self.move_to(account);
-        self
-    }
-
     /// Whether both are of one account.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.account.is(&other.account)

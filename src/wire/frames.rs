@@ -141,7 +141,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let rest = BytesMut::from(&self.buf[taken..]);
         let mut frame = std::mem::replace(&mut self.buf, rest);
         frame.truncate(frame[..taken].trim_ascii_end().len());
-        (frame.freeze(), self.held.take().map(|held| held.moved(&self.account)))
+        self.weigh_again();
+        (frame.freeze(), self.held.take())
     }
 
     /// Leaves the frame that was handed out last in its place: the next call hands it out again.
@@ -172,7 +173,6 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 }
             }
             Some(held) => {
-                // It may have been idle before.
                 held.move_to(&self.account);
                 let cut = held.cut().clone();
                 tokio::select! {
@@ -184,6 +184,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         };
         self.turn.count(read).await;
         Ok(read)
+    }
+
+    /// Weighs the buffer for its owner again, which may have been idle.
+    fn weigh_again(&mut self) {
+        self.held.iter_mut().for_each(|held| held.move_to(&self.account));
     }
 
     /// Gives the buffer back, and waits for more.
@@ -208,10 +213,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// Makes the buffer twice as large, but not much larger than one frame may be.
     fn grow(&mut self) -> Result<(), FrameError> {
-        match self.held.take() {
-            Some(held) => self.held = Some(held.moved(&self.account)),
-            None => self.begin_anew(),
+        if self.held.is_none() {
+            self.begin_anew();
         }
+        self.weigh_again();
         let length = self.buf.len();
         let wanted = length.saturating_mul(2).min(self.cap.saturating_add(SMALL)).max(length + SMALL);
         match &mut self.held {

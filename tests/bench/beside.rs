@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use super::measure::{Sizes, in_flight_of, middle};
+use super::measure::{Sizes, in_flight_of, middle, one_at_a_time_of};
 use super::peers::{Agent, Daemon};
 
 /// How many servers and how many idle agents.
@@ -61,15 +61,7 @@ impl Setup {
     }
 
     fn measure(&mut self, calls: u64) -> io::Result<()> {
-        let mut times = Vec::new();
-        for id in 0..calls {
-            let frame = call(id);
-            let began = Instant::now();
-            self.caller.send(&frame)?;
-            self.caller.receive()?;
-            times.push(began.elapsed().as_secs_f64() * 1e6);
-        }
-        self.p50 = self.p50.min(middle(times));
+        self.p50 = self.p50.min(one_at_a_time_of(&mut self.caller, calls, call)?.0);
         self.rate = self.rate.max(in_flight_of(&mut self.caller, calls * 2, call)?);
         let mut times = Vec::new();
         for _ in 0..calls / 100 {

@@ -121,9 +121,14 @@ pub(crate) fn middle(mut all: Vec<f64>) -> f64 {
 
 /// Microseconds: the median, and the 99th percentile.
 fn one_at_a_time(agent: &mut Agent, calls: u64) -> io::Result<(f64, f64)> {
+    one_at_a_time_of(agent, calls, |id| call(id, PAYLOAD))
+}
+
+/// Likewise, of the calls that `call` makes.
+pub(crate) fn one_at_a_time_of(agent: &mut Agent, calls: u64, call: impl Fn(u64) -> Vec<u8>) -> io::Result<(f64, f64)> {
     let mut times = Vec::new();
     for id in 0..calls {
-        let frame = call(id, PAYLOAD);
+        let frame = call(id);
         let began = Instant::now();
         agent.send(&frame)?;
         agent.receive()?;

@@ -77,6 +77,17 @@ fn an_answer_over_the_cap_fails_its_own_call_and_no_other() {
 }
 
 #[test]
+fn a_question_over_the_cap_is_refused_to_its_server() {
+    let daemon = small();
+    let mut agent = daemon.agent("t");
+    // The server writes each of these numbers with more digits than the agent.
+    let numbers = vec!["1e9"; 12_000].join(",");
+    let ask = format!(r#"{{"id":77,"method":"sampling/createMessage","params":{{"n":[{numbers}]}}}}"#);
+    let answer = text_of(&agent.call("1", "ask", &ask));
+    assert!(answer.contains("not passed on: a message is larger than the cap"), "{answer}");
+}
+
+#[test]
 fn an_agent_that_never_reads_is_dropped_alone() {
     let daemon = small();
     let mut deaf = daemon.agent("t");

@@ -1,0 +1,46 @@
+//! Which messages of agents are never behind what else their agent has sent, nor given up with it (pure).
+
+use crate::envelope::{Envelope, Kind};
+use crate::method::{Changes, Method};
+use crate::wire::SHARE;
+
+/// Whether a message goes to its server in the order in which the messages of all agents came: the server waits for it (an answer), or
+/// it goes before an answer (progress), or it is the last word on a call (a cancellation), or it changes what the server keeps for all
+/// (levels and subscriptions). But for the answer, it is a short one.
+pub(in crate::hub) fn stays_in_order(envelope: &Envelope<'_>) -> bool {
+    let changes = |method: Method| matches!(method.changes(), Changes::Level | Changes::Subscriptions);
+    match envelope.kind {
+        Kind::Response => true,
+        Kind::Request => envelope.frame.len() <= SHARE && envelope.method.is_some_and(changes),
+        Kind::Notification => {
+            envelope.frame.len() <= SHARE && matches!(envelope.method, Some(Method::Cancelled | Method::Progress))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_in_order() {
+        let long = format!(r#","params":{{"x":"{}"}}"#, "x".repeat(SHARE));
+        for (members, short, when_long) in [
+            (r#""id":1,"result":{}"#, true, true),
+            (r#""id":1,"method":"resources/subscribe""#, true, false),
+            (r#""id":1,"method":"resources/unsubscribe""#, true, false),
+            (r#""id":1,"method":"logging/setLevel""#, true, false),
+            (r#""id":1,"method":"tools/call""#, false, false),
+            (r#""id":1,"method":"x/y""#, false, false),
+            (r#""method":"notifications/cancelled""#, true, false),
+            (r#""method":"notifications/progress""#, true, false),
+            (r#""method":"notifications/roots/list_changed""#, false, false),
+        ] {
+            for (more, expected) in [("", short), (long.as_str(), when_long)] {
+                let frame = format!(r#"{{"jsonrpc":"2.0",{members}{more}}}"#);
+                let envelope = Envelope::parse(frame.as_bytes()).expect("valid");
+                assert_eq!(stays_in_order(&envelope), expected, "{members} of {} bytes", frame.len());
+            }
+        }
+    }
+}
