@@ -2,6 +2,7 @@
 class Trunkline < Formula
   desc "One daemon per user that owns every MCP connection, shared by any number of agents"
   url "@RELEASES@/v@VERSION@/trunkline-@VERSION@-source.tar.gz"
+  sha256 "@SOURCE_SHA256@"
   version "@VERSION@"
   license any_of: ["MIT", "Apache-2.0"]
 

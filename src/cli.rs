@@ -249,9 +249,9 @@ fn run_set_up(set_up: &SetUp, args: &Args, places: &Places) -> Done {
                 uninstall::Uninstall { consent, dry_run, keep_config: *keep_config, keep_state: *keep_state };
             uninstall::run(uninstall, places)
         }
-        SetUp::Import { from, common } => {
+        SetUp::Import { servers, from, common } => {
             let (consent, dry_run) = (Consent::of(common.yes), common.dry_run);
-            import::run(&import::Import { from, consent, dry_run, json: args.json }, places)
+            import::run(&import::Import { servers, from, consent, dry_run, json: args.json }, places)
         }
         SetUp::Attach { agent, server, profile, file, name, replace, common } => {
             let attach = attach::Attach {

@@ -276,6 +276,11 @@ impl Hub {
         self.services.sessions.all()
     }
 
+    /// An agent that is attached.
+    pub(in crate::hub) fn session(&self, session: SessionId) -> Option<Arc<Session>> {
+        self.services.sessions.get(session)
+    }
+
     pub(in crate::hub) fn is_attached(&self, session: SessionId) -> bool {
         self.services.sessions.is_attached(session)
     }

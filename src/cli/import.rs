@@ -16,6 +16,8 @@ use crate::shown;
 
 /// What `import` is told.
 pub(super) struct Import<'a> {
+    /// Only these servers; all, if there are none.
+    pub servers: &'a [String],
     pub from: &'a [String],
     pub consent: Consent,
     pub dry_run: bool,
@@ -29,7 +31,8 @@ pub(super) fn run(import: &Import<'_>, places: &Places) -> Done {
             "no agent's file was found: name one with --from, or begin with `trunkline add`"
         )));
     }
-    let over = TakeOver::new(places, &sources)?;
+    let mut over = TakeOver::new(places, &sources)?;
+    over.keep_named(import.servers)?;
     if import.dry_run {
         return shown(&over, import.json);
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::ask::{Consent, choose, choose_some};
+use crate::cli::ask::{Answer, Consent, several, two};
 use crate::cli::attach::{self, Attach, agents_named};
 use crate::cli::diff;
 use crate::cli::done::{Done, Trouble, complain, out};
@@ -19,7 +19,7 @@ use crate::cli::take_over::TakeOver;
 use crate::config::{Config, ServerConfig, Share};
 use crate::control::DaemonClient;
 use crate::paths::Places;
-use crate::setup::{Agent, Agreed, Attachment, Document};
+use crate::setup::{Agent, Agreed, Attachment, Document, Planned};
 use crate::shown;
 
 /// What `init` is told.
@@ -66,7 +66,7 @@ pub(super) fn run(init: Init<'_>, places: &Places) -> Done {
         [] => import::sources(&[])?,
         _ => import::sources_of(agents.iter().map(|(agent, _)| *agent))?,
     };
-    let over = TakeOver::new(places, &sources)?;
+    let mut over = TakeOver::new(places, &sources)?;
     writeln!(out(), "Found: {}\n", found(&agents))?;
     for (agent, file) in agents.iter().filter(|(agent, _)| !agent.is_here()) {
         complain(&format!("{} was not found here: {} is made for it", agent.title, file.display()));
@@ -80,7 +80,7 @@ pub(super) fn run(init: Init<'_>, places: &Places) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     let choices = match init.consent {
-        Consent::Ask => match ask(init, &over, &agents)? {
+        Consent::Ask => match ask(init, &mut over, &agents)? {
             Some(choices) => choices,
             None => {
                 writeln!(out(), "Nothing was changed.")?;
@@ -114,14 +114,19 @@ fn found(agents: &[(&'static Agent, PathBuf)]) -> String {
 }
 
 /// Asks step by step; each has a way back. `None` if its person leaves.
-fn ask(init: Init<'_>, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Result<Option<Choices>, Trouble> {
+fn ask(init: Init<'_>, over: &mut TakeOver, agents: &[(&'static Agent, PathBuf)]) -> Result<Option<Choices>, Trouble> {
+    let found = over.plan.servers.clone();
     let mut choices = Choices::default();
     let mut done: Vec<Step> = Vec::new();
     let mut step = Step::Import;
     loop {
         let answered = match step {
-            Step::Import if over.plan.servers.is_empty() => None,
-            Step::Import => Some(two("Take these servers over?", "yes", "no, begin with none")?),
+            Step::Import if found.is_empty() => None,
+            Step::Import => {
+                let (answer, chosen) = which_servers(&found)?;
+                over.plan.servers = chosen;
+                Some(answer)
+            }
             Step::Presets if !choices.import || !over.has_presets() => None,
             Step::Presets => Some(two(
                 "Write into their entries how they are shared, as proposed above?",
@@ -143,7 +148,7 @@ fn ask(init: Init<'_>, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) ->
             Step::Replace if choices.agents.is_empty() || !choices.import => None,
             Step::Replace => Some(two(
                 "Take them out of the agents' own files?",
-                "yes, so that none is started twice (`detach` puts them back)",
+                "yes: none is started twice, and `detach` puts them back",
                 "no",
             )?),
             Step::Service if !init.service || !service::is_possible() => None,
@@ -183,41 +188,14 @@ fn ask(init: Init<'_>, over: &TakeOver, agents: &[(&'static Agent, PathBuf)]) ->
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Yes,
-    No,
-    Back,
+fn which_servers(found: &[Planned]) -> anyhow::Result<(Answer, Vec<Planned>)> {
+    let question = if found.len() == 1 { "Take this server over?" } else { "Take these servers over?" };
+    several(question, "no, begin with none", found, |planned| planned.name.as_str())
 }
 
-fn two(question: &str, yes: &str, no: &str) -> anyhow::Result<Answer> {
-    Ok(match choose(question, &[yes, no, "back"])? {
-        Some(0) => Answer::Yes,
-        Some(1) => Answer::No,
-        Some(_) | None => Answer::Back,
-    })
-}
-
-/// Which of the agents are to use it.
 fn which_agents(agents: &[(&'static Agent, PathBuf)]) -> anyhow::Result<(Answer, Vec<&'static Agent>)> {
-    let all = || agents.iter().map(|(agent, _)| *agent);
-    let question = format!("Have {} use trunkline?", all_of(agents.len()));
-    if agents.len() == 1 {
-        let answer = two(&question, "yes", "not yet")?;
-        return Ok((answer, if answer == Answer::Yes { all().collect() } else { Vec::new() }));
-    }
-    Ok(match choose(&question, &["yes, all of them", "some of them", "none yet", "back"])? {
-        Some(0) => (Answer::Yes, all().collect()),
-        Some(1) => {
-            let titles: Vec<_> = all().map(|agent| agent.title.as_str()).collect();
-            match choose_some("Which? Space chooses, Enter goes on, Esc goes back", &titles)? {
-                Some(chosen) => (Answer::Yes, chosen.into_iter().filter_map(|at| all().nth(at)).collect()),
-                None => return which_agents(agents),
-            }
-        }
-        Some(2) => (Answer::No, Vec::new()),
-        Some(_) | None => (Answer::Back, Vec::new()),
-    })
+    let all: Vec<_> = agents.iter().map(|(agent, _)| *agent).collect();
+    several(&format!("Have {} use trunkline?", all_of(all.len())), "not yet", &all, |agent| agent.title.as_str())
 }
 
 /// The entry that an agent gets.

@@ -53,6 +53,33 @@ impl TakeOver {
         Ok(Self { plan, document })
     }
 
+    /// Leaves out all but these servers, which are named as here or as their agents name them; all stay, if none is named.
+    pub(super) fn keep_named(&mut self, names: &[String]) -> Result<(), Trouble> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let Plan { servers, there, skipped } = &mut self.plan;
+        let is_of =
+            |name: &str, own: &str, from: &[Origin]| own == name || from.iter().any(|origin| origin.name == name);
+        let is_known = |name: &String| {
+            servers.iter().any(|planned| is_of(name, planned.name.as_str(), &planned.from))
+                || there.iter().any(|(origin, own)| is_of(name, own.as_str(), std::slice::from_ref(origin)))
+                || skipped.iter().any(|skipped| skipped.origin.name == *name)
+        };
+        if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+            let all = servers.iter().map(|planned| planned.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(Trouble::Other(anyhow::anyhow!(
+                "no agent's file has a server `{unknown}`: there is {}",
+                if all.is_empty() { "none to take over".to_owned() } else { all }
+            )));
+        }
+        let is_named = |own: &str, from: &[Origin]| names.iter().any(|name| is_of(name, own, from));
+        servers.retain(|planned| is_named(planned.name.as_str(), &planned.from));
+        there.retain(|(origin, own)| is_named(own.as_str(), std::slice::from_ref(origin)));
+        skipped.retain(|skipped| names.contains(&skipped.origin.name));
+        Ok(())
+    }
+
     /// Shows what would come over.
     pub(super) fn show(&self) -> Result<(), Trouble> {
         let mut out = out();

@@ -8,8 +8,6 @@ pub(in crate::hub) mod notifications;
 pub(in crate::hub) mod server_requests;
 pub(in crate::hub) mod unmatched_answers;
 
-use std::sync::Arc;
-
 use crate::envelope::{Edit, Envelope, Kind, result_meta};
 use crate::era::Era;
 use crate::fault;
@@ -184,7 +182,7 @@ impl Site {
     }
 
     /// Remembers whose a task is that the server has begun in place of an answer.
-    fn note_task(&self, session: &Arc<Session>, envelope: &Envelope<'_>, token: Option<&str>) {
+    fn note_task(&self, session: &Session, envelope: &Envelope<'_>, token: Option<&str>) {
         if let Some(id) = envelope.result.and_then(eras::begun) {
             let ours = envelope.id.parse().ok().zip(token.map(Into::into));
             self.instance.calls.lock().tasks.note(id, session, ours);

@@ -23,6 +23,7 @@ use crate::lists::ListKind;
 use crate::method::Method;
 use crate::names::ServerName;
 use crate::oauth::Keeper;
+use crate::random::random_text;
 use crate::wire::{Message, To};
 
 /// What the question is called in `inputRequests`.
@@ -178,7 +179,8 @@ impl Hub {
     async fn offer(self: &Arc<Self>, session: &Session, server: &Server) -> Option<Failure> {
         let (keeper, login) = server.begin_login().await?;
         let what = What::Login { server: server.name.clone(), before: keeper.logins() };
-        let state = self.suspend(session.principal(), None, what, PATIENCE);
+        let state = random_text();
+        self.suspend(state.clone(), session.principal(), None, what, PATIENCE);
         let (message, url) = (server.login_message(), quoted(login.url.as_str()));
         let params = format!(r#"{{"mode":"url","message":{message},"url":{url}}}"#);
         let question = format!(r#"{{"{INPUT}":{}}}"#, eras::input(Method::Elicit, &params));

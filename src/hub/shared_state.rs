@@ -68,6 +68,10 @@ impl Sessions {
         self.0.lock().remove(&session);
     }
 
+    pub(in crate::hub) fn get(&self, session: SessionId) -> Option<Arc<Session>> {
+        self.0.lock().get(&session).cloned()
+    }
+
     pub(in crate::hub) fn all(&self) -> Vec<Arc<Session>> {
         self.0.lock().values().cloned().collect()
     }

@@ -130,6 +130,21 @@ fn three_agents_files_become_one_configuration() {
 }
 
 #[test]
+fn only_the_servers_that_are_named_are_taken_over() {
+    let home = Home::of_three_agents();
+    let refused = home.refuses(1, &["import", "--yes", "tme"]);
+    assert!(refused.contains("no agent's file has a server `tme`") && refused.contains("time, db"), "{refused}");
+    // Each by its own name, or by the one that it has with its agent.
+    home.says(&["import", "--yes", "time", "My Server"]);
+    let config = home.config();
+    assert!(config.contains("[servers.time]") && config.contains("[servers.My_Server]"), "{config}");
+    assert_eq!(config.matches("[servers.").count(), 2, "{config}");
+    assert!(home.says(&["secret", "list"]).trim().is_empty(), "no secret of what stayed behind");
+    let again = home.says(&["import", "--yes", "time"]);
+    assert!(again.contains("there already, as `time`") && again.contains("Nothing to take over."), "{again}");
+}
+
+#[test]
 fn without_a_word_nothing_is_proposed_into_the_entries() {
     let home = Home::of_three_agents();
     home.write(

@@ -27,9 +27,12 @@ pub(in crate::cli) enum SetUp {
     },
     /// Take the servers over that your agents have; their files are not touched
     #[command(
-        after_help = "Examples:\n  trunkline import --dry-run\n  trunkline import --from cursor\n  trunkline import --from ~/old/mcp.json"
+        after_help = "Examples:\n  trunkline import --dry-run\n  trunkline import github files\n  trunkline import --from cursor\n  trunkline import --from ~/old/mcp.json"
     )]
     Import {
+        /// Only these servers (default: all)
+        #[arg(value_name = "SERVER")]
+        servers: Vec<String>,
         /// Only this agent's, or those of this file; may be said several times (default: every agent that is here)
         #[arg(long, value_name = "AGENT|FILE", add = ArgValueCandidates::new(agents))]
         from: Vec<String>,

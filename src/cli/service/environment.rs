@@ -34,7 +34,8 @@ pub(super) fn keep(places: &Places, consent: Consent, dry_run: bool) -> Result<(
         writeln!(out, "  {name}={value}")?;
     }
     let path = daemon::environment_file(&places.config);
-    if dry_run || !consent.agrees(&format!("Keep them for the daemon, in {}?", path.display()), true)? {
+    // The question is short: one that is longer than a line is drawn twice.
+    if dry_run || !consent.agrees("Keep them for the daemon?", true)? {
         return Ok(());
     }
     write(&path, &missing)?;

@@ -35,7 +35,7 @@ impl Site {
                     let moved = || calls.followed(|task| task.progress == ours);
                     let call = if calls.get(ours).is_none() { moved().unwrap_or(ours) } else { ours };
                     calls.note_progress(call);
-                    to_progress(&calls, envelope, raw, ours, call);
+                    self.to_progress(&calls, envelope, raw, ours, call);
                 }
             }
             Some(Method::Cancelled) => {
@@ -46,11 +46,33 @@ impl Site {
             }
             Some(Method::Log) => self.log(&calls, envelope, call),
             Some(Method::TaskStatus) => {
-                if let Some(session) = envelope.params.task_id.and_then(text).and_then(|id| calls.tasks.session(&id)) {
+                let whose = envelope.params.task_id.and_then(text).and_then(|id| calls.tasks.session(&id));
+                if let Some(session) = whose.and_then(|id| self.hub.session(id)) {
                     session.tell(To::Agent, envelope.frame);
                 }
             }
             _ => self.unaddressed(&calls, envelope, call),
+        }
+    }
+
+    /// Brings progress to the call whose token it names, under the agent's own token.
+    fn to_progress(&self, calls: &Calls, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
+        let tell = |session: &Session, to: To<'_>, token: &str| {
+            session.send_edited(to, envelope, &mut [envelope.edit(raw, token)]);
+        };
+        match calls.get(call) {
+            Some(PendingCall { owner: Caller::Agent { session, id, token: Some(token) }, .. }) => {
+                tell(session, To::Call(id), token)
+            }
+            Some(_) => {}
+            None => {
+                // The call was answered with a task, which goes on.
+                if let Some((whose, token)) = calls.tasks.progress(ours)
+                    && let Some(session) = self.hub.session(whose)
+                {
+                    tell(&session, To::Agent, token);
+                }
+            }
         }
     }
 
@@ -208,25 +230,6 @@ impl Site {
             Some(session) => session.tell(calls.raw_id(session.id, call).map_or(To::Agent, To::Call), envelope.frame),
             None => {
                 tracing::debug!(server = %self.instance.name, method = %envelope.method_name, "dropped a notification that names no agent")
-            }
-        }
-    }
-}
-
-/// Brings progress to the call whose token it names, under the agent's own token.
-fn to_progress(calls: &Calls, envelope: &Envelope<'_>, raw: &str, ours: u64, call: u64) {
-    let tell = |session: &Session, to: To<'_>, token: &str| {
-        session.send_edited(to, envelope, &mut [envelope.edit(raw, token)]);
-    };
-    match calls.get(call) {
-        Some(PendingCall { owner: Caller::Agent { session, id, token: Some(token) }, .. }) => {
-            tell(session, To::Call(id), token)
-        }
-        Some(_) => {}
-        None => {
-            // The call was answered with a task, which goes on.
-            if let Some((session, token)) = calls.tasks.progress(ours) {
-                tell(&session, To::Agent, token);
             }
         }
     }

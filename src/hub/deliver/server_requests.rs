@@ -25,7 +25,7 @@ impl Site {
             drop(calls);
             return self.instance.refuse(envelope.id, TOO_MANY);
         };
-        match self.instance.asked_of(&calls, envelope, call) {
+        match self.instance.asked_of(&calls, &|id| self.hub.session(id), envelope, call) {
             For::Agent(session) => {
                 let token = envelope.params.meta.progress_token.map(Into::into);
                 let question = OpenRequest::Server { instance: self.instance.id, id: envelope.id.into(), token };

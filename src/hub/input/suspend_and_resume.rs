@@ -14,12 +14,12 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::envelope::reply::{self, code};
-use crate::envelope::{Edit, Envelope, quoted, spliced, text};
+use crate::envelope::{Edit, Envelope, spliced, text};
 use crate::hub::agent::Principal;
 use crate::hub::eras::unknown_state;
 use crate::hub::input::suspended_call::{Suspended, What, input_required, own_state};
 use crate::hub::instance::calls::Calls;
-use crate::hub::instance::calls::pending_call::{Asker, Caller, Suspension, Translation, Waiting};
+use crate::hub::instance::calls::pending_call::{Asker, Caller, Leaving, Suspension, Translation, Waiting};
 use crate::hub::routed::{Routed, cancellable};
 use crate::hub::session::Session;
 use crate::hub::session::open_request::Accepted;
@@ -34,29 +34,28 @@ const MOST: usize = 4096;
 const GATHER: Duration = Duration::from_millis(20);
 
 impl Hub {
-    /// Notes what an agent may come back for; returns what it must bring.
+    /// Notes what an agent may come back for, and with which state.
     pub(in crate::hub) fn suspend(
         self: &Arc<Self>,
+        state: String,
         whose: Principal,
         request: Option<Box<str>>,
         what: What,
-        client_timeouts: Duration,
-    ) -> String {
-        let state = random_text();
+        patience: Duration,
+    ) {
         let over = CancellationToken::new();
         let rested = Suspended { whose, request, what, _waits: over.clone().drop_guard() };
         self.resting.0.lock().insert(state.clone().into(), rested);
-        let (hub, key, stop) = (self.clone(), state.clone(), self.services.around.stop.clone());
+        let (hub, stop) = (self.clone(), self.services.around.stop.clone());
         self.services.around.tasks.spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(client_timeouts) => {}
+                () = tokio::time::sleep(patience) => {}
                 () = over.cancelled() => return,
                 () = stop.cancelled() => return,
             }
-            let rested = hub.resting.0.lock().remove(&*key);
+            let rested = hub.resting.0.lock().remove(&*state);
             rested.into_iter().for_each(|rested| hub.give_up(rested));
         });
-        state
     }
 
     /// An agent has left: it will not come back.
@@ -148,28 +147,17 @@ impl Site {
 
     /// Tells a modern agent to come back with answers.
     fn tell_to_come_back(&self, call: &Arc<AtomicU64>) {
-        let hub = &self.hub;
-        let mut calls = self.instance.calls.lock();
-        if hub.resting.0.lock().len() >= MOST {
-            drop(calls);
+        if self.hub.resting.count() >= MOST {
             return self.give_up_suspended(call, "too many calls wait for answers");
         }
-        let now = call.load(Ordering::Relaxed);
-        let asker = calls.suspend(now);
-        // The lock is kept, so that no answer comes before it is known where to keep it.
-        let (Some((session, id, request)), Some(rest)) =
-            (asker, calls.get_mut(now).and_then(|pending| pending.suspension.as_mut()))
-        else {
-            drop(calls);
+        let state = random_text();
+        let leaving = self.instance.calls.lock().suspend(call.load(Ordering::Relaxed), &state);
+        let Some(Leaving { session, id, subject, requests }) = leaving else {
             return self.give_up_suspended(call, "the agent cancelled its request");
         };
-        let what = What::Call { instance: self.instance.id, id: call.clone() };
-        let state = hub.suspend(session.principal(), Some(request), what, hub.question_timeout());
-        rest.state = Some(state.clone().into());
-        let asked = rest.questions.iter().map(|waiting| format!("{}:{}", quoted(&waiting.key), waiting.request));
-        let requests = format!("{{{}}}", asked.collect::<Vec<_>>().join(","));
-        drop(calls);
         session.reply(&id, &reply::result(&id, &input_required(&requests, &state)));
+        let what = What::Call { instance: self.instance.id, id: call.clone() };
+        self.hub.suspend(state, session.principal(), Some(subject), what, self.hub.question_timeout());
     }
 
     /// Answers a question that its call did not wait for: with roots, which are the agent's and not the call's, or not at all.
@@ -247,10 +235,10 @@ impl Site {
     /// Asks a modern agent for what must be done before a call is made again.
     pub(in crate::hub) fn ask_first(&self, asker: &Asker, requests: &str, error: &str, translation: &Translation) {
         let Asker { session, id, .. } = asker;
-        let hub = &self.hub;
-        let (subject, what) = (translation.subject.clone(), What::Again(error.into()));
-        let state = hub.suspend(session.principal(), Some(subject), what, hub.question_timeout());
+        let state = random_text();
         session.reply(id, &reply::result(id, &input_required(requests, &state)));
+        let (subject, what) = (translation.subject.clone(), What::Again(error.into()));
+        self.hub.suspend(state, session.principal(), Some(subject), what, self.hub.question_timeout());
     }
 
     /// Keeps an answer for the agent that is to come back for it.

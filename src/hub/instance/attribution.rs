@@ -15,6 +15,7 @@ const WHICH_CALL: &str =
     "trunkline cannot tell which of the agent's calls this request is for: it is passed on only while there is one";
 const NO_AGENT: &str = "this came on the stream of a request that is no agent's: there is nobody to ask";
 const NOT_HERE: &str = "an agent of the modern era can be asked while it calls a tool, gets a prompt or reads a resource, and not otherwise";
+const LEFT: &str = "the agent whose task this is for has left";
 const UNDECLARED: &str = "the agent did not declare that it answers this";
 
 /// Whom a question is for.
@@ -31,11 +32,20 @@ pub(in crate::hub) enum For {
 }
 
 impl Instance {
-    /// Whom the server asks.
-    pub(in crate::hub) fn asked_of(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) -> For {
-        Process { terms: self.instance_terms(), owner: self.owner() }.asked_of(calls, envelope, call)
+    /// Whom the server asks, of the agents that are here.
+    pub(in crate::hub) fn asked_of(
+        &self,
+        calls: &Calls,
+        here: Here<'_>,
+        envelope: &Envelope<'_>,
+        call: Option<u64>,
+    ) -> For {
+        Process { terms: self.instance_terms(), owner: self.owner(), here }.asked_of(calls, envelope, call)
     }
 }
+
+/// Finds an agent, if it is here.
+type Here<'h> = &'h dyn Fn(SessionId) -> Option<Arc<Session>>;
 
 /// What counts of a process for whom it may ask.
 struct Process<'p> {
@@ -43,6 +53,7 @@ struct Process<'p> {
     terms: Option<&'p InstanceTerms>,
     /// The one agent that it belongs to, if it belongs to one.
     owner: Option<SessionId>,
+    here: Here<'p>,
 }
 
 impl Process<'_> {
@@ -62,7 +73,7 @@ impl Process<'_> {
         // What comes of a task names it.
         let task = envelope.params.meta.related_task.and_then(task_id);
         if let Some(session) = task.as_ref().and_then(|id| calls.tasks.session(id)) {
-            return For::Agent(session);
+            return (self.here)(session).map_or(nobody(LEFT), For::Agent);
         }
         if let Some(call) = task.and_then(|id| calls.followed(|task| *task.id == *id)) {
             let answers = self.may_ask(calls, call, envelope);
@@ -163,15 +174,24 @@ mod tests {
     }
 
     fn told(process: &Process<'_>, calls: &Calls, method: &str, call: Option<u64>) -> String {
-        let frame = format!(r#"{{"id":1,"method":"{method}"}}"#);
+        told_of(process, calls, &format!(r#"{{"id":1,"method":"{method}"}}"#), call)
+    }
+
+    fn told_of(process: &Process<'_>, calls: &Calls, frame: &str, call: Option<u64>) -> String {
         match process.asked_of(calls, &Envelope::parse(frame.as_bytes()).expect("valid"), call) {
             For::Agent(session) => format!("agent {}", session.id.0),
             For::Call(id) => format!("call {id}"),
             For::Nobody { why, ambiguous } => {
-                let why = [(AMBIGUOUS, "unclear"), (WHICH_CALL, "which"), (NO_AGENT, "none"), (NOT_HERE, "not here")]
-                    .into_iter()
-                    .find_map(|(text, word)| (text == why).then_some(word))
-                    .unwrap_or("undeclared");
+                let why = [
+                    (AMBIGUOUS, "unclear"),
+                    (WHICH_CALL, "which"),
+                    (NO_AGENT, "none"),
+                    (NOT_HERE, "not here"),
+                    (LEFT, "left"),
+                ]
+                .into_iter()
+                .find_map(|(text, word)| (text == why).then_some(word))
+                .unwrap_or("undeclared");
                 format!("{why}{}", if ambiguous { ", one at a time" } else { "" })
             }
         }
@@ -183,8 +203,8 @@ mod tests {
             (Session::for_test(1, Some(FORM)), Session::for_test(2, Some(FORM)), Session::for_test(3, Some("{}")));
         let (new, elicit, roots) = (Session::for_test(4, None), Method::Elicit.name(), Method::ListRoots.name());
         let terms = InstanceTerms::Legacy(ClientProfile::of(LEGACY, FORM).expect("an object"));
-        let shared = Process { terms: Some(&terms), owner: None };
-        let own = Process { terms: Some(&terms), owner: Some(one.id) };
+        let shared = Process { terms: Some(&terms), owner: None, here: &|_| None };
+        let own = Process { terms: Some(&terms), owner: Some(one.id), here: &|_| None };
         let gone = || Caller::Gone(one.id);
         let lingering = || {
             let mut calls = calls(vec![of(&one), of(&other)]);
@@ -230,6 +250,32 @@ mod tests {
             ),
         ] {
             assert_eq!(told(process, &calls, method, call), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_names_a_task_is_for_the_agent_that_began_it() {
+        let (one, other) = (Session::for_test(1, Some(FORM)), Session::for_test(2, Some(FORM)));
+        let terms = InstanceTerms::Legacy(ClientProfile::of(LEGACY, FORM).expect("an object"));
+        let everybody = [one.clone(), other.clone()];
+        let here = |id| everybody.iter().find(|session| session.id == id).cloned();
+        let shared = Process { terms: Some(&terms), owner: None, here: &here };
+        let left = Process { here: &|_| None, ..shared };
+        let asks = |task: &str| {
+            format!(
+                r#"{{"id":1,"method":"elicitation/create","params":{{"_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{task}"}}}}}}}}"#
+            )
+        };
+        for (what, process, callers, task, expected) in [
+            ("nobody calls", &shared, vec![], "one's", "agent 1"),
+            ("another agent calls", &shared, vec![of(&other)], "one's", "agent 1"),
+            ("its agent left", &left, vec![], "one's", "left"),
+            ("its agent left, another one calls", &left, vec![of(&other)], "one's", "left"),
+            ("a task that the call begins", &shared, vec![of(&other)], "new", "agent 2"),
+        ] {
+            let mut calls = calls(callers);
+            calls.tasks.note("one's".into(), &one, None);
+            assert_eq!(told_of(process, &calls, &asks(task), None), expected, "{what}");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::era::Era;
 use crate::hub::eras::{AsTask, Task};
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::member::Member;
-use crate::hub::instance::calls::pending_call::{Caller, Parked, PendingCall};
+use crate::hub::instance::calls::pending_call::{Caller, Leaving, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
@@ -112,15 +112,17 @@ impl Calls {
         self.pending.get_mut(&id)
     }
 
-    /// Lets a modern agent go, which is to come back: who it was, under which id, and what it asked about.
-    pub(in crate::hub) fn suspend(&mut self, id: u64) -> Option<(Arc<Session>, Box<str>, Box<str>)> {
+    /// Lets a modern agent go, which is to come back with this state.
+    pub(in crate::hub) fn suspend(&mut self, id: u64, state: &str) -> Option<Leaving> {
         let pending = self.pending.get_mut(&id).filter(|pending| !pending.is_cancelled())?;
         let subject = pending.translation.as_ref()?.subject.clone();
         let Caller::Agent { session, id, .. } = &pending.owner else { return None };
-        let (session, id) = (session.clone(), id.clone());
+        let suspension = pending.suspension.as_mut()?;
+        suspension.state = Some(state.into());
+        let leaving = Leaving { session: session.clone(), id: id.clone(), subject, requests: suspension.requests() };
         pending.owner = Caller::Suspended(session.id);
-        session.ended();
-        Some((session, id, subject))
+        leaving.session.ended();
+        Some(leaving)
     }
 
     /// Gives a call that rests to the agent that came back for it; tells whether it still was there.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, quoted};
 use crate::era::Era;
 use crate::hub::eras::{self, AsTask, Asked};
 use crate::hub::ids::SessionId;
@@ -112,6 +112,18 @@ pub(in crate::hub) struct Suspension {
     pub asked: u32,
 }
 
+/// A modern agent that is told to come back for its call.
+#[derive(Debug)]
+pub(in crate::hub) struct Leaving {
+    pub session: Arc<Session>,
+    /// The agent's own id of the call, raw.
+    pub id: Box<str>,
+    /// What the call is about: only a request about the same brings the answers.
+    pub subject: Box<str>,
+    /// The object `inputRequests`, raw.
+    pub requests: String,
+}
+
 /// A question that waits for the agent.
 #[derive(Debug)]
 pub(in crate::hub) struct Waiting {
@@ -168,6 +180,12 @@ impl Waiting {
 impl Suspension {
     pub(in crate::hub) fn new(call: u64) -> Self {
         Self { call: Arc::new(AtomicU64::new(call)), state: None, questions: Vec::new(), asked: 0 }
+    }
+
+    /// The object `inputRequests` of all that is asked, raw.
+    pub(in crate::hub) fn requests(&self) -> String {
+        let asked = self.questions.iter().map(|waiting| format!("{}:{}", quoted(&waiting.key), waiting.request));
+        format!("{{{}}}", asked.collect::<Vec<_>>().join(","))
     }
 }
 

@@ -2,9 +2,9 @@
 //! extension of the modern era).
 
 use crate::hub::agent::Principal;
+use crate::hub::ids::SessionId;
 use crate::hub::session::Session;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Weak};
 
 /// How many tasks of one instance are remembered.
 const MOST: usize = 4096;
@@ -19,15 +19,15 @@ pub(in crate::hub) struct Tasks {
 #[derive(Debug)]
 struct Task {
     whose: Principal,
-    session: Weak<Session>,
+    session: SessionId,
     /// Under which of our ids its progress is told, and the agent's own token.
     progress: Option<(u64, Box<str>)>,
 }
 
 impl Tasks {
     /// Notes a task that was begun for an agent.
-    pub(in crate::hub) fn note(&mut self, id: Box<str>, session: &Arc<Session>, progress: Option<(u64, Box<str>)>) {
-        let task = Task { whose: session.principal(), session: Arc::downgrade(session), progress };
+    pub(in crate::hub) fn note(&mut self, id: Box<str>, session: &Session, progress: Option<(u64, Box<str>)>) {
+        let task = Task { whose: session.principal(), session: session.id, progress };
         if self.known.insert(id.clone(), task).is_none() {
             self.oldest.push_back(id);
         }
@@ -42,15 +42,15 @@ impl Tasks {
         self.known.get(id).is_some_and(|task| task.whose == session.principal())
     }
 
-    /// The agent that a task was begun for, if it is here.
-    pub(in crate::hub) fn session(&self, id: &str) -> Option<Arc<Session>> {
-        self.known.get(id)?.session.upgrade()
+    /// The agent that a task was begun for, which may have left.
+    pub(in crate::hub) fn session(&self, id: &str) -> Option<SessionId> {
+        self.known.get(id).map(|task| task.session)
     }
 
     /// Whose progress is told under this id of ours, and the agent's own token.
-    pub(in crate::hub) fn progress(&self, ours: u64) -> Option<(Arc<Session>, &str)> {
+    pub(in crate::hub) fn progress(&self, ours: u64) -> Option<(SessionId, &str)> {
         self.known.values().find_map(|task| match &task.progress {
-            Some((id, token)) if *id == ours => Some((task.session.upgrade()?, &**token)),
+            Some((id, token)) if *id == ours => Some((task.session, &**token)),
             Some(_) | None => None,
         })
     }
