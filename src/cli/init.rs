@@ -55,6 +55,19 @@ enum Step {
     Do,
 }
 
+impl Step {
+    fn next(self) -> Self {
+        match self {
+            Self::Import => Self::Presets,
+            Self::Presets => Self::Secrets,
+            Self::Secrets => Self::Agents,
+            Self::Agents => Self::Replace,
+            Self::Replace => Self::Service,
+            Self::Service | Self::Do => Self::Do,
+        }
+    }
+}
+
 pub(super) fn run(init: Init<'_>, places: &Places) -> Done {
     if init.consent == Consent::Nobody && !init.dry_run {
         return Err(Trouble::Other(anyhow::anyhow!(
@@ -177,14 +190,7 @@ fn ask(init: Init<'_>, over: &mut TakeOver, agents: &[(&'static Agent, PathBuf)]
         if answered.is_some() {
             done.push(step);
         }
-        step = match step {
-            Step::Import => Step::Presets,
-            Step::Presets => Step::Secrets,
-            Step::Secrets => Step::Agents,
-            Step::Agents => Step::Replace,
-            Step::Replace => Step::Service,
-            Step::Service | Step::Do => Step::Do,
-        };
+        step = step.next();
     }
 }
 
