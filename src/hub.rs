@@ -170,7 +170,7 @@ impl Hub {
         let servers = self.servers();
         servers.iter().find_map(|server| {
             server.instances().into_iter().find_map(|instance| {
-                let own = instance.owner().is_some_and(|owner| self.is_attached(owner)) && instance.has_served();
+                let own = instance.owner().is_some_and(|owner| self.session(owner).is_some()) && instance.has_served();
                 let reason = match (instance.in_flight(), instance.questions(), own) {
                     (0, 0, false) => return None,
                     (0, 0, true) => "has a process of one agent's own",
@@ -279,10 +279,6 @@ impl Hub {
     /// An agent that is attached.
     pub(in crate::hub) fn session(&self, session: SessionId) -> Option<Arc<Session>> {
         self.services.sessions.get(session)
-    }
-
-    pub(in crate::hub) fn is_attached(&self, session: SessionId) -> bool {
-        self.services.sessions.is_attached(session)
     }
 
     /// What happens, for those who watch.

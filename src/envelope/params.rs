@@ -29,6 +29,8 @@ pub struct Params<'a> {
     pub cursor: Option<&'a str>,
     /// Which task of the server's is meant.
     pub task_id: Option<&'a str>,
+    /// Which page a person was to open.
+    pub elicitation_id: Option<&'a str>,
     pub arguments: Option<&'a str>,
     /// What a request brings that answers what the server asked before.
     pub input_responses: Option<&'a str>,
@@ -153,6 +155,7 @@ wanted!(Params, |this, map| {
     "clientInfo" => once(&mut this.client_info, map),
     "cursor" => once(&mut this.cursor, map),
     "taskId" => once(&mut this.task_id, map),
+    "elicitationId" => once(&mut this.elicitation_id, map),
     "arguments" => once(&mut this.arguments, map),
     "inputResponses" => once(&mut this.input_responses, map),
     "requestState" => once(&mut this.request_state, map),

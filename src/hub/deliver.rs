@@ -117,6 +117,7 @@ impl Site {
             return self.instance.answered(Some(&session));
         }
         self.note_task(&session, envelope, token.as_deref());
+        self.note_pages(&session, envelope);
         if let Some(frame) = filtered.and_then(|frame| Envelope::with_id(&frame, id)) {
             session.reply(id, &frame);
         } else {
@@ -185,7 +186,16 @@ impl Site {
     fn note_task(&self, session: &Session, envelope: &Envelope<'_>, token: Option<&str>) {
         if let Some(id) = envelope.result.and_then(eras::begun) {
             let ours = envelope.id.parse().ok().zip(token.map(Into::into));
-            self.instance.calls.lock().tasks.note(id, session, ours);
+            self.instance.calls.lock().tasks.note(&id, session, ours);
+        }
+    }
+
+    /// Remembers who is asked to have pages opened before the call is made again.
+    fn note_pages(&self, session: &Session, envelope: &Envelope<'_>) {
+        let pages = envelope.error.map(eras::pages).unwrap_or_default();
+        if !pages.is_empty() {
+            let mut calls = self.instance.calls.lock();
+            pages.iter().for_each(|id| calls.pages.note(id, session.id));
         }
     }
 

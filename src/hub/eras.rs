@@ -16,7 +16,7 @@ pub(in crate::hub) use disposition::{Disposition, disposition, era_of};
 pub(in crate::hub) use handshake::{discover_result, greeting, initialize_result, supported, without_tasks};
 pub(in crate::hub) use input_required::{
     Asked, InputRequired, elicitation_name, elicitation_result, input, input_request, input_responses, page_not_shown,
-    question, related, retry, subject, without_input_responses,
+    pages, question, related, retry, subject, without_input_responses,
 };
 pub(in crate::hub) use meta::{at_params, legacy_meta, modern_meta};
 pub(in crate::hub) use object::put_first;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Daemon, id_of, own_server, text_of};
+use crate::support::{Agent, Daemon, Era, Face, Speaker, eventually, id_of, own_server, text_of};
 
 const CAPABILITIES: &str = r#"{"roots":{},"sampling":{},"elicitation":{}}"#;
 
@@ -230,4 +230,47 @@ fn a_server_that_pings_is_answered_by_the_daemon() {
     let mut one = agent(&daemon, "{}");
     let answer = text_of(&one.call("1", "ask", r#"{"id":"p","method":"ping","params":{}}"#));
     assert_eq!(answer, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);
+}
+
+#[test]
+fn that_a_page_is_done_is_told_to_whom_was_asked_for_it() {
+    let page = |id: &str| json!({ "mode": "url", "elicitationId": id, "url": "http://127.0.0.1/", "message": "m" });
+    let raw = |frames: &[String]| json!({ "name": "raw", "arguments": { "frames": frames } });
+    let answer = r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}"#.to_owned();
+    let done = |id: &str| {
+        json!({ "jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": { "elicitationId": id } })
+            .to_string()
+    };
+    for face in [Face::Socket, Face::Shim, Face::Http] {
+        let daemon =
+            Daemon::start(&format!("[http]\nlisten = \"127.0.0.1:0\"\n{}share = \"all\"\n", own_server("jobs", &[])));
+        let mut own = Speaker::attach(&daemon, Era::Legacy, face, "jobs");
+        let mut other = Speaker::attach(&daemon, Era::Legacy, face, "jobs");
+        // In mid-call, and by an error.
+        let asks = json!({ "jsonrpc": "2.0", "id": "p", "method": "elicitation/create", "params": page("one") });
+        own.ask("tools/call", raw(&[asks.to_string(), answer.clone()])).expect("an answer");
+        let error =
+            json!({ "code": -32042, "message": "first", "data": { "elicitations": [page("two"), page("three")] } });
+        let refused = format!(r#"{{"jsonrpc":"2.0","id":$ID,"error":{error}}}"#);
+        own.ask("tools/call", raw(std::slice::from_ref(&refused))).expect_err("an error");
+        // One page may be wanted of several.
+        let both = refused.replace("two", "both").replace("three", "two");
+        for agent in [&mut own, &mut other] {
+            agent.ask("tools/call", raw(std::slice::from_ref(&both))).expect_err("an error");
+        }
+        other.ask("tools/call", raw(&[done("one"), done("three"), done("both"), answer.clone()])).expect("an answer");
+        let told = |agent: &Speaker| -> Vec<_> {
+            agent
+                .notices
+                .iter()
+                .map(|notice| notice["params"]["elicitationId"].as_str().unwrap_or("?").to_owned())
+                .collect()
+        };
+        eventually("they are told", || {
+            for agent in [&mut own, &mut other] {
+                agent.ask("ping", json!({})).expect("an answer");
+            }
+            told(&own) == ["one", "three", "both"] && told(&other) == ["both"]
+        });
+    }
 }

@@ -68,6 +68,45 @@ fn a_legacy_task_is_its_agents_alone() {
 }
 
 #[test]
+fn what_is_said_and_asked_for_a_task_is_for_its_agent() {
+    let named = |frame: Value| {
+        let mut frame = frame;
+        frame["jsonrpc"] = "2.0".into();
+        frame["params"]["_meta"] = json!({ "io.modelcontextprotocol/related-task": { "taskId": "a" } });
+        frame.to_string()
+    };
+    let frames = |ask: &str| {
+        json!({ "name": "raw", "arguments": { "frames": [
+            named(json!({ "method": "notifications/message", "params": { "level": "error", "data": "of a" } })),
+            named(json!({ "method": "notifications/x", "params": {} })),
+            named(json!({ "id": ask, "method": "elicitation/create", "params": { "message": "of a" } })),
+            r#"{"jsonrpc":"2.0","id":$ID,"result":{"content":[]}}"#,
+        ] } })
+    };
+    for face in FACES {
+        let daemon = legacy_server();
+        let mut own = Speaker::attach(&daemon, Era::Legacy, face, "jobs");
+        let mut other = Speaker::attach(&daemon, Era::Legacy, face, "jobs");
+        let mut call = job(json!({ "key": "a" }));
+        call["task"] = json!({ "ttl": 60000 });
+        own.ask("tools/call", call).expect("a task");
+        other.ask("tools/call", frames("first")).expect("an answer");
+        eventually("its agent hears and is asked", || {
+            own.ask("tasks/get", json!({ "taskId": "a" })).expect("its own");
+            (own.heard("notifications/message"), own.heard("notifications/x"), own.asked) == (1, 1, 1)
+        });
+        // It has left: what is for it is for nobody.
+        drop(own);
+        eventually("it has left", || daemon.status()["sessions"].as_array().map(Vec::len) == Some(1));
+        other.ask("tools/call", frames("second")).expect("an answer");
+        eventually("the server was told", || {
+            seen(&daemon, "second").iter().any(|frame| frame["id"] == "second" && frame.get("error").is_some())
+        });
+        assert_eq!((other.notices.as_slice(), other.asked), ([].as_slice(), 0), "{face:?}");
+    }
+}
+
+#[test]
 fn a_modern_task_is_its_agents_alone() {
     for face in [Face::Socket, Face::Shim] {
         let daemon = modern_server();

@@ -8,6 +8,7 @@ use crate::era::Era;
 use crate::hub::Site;
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall};
+use crate::hub::instance::calls::task_of::TaskOf;
 use crate::hub::instance::calls::{Calls, Whose};
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
@@ -49,6 +50,16 @@ impl Site {
                 let whose = envelope.params.task_id.and_then(text).and_then(|id| calls.tasks.session(&id));
                 if let Some(session) = whose.and_then(|id| self.hub.session(id)) {
                     session.tell(To::Agent, envelope.frame);
+                }
+            }
+            Some(Method::ElicitationComplete) => {
+                let page = envelope.params.elicitation_id.and_then(text);
+                match page.and_then(|page| calls.pages.done(&page)) {
+                    Some(asked) => {
+                        let here = asked.into_iter().filter_map(|id| self.hub.session(id));
+                        here.for_each(|session| session.tell(To::Agent, envelope.frame));
+                    }
+                    None => self.unaddressed(&calls, envelope, call),
                 }
             }
             _ => self.unaddressed(&calls, envelope, call),
@@ -178,10 +189,12 @@ impl Site {
     /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
     fn log(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
         let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
-        // Only the calls that somebody waits for count: one that was cancelled may never be answered.
-        let whose = match (call, calls.at_work()) {
-            (None, Some(id)) => Whose::One(id),
-            (call, _) => calls.whose_on(call),
+        let (whose, call) = match (calls.task_of(envelope), call, calls.at_work()) {
+            (Some(TaskOf::Agent(id)), _, _) => (Whose::One(id), None),
+            (Some(TaskOf::Call(call)), _, _) => (calls.whose_on(Some(call)), Some(call)),
+            // Only the calls that somebody waits for count: one that was cancelled may never be answered.
+            (None, None, Some(id)) => (Whose::One(id), None),
+            (None, call, _) => (calls.whose_on(call), call),
         };
         match whose {
             Whose::One(id) if calls.session(id).is_some() => self.log_to(calls, id, level, envelope, call),
@@ -219,14 +232,19 @@ impl Site {
     /// A notification of a kind that names no agent: delivered only where there is no doubt.
     fn unaddressed(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
         let mut sessions = calls.sessions();
-        let session = match (calls.whose_on(call), sessions.next(), sessions.next()) {
+        let (whose, call) = match calls.task_of(envelope) {
+            Some(TaskOf::Agent(id)) => (Whose::One(id), None),
+            Some(TaskOf::Call(call)) => (calls.whose_on(Some(call)), Some(call)),
+            None => (calls.whose_on(call), call),
+        };
+        let session = match (whose, sessions.next(), sessions.next()) {
             (Whose::One(id), _, _) => calls.session(id),
             (Whose::Idle, Some(only), None) => Some(only),
             (Whose::Idle | Whose::Several | Whose::Nobody, _, _) => None,
         };
         // The modern era has no such message: that the agent comes back is what tells.
-        let unknown = envelope.method == Some(Method::ElicitationComplete);
-        match session.filter(|session| !(unknown && calls.has_modern(session.id, call))) {
+        let unknown = |session: &Session| session.profile().is_none() || calls.has_modern(session.id, call);
+        match session.filter(|session| envelope.method != Some(Method::ElicitationComplete) || !unknown(session)) {
             Some(session) => session.tell(calls.raw_id(session.id, call).map_or(To::Agent, To::Call), envelope.frame),
             None => {
                 tracing::debug!(server = %self.instance.name, method = %envelope.method_name, "dropped a notification that names no agent")

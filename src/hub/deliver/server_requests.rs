@@ -1,6 +1,6 @@
 //! What a server asks: brought to the one agent that it is for, or refused.
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, text};
 use crate::hub::Site;
 use crate::hub::instance::attribution::For;
 use crate::hub::instance::recorded::asked;
@@ -33,6 +33,9 @@ impl Site {
                 let during = calls.waited_for_call(session.id, call);
                 calls.asked.insert(envelope.id.into(), (session.clone(), id, during));
                 calls.begin_question(during, asked(envelope));
+                if let Some(page) = envelope.params.elicitation_id.and_then(text) {
+                    calls.pages.note(&page, session.id);
+                }
                 let ours = id.to_string();
                 let to = calls.raw_id(session.id, call).map_or(To::Agent, To::Call);
                 session.send_edited(to, envelope, &mut [envelope.edit(envelope.id, &ours)]);

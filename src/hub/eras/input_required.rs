@@ -195,9 +195,8 @@ pub(in crate::hub) fn without_input_responses(frame: &str) -> String {
     frame
 }
 
-/// A result that asks a modern agent for what a legacy server wants to have a person do first (error -32042 of 2025-11-25):
-/// `inputRequests`, raw.
-pub(in crate::hub) fn elicitation_result(error: &str) -> Option<String> {
+/// What a legacy server wants to have a person do first (error -32042 of 2025-11-25), each raw.
+fn wanted_first(error: &str) -> Vec<&RawValue> {
     #[derive(Deserialize)]
     struct Error<'a> {
         code: i64,
@@ -209,8 +208,24 @@ pub(in crate::hub) fn elicitation_result(error: &str) -> Option<String> {
         #[serde(borrow)]
         elicitations: Vec<&'a RawValue>,
     }
-    let error: Error<'_> = serde_json::from_str(error).ok().filter(|error: &Error<'_>| error.code == -32042)?;
-    let all = error.data?.elicitations;
+    let error = serde_json::from_str(error).ok().filter(|error: &Error<'_>| error.code == -32042);
+    error.and_then(|error| error.data).map(|data| data.elicitations).unwrap_or_default()
+}
+
+/// The ids of the pages that an error wants to have opened first.
+pub(in crate::hub) fn pages(error: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Page {
+        #[serde(rename = "elicitationId")]
+        id: String,
+    }
+    let pages = wanted_first(error).into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok());
+    pages.map(|page: Page| page.id).collect()
+}
+
+/// A result that asks a modern agent for what a legacy server wants first: `inputRequests`, raw.
+pub(in crate::hub) fn elicitation_result(error: &str) -> Option<String> {
+    let all = wanted_first(error);
     let requests = all.iter().enumerate().map(|(number, raw)| {
         let params = without(raw.get(), &["elicitationId"]).unwrap_or_else(|| raw.get().to_owned());
         format!(r#""{number}":{}"#, input(Method::Elicit, &params))

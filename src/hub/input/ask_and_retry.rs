@@ -88,7 +88,7 @@ impl Site {
             session.began();
         }
         self.hub.rounds.add(&round);
-        let left = !self.hub.is_attached(session.id);
+        let left = self.hub.session(session.id).is_none();
         if left || call.is_some_and(|call| !self.instance.calls.lock().is_waited_for(call)) {
             // It left, or cancelled, just now.
             self.hub.end_round(&round);

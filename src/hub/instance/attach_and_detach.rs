@@ -38,7 +38,11 @@ impl Instance {
     /// Takes over from an instance that ended or is to end: its agents, their log levels and subscriptions.
     pub(in crate::hub) fn take_over(self: &Arc<Self>, previous: &Arc<Self>, takes: impl Fn(&Session) -> bool) {
         let mut old = previous.calls.lock();
-        self.calls.lock().tasks.inherit(&mut old.tasks);
+        {
+            let mut new = self.calls.lock();
+            new.tasks.inherit(&mut old.tasks);
+            new.pages.inherit(&mut old.pages);
+        }
         let mut taken_over = Vec::new();
         for member in old.members.values_mut() {
             if let Some(session) = member.session.clone().filter(|session| takes(session) && !member.visiting) {

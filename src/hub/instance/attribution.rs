@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Envelope, task_id};
+use crate::envelope::Envelope;
 use crate::era::InstanceTerms;
 use crate::hub::ids::SessionId;
 use crate::hub::instance::Instance;
+use crate::hub::instance::calls::task_of::TaskOf;
 use crate::hub::instance::calls::{Calls, Whose};
 use crate::hub::session::Session;
 use crate::method::Method;
@@ -70,14 +71,11 @@ impl Process<'_> {
 
     fn asked_of(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) -> For {
         let nobody = |why| For::Nobody { why, ambiguous: false };
-        // What comes of a task names it.
-        let task = envelope.params.meta.related_task.and_then(task_id);
-        if let Some(session) = task.as_ref().and_then(|id| calls.tasks.session(id)) {
-            return (self.here)(session).map_or(nobody(LEFT), For::Agent);
-        }
-        if let Some(call) = task.and_then(|id| calls.followed(|task| *task.id == *id)) {
-            let answers = self.may_ask(calls, call, envelope);
-            return if answers { For::Call(call) } else { nobody(UNDECLARED) };
+        match calls.task_of(envelope) {
+            Some(TaskOf::Agent(session)) => return (self.here)(session).map_or(nobody(LEFT), For::Agent),
+            Some(TaskOf::Call(call)) if self.may_ask(calls, call, envelope) => return For::Call(call),
+            Some(TaskOf::Call(_)) => return nobody(UNDECLARED),
+            None => {}
         }
         let whose = calls.whose_on(call);
         if let Whose::One(id) = whose
@@ -274,7 +272,7 @@ mod tests {
             ("a task that the call begins", &shared, vec![of(&other)], "new", "agent 2"),
         ] {
             let mut calls = calls(callers);
-            calls.tasks.note("one's".into(), &one, None);
+            calls.tasks.note("one's", &one, None);
             assert_eq!(told_of(process, &calls, &asks(task), None), expected, "{what}");
         }
     }

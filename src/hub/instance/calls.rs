@@ -6,7 +6,10 @@ pub(in crate::hub) mod cancelled;
 pub(in crate::hub) mod counts;
 pub(in crate::hub) mod levels_and_uris;
 pub(in crate::hub) mod member;
+pub(in crate::hub) mod pages;
 pub(in crate::hub) mod pending_call;
+mod remembered;
+pub(in crate::hub) mod task_of;
 pub(in crate::hub) mod tasks;
 pub(in crate::hub) mod tool;
 
@@ -21,6 +24,7 @@ use crate::era::Era;
 use crate::hub::eras::{AsTask, Task};
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::member::Member;
+use crate::hub::instance::calls::pages::Pages;
 use crate::hub::instance::calls::pending_call::{Caller, Leaving, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
 use crate::hub::log_level::Level;
@@ -55,6 +59,7 @@ pub(in crate::hub) struct Calls {
     /// The level that the server was told last.
     pub told_level: Option<Level>,
     pub tasks: Tasks,
+    pub pages: Pages,
     /// How many requests were taken out without an answer, which may still come, and when the last one was.
     pub unanswered: u64,
     unanswered_at: Option<Instant>,
@@ -78,6 +83,7 @@ impl Default for Calls {
             used: Instant::now(),
             told_level: None,
             tasks: Tasks::default(),
+            pages: Pages::default(),
             unanswered: 0,
             unanswered_at: None,
             strays: 0,
@@ -149,8 +155,9 @@ impl Calls {
 
     /// Which of a session's calls something belongs to: the one that the wire tells, or the only one.
     pub(in crate::hub) fn call_of(&self, session: SessionId, told: Option<u64>) -> Option<u64> {
-        if told.is_some() {
-            return told;
+        if let Some(told) = told {
+            let is_its = |pending: &PendingCall| pending.caller() == Some(session);
+            return Some(told).filter(|told| self.pending.get(told).is_some_and(is_its));
         }
         let mut calls = self.pending.iter().filter(|(_, pending)| pending.caller() == Some(session));
         match (calls.next(), calls.next()) {

@@ -33,7 +33,7 @@ impl Hub {
         }
         let instance = &site.instance;
         instance.attach(session, terms.profile());
-        if !self.is_attached(session.id) {
+        if self.session(session.id).is_none() {
             // It left just now.
             instance.detach(session);
             return Err(self.server(server)?.unavailable("the agent left"));
@@ -120,7 +120,7 @@ impl Hub {
             }
             let key = server.key(session, terms, era).await;
             let found = server.instance(&key).await;
-            if !self.is_attached(session.id) {
+            if self.session(session.id).is_none() {
                 // It left while it waited: a member that is not here would keep the process for ever.
                 server.drain_owned(session.id);
                 return Err(server.unavailable("the agent left"));

@@ -3,17 +3,13 @@
 
 use crate::hub::agent::Principal;
 use crate::hub::ids::SessionId;
+use crate::hub::instance::calls::remembered::Remembered;
 use crate::hub::session::Session;
-use std::collections::{HashMap, VecDeque};
-
-/// How many tasks of one instance are remembered.
-const MOST: usize = 4096;
 
 /// The tasks that an instance has begun.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Tasks {
-    known: HashMap<Box<str>, Task>,
-    oldest: VecDeque<Box<str>>,
+    known: Remembered<Task>,
 }
 
 #[derive(Debug)]
@@ -26,15 +22,8 @@ struct Task {
 
 impl Tasks {
     /// Notes a task that was begun for an agent.
-    pub(in crate::hub) fn note(&mut self, id: Box<str>, session: &Session, progress: Option<(u64, Box<str>)>) {
-        let task = Task { whose: session.principal(), session: session.id, progress };
-        if self.known.insert(id.clone(), task).is_none() {
-            self.oldest.push_back(id);
-        }
-        while self.oldest.len() > MOST {
-            let oldest = self.oldest.pop_front();
-            oldest.map(|oldest| self.known.remove(&oldest));
-        }
+    pub(in crate::hub) fn note(&mut self, id: &str, session: &Session, progress: Option<(u64, Box<str>)>) {
+        self.known.insert(id, Task { whose: session.principal(), session: session.id, progress });
     }
 
     /// Whether a task was begun for this agent.
@@ -57,11 +46,6 @@ impl Tasks {
 
     /// Takes over what another instance of the same server has begun.
     pub(in crate::hub) fn inherit(&mut self, other: &mut Self) {
-        for id in std::mem::take(&mut other.oldest) {
-            if let Some(task) = other.known.remove(&id) {
-                self.known.insert(id.clone(), task);
-                self.oldest.push_back(id);
-            }
-        }
+        self.known.inherit(&mut other.known);
     }
 }
