@@ -23,8 +23,12 @@ pub fn own_meta() -> String {
 
 /// Whether capabilities, raw, promise that a person can be shown a URL to open (`elicitation` in URL mode, 2025-11-25).
 pub fn shows_urls(capabilities: &str) -> bool {
-    let value = serde_json::from_str::<serde_json::Value>(capabilities);
-    value.is_ok_and(|value| value.pointer("/elicitation/url").is_some())
+    promises(capabilities, "/elicitation/url")
+}
+
+/// Whether capabilities, raw, have what this JSON pointer says.
+fn promises(capabilities: &str, pointer: &str) -> bool {
+    serde_json::from_str::<Value>(capabilities).is_ok_and(|value| value.pointer(pointer).is_some())
 }
 
 /// Protocol revisions with `initialize` (2024-11-05 to 2025-11-25), or without (2026-07-28).
@@ -121,6 +125,11 @@ impl ClientProfile {
     /// Whether the agent can show a person a URL to open.
     pub fn shows_urls(&self) -> bool {
         shows_urls(&self.capabilities)
+    }
+
+    /// Whether the agent declared what this JSON pointer into its capabilities says.
+    pub fn declares(&self, pointer: &str) -> bool {
+        promises(&self.capabilities, pointer)
     }
 
     /// Whether the agent declared this capability.

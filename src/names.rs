@@ -129,9 +129,33 @@ pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Op
         .map(|(_, name)| name)
 }
 
+/// Whether a URI is one that somebody is subscribed to, or lies under it: a longer name is another resource.
+pub fn lies_under(uri: &str, subscribed: &str) -> bool {
+    const ENDS: [char; 4] = ['/', '?', '#', ':'];
+    uri.strip_prefix(subscribed)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(&ENDS[..3]) || subscribed.ends_with(ENDS))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_under_a_uri_begins_with_all_of_its_words() {
+        for (uri, subscribed, expected) in [
+            ("x://doc/1", "x://doc/1", true),
+            ("x://doc/1/a", "x://doc/1", true),
+            ("x://doc/1?v=2", "x://doc/1", true),
+            ("x://doc/1#top", "x://doc/1", true),
+            ("x://doc/12", "x://doc/1", false),
+            ("x://doc/1.bak", "x://doc/1", false),
+            ("x://doc/1", "x://doc/", true),
+            ("x://doc", "x:", true),
+            ("x://doc", "x://doc/1", false),
+        ] {
+            assert_eq!(lies_under(uri, subscribed), expected, "{uri} under {subscribed}");
+        }
+    }
 
     #[test]
     fn names_round_trip() {

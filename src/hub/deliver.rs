@@ -11,6 +11,7 @@ pub(in crate::hub) mod unmatched_answers;
 use crate::envelope::{Edit, Envelope, Kind, result_meta};
 use crate::era::Era;
 use crate::fault;
+use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::pending_call::{Asker, Caller, OnReply, PendingCall, Translation};
 use crate::hub::session::Session;
 use crate::hub::{Site, eras};
@@ -81,7 +82,7 @@ impl Site {
             Caller::Agent { session, token, .. }
                 if cancelled.is_some() && (session.is_over_http() || translation.is_some()) =>
             {
-                self.settle(&session, &on_reply, envelope.error.is_some());
+                self.settle(&session, &on_reply, envelope);
                 if translation.is_none() {
                     self.note_task(&session, envelope, token.as_deref());
                 }
@@ -101,7 +102,11 @@ impl Site {
                 }
             }
             Caller::Fence(call) => self.instance.calls.lock().hear_of_cancelled(call),
-            Caller::Gone(_) | Caller::Suspended(_) | Caller::Nobody => self.instance.answered(None),
+            Caller::Gone(session) => {
+                self.note_task_left(session, envelope);
+                self.instance.answered(None);
+            }
+            Caller::Suspended(_) | Caller::Nobody => self.instance.answered(None),
         }
     }
 
@@ -109,15 +114,15 @@ impl Site {
     fn answer_agent(&self, asker: Asker, translation: Option<Box<Translation>>, envelope: &Envelope<'_>) {
         let Asker { session, id, token, on_reply } = &asker;
         let session = session.clone();
-        self.settle(&session, on_reply, envelope.error.is_some());
+        self.settle(&session, on_reply, envelope);
         let filtered = self.note_list(&session, on_reply, envelope);
+        self.note_pages(Some(session.id).filter(|_| translation.is_none()), envelope);
         if let Some(translation) = translation {
             let filtered = filtered.as_ref().and_then(|frame| Envelope::parse(frame.as_bytes()).ok());
             self.translate_answer(asker, *translation, filtered.as_ref().unwrap_or(envelope));
             return self.instance.answered(Some(&session));
         }
         self.note_task(&session, envelope, token.as_deref());
-        self.note_pages(&session, envelope);
         if let Some(frame) = filtered.and_then(|frame| Envelope::with_id(&frame, id)) {
             session.reply(id, &frame);
         } else {
@@ -142,8 +147,7 @@ impl Site {
             Era::Modern => {
                 if let Some(requests) = envelope.error.and_then(eras::elicitation_result) {
                     let error = envelope.error.unwrap_or_default();
-                    let shows = asker.session.profiles().iter().any(|profile| profile.shows_urls());
-                    return match shows {
+                    return match translation.declared.shows_urls() {
                         true => self.ask_first(&asker, &requests, error, &translation),
                         false => {
                             let message =
@@ -190,18 +194,31 @@ impl Site {
         }
     }
 
-    /// Remembers who is asked to have pages opened before the call is made again.
-    fn note_pages(&self, session: &Session, envelope: &Envelope<'_>) {
+    /// Remembers that such a task is nobody's who is here.
+    pub(in crate::hub) fn note_task_left(&self, session: SessionId, envelope: &Envelope<'_>) {
+        if let Some(id) = envelope.result.and_then(eras::begun) {
+            self.instance.calls.lock().tasks.note_left(&id, session);
+        }
+    }
+
+    /// Remembers who is asked to have pages opened before the call is made again; an agent of the other era is told otherwise.
+    fn note_pages(&self, session: Option<SessionId>, envelope: &Envelope<'_>) {
         let pages = envelope.error.map(eras::pages).unwrap_or_default();
         if !pages.is_empty() {
             let mut calls = self.instance.calls.lock();
-            pages.iter().for_each(|id| calls.pages.note(id, session.id));
+            pages.iter().for_each(|id| calls.pages.note(id, session));
         }
     }
 
     /// Carries out what a request was for, now that the server has answered it.
-    fn settle(&self, session: &Session, on_reply: &OnReply, failed: bool) {
+    fn settle(&self, session: &Session, on_reply: &OnReply, envelope: &Envelope<'_>) {
+        let failed = envelope.error.is_some();
         match on_reply {
+            OnReply::Task(id) => {
+                if envelope.result.is_none_or(eras::has_ended) {
+                    self.instance.calls.lock().tasks.note_ended(id);
+                }
+            }
             OnReply::Nothing | OnReply::Listen | OnReply::ListenAgain | OnReply::List { .. } | OnReply::Tasks => {}
             OnReply::SetLevel { before } => {
                 if failed && let Some(member) = self.instance.calls.lock().members.get_mut(&session.id) {
@@ -229,6 +246,8 @@ impl Site {
 
     /// The server has forgotten what it was told: it is told again.
     fn renewed(&self) {
+        let void = self.instance.calls.lock().forget_questions();
+        void.iter().for_each(|(session, id)| session.take_back(*id, "its server has forgotten what it asked"));
         let (level, uris) = self.instance.calls.lock().told();
         if let Some(level) = level {
             self.instance.send_own(Method::SetLevel, &format!(r#"{{"level":{level}}}"#), Caller::Nobody);

@@ -3,6 +3,7 @@
 //! Only what the other era must have, or cannot know, is put in or taken out; all the rest stays the text that was sent
 //! (MCP 2026-07-28 `changelog`, `basic/versioning`).
 
+mod capabilities;
 mod disposition;
 mod handshake;
 mod input_required;
@@ -12,6 +13,7 @@ mod refusals;
 mod results;
 mod tasks;
 
+pub(in crate::hub) use capabilities::{declares, may_be_asked};
 pub(in crate::hub) use disposition::{Disposition, disposition, era_of};
 pub(in crate::hub) use handshake::{discover_result, greeting, initialize_result, supported, without_tasks};
 pub(in crate::hub) use input_required::{
@@ -23,4 +25,6 @@ pub(in crate::hub) use object::put_first;
 pub(in crate::hub) use refusals::{bad_level, no_method, unknown_state, unsupported};
 pub use refusals::{incomplete, not_modern};
 pub(in crate::hub) use results::{modern_members, translate_result};
-pub(in crate::hub) use tasks::{AS_TASK, AsTask, Step, Task, allowed, begun, is_task_only, names_tasks};
+pub(in crate::hub) use tasks::{
+    AS_TASK, AsTask, Step, Task, allowed, begun, has_ended, is_task_only, names_tasks, says_ended,
+};

@@ -367,9 +367,17 @@ impl Instance {
     /// Gives the server the answer of the agent that it asked, under the id that it asked with.
     pub fn answer(&self, session: &Session, id: &str, envelope: &Envelope<'_>) {
         let mut calls = self.calls.lock();
-        if let Some((_, _, call)) = calls.asked.remove(id) {
-            calls.end_question(call, ended(envelope));
+        let ours = envelope.id.parse().ok();
+        let is_it = |(whose, question, _): &&(Arc<Session>, u64, _)| whose.id == session.id && Some(*question) == ours;
+        let Some((_, _, call)) = calls.asked.get(id).filter(is_it).cloned() else {
+            tracing::debug!(server = %self.name, session = session.id.0, "dropped an answer to what is not asked any more");
+            return;
+        };
+        calls.asked.remove(id);
+        if let Some(task) = envelope.result.and_then(eras::begun) {
+            calls.agents_tasks.note(&task, session.id);
         }
+        calls.end_question(call, ended(envelope));
         drop(calls);
         self.notify(session, envelope, &mut [envelope.edit(envelope.id, id)]);
     }

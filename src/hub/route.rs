@@ -18,6 +18,7 @@ use crate::fault;
 use crate::hub::agent::View;
 use crate::hub::eras::{incomplete, no_method};
 use crate::hub::failure::Failure;
+use crate::hub::instance::Instance;
 use crate::hub::instance::calls::pending_call::OnReply;
 use crate::hub::log_level::Level;
 use crate::hub::route::plan::Plan;
@@ -115,7 +116,10 @@ impl Hub {
         };
         match &session.view {
             View::All | View::Profile(_) => self.merged(session, envelope, terms),
-            View::One(server) => match self.joined(session, server.as_str(), &terms) {
+            View::One(server) => match self
+                .with_task(session, server, envelope)
+                .or_else(|| self.joined(session, server.as_str(), &terms))
+            {
                 Some(site) => self.send_own(session, &site, envelope),
                 None => self.without_line(session, server, terms, envelope),
             },
@@ -132,6 +136,9 @@ impl Hub {
             return Routed::Done;
         };
         introduce(session, envelope.params.client_info);
+        for question in session.take_open_requests() {
+            self.refuse(&question, "the agent that was asked began anew");
+        }
         self.end_rounds(session);
         for site in session.begin(profile.clone()).into_iter().filter_map(|id| self.site(id)) {
             site.instance.detach(session);
@@ -177,6 +184,22 @@ impl Hub {
         }))
     }
 
+    /// Where the task of the agent's runs that a request names, if the agent has another instance now.
+    fn with_task(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        server: &ServerName,
+        envelope: &Envelope<'_>,
+    ) -> Option<Site> {
+        let task =
+            envelope.params.task_id.filter(|_| envelope.method.is_some_and(Method::is_about_tasks)).and_then(text)?;
+        let server = self.server(server.as_str()).ok()?;
+        let began = |instance: &Arc<Instance>| instance.calls.lock().tasks.began(&task, session);
+        let instance = server.all_instances().into_iter().find(|instance| !instance.is_closed() && began(instance))?;
+        instance.borrow(session);
+        Some(Site { hub: self.clone(), server, instance })
+    }
+
     /// A request of a one-server view whose server is not up for it: answered from what is known, or when it is up.
     fn without_line(
         self: &Arc<Self>,
@@ -207,6 +230,7 @@ impl Hub {
     fn pass_on(self: &Arc<Self>, session: &Session, envelope: &Envelope<'_>) {
         let era = if session.profile().is_some() { Era::Legacy } else { Era::Modern };
         let sites = self.sites(session).into_iter().filter(|site| site.instance.era() == era);
+        let sites = sites.filter(|site| refuse::foreign_task(session, site, envelope).is_none());
         sites.for_each(|site| site.instance.notify(session, envelope, &mut []));
     }
 
@@ -233,7 +257,8 @@ impl Hub {
                     Some(raw) if !is_own_task(session, instance, raw) => {
                         Plan::Send(vec![envelope.edit(raw, NO_TASK)], OnReply::Nothing)
                     }
-                    Some(_) | None => Plan::Send(Vec::new(), OnReply::Nothing),
+                    Some(raw) => Plan::Send(Vec::new(), OnReply::Task(text(raw).unwrap_or_default().into())),
+                    None => Plan::Send(Vec::new(), OnReply::Nothing),
                 }
             }
             Some(Method::Listen) => Plan::Send(Vec::new(), OnReply::Listen),
@@ -246,8 +271,9 @@ impl Hub {
             },
             Some(Method::Subscribe) => match uri() {
                 Some(uri) => {
-                    instance.subscribe(session.id, &uri, &uri);
-                    Plan::Send(Vec::new(), OnReply::Subscribe(uri.into_owned()))
+                    let is_new = instance.subscribe(session.id, &uri, &uri);
+                    let on_reply = if is_new { OnReply::Subscribe(uri.into_owned()) } else { OnReply::Nothing };
+                    Plan::Send(Vec::new(), on_reply)
                 }
                 None => Plan::Send(Vec::new(), OnReply::Nothing),
             },
@@ -324,9 +350,11 @@ impl Hub {
                 }
             }
             Some(Method::Progress) => {
-                let asker = envelope.params.progress_token.and_then(|token| session.asker_of_token(token));
-                if let Some(site) = asker.and_then(|asker| self.site(asker)) {
-                    site.instance.notify(session, envelope, &mut []);
+                let Some(token) = envelope.params.progress_token else { return };
+                if let Some((asker, own)) = session.asker_of_token(token)
+                    && let Some(site) = self.site(asker)
+                {
+                    site.instance.notify(session, envelope, &mut [envelope.edit(token, &own)]);
                 }
             }
             _ => self.pass_on(session, envelope),

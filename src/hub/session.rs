@@ -1,7 +1,9 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
+pub(in crate::hub) mod carried;
 pub(in crate::hub) mod change_notice_rate;
 pub(in crate::hub) mod change_notices;
+mod declared;
 mod heard;
 pub(in crate::hub) mod log_messages;
 pub(in crate::hub) mod open_request;
@@ -28,18 +30,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::Agent;
-use crate::envelope::Envelope;
-use crate::era::{AgentTerms, ClientProfile, Era, LEGACY};
+use crate::era::{ClientProfile, Era};
 use crate::hub::agent::{Lifetime, Principal, View};
-use crate::hub::eras::without_tasks;
 use crate::hub::ids::{InstanceId, SessionId};
+use crate::hub::session::carried::Carried;
 use crate::hub::session::change_notice_rate::Announced;
 use crate::hub::session::open_request::{Accepted, OpenRequest};
 use crate::hub::session::place::Place;
 use crate::hub::session::snapshot::PendingRestore;
 use crate::hub::session::subscription::{AgentSubscriptions, Filter};
 use crate::lists::ListKind;
-use crate::method::Method;
 use crate::names::ServerName;
 use crate::recording::Tee;
 use crate::wire::{Account, Sink};
@@ -105,6 +105,8 @@ struct State {
     /// Raw JSON of the level set in the all-servers view.
     level: Option<String>,
     listens: AgentSubscriptions,
+    /// What it wants of servers whose instance it has left, for the next one.
+    carried: HashMap<ServerName, Carried>,
 }
 
 impl Session {
@@ -247,49 +249,20 @@ impl Session {
         let mut state = self.state.lock();
         state.profile = Some(Arc::new(profile));
         state.promised = None;
+        state.carried.clear();
         let joined = std::mem::take(&mut state.joined).into_values().flatten().map(|(id, _)| id);
         joined.chain(std::mem::take(&mut state.visits)).collect()
     }
 
-    /// How this request of the agent is spoken; `None` before any handshake.
-    pub fn terms(&self, envelope: &Envelope<'_>) -> Option<AgentTerms> {
-        let mut state = self.state.lock();
-        if !envelope.is_modern() {
-            return state.profile.clone().map(AgentTerms::Legacy);
+    /// Keeps what the agent wants of a server, for the next instance of that.
+    pub(in crate::hub) fn carry(&self, server: &ServerName, carried: Carried) {
+        if carried.level.is_some() || !carried.uris.is_empty() {
+            self.state.lock().carried.insert(server.clone(), carried);
         }
-        let raw = envelope.params.meta.client_capabilities.unwrap_or("{}");
-        if let Some((known, profile)) = &state.promised
-            && **known == *raw
-        {
-            return Some(AgentTerms::Modern(profile.clone()));
-        }
-        let profile = Arc::new(ClientProfile::of(LEGACY, &without_tasks(raw)).unwrap_or_else(ClientProfile::plain));
-        state.promised = Some((raw.into(), profile.clone()));
-        Some(AgentTerms::Modern(profile))
     }
 
-    /// What a legacy agent promised.
-    pub fn profile(&self) -> Option<Arc<ClientProfile>> {
-        self.state.lock().profile.clone()
-    }
-
-    /// How the agent spoke last.
-    pub fn last_terms(&self) -> Option<AgentTerms> {
-        let state = self.state.lock();
-        let modern = state.promised.as_ref().map(|(_, profile)| AgentTerms::Modern(profile.clone()));
-        modern.or_else(|| state.profile.clone().map(AgentTerms::Legacy))
-    }
-
-    /// What it has declared, in either era.
-    pub(in crate::hub) fn profiles(&self) -> Vec<Arc<ClientProfile>> {
-        let state = self.state.lock();
-        state.profile.iter().chain(state.promised.as_ref().map(|(_, profile)| profile)).cloned().collect()
-    }
-
-    /// Whether it has declared that it answers a server's request of this kind.
-    pub(in crate::hub) fn answers(&self, method: Option<Method>) -> bool {
-        let Some(capability) = method.and_then(Method::of_client) else { return false };
-        self.profiles().iter().any(|profile| profile.has(capability))
+    pub(in crate::hub) fn take_carried(&self, server: &ServerName) -> Carried {
+        self.state.lock().carried.remove(server).unwrap_or_default()
     }
 
     /// Who may come back for what it leaves behind.
@@ -392,7 +365,7 @@ impl Session {
         let sink = Sink::Stream(crate::wire::Outbox::new(Account::alone(1 << 20)));
         let (gone, tasks) = (CancellationToken::new(), TaskTracker::new());
         let session = Self::new(SessionId(id), View::All, Lifetime::Lasting, Agent::default(), sink, gone, tasks);
-        if let Some(profile) = capabilities.and_then(|declared| ClientProfile::of(LEGACY, declared)) {
+        if let Some(profile) = capabilities.and_then(|declared| ClientProfile::of(crate::era::LEGACY, declared)) {
             session.begin(profile);
         }
         Arc::new(session)

@@ -112,6 +112,56 @@ fn a_stream_that_is_cut_is_taken_up_where_it_ended() {
 }
 
 #[test]
+fn what_a_lost_session_asked_is_void() {
+    let sessions = Arc::new(AtomicUsize::new(1));
+    let current = sessions.clone();
+    let mock = Mock::start(move |request, reply| {
+        let session = format!("s{}", current.load(Ordering::Relaxed));
+        if greet(request, reply, &session) {
+            return;
+        }
+        if request.header("mcp-session-id") != Some(&session) {
+            return reply.answer(404, "", "");
+        }
+        if request.json().get("method").is_none() {
+            return reply.answer(202, "", "");
+        }
+        if request.rpc() != "tools/call" {
+            return reply.json(&result(request, &json!({})));
+        }
+        reply.events();
+        let question =
+            json!({ "jsonrpc": "2.0", "id": 0, "method": "elicitation/create", "params": { "message": "m" } });
+        reply.raw(&format!("data: {question}\n\n"));
+        if session == "s2" {
+            reply.wait_for_end();
+        }
+    });
+    let daemon = Daemon::start(&mock.entry("share = \"all\"\n"));
+    let (mut one, mut two) = (daemon.attach("h"), daemon.attach("h"));
+    [&mut one, &mut two].into_iter().for_each(|agent| drop(agent.greet(CAPABILITIES)));
+    let answer = |question: &str, whose: &str| {
+        let id = crate::support::id_of(question).expect("an id");
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"accept","content":{{"of":"{whose}"}}}}}}"#)
+    };
+    one.send_call("1", "ask", "{}");
+    let first = one.until(|line| line.contains("elicitation/create"));
+    // The server forgets, and asks another agent under the same id.
+    sessions.store(2, Ordering::Relaxed);
+    two.send_call("1", "ask", "{}");
+    let second = two.until(|line| line.contains("elicitation/create"));
+    let void = one.until(|line| line.contains("notifications/cancelled"));
+    assert!(void.contains(&crate::support::id_of(&first).expect("an id")), "{void}");
+    one.send(&answer(&first, "one"));
+    one.ask(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#);
+    two.send(&answer(&second, "two"));
+    let answers = || mock.seen().into_iter().filter(|request| request.body.contains("accept")).collect::<Vec<_>>();
+    eventually("the server has an answer", || !answers().is_empty());
+    let bodies: Vec<_> = answers().iter().map(|request| request.json()["result"]["content"]["of"].clone()).collect();
+    assert_eq!(bodies, ["two"]);
+}
+
+#[test]
 fn a_question_on_a_calls_own_stream_belongs_to_that_call() {
     let mock = Mock::start(|request, reply| {
         if greet(request, reply, "s") {

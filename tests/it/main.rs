@@ -35,6 +35,7 @@ mod lists;
 mod logins;
 mod matrix;
 mod oauth;
+mod owners;
 mod published;
 mod questions;
 mod quirks;

@@ -23,8 +23,9 @@ impl Site {
         let sessions: Vec<_> = calls.sessions().cloned().collect();
         let pending = calls.drain();
         let blamed = blamed(&pending);
-        calls.asked.clear();
+        let void = calls.forget_questions();
         drop(calls);
+        void.iter().for_each(|(session, id)| session.take_back(*id, "its server has ended"));
         let greeted = if self.instance.connection().is_some() { Greeted::Yes } else { Greeted::No };
         for mut pending in pending {
             let at_end = pending.at_end(greeted);
@@ -60,7 +61,6 @@ impl Site {
             }
         }
         for session in sessions {
-            session.drop_open_requests(self.instance.id);
             session.note_left(&self.instance.name, self.instance.id);
         }
         self.hub.instances.remove(self.instance.id);

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use crate::envelope::reply;
 use crate::envelope::{Envelope, quoted, splice, text};
 use crate::era::Era;
-use crate::hub::Site;
 use crate::hub::ids::SessionId;
+use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall};
 use crate::hub::instance::calls::task_of::TaskOf;
 use crate::hub::instance::calls::{Calls, Whose};
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
+use crate::hub::{Site, eras};
 use crate::lists::ListKind;
 use crate::method::Method;
+use crate::names::lies_under;
 use crate::wire::To;
 
 impl Site {
@@ -46,8 +48,14 @@ impl Site {
                 }
             }
             Some(Method::Log) => self.log(&calls, envelope, call),
-            Some(Method::TaskStatus) => {
-                let whose = envelope.params.task_id.and_then(text).and_then(|id| calls.tasks.session(&id));
+            _ if Method::tells_of_task(&envelope.method_name) => {
+                let Some(id) = envelope.params.task_id.and_then(text) else { return };
+                if eras::says_ended(envelope) {
+                    calls.tasks.note_ended(&id);
+                } else {
+                    calls.tasks.note_heard(&id);
+                }
+                let whose = calls.tasks.session(&id);
                 if let Some(session) = whose.and_then(|id| self.hub.session(id)) {
                     session.tell(To::Agent, envelope.frame);
                 }
@@ -59,7 +67,10 @@ impl Site {
                         let here = asked.into_iter().filter_map(|id| self.hub.session(id));
                         here.for_each(|session| session.tell(To::Agent, envelope.frame));
                     }
-                    None => self.unaddressed(&calls, envelope, call),
+                    None if call.is_some() || calls.is_one_sessions() => self.unaddressed(&calls, envelope, call),
+                    None => {
+                        tracing::debug!(server = %self.instance.name, "dropped that a page is done which nobody was asked for")
+                    }
                 }
             }
             _ => self.unaddressed(&calls, envelope, call),
@@ -174,7 +185,7 @@ impl Site {
         for member in calls.members.values() {
             let Some(session) = &member.session else { continue };
             let exact = member.uris.iter().find(|(known, _)| *known == *uri);
-            let found = exact.or_else(|| member.uris.iter().find(|(known, _)| uri.starts_with(known.as_str())));
+            let found = exact.or_else(|| member.uris.iter().find(|(known, _)| lies_under(&uri, known)));
             if let Some((server_uri, agent_uri)) = found {
                 let as_known = uri.replacen(server_uri.as_str(), agent_uri, 1);
                 let quoted = quoted(&as_known);
@@ -189,9 +200,17 @@ impl Site {
     /// A log message carries no call: it is the one caller's, or everybody's while the server is idle.
     fn log(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
         let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
-        let (whose, call) = match (calls.task_of(envelope), call, calls.at_work()) {
+        let task = calls.task_of(envelope);
+        if let Some(session) = self.elsewhere(calls, task.as_ref()) {
+            if calls.wants(&Member::default(), level) {
+                session.log(To::Agent, envelope.frame);
+            }
+            return;
+        }
+        let (whose, call) = match (task, call, calls.at_work()) {
             (Some(TaskOf::Agent(id)), _, _) => (Whose::One(id), None),
             (Some(TaskOf::Call(call)), _, _) => (calls.whose_on(Some(call)), Some(call)),
+            (Some(TaskOf::Unknown), call, _) => (being_begun(calls, call), call),
             // Only the calls that somebody waits for count: one that was cancelled may never be answered.
             (None, None, Some(id)) => (Whose::One(id), None),
             (None, call, _) => (calls.whose_on(call), call),
@@ -229,12 +248,25 @@ impl Site {
         }
     }
 
+    /// The agent of a task that runs on while its agent has another instance.
+    fn elsewhere(&self, calls: &Calls, task: Option<&TaskOf>) -> Option<Arc<Session>> {
+        match task? {
+            TaskOf::Agent(id) if calls.session(*id).is_none() => self.hub.session(*id),
+            TaskOf::Agent(_) | TaskOf::Call(_) | TaskOf::Unknown => None,
+        }
+    }
+
     /// A notification of a kind that names no agent: delivered only where there is no doubt.
     fn unaddressed(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) {
+        let task = calls.task_of(envelope);
+        if let Some(session) = self.elsewhere(calls, task.as_ref()) {
+            return session.tell(To::Agent, envelope.frame);
+        }
         let mut sessions = calls.sessions();
-        let (whose, call) = match calls.task_of(envelope) {
+        let (whose, call) = match task {
             Some(TaskOf::Agent(id)) => (Whose::One(id), None),
             Some(TaskOf::Call(call)) => (calls.whose_on(Some(call)), Some(call)),
+            Some(TaskOf::Unknown) => (being_begun(calls, call), call),
             None => (calls.whose_on(call), call),
         };
         let session = match (whose, sessions.next(), sessions.next()) {
@@ -250,6 +282,14 @@ impl Site {
                 tracing::debug!(server = %self.instance.name, method = %envelope.method_name, "dropped a notification that names no agent")
             }
         }
+    }
+}
+
+/// Whose a task is that is not known: an agent's that has a call in flight, which may be beginning it, and else nobody's.
+fn being_begun(calls: &Calls, call: Option<u64>) -> Whose {
+    match calls.whose_on(call) {
+        Whose::Idle => Whose::Nobody,
+        whose @ (Whose::One(_) | Whose::Several | Whose::Nobody) => whose,
     }
 }
 

@@ -20,6 +20,7 @@ impl Site {
             self.hub.ask_those_not_asked(&self.instance.name);
         }
         let held = self.instance.link.outbox.account().hold(envelope.frame.len());
+        let page = envelope.params.elicitation_id.and_then(text);
         let mut calls = self.instance.calls.lock();
         let (Ok(held), true) = (held, calls.asked.len() < MOST) else {
             drop(calls);
@@ -31,16 +32,24 @@ impl Site {
                 let question = OpenRequest::Server { instance: self.instance.id, id: envelope.id.into(), token };
                 let id = session.ask(question);
                 let during = calls.waited_for_call(session.id, call);
-                calls.asked.insert(envelope.id.into(), (session.clone(), id, during));
+                // A server that uses an id again has given its first question up.
+                if let Some((asked, id, _)) = calls.asked.insert(envelope.id.into(), (session.clone(), id, during)) {
+                    asked.take_back(id, "its server has asked something else under the same id");
+                }
                 calls.begin_question(during, asked(envelope));
-                if let Some(page) = envelope.params.elicitation_id.and_then(text) {
-                    calls.pages.note(&page, session.id);
+                if let Some(page) = &page {
+                    calls.pages.note(page, Some(session.id));
                 }
                 let ours = id.to_string();
                 let to = calls.raw_id(session.id, call).map_or(To::Agent, To::Call);
-                session.send_edited(to, envelope, &mut [envelope.edit(envelope.id, &ours)]);
+                let mut edits = vec![envelope.edit(envelope.id, &ours)];
+                edits.extend(envelope.params.meta.progress_token.map(|token| envelope.edit(token, &ours)));
+                session.send_edited(to, envelope, &mut edits);
             }
             For::Call(id) => {
+                if let Some(page) = &page {
+                    calls.pages.note(page, None);
+                }
                 calls.begin_question(Some(id), asked(envelope));
                 self.ask_suspended(&mut calls, id, envelope, held);
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::envelope::reply::{self, code};
 use crate::envelope::{Envelope, Kind};
 use crate::hub::Site;
+use crate::hub::ids::SessionId;
 use crate::upstream::Quirk;
 use crate::wire::Held;
 
@@ -23,6 +24,7 @@ impl Site {
     /// A response to a request that is over, or that nobody made.
     pub(in crate::hub) fn answers_nothing(&self, envelope: &Envelope<'_>) {
         if envelope.id.parse().is_ok_and(|id| self.instance.link.has_issued(id)) {
+            self.note_task_left(SessionId::STRANGERS, envelope);
             tracing::debug!(server = %self.instance.name, id = envelope.id, "dropped a reply to nothing, or a second one");
         } else {
             self.stray(envelope);

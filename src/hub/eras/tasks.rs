@@ -199,6 +199,29 @@ fn lacks_tasks(error: &str) -> bool {
     value["data"]["requiredCapabilities"]["extensions"].get(EXTENSION).is_some()
 }
 
+/// Whether what a server says of a task, the params of a notification or a result, raw, says that it has ended; a result
+/// without a status is what came of it.
+pub(in crate::hub) fn has_ended(said: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        #[serde(borrow)]
+        status: Option<Cow<'a, str>>,
+    }
+    let status = serde_json::from_str::<Said<'_>>(said).ok().and_then(|said| said.status);
+    status.is_none_or(|status| matches!(&*status, "completed" | "failed" | "cancelled"))
+}
+
+/// Whether a notification about a task says that it has ended.
+pub(in crate::hub) fn says_ended(told: &Envelope<'_>) -> bool {
+    #[derive(Deserialize)]
+    struct Told<'a> {
+        #[serde(borrow)]
+        params: Option<&'a RawValue>,
+    }
+    let params = serde_json::from_str::<Told<'_>>(told.frame).ok().and_then(|told| told.params);
+    params.is_some_and(|params| has_ended(params.get()))
+}
+
 /// Whether a list of tools, or one of them, raw, says anything of tasks.
 pub(in crate::hub) fn names_tasks(text: &str) -> bool {
     memchr::memmem::find(text.as_bytes(), b"taskSupport").is_some()

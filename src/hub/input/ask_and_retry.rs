@@ -115,11 +115,8 @@ impl Site {
 }
 
 fn may_be_asked(session: &Session, asked: &Asked) -> bool {
-    let Some(profile) = session.profile() else { return false };
-    match asked.what() {
-        Some(Method::Elicit) if asked.is_page() => profile.shows_urls(),
-        method => method.and_then(Method::of_client).is_some_and(|capability| profile.has(capability)),
-    }
+    let params = asked.params.as_deref().unwrap_or_default();
+    session.profile().is_some_and(|profile| eras::may_be_asked(&profile, asked.what(), params))
 }
 
 impl Hub {

@@ -151,7 +151,11 @@ impl Site {
             return self.give_up_suspended(call, "too many calls wait for answers");
         }
         let state = random_text();
-        let leaving = self.instance.calls.lock().suspend(call.load(Ordering::Relaxed), &state);
+        let now = call.load(Ordering::Relaxed);
+        if self.instance.calls.lock().asks_nothing(now) {
+            return;
+        }
+        let leaving = self.instance.calls.lock().suspend(now, &state);
         let Some(Leaving { session, id, subject, requests }) = leaving else {
             return self.give_up_suspended(call, "the agent cancelled its request");
         };

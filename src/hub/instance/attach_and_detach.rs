@@ -9,6 +9,7 @@ use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pending_call::Caller;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
+use crate::hub::session::carried::Carried;
 use crate::method::Method;
 use crate::record::Outcome;
 use crate::wire::Refused;
@@ -23,6 +24,14 @@ impl Instance {
         member.profile = Some(profile.clone());
         member.visiting = false;
         drop(calls);
+        let Carried { level, uris } = session.take_carried(&self.name);
+        for (uri, agent_uri) in uris {
+            self.subscribe(session.id, &uri, &agent_uri);
+            self.send_subscribe(&uri);
+        }
+        if let Some(level) = level {
+            self.want_level(session.id, level);
+        }
         self.renew_own_subscription();
     }
 
@@ -40,8 +49,8 @@ impl Instance {
         let mut old = previous.calls.lock();
         {
             let mut new = self.calls.lock();
-            new.tasks.inherit(&mut old.tasks);
-            new.pages.inherit(&mut old.pages);
+            new.tasks.inherit(&old.tasks);
+            new.pages.inherit(&old.pages);
         }
         let mut taken_over = Vec::new();
         for member in old.members.values_mut() {
@@ -57,7 +66,6 @@ impl Instance {
         }
         drop(old);
         let mut subscribed: Vec<String> = Vec::new();
-        let legacy = self.era() == Era::Legacy;
         for (session, profile, uris, level) in taken_over {
             previous.release(&session);
             let Some(profile) = profile.or_else(|| Some(session.last_terms()?.profile().clone())) else { continue };
@@ -73,23 +81,33 @@ impl Instance {
         self.renew_own_subscription();
         subscribed.sort_unstable();
         subscribed.dedup();
-        for uri in subscribed.into_iter().filter(|_| legacy) {
-            let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri));
-            self.send_own(Method::Subscribe, &params, Caller::Nobody);
-        }
+        subscribed.iter().for_each(|uri| self.send_subscribe(uri));
     }
 
-    /// Gives a session no more calls; those in flight are still answered.
+    /// Gives a session no more calls; those in flight are still answered. What it wants goes with it to the next instance.
     pub(in crate::hub) fn retire(self: &Arc<Self>, session: &Session) {
         let mut calls = self.calls.lock();
         let Some(member) = calls.members.get_mut(&session.id) else { return };
+        let stays = member.visiting;
         member.visiting = true;
-        let uris = std::mem::take(&mut member.uris);
-        let orphaned: Vec<_> =
-            uris.into_iter().map(|(uri, _)| uri).filter(|uri| !calls.subscribed_by_other(session.id, uri)).collect();
+        let carried = Carried { level: member.level.take(), uris: std::mem::take(&mut member.uris) };
+        let uris = carried.uris.iter().map(|(uri, _)| uri.clone());
+        let orphaned: Vec<_> = uris.filter(|uri| !calls.subscribed_by_other(session.id, uri)).collect();
         drop(calls);
+        if !stays {
+            session.carry(&self.name, carried);
+        }
         orphaned.iter().for_each(|uri| self.end_subscription(uri));
         self.release(session);
+        self.lower_level();
+    }
+
+    /// Has a legacy server tell of a resource; a modern one is asked for all of them in one.
+    fn send_subscribe(&self, uri: &str) {
+        if self.era() == Era::Legacy {
+            let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(uri));
+            self.send_own(Method::Subscribe, &params, Caller::Nobody);
+        }
     }
 
     /// Lets a visitor go, now or with its last call.
@@ -128,10 +146,14 @@ impl Instance {
         (before, told.raw())
     }
 
+    /// The level that a session has set.
+    pub(in crate::hub) fn level_asked_for(&self, session: SessionId) -> Option<Level> {
+        self.calls.lock().members.get(&session).and_then(|member| member.level)
+    }
+
     /// The level that a session's requests ask for, where each says so; by default what servers send unasked.
     pub(in crate::hub) fn level_of(&self, session: SessionId) -> Option<Level> {
-        let own = self.calls.lock().members.get(&session).and_then(|member| member.level);
-        own.or_else(|| self.handshake()?.offers("logging").then_some(Level::UNSET))
+        self.level_asked_for(session).or_else(|| self.handshake()?.offers("logging").then_some(Level::UNSET))
     }
 
     /// Has a server of the legacy era log at least from this level on, for a request that asks for it.
@@ -146,6 +168,14 @@ impl Instance {
         }
     }
 
+    /// Has the server log what is still wanted, when an agent has left.
+    fn lower_level(&self) {
+        let left = self.calls.lock().level_left();
+        if let Some(level) = left.filter(|_| self.era() == Era::Legacy) {
+            self.send_own(Method::SetLevel, &format!(r#"{{"level":{}}}"#, level.raw()), Caller::Nobody);
+        }
+    }
+
     /// Sets the level of a session of the all-servers view.
     pub fn tell_level(&self, session: SessionId, level: Level) {
         let (_, raw) = self.set_level(session, level);
@@ -155,12 +185,15 @@ impl Instance {
         }
     }
 
-    pub fn subscribe(&self, session: SessionId, server_uri: &str, agent_uri: &str) {
-        if let Some(member) = self.calls.lock().members.get_mut(&session)
-            && !member.uris.iter().any(|(known, _)| known == server_uri)
-        {
+    /// Notes a session's subscription; tells whether it is new.
+    pub fn subscribe(&self, session: SessionId, server_uri: &str, agent_uri: &str) -> bool {
+        let mut calls = self.calls.lock();
+        let Some(member) = calls.members.get_mut(&session) else { return false };
+        let is_new = !member.uris.iter().any(|(known, _)| known == server_uri);
+        if is_new {
             member.uris.push((server_uri.to_owned(), agent_uri.to_owned()));
         }
+        is_new
     }
 
     /// Ends a session's subscription; tells whether another session still has one, so that the server's must stay.
@@ -189,6 +222,7 @@ impl Instance {
             }
         }
         orphaned.iter().for_each(|(uri, _)| self.end_subscription(uri));
+        self.lower_level();
         self.renew_own_subscription();
     }
 }

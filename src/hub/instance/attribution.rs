@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, text};
 use crate::era::InstanceTerms;
+use crate::hub::eras::declares;
 use crate::hub::ids::SessionId;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::task_of::TaskOf;
@@ -16,6 +17,7 @@ const WHICH_CALL: &str =
     "trunkline cannot tell which of the agent's calls this request is for: it is passed on only while there is one";
 const NO_AGENT: &str = "this came on the stream of a request that is no agent's: there is nobody to ask";
 const NOT_HERE: &str = "an agent of the modern era can be asked while it calls a tool, gets a prompt or reads a resource, and not otherwise";
+const NO_TASK: &str = "no agent that is here has a task of this id";
 const LEFT: &str = "the agent whose task this is for has left";
 const UNDECLARED: &str = "the agent did not declare that it answers this";
 
@@ -59,23 +61,42 @@ struct Process<'p> {
 
 impl Process<'_> {
     /// Whether it was told that it may ask this.
-    fn promised(&self, method: &str) -> bool {
-        let capability = method.split('/').next().unwrap_or_default();
-        matches!(self.terms, Some(InstanceTerms::Legacy(profile)) if profile.has(capability))
+    fn promised(&self, asked: &Envelope<'_>) -> bool {
+        matches!(self.terms, Some(InstanceTerms::Legacy(profile)) if declares(profile, asked))
     }
 
-    /// Whether the agent of a call can be asked this: by what it declared, or while it is away by what was declared for it.
+    /// Whether the agent of a call can be asked this: by what it declared with the call, or else by what was declared for it.
     fn may_ask(&self, calls: &Calls, call: u64, asked: &Envelope<'_>) -> bool {
-        calls.caller(call).map_or_else(|| self.promised(&asked.method_name), |session| session.answers(asked.method))
+        let translation = calls.get(call).and_then(|pending| pending.translation.as_ref());
+        translation.map_or_else(|| self.promised(asked), |translation| declares(&translation.declared, asked))
+    }
+
+    /// A legacy agent, if it can be asked this: a process that several share may have been promised more than one answers.
+    fn ask(&self, session: Arc<Session>, asked: &Envelope<'_>) -> For {
+        if self.promised(asked) && !session.may_be_asked(asked) {
+            return For::Nobody { why: UNDECLARED, ambiguous: false };
+        }
+        For::Agent(session)
     }
 
     fn asked_of(&self, calls: &Calls, envelope: &Envelope<'_>, call: Option<u64>) -> For {
         let nobody = |why| For::Nobody { why, ambiguous: false };
         match calls.task_of(envelope) {
-            Some(TaskOf::Agent(session)) => return (self.here)(session).map_or(nobody(LEFT), For::Agent),
+            Some(TaskOf::Agent(session)) => {
+                let session = (self.here)(session).filter(|session| session.profile().is_some());
+                return session.map_or(nobody(LEFT), |session| self.ask(session, envelope));
+            }
             Some(TaskOf::Call(call)) if self.may_ask(calls, call, envelope) => return For::Call(call),
             Some(TaskOf::Call(_)) => return nobody(UNDECLARED),
-            None => {}
+            // Its call is in flight, if it is only being begun.
+            Some(TaskOf::Unknown) | None => {}
+        }
+        // An agent may make a task of what it is asked.
+        if envelope.method.is_some_and(Method::is_about_tasks)
+            && let Some(id) = envelope.params.task_id.and_then(text)
+        {
+            let session = calls.agents_tasks.of(&id).and_then(self.here);
+            return session.map_or(nobody(NO_TASK), |session| self.ask(session, envelope));
         }
         let whose = calls.whose_on(call);
         if let Whose::One(id) = whose
@@ -102,11 +123,7 @@ impl Process<'_> {
         };
         // A modern agent takes no requests.
         match (session.filter(|session| session.profile().is_some()).cloned(), whose) {
-            // A process that several share may have been promised more than this one answers.
-            (Some(session), _) if self.promised(&envelope.method_name) && !session.answers(envelope.method) => {
-                nobody(UNDECLARED)
-            }
-            (Some(session), _) => For::Agent(session),
+            (Some(session), _) => self.ask(session, envelope),
             (None, Whose::Nobody) => nobody(NO_AGENT),
             // That another agent's call was cancelled a moment ago does not make the server one that cannot be shared.
             (None, Whose::Several) => For::Nobody { why: AMBIGUOUS, ambiguous: calls.at_work().is_none() },
@@ -157,6 +174,7 @@ mod tests {
         let translation = Translation {
             agent: Era::Modern,
             method: Some(method),
+            declared: session.profile().unwrap_or_else(|| Arc::new(ClientProfile::plain())),
             subject: "".into(),
             frame: None,
             retried: None,

@@ -1,5 +1,6 @@
 //! What is in flight on one instance, and whose it is: pure bookkeeping, no frames.
 
+pub(in crate::hub) mod agents_tasks;
 pub(in crate::hub) mod at_end;
 mod begun;
 pub(in crate::hub) mod cancelled;
@@ -9,6 +10,7 @@ pub(in crate::hub) mod member;
 pub(in crate::hub) mod pages;
 pub(in crate::hub) mod pending_call;
 mod remembered;
+mod suspending;
 pub(in crate::hub) mod task_of;
 pub(in crate::hub) mod tasks;
 pub(in crate::hub) mod tool;
@@ -23,13 +25,13 @@ use rustc_hash::FxHashMap;
 use crate::era::Era;
 use crate::hub::eras::{AsTask, Task};
 use crate::hub::ids::SessionId;
+use crate::hub::instance::calls::agents_tasks::AgentsTasks;
 use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pages::Pages;
-use crate::hub::instance::calls::pending_call::{Caller, Leaving, Parked, PendingCall};
+use crate::hub::instance::calls::pending_call::{Caller, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
-use crate::method::Method;
 
 /// Whose a message without an address can be.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(in crate::hub) struct Calls {
     pub told_level: Option<Level>,
     pub tasks: Tasks,
     pub pages: Pages,
+    /// The tasks that agents made of the server's requests.
+    pub agents_tasks: AgentsTasks,
     /// How many requests were taken out without an answer, which may still come, and when the last one was.
     pub unanswered: u64,
     unanswered_at: Option<Instant>,
@@ -84,6 +88,7 @@ impl Default for Calls {
             told_level: None,
             tasks: Tasks::default(),
             pages: Pages::default(),
+            agents_tasks: AgentsTasks::default(),
             unanswered: 0,
             unanswered_at: None,
             strays: 0,
@@ -118,31 +123,6 @@ impl Calls {
         self.pending.get_mut(&id)
     }
 
-    /// Lets a modern agent go, which is to come back with this state.
-    pub(in crate::hub) fn suspend(&mut self, id: u64, state: &str) -> Option<Leaving> {
-        let pending = self.pending.get_mut(&id).filter(|pending| !pending.is_cancelled())?;
-        let subject = pending.translation.as_ref()?.subject.clone();
-        let Caller::Agent { session, id, .. } = &pending.owner else { return None };
-        let suspension = pending.suspension.as_mut()?;
-        suspension.state = Some(state.into());
-        let leaving = Leaving { session: session.clone(), id: id.clone(), subject, requests: suspension.requests() };
-        pending.owner = Caller::Suspended(session.id);
-        leaving.session.ended();
-        Some(leaving)
-    }
-
-    /// Gives a call that rests to the agent that came back for it; tells whether it still was there.
-    pub(in crate::hub) fn wake(&mut self, id: u64, session: &Arc<Session>, own: &str, token: Option<&str>) -> bool {
-        let Some(pending) = self.pending.get_mut(&id) else { return false };
-        let Caller::Suspended(before) = pending.owner else { return false };
-        let owner = Caller::Agent { session: session.clone(), id: own.into(), token: token.map(Into::into) };
-        pending.owner = owner;
-        session.began();
-        self.members.entry(session.id).or_default().in_flight += 1;
-        self.leave_call(before);
-        true
-    }
-
     /// One call less is in flight of a session.
     fn leave_call(&mut self, session: SessionId) {
         if let Some(member) = self.members.get_mut(&session) {
@@ -171,13 +151,6 @@ impl Calls {
         self.get(self.call_of(session, told)?)?.owner.agent().map(|(_, id)| id)
     }
 
-    /// The server takes a question back that a modern agent may not have been told yet.
-    pub(in crate::hub) fn take_back(&mut self, raw: &str) {
-        for rest in self.pending.values_mut().filter_map(|pending| pending.suspension.as_mut()) {
-            rest.questions.retain(|waiting| *waiting.id != *raw);
-        }
-    }
-
     /// Whether a session has a call here that came across from the modern era: the one that the wire tells, or any.
     pub(in crate::hub) fn has_modern(&self, session: SessionId, told: Option<u64>) -> bool {
         let of_modern = |pending: &PendingCall| {
@@ -187,17 +160,6 @@ impl Calls {
             Some(pending) => of_modern(pending),
             None => self.pending.values().any(|pending| pending.caller() == Some(session) && of_modern(pending)),
         }
-    }
-
-    /// The agent that made a call, if it waits for it.
-    pub(in crate::hub) fn caller(&self, id: u64) -> Option<&Arc<Session>> {
-        self.pending.get(&id)?.owner.agent().map(|(session, _)| session)
-    }
-
-    /// Whether a modern agent can be told to come back for this call.
-    pub(in crate::hub) fn may_suspend(&self, id: u64) -> bool {
-        let translation = self.pending.get(&id).and_then(|pending| pending.translation.as_ref());
-        translation.is_some_and(|translation| translation.method.is_some_and(Method::may_ask))
     }
 
     /// The calls of a session that came across from the modern era and ask for log messages: their ids, and from which level on.
@@ -280,9 +242,11 @@ impl Calls {
 
     /// The id under which an agent's request `id`, raw, went to the server.
     pub(in crate::hub) fn find(&self, whose: SessionId, raw: &str) -> Option<u64> {
-        let mut all = self.pending.iter();
-        all.find(|(_, pending)| pending.owner.agent().is_some_and(|(session, id)| session.id == whose && id == raw))
-            .map(|(id, _)| *id)
+        let is_it =
+            |pending: &PendingCall| pending.owner.agent().is_some_and(|(session, id)| session.id == whose && id == raw);
+        let all = self.pending.iter().filter(|(_, pending)| is_it(pending));
+        // An agent may use the id of a call that it has cancelled again.
+        all.min_by_key(|(_, pending)| pending.is_cancelled()).map(|(id, _)| *id)
     }
 
     /// Hands the calls of an agent that leaves to nobody; returns our ids, and its own.
@@ -301,6 +265,9 @@ impl Calls {
         }
         if let Some(member) = self.members.get_mut(&leaver) {
             member.session = None;
+            member.uris.clear();
+            member.level = None;
+            self.tasks.note_gone(leaver);
             if member.in_flight == 0 {
                 self.members.remove(&leaver);
             }

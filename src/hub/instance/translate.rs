@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::envelope::{Edit, Envelope, spliced};
-use crate::era::Era;
+use crate::era::{ClientProfile, Era};
 use crate::hub::eras;
 use crate::hub::eras::AsTask;
 use crate::hub::instance::Instance;
@@ -74,6 +75,9 @@ impl Instance {
         let translation = Translation {
             agent,
             method: envelope.method,
+            declared: session
+                .terms(envelope)
+                .map_or_else(|| Arc::new(ClientProfile::plain()), |terms| terms.profile().clone()),
             subject: eras::subject(envelope),
             frame,
             retried: None,

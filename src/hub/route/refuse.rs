@@ -38,14 +38,15 @@ impl Hub {
     }
 }
 
-/// The refusal of a request, if it is refused.
+/// The refusal of what an agent says in the name of a task that is not its own.
+pub(in crate::hub) fn foreign_task(session: &Session, site: &Site, envelope: &Envelope<'_>) -> Option<String> {
+    let id = task_id(envelope.params.meta.related_task?);
+    let own = id.is_some_and(|id| site.instance.calls.lock().tasks.is_of(&id, session));
+    (!own).then(|| invalid(envelope, "no task of this agent's is the related task"))
+}
+
+/// The refusal of a request of a one-server view, if it is refused.
 pub(in crate::hub) fn refusal(session: &Session, site: &Site, envelope: &Envelope<'_>) -> Option<String> {
-    if let Some(related) = envelope.params.meta.related_task {
-        let id = task_id(related);
-        if !id.is_some_and(|id| site.instance.calls.lock().tasks.is_of(&id, session)) {
-            return Some(invalid(envelope, "no task of this agent's is the related task"));
-        }
-    }
     match envelope.method {
         Some(Method::CallTool) => tool(&site.server, envelope),
         Some(Method::GetTask | Method::TaskResult | Method::CancelTask | Method::UpdateTask)

@@ -75,8 +75,9 @@ impl Hub {
                         return who.reply(envelope.id, &reply::result(envelope.id, "{}"));
                     }
                     if subscribes {
-                        instance.subscribe(who.id, &target.own, &named);
-                        on_reply = OnReply::Subscribe(target.own.clone());
+                        if instance.subscribe(who.id, &target.own, &named) {
+                            on_reply = OnReply::Subscribe(target.own.clone());
+                        }
                     } else if envelope.method == Some(Method::Unsubscribe) && instance.unsubscribe(who.id, &target.own)
                     {
                         who.reply(envelope.id, &reply::result(envelope.id, "{}"));

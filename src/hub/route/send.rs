@@ -9,6 +9,7 @@ use crate::hub::failure::Failure;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::pending_call::OnReply;
 use crate::hub::instance::calls::tool::tool_of;
+use crate::hub::route::refuse::foreign_task;
 use crate::hub::routed::{Routed, cancellable};
 use crate::hub::session::Session;
 use crate::hub::{Hub, Site};
@@ -42,8 +43,8 @@ impl Hub {
         edits: Vec<Edit<'_>>,
         on_reply: OnReply,
     ) -> Routed {
-        if comes_back_in_vain(&site.instance, envelope) {
-            session.reply(envelope.id, &unknown_state(envelope.id));
+        if let Some(refusal) = refused(session, site, envelope) {
+            session.reply(envelope.id, &refusal);
             return Routed::Done;
         }
         if let Some(failure) = Self::refusal(site).or_else(|| Self::crashing(session, site, envelope, &edits)) {
@@ -87,12 +88,10 @@ impl Hub {
             Some(_) | None => Ok(site),
         };
         match site {
-            Ok(site) if comes_back_in_vain(&site.instance, envelope) => {
-                session.reply(envelope.id, &unknown_state(envelope.id));
-            }
-            Ok(site) => match Self::crashing(session, &site, envelope, &edits) {
-                Some(failure) => self.refuse_request(session, envelope, &failure),
-                None => site.instance.request_patiently(session, envelope, edits, on_reply).await,
+            Ok(site) => match (refused(session, &site, envelope), Self::crashing(session, &site, envelope, &edits)) {
+                (Some(refusal), _) => session.reply(envelope.id, &refusal),
+                (None, Some(failure)) => self.refuse_request(session, envelope, &failure),
+                (None, None) => site.instance.request_patiently(session, envelope, edits, on_reply).await,
             },
             Err(failure) => self.refuse_request(session, envelope, &failure),
         }
@@ -107,8 +106,19 @@ impl Hub {
         let key = server.key(session, &terms, instance_terms.era()).await;
         let instance = server.free_instance(&key).await?;
         instance.borrow(session);
+        if let Some(level) = taken.level_asked_for(session.id) {
+            instance.want_level(session.id, level);
+        }
         Ok(Site { hub: self.clone(), server, instance })
     }
+}
+
+/// The refusal of a request that an instance cannot have been asked for.
+fn refused(session: &Session, site: &Site, envelope: &Envelope<'_>) -> Option<String> {
+    if comes_back_in_vain(&site.instance, envelope) {
+        return Some(unknown_state(envelope.id));
+    }
+    foreign_task(session, site, envelope)
 }
 
 /// Whether a modern agent brings answers to a server that cannot have asked for them: it would take that for a new call.

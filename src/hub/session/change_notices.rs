@@ -10,6 +10,7 @@ use crate::hub::session::Session;
 use crate::hub::session::change_notice_rate::Due;
 use crate::hub::session::subscription::SUBSCRIPTION;
 use crate::lists::ListKind;
+use crate::names::lies_under;
 use crate::wire::To;
 
 impl Session {
@@ -38,7 +39,7 @@ impl Session {
             self.tell(To::Agent, frame);
         }
         for (id, filter) in self.listens() {
-            if filter.resource_subscriptions.iter().any(|known| uri.starts_with(known.as_str()))
+            if filter.resource_subscriptions.iter().any(|known| lies_under(uri, known))
                 && let Some(tagged) = tagged(frame, &id)
             {
                 self.tell(To::Call(&id), &tagged);

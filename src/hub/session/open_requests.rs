@@ -2,10 +2,13 @@
 
 use tokio::sync::watch;
 
+use crate::envelope::{quoted, reply, text};
 use crate::hub::ids::InstanceId;
 use crate::hub::session::Session;
 use crate::hub::session::open_request::{Accepted, OpenRequest, next_question};
+use crate::method::Method;
 use crate::names::ServerName;
+use crate::wire::To;
 
 impl Session {
     /// Notes a request and returns the id under which the agent is asked.
@@ -20,11 +23,12 @@ impl Session {
         self.state.lock().questions.remove(&id.parse().ok()?)
     }
 
-    /// Drops every question of an instance that closed.
-    pub(in crate::hub) fn drop_open_requests(&self, closed: InstanceId) {
-        let is_of_it =
-            |question: &OpenRequest| matches!(question, OpenRequest::Server { instance, .. } if *instance == closed);
-        self.state.lock().questions.retain(|_, question| !is_of_it(question));
+    /// Takes back what the agent was asked under this id, if it has not answered: nobody waits for that any more.
+    pub(in crate::hub) fn take_back(&self, id: u64, reason: &str) {
+        if self.take_open_request(&id.to_string()).is_some() {
+            let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, quoted(reason));
+            self.tell(To::Agent, &reply::notification(Method::Cancelled, &params));
+        }
     }
 
     /// Takes all questions: the agent will not answer them.
@@ -32,16 +36,14 @@ impl Session {
         std::mem::take(&mut self.state.lock().questions).into_values().collect()
     }
 
-    /// The instance whose open question carries this progress token.
-    pub(in crate::hub) fn asker_of_token(&self, token: &str) -> Option<InstanceId> {
-        let state = self.state.lock();
-        state.questions.values().find_map(|question| match question {
-            OpenRequest::Server { instance, token: Some(own), .. } if **own == *token => Some(*instance),
-            OpenRequest::Server { .. }
-            | OpenRequest::InputRound { .. }
-            | OpenRequest::Roots
-            | OpenRequest::Login(_) => None,
-        })
+    /// The instance whose open question the agent tells progress of, and that server's own token, raw. Towards the agent, the
+    /// question's id is its token: those of two servers may be the same.
+    pub(in crate::hub) fn asker_of_token(&self, token: &str) -> Option<(InstanceId, Box<str>)> {
+        let id = token.parse().ok().or_else(|| text(token)?.parse().ok())?;
+        match self.state.lock().questions.get(&id)? {
+            OpenRequest::Server { instance, token, .. } => Some((*instance, token.clone()?)),
+            OpenRequest::InputRound { .. } | OpenRequest::Roots | OpenRequest::Login(_) => None,
+        }
     }
 
     /// Takes the questions of a round that are not answered: under which ids they were asked.

@@ -90,7 +90,7 @@ impl Calls {
         };
         let subscribed =
             self.members.values().any(|member| !member.uris.is_empty()) || self.pending.values().any(listens);
-        (self.waited_for == 0 && !subscribed).then(|| self.used.elapsed())
+        (self.waited_for == 0 && !subscribed && !self.tasks.are_running()).then(|| self.used.elapsed())
     }
 
     /// Whether somebody still waits for this.

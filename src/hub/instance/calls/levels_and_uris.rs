@@ -25,12 +25,21 @@ impl Calls {
         others.map(|(_, member)| member.level.unwrap_or(Level::UNSET)).chain([to]).min().unwrap_or(to)
     }
 
+    /// The level that the server must be told, now that an agent wants nothing any more; `None` if it logs at that already.
+    pub(in crate::hub) fn level_left(&mut self) -> Option<Level> {
+        let told = self.told_level?;
+        let here = self.members.values().filter(|member| member.session.is_some());
+        let left = here.map(|member| member.level.unwrap_or(Level::UNSET)).min()?;
+        self.told_level = Some(left);
+        (left != told).then_some(left)
+    }
+
     /// Whether a member wants a log message of this level.
     pub(in crate::hub) fn wants(&self, member: &Member, level: Level) -> bool {
-        let any_set = self.members.values().any(|member| member.level.is_some());
         match member.level {
             Some(own) => level >= own,
-            None => !any_set || level >= Level::UNSET,
+            // Unless somebody has changed what the server logs.
+            None => self.told_level.is_none() || level >= Level::UNSET,
         }
     }
 

@@ -8,12 +8,12 @@ use crate::hub::instance::calls::remembered::Remembered;
 pub(in crate::hub) struct Pages(Remembered<Vec<SessionId>>);
 
 impl Pages {
-    /// Notes that an agent was asked for a page. A server may ask several for the same one.
-    pub(in crate::hub) fn note(&mut self, id: &str, session: SessionId) {
+    /// Notes that a page was asked for: of an agent that is to be told, or of one that is told otherwise. A server may ask
+    /// several for the same one.
+    pub(in crate::hub) fn note(&mut self, id: &str, session: Option<SessionId>) {
         match self.0.get_mut(id) {
-            Some(asked) if asked.contains(&session) => {}
-            Some(asked) => asked.push(session),
-            None => self.0.insert(id, vec![session]),
+            Some(asked) => asked.extend(session.filter(|session| !asked.contains(session))),
+            None => self.0.insert(id, session.into_iter().collect()),
         }
     }
 
@@ -22,8 +22,8 @@ impl Pages {
         self.0.remove(id)
     }
 
-    /// Takes over whom another instance of the same server has asked.
-    pub(in crate::hub) fn inherit(&mut self, other: &mut Self) {
-        self.0.inherit(&mut other.0);
+    /// Notes whom another instance of the same server has asked.
+    pub(in crate::hub) fn inherit(&mut self, other: &Self) {
+        self.0.inherit(&other.0, Vec::clone);
     }
 }

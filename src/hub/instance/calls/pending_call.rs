@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::envelope::{Envelope, quoted};
-use crate::era::Era;
+use crate::era::{ClientProfile, Era};
 use crate::hub::eras::{self, AsTask, Asked};
 use crate::hub::ids::SessionId;
 use crate::hub::log_level::Level;
@@ -74,6 +74,8 @@ pub(in crate::hub) struct Translation {
     /// What the agent speaks.
     pub agent: Era,
     pub method: Option<Method>,
+    /// What its agent declared with it.
+    pub declared: Arc<ClientProfile>,
     /// What it is about, by which a modern agent comes back for it.
     pub subject: Box<str>,
     /// How it went to the server, where it may have to be made again.
@@ -255,7 +257,10 @@ pub enum OnReply {
     SetLevel {
         before: Option<Level>,
     },
+    /// The URI, as the server knows it, of one that the agent was not subscribed to before.
     Subscribe(String),
+    /// A request about a task of the agent's, by its id.
+    Task(Box<str>),
     /// `tasks/list`: the agent sees its own.
     Tasks,
     /// The result is a page of a list, of which the agent sees what the filter lets pass.

@@ -34,6 +34,10 @@ impl<T> Remembered<T> {
         self.known.values()
     }
 
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.known.values_mut()
+    }
+
     pub(super) fn insert(&mut self, id: &str, value: T) {
         if self.known.insert(id.into(), value).is_none() {
             self.oldest.push_back(id.into());
@@ -53,12 +57,11 @@ impl<T> Remembered<T> {
         Some(value)
     }
 
-    /// Takes over what another instance of the same server is remembered for.
-    pub(super) fn inherit(&mut self, other: &mut Self) {
-        let mut other = std::mem::take(other);
-        for id in other.oldest {
-            if let Some(value) = other.known.remove(&id) {
-                self.insert(&id, value);
+    /// Remembers what another one does, the younger ones last.
+    pub(super) fn inherit(&mut self, other: &Self, as_inherited: impl Fn(&T) -> T) {
+        for id in &other.oldest {
+            if let Some(value) = other.known.get(id) {
+                self.insert(id, as_inherited(value));
             }
         }
     }
@@ -98,7 +101,7 @@ mod tests {
         let (mut new, mut old) = (Remembered::default(), Remembered::default());
         old.insert("a", 1);
         new.insert("b", 2);
-        new.inherit(&mut old);
-        assert_eq!((new.get("a"), new.get("b"), old.get("a")), (Some(&1), Some(&2), None));
+        new.inherit(&old, |value| value + 10);
+        assert_eq!((new.get("a"), new.get("b"), old.get("a")), (Some(&11), Some(&2), Some(&1)));
     }
 }

@@ -11,14 +11,17 @@ pub(in crate::hub) enum TaskOf {
     Agent(SessionId),
     /// A call that trunkline polls as this task.
     Call(u64),
+    /// It is not known: it is being begun, or of an agent that is forgotten.
+    Unknown,
 }
 
 impl Calls {
     /// Whose the task is in whose name the server says something (`_meta`, `io.modelcontextprotocol/related-task`); `None`
-    /// of what names none, or one that is only being begun.
+    /// of what names none.
     pub(in crate::hub) fn task_of(&self, envelope: &Envelope<'_>) -> Option<TaskOf> {
-        let named = envelope.params.meta.related_task.and_then(task_id)?;
+        let Some(named) = task_id(envelope.params.meta.related_task?) else { return Some(TaskOf::Unknown) };
         let begun = self.tasks.session(&named).map(TaskOf::Agent);
-        begun.or_else(|| self.followed(|task| *task.id == *named).map(TaskOf::Call))
+        let followed = || self.followed(|task| *task.id == *named).map(TaskOf::Call);
+        Some(begun.or_else(followed).unwrap_or(TaskOf::Unknown))
     }
 }
