@@ -352,6 +352,7 @@ impl Hub {
         self.forget(session);
         for server in self.servers().iter() {
             server.drain_owned(session.id);
+            server.forget_tasks_of(session);
         }
         self.forget_suspended_of(session);
         if session.stay == Lifetime::Lasting {

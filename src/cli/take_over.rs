@@ -59,8 +59,11 @@ impl TakeOver {
             return Ok(());
         }
         let Plan { servers, there, skipped } = &mut self.plan;
-        let is_of =
-            |name: &str, own: &str, from: &[Origin]| own == name || from.iter().any(|origin| origin.name == name);
+        let own: Vec<_> = servers.iter().map(|planned| planned.name.to_string()).collect();
+        // Its name here says which one is meant, where several have one name with their agents.
+        let is_of = |name: &str, is: &str, from: &[Origin]| {
+            is == name || !own.iter().any(|own| own == name) && from.iter().any(|origin| origin.name == name)
+        };
         let is_known = |name: &String| {
             servers.iter().any(|planned| is_of(name, planned.name.as_str(), &planned.from))
                 || there.iter().any(|(origin, own)| is_of(name, own.as_str(), std::slice::from_ref(origin)))

@@ -37,6 +37,7 @@ impl Site {
             Inbound::Parked { id, frame, why } => self.parked(id, frame, why),
             Inbound::Over(id) => self.instance.over(id),
             Inbound::Paused(id) => self.paused(id),
+            Inbound::SessionLost => self.session_lost(),
             Inbound::Renewed => self.renewed(),
             Inbound::Closed(reason) => self.closed(reason),
         }
@@ -215,16 +216,22 @@ impl Site {
         let failed = envelope.error.is_some();
         match on_reply {
             OnReply::Task(id) => {
-                if envelope.result.is_none_or(eras::has_ended) {
-                    self.instance.calls.lock().tasks.note_ended(id);
+                let mut calls = self.instance.calls.lock();
+                match envelope.result {
+                    Some(result) if eras::has_ended(result) => calls.tasks.note_ended(id),
+                    Some(_) => calls.tasks.note_heard(id),
+                    None => {}
                 }
             }
             OnReply::Nothing | OnReply::Listen | OnReply::ListenAgain | OnReply::List { .. } | OnReply::Tasks => {}
-            OnReply::SetLevel { before } => {
-                if failed && let Some(member) = self.instance.calls.lock().members.get_mut(&session.id) {
-                    member.level = *before;
+            OnReply::SetLevel(before) if failed => {
+                let mut calls = self.instance.calls.lock();
+                calls.told_level = before.told;
+                if let Some(member) = calls.members.get_mut(&session.id) {
+                    member.level = before.own;
                 }
             }
+            OnReply::SetLevel(_) => {}
             OnReply::Subscribe(uri) => {
                 if failed {
                     self.instance.unsubscribe(session.id, uri);
@@ -244,10 +251,14 @@ impl Site {
         }
     }
 
-    /// The server has forgotten what it was told: it is told again.
-    fn renewed(&self) {
+    /// The server has forgotten what it asked.
+    fn session_lost(&self) {
         let void = self.instance.calls.lock().forget_questions();
         void.iter().for_each(|(session, id)| session.take_back(*id, "its server has forgotten what it asked"));
+    }
+
+    /// The server has forgotten what it was told: it is told again.
+    fn renewed(&self) {
         let (level, uris) = self.instance.calls.lock().told();
         if let Some(level) = level {
             self.instance.send_own(Method::SetLevel, &format!(r#"{{"level":{level}}}"#), Caller::Nobody);

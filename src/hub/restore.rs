@@ -70,13 +70,22 @@ impl Hub {
                 None
             }
         };
+        *session.missing.lock() = PendingRestore { level, subscriptions, asks: None };
+        self.ask_for_missing(session);
+    }
+
+    /// Sees to it that a session gets what it had, also if it asks for nothing itself.
+    pub(in crate::hub) fn ask_for_missing(self: &Arc<Self>, session: &Arc<Session>) {
+        let Some(profile) = session.profile() else { return };
         let over = CancellationToken::new();
-        let missing = PendingRestore { level, subscriptions, _asks: Some(over.clone().drop_guard()) };
-        if missing.is_empty() {
-            return;
+        {
+            let mut missing = session.missing.lock();
+            if missing.is_empty() || missing.asks.is_some() {
+                return;
+            }
+            missing.asks = Some(over.clone().drop_guard());
         }
-        *session.missing.lock() = missing;
-        let (hub, session, terms) = (self.clone(), session.clone(), AgentTerms::Legacy(Arc::new(profile)));
+        let (hub, session, terms) = (self.clone(), session.clone(), AgentTerms::Legacy(profile));
         self.services.around.tasks.spawn(async move {
             tokio::select! {
                 biased;
@@ -109,8 +118,12 @@ impl Hub {
                     instance.begin_subscription(session, &own, &uri);
                 }
             }
-            if session.missing.lock().is_empty() {
-                return;
+            {
+                let mut missing = session.missing.lock();
+                if missing.is_empty() {
+                    missing.asks = None;
+                    return;
+                }
             }
             tries += 1;
             tokio::time::sleep(pause_after(tries, PAUSE.0, PAUSE.1, fastrand::f64())).await;

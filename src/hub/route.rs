@@ -257,7 +257,11 @@ impl Hub {
                     Some(raw) if !is_own_task(session, instance, raw) => {
                         Plan::Send(vec![envelope.edit(raw, NO_TASK)], OnReply::Nothing)
                     }
-                    Some(raw) => Plan::Send(Vec::new(), OnReply::Task(text(raw).unwrap_or_default().into())),
+                    // What is brought to a task is acknowledged, and it goes on.
+                    Some(raw) if envelope.method != Some(Method::UpdateTask) => {
+                        Plan::Send(Vec::new(), OnReply::Task(text(raw).unwrap_or_default().into()))
+                    }
+                    Some(_) => Plan::Send(Vec::new(), OnReply::Nothing),
                     None => Plan::Send(Vec::new(), OnReply::Nothing),
                 }
             }
@@ -265,7 +269,7 @@ impl Hub {
             Some(Method::SetLevel) => match envelope.params.level.and_then(|raw| Some((raw, Level::parse(raw)?))) {
                 Some((raw, level)) => {
                     let (before, effective) = instance.set_level(session.id, level);
-                    Plan::Send(vec![envelope.edit(raw, effective)], OnReply::SetLevel { before })
+                    Plan::Send(vec![envelope.edit(raw, effective)], OnReply::SetLevel(before))
                 }
                 None => Plan::Send(Vec::new(), OnReply::Nothing),
             },
@@ -356,6 +360,16 @@ impl Hub {
                 {
                     site.instance.notify(session, envelope, &mut [envelope.edit(token, &own)]);
                 }
+            }
+            // A task that the agent made of what a server asked is that server's.
+            Some(Method::TaskStatus) => {
+                let task = envelope.params.task_id.and_then(text);
+                let is_asker = |site: &Site| {
+                    let asker = task.as_ref().and_then(|id| site.instance.calls.lock().agents_tasks.of(id));
+                    asker == Some(session.id)
+                };
+                let askers = self.sites(session).into_iter().filter(is_asker);
+                askers.for_each(|site| site.instance.notify(session, envelope, &mut []));
             }
             _ => self.pass_on(session, envelope),
         }

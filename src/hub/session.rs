@@ -1,6 +1,5 @@
 //! One attached agent, as the hub sees it: what it declared, what it was asked, and its queue.
 
-pub(in crate::hub) mod carried;
 pub(in crate::hub) mod change_notice_rate;
 pub(in crate::hub) mod change_notices;
 mod declared;
@@ -33,7 +32,6 @@ use crate::agent::Agent;
 use crate::era::{ClientProfile, Era};
 use crate::hub::agent::{Lifetime, Principal, View};
 use crate::hub::ids::{InstanceId, SessionId};
-use crate::hub::session::carried::Carried;
 use crate::hub::session::change_notice_rate::Announced;
 use crate::hub::session::open_request::{Accepted, OpenRequest};
 use crate::hub::session::place::Place;
@@ -105,8 +103,6 @@ struct State {
     /// Raw JSON of the level set in the all-servers view.
     level: Option<String>,
     listens: AgentSubscriptions,
-    /// What it wants of servers whose instance it has left, for the next one.
-    carried: HashMap<ServerName, Carried>,
 }
 
 impl Session {
@@ -249,20 +245,8 @@ impl Session {
         let mut state = self.state.lock();
         state.profile = Some(Arc::new(profile));
         state.promised = None;
-        state.carried.clear();
         let joined = std::mem::take(&mut state.joined).into_values().flatten().map(|(id, _)| id);
         joined.chain(std::mem::take(&mut state.visits)).collect()
-    }
-
-    /// Keeps what the agent wants of a server, for the next instance of that.
-    pub(in crate::hub) fn carry(&self, server: &ServerName, carried: Carried) {
-        if carried.level.is_some() || !carried.uris.is_empty() {
-            self.state.lock().carried.insert(server.clone(), carried);
-        }
-    }
-
-    pub(in crate::hub) fn take_carried(&self, server: &ServerName) -> Carried {
-        self.state.lock().carried.remove(server).unwrap_or_default()
     }
 
     /// Who may come back for what it leaves behind.

@@ -36,6 +36,7 @@ impl Hub {
             for server in self.servers().iter() {
                 server.look(elapsed, idle);
             }
+            self.sessions().iter().for_each(|session| self.ask_for_missing(session));
         }
     }
 

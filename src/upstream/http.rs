@@ -97,6 +97,7 @@ pub(super) fn start(
         heard: None,
         initialize: None,
         renewing: None,
+        is_lost: false,
         listening: None,
     };
     let gone = CancellationToken::new();
@@ -186,8 +187,8 @@ impl Owner {
     fn take(&mut self, posted: Posted) {
         if posted.method == Some(Method::Cancelled) {
             self.cancel(posted);
-        } else if posted.kind == Kind::Response && self.initialize.is_none() {
-            // The modern era has no questions to answer.
+        } else if posted.kind == Kind::Response && (self.initialize.is_none() || self.is_lost) {
+            // The modern era has no questions to answer, and a session that was lost asks nothing.
             tracing::debug!(server = %self.shared.name, "dropped an answer to nothing");
         } else if self.waits && !posted.comes_first() {
             self.held.push_back(posted);
@@ -272,6 +273,7 @@ impl Owner {
             Some(Done::Elsewhere(id)) => self.wait_elsewhere(id),
             Some(Done::Began(session)) => {
                 self.session = session;
+                self.is_lost = false;
                 if renews && let Ok(initialized) = Message::small(reply::notification(Method::Initialized, "")) {
                     self.send(Posted::new(initialized));
                 }
@@ -323,6 +325,9 @@ impl Owner {
             return self.go_on();
         };
         self.renewing = again.id;
+        self.is_lost = true;
+        (self.shared.inbound)(Inbound::SessionLost);
+        self.held.retain(|posted| posted.kind != Kind::Response);
         self.listening = None;
         self.session.headers.clear();
         self.send(again);

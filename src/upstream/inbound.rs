@@ -19,6 +19,8 @@ pub enum Inbound<'a> {
     Over(u64),
     /// The server has ended the stream of this request, and is asked for the rest of it later (legacy era).
     Paused(u64),
+    /// The server has lost the session: what it asked in it is void.
+    SessionLost,
     /// The server had lost the session, and has another now: it must be told again what held in the old one.
     Renewed,
     /// Nothing more will come, for this reason.

@@ -58,9 +58,11 @@ fn lose_the_session(status: u16, body: &'static str) {
     assert_eq!(sessions.load(Ordering::Relaxed), 2, "one for all hundred calls");
     eventually("the new session is told the level", || mock.of("logging/setLevel").len() == 2);
     let told = mock.of("logging/setLevel");
+    // As before: one wants `warning`, and nine have set no level.
+    assert_eq!(told[0].json()["params"], told[1].json()["params"]);
     assert_eq!(
         (told[1].header("mcp-session-id"), told[1].json()["params"]["level"].as_str()),
-        (Some("s2"), Some("warning"))
+        (Some("s2"), Some("info"))
     );
     assert!(told[1].header("mcp-protocol-version").is_some_and(|version| version.starts_with("2025-")));
     daemon.restart();
@@ -113,10 +115,13 @@ fn a_stream_that_is_cut_is_taken_up_where_it_ended() {
 
 #[test]
 fn what_a_lost_session_asked_is_void() {
-    let sessions = Arc::new(AtomicUsize::new(1));
-    let current = sessions.clone();
+    let (sessions, answered) = (Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
+    let (current, may_begin) = (sessions.clone(), answered.clone());
     let mock = Mock::start(move |request, reply| {
         let session = format!("s{}", current.load(Ordering::Relaxed));
+        if session == "s2" && request.rpc() == "initialize" {
+            eventually("the void question was answered", || may_begin.load(Ordering::Relaxed) == 1);
+        }
         if greet(request, reply, &session) {
             return;
         }
@@ -149,10 +154,12 @@ fn what_a_lost_session_asked_is_void() {
     // The server forgets, and asks another agent under the same id.
     sessions.store(2, Ordering::Relaxed);
     two.send_call("1", "ask", "{}");
-    let second = two.until(|line| line.contains("elicitation/create"));
     let void = one.until(|line| line.contains("notifications/cancelled"));
     assert!(void.contains(&crate::support::id_of(&first).expect("an id")), "{void}");
+    // It answers all the same, before there is another session.
     one.send(&answer(&first, "one"));
+    answered.store(1, Ordering::Relaxed);
+    let second = two.until(|line| line.contains("elicitation/create"));
     one.ask(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#);
     two.send(&answer(&second, "two"));
     let answers = || mock.seen().into_iter().filter(|request| request.body.contains("accept")).collect::<Vec<_>>();

@@ -237,6 +237,27 @@ fn what_an_agent_wants_goes_with_it_to_another_process() {
 }
 
 #[test]
+fn who_waits_for_news_gets_them_from_another_process() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let (mut asked, mut silent) = (daemon.attach("t"), daemon.attach("t"));
+    asked.greet(r#"{"elicitation":{}}"#);
+    silent.greet("{}");
+    silent.ask(r#"{"jsonrpc":"2.0","id":2,"method":"resources/subscribe","params":{"uri":"x://kept"}}"#);
+    assert_eq!(silent.server_pid(), asked.server_pid());
+    asked.send_call("3", "ask", r#"{"id":3,"method":"elicitation/create","params":{"message":"m"}}"#);
+    let question = asked.line();
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id_of(&question).expect("an id"));
+    asked.send(&answer);
+    asked.answer("3");
+    // It says nothing more, and is moved all the same.
+    let instances = || daemon.server("t")["instances"].as_array().cloned().unwrap_or_default();
+    eventually("it has a process", || {
+        instances().iter().filter(|one| one["sessions"].as_array().is_some_and(|all| !all.is_empty())).count() == 2
+    });
+    assert_eq!(seen(&mut silent, "resources/subscribe").len(), 1);
+}
+
+#[test]
 fn a_task_is_asked_for_where_it_runs() {
     let daemon = Daemon::start(&own_server("t", &["--tasks"]));
     let (mut asked, mut silent) = (daemon.attach("t"), daemon.attach("t"));

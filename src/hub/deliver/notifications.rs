@@ -202,7 +202,7 @@ impl Site {
         let level = envelope.params.level.and_then(Level::parse).unwrap_or(Level::Emergency);
         let task = calls.task_of(envelope);
         if let Some(session) = self.elsewhere(calls, task.as_ref()) {
-            if calls.wants(&Member::default(), level) {
+            if session.profile().is_some() && calls.wants(&Member::default(), level) {
                 session.log(To::Agent, envelope.frame);
             }
             return;

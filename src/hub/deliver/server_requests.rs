@@ -26,16 +26,18 @@ impl Site {
             drop(calls);
             return self.instance.refuse(envelope.id, TOO_MANY);
         };
+        // A server that uses an id again has given its first question up.
+        if let Some((asked, id, _)) = calls.asked.remove(envelope.id) {
+            asked.take_back(id, "its server has asked something else under the same id");
+        }
+        calls.take_back(envelope.id);
         match self.instance.asked_of(&calls, &|id| self.hub.session(id), envelope, call) {
             For::Agent(session) => {
                 let token = envelope.params.meta.progress_token.map(Into::into);
                 let question = OpenRequest::Server { instance: self.instance.id, id: envelope.id.into(), token };
                 let id = session.ask(question);
                 let during = calls.waited_for_call(session.id, call);
-                // A server that uses an id again has given its first question up.
-                if let Some((asked, id, _)) = calls.asked.insert(envelope.id.into(), (session.clone(), id, during)) {
-                    asked.take_back(id, "its server has asked something else under the same id");
-                }
+                calls.asked.insert(envelope.id.into(), (session.clone(), id, during));
                 calls.begin_question(during, asked(envelope));
                 if let Some(page) = &page {
                     calls.pages.note(page, Some(session.id));

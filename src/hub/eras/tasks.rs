@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::handshake::{EXTENSION, with_tasks};
@@ -199,16 +200,18 @@ fn lacks_tasks(error: &str) -> bool {
     value["data"]["requiredCapabilities"]["extensions"].get(EXTENSION).is_some()
 }
 
-/// Whether what a server says of a task, the params of a notification or a result, raw, says that it has ended; a result
-/// without a status is what came of it.
+/// Whether what a server says of a task, the params of a notification or a result, raw, says that it has ended; what has
+/// no status but content is what came of it.
 pub(in crate::hub) fn has_ended(said: &str) -> bool {
     #[derive(Deserialize)]
     struct Said<'a> {
         #[serde(borrow)]
         status: Option<Cow<'a, str>>,
+        content: Option<IgnoredAny>,
     }
-    let status = serde_json::from_str::<Said<'_>>(said).ok().and_then(|said| said.status);
-    status.is_none_or(|status| matches!(&*status, "completed" | "failed" | "cancelled"))
+    let Ok(said) = serde_json::from_str::<Said<'_>>(said) else { return false };
+    let ended = |status: Cow<'_, str>| matches!(&*status, "completed" | "failed" | "cancelled");
+    said.status.map_or(said.content.is_some(), ended)
 }
 
 /// Whether a notification about a task says that it has ended.

@@ -159,6 +159,7 @@ impl Site {
         let Some(Leaving { session, id, subject, requests }) = leaving else {
             return self.give_up_suspended(call, "the agent cancelled its request");
         };
+        // The agent's next message is read after this.
         session.reply(&id, &reply::result(&id, &input_required(&requests, &state)));
         let what = What::Call { instance: self.instance.id, id: call.clone() };
         self.hub.suspend(state, session.principal(), Some(subject), what, self.hub.question_timeout());

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::era::{ClientProfile, Era};
+use crate::hub::agent::Lifetime;
 use crate::hub::ids::SessionId;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::member::Member;
-use crate::hub::instance::calls::pending_call::Caller;
+use crate::hub::instance::calls::pending_call::{Before, Caller};
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
-use crate::hub::session::carried::Carried;
 use crate::method::Method;
 use crate::record::Outcome;
 use crate::wire::Refused;
@@ -24,11 +24,8 @@ impl Instance {
         member.profile = Some(profile.clone());
         member.visiting = false;
         drop(calls);
-        let Carried { level, uris } = session.take_carried(&self.name);
-        for (uri, agent_uri) in uris {
-            self.subscribe(session.id, &uri, &agent_uri);
-            self.send_subscribe(&uri);
-        }
+        let (level, uris) = session.missing.lock().take(&self.name);
+        uris.iter().for_each(|(uri, agent_uri)| self.begin_subscription(session, uri, agent_uri));
         if let Some(level) = level {
             self.want_level(session.id, level);
         }
@@ -66,6 +63,7 @@ impl Instance {
         }
         drop(old);
         let mut subscribed: Vec<String> = Vec::new();
+        let legacy = self.era() == Era::Legacy;
         for (session, profile, uris, level) in taken_over {
             previous.release(&session);
             let Some(profile) = profile.or_else(|| Some(session.last_terms()?.profile().clone())) else { continue };
@@ -81,7 +79,10 @@ impl Instance {
         self.renew_own_subscription();
         subscribed.sort_unstable();
         subscribed.dedup();
-        subscribed.iter().for_each(|uri| self.send_subscribe(uri));
+        for uri in subscribed.into_iter().filter(|_| legacy) {
+            let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri));
+            self.send_own(Method::Subscribe, &params, Caller::Nobody);
+        }
     }
 
     /// Gives a session no more calls; those in flight are still answered. What it wants goes with it to the next instance.
@@ -90,24 +91,18 @@ impl Instance {
         let Some(member) = calls.members.get_mut(&session.id) else { return };
         let stays = member.visiting;
         member.visiting = true;
-        let carried = Carried { level: member.level.take(), uris: std::mem::take(&mut member.uris) };
-        let uris = carried.uris.iter().map(|(uri, _)| uri.clone());
-        let orphaned: Vec<_> = uris.filter(|uri| !calls.subscribed_by_other(session.id, uri)).collect();
+        let (level, uris) = (member.level.take(), std::mem::take(&mut member.uris));
+        let own = uris.iter().map(|(uri, _)| uri.clone());
+        let orphaned: Vec<_> = own.filter(|uri| !calls.subscribed_by_other(session.id, uri)).collect();
         drop(calls);
-        if !stays {
-            session.carry(&self.name, carried);
+        if !stays && session.profile().is_some() {
+            // Of a view of several servers, the level is the session's.
+            let level = level.filter(|_| session.level().is_none());
+            session.missing.lock().add(&self.name, level, &uris);
         }
         orphaned.iter().for_each(|uri| self.end_subscription(uri));
         self.release(session);
         self.lower_level();
-    }
-
-    /// Has a legacy server tell of a resource; a modern one is asked for all of them in one.
-    fn send_subscribe(&self, uri: &str) {
-        if self.era() == Era::Legacy {
-            let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(uri));
-            self.send_own(Method::Subscribe, &params, Caller::Nobody);
-        }
     }
 
     /// Lets a visitor go, now or with its last call.
@@ -137,13 +132,13 @@ impl Instance {
         self.calls.lock().sessions().cloned().collect()
     }
 
-    /// Notes the level that a session asks for; returns what it had, and what the server must be told, raw.
-    pub fn set_level(&self, session: SessionId, level: Level) -> (Option<Level>, &'static str) {
+    /// Notes the level that a session asks for; returns what it had, and the server, and what the server must be told, raw.
+    pub(in crate::hub) fn set_level(&self, session: SessionId, level: Level) -> (Before, &'static str) {
         let mut calls = self.calls.lock();
-        let before = calls.members.get_mut(&session).and_then(|member| member.level.replace(level));
-        let told = calls.server_level(session, level);
-        calls.told_level = Some(told);
-        (before, told.raw())
+        let own = calls.members.get_mut(&session).and_then(|member| member.level.replace(level));
+        let level = calls.server_level(session, level);
+        let told = calls.told_level.replace(level);
+        (Before { own, told }, level.raw())
     }
 
     /// The level that a session has set.
@@ -163,14 +158,15 @@ impl Instance {
         }
         let told = self.calls.lock().told_level;
         let (_, raw) = self.set_level(session, level);
-        if self.calls.lock().told_level != told {
+        if self.era() == Era::Legacy && self.calls.lock().told_level != told {
             self.send_own(Method::SetLevel, &format!(r#"{{"level":{raw}}}"#), Caller::Nobody);
         }
     }
 
     /// Has the server log what is still wanted, when an agent has left.
     fn lower_level(&self) {
-        let left = self.calls.lock().level_left();
+        let offers = self.handshake().is_some_and(|handshake| handshake.offers("logging"));
+        let left = if offers { self.calls.lock().level_left() } else { None };
         if let Some(level) = left.filter(|_| self.era() == Era::Legacy) {
             self.send_own(Method::SetLevel, &format!(r#"{{"level":{}}}"#, level.raw()), Caller::Nobody);
         }
@@ -222,7 +218,10 @@ impl Instance {
             }
         }
         orphaned.iter().for_each(|(uri, _)| self.end_subscription(uri));
-        self.lower_level();
+        // Who comes for one request at a time asks for the same again.
+        if session.stay == Lifetime::Lasting {
+            self.lower_level();
+        }
         self.renew_own_subscription();
     }
 }

@@ -73,7 +73,9 @@ impl Process<'_> {
 
     /// A legacy agent, if it can be asked this: a process that several share may have been promised more than one answers.
     fn ask(&self, session: Arc<Session>, asked: &Envelope<'_>) -> For {
-        if self.promised(asked) && !session.may_be_asked(asked) {
+        let capability = asked.method_name.split('/').next().unwrap_or_default();
+        let promised = matches!(self.terms, Some(InstanceTerms::Legacy(profile)) if profile.has(capability));
+        if promised && !session.may_be_asked(asked) {
             return For::Nobody { why: UNDECLARED, ambiguous: false };
         }
         For::Agent(session)

@@ -267,7 +267,6 @@ impl Calls {
             member.session = None;
             member.uris.clear();
             member.level = None;
-            self.tasks.note_gone(leaver);
             if member.in_flight == 0 {
                 self.members.remove(&leaver);
             }

@@ -12,7 +12,7 @@ use crate::envelope::reply::{self, code};
 use crate::era::Era;
 use crate::hub::eras::AsTask;
 use crate::hub::instance::Instance;
-use crate::hub::instance::calls::pending_call::{Caller, QUIET};
+use crate::hub::instance::calls::pending_call::{Caller, PendingCall, QUIET};
 use crate::hub::session::Session;
 use crate::method::Method;
 use crate::record::Outcome;
@@ -42,6 +42,9 @@ impl Instance {
         let Some(raw) = envelope.params.request_id else { return false };
         let mut calls = self.calls.lock();
         let Some(id) = calls.find(session.id, raw) else { return false };
+        if calls.get(id).is_some_and(PendingCall::is_cancelled) {
+            return false;
+        }
         calls.note_cancelled(id);
         let begun = calls.take_begun(id);
         drop(calls);

@@ -21,6 +21,12 @@ impl Instance {
         self.calls.lock().in_flight()
     }
 
+    /// Whether it has no call, and no task that somebody may wait for.
+    pub(in crate::hub) fn is_at_nothing(&self) -> bool {
+        let calls = self.calls.lock();
+        calls.in_flight() == 0 && !calls.tasks.are_running()
+    }
+
     /// The calls that somebody waits for, the oldest first; no more than `most`.
     pub fn open_calls(&self, most: usize) -> Vec<OpenCall> {
         self.calls.lock().open(most)

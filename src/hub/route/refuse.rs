@@ -41,7 +41,10 @@ impl Hub {
 /// The refusal of what an agent says in the name of a task that is not its own.
 pub(in crate::hub) fn foreign_task(session: &Session, site: &Site, envelope: &Envelope<'_>) -> Option<String> {
     let id = task_id(envelope.params.meta.related_task?);
-    let own = id.is_some_and(|id| site.instance.calls.lock().tasks.is_of(&id, session));
+    let own = id.is_some_and(|id| {
+        let calls = site.instance.calls.lock();
+        calls.tasks.is_of(&id, session) || calls.agents_tasks.of(&id) == Some(session.id)
+    });
     (!own).then(|| invalid(envelope, "no task of this agent's is the related task"))
 }
 

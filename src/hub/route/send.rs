@@ -44,6 +44,7 @@ impl Hub {
         on_reply: OnReply,
     ) -> Routed {
         if let Some(refusal) = refused(session, site, envelope) {
+            self.record_refused(session, envelope, &site.server.name, &refusal);
             session.reply(envelope.id, &refusal);
             return Routed::Done;
         }
@@ -89,7 +90,10 @@ impl Hub {
         };
         match site {
             Ok(site) => match (refused(session, &site, envelope), Self::crashing(session, &site, envelope, &edits)) {
-                (Some(refusal), _) => session.reply(envelope.id, &refusal),
+                (Some(refusal), _) => {
+                    self.record_refused(session, envelope, &site.server.name, &refusal);
+                    session.reply(envelope.id, &refusal);
+                }
                 (None, Some(failure)) => self.refuse_request(session, envelope, &failure),
                 (None, None) => site.instance.request_patiently(session, envelope, edits, on_reply).await,
             },

@@ -43,7 +43,7 @@ impl Server {
                 && slot
                     .instance
                     .as_ref()
-                    .is_some_and(|instance| instance.session_ids().is_empty() && instance.in_flight() == 0)
+                    .is_some_and(|instance| instance.session_ids().is_empty() && instance.is_at_nothing())
         });
         let Some(instance) = spare.and_then(|slot| slot.instance.clone()) else {
             return Err(Failure::Full { server: self.name.clone(), most });

@@ -5,14 +5,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::config::Start;
-use crate::hub::agent::Principal;
+use crate::hub::agent::{Lifetime, Principal};
 use crate::hub::ids::SessionId;
 use crate::hub::instance::Instance;
 use crate::hub::server::Server;
+use crate::hub::session::Session;
 use crate::hub::sharing::share_key::ShareKey;
 use crate::upstream::state::{Event, State};
 
 impl Server {
+    /// An agent has left, which nobody comes back for: its tasks keep no process.
+    pub(in crate::hub) fn forget_tasks_of(&self, session: &Session) {
+        if session.stay == Lifetime::Lasting {
+            self.all_instances().iter().for_each(|instance| instance.calls.lock().tasks.note_gone(session.id));
+        }
+    }
+
     /// Ends an instance: at once if it has no calls, else when they are done or the time is over.
     pub(in crate::hub) fn drain_instance(self: &Arc<Self>, instance: &Arc<Instance>, within: Duration) {
         instance.drain();

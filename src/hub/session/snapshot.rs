@@ -1,4 +1,4 @@
-//! What a session had at an earlier daemon, and must get back.
+//! What a session had at an earlier daemon, or at an instance that it was taken from, and must get back.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use crate::envelope::{Envelope, text};
 use crate::era::ClientProfile;
 use crate::hub::log_level::Level;
 use crate::method::Method;
+use crate::names::ServerName;
 
 /// A session, as far as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,22 +32,34 @@ pub struct SessionSnapshot {
 /// By the URIs that the agent knows: the server, and its own URI.
 pub(in crate::hub) type Subscriptions = BTreeMap<String, (String, String)>;
 
-/// What a session had at an earlier daemon, and has not got back yet.
+/// What a session had, and has not got back yet.
 #[derive(Debug, Default)]
 pub(in crate::hub) struct PendingRestore {
     pub level: Option<Level>,
     pub subscriptions: Subscriptions,
     /// Dropped, nobody asks for it any more.
-    pub _asks: Option<DropGuard>,
+    pub asks: Option<DropGuard>,
 }
 
 impl PendingRestore {
     pub(in crate::hub) fn is_empty(&self) -> bool {
         self.level.is_none() && self.subscriptions.is_empty()
     }
-}
 
-impl PendingRestore {
+    /// Notes what a session had at an instance that it was taken from: subscriptions by the server's URIs, and the agent's.
+    pub(in crate::hub) fn add(&mut self, server: &ServerName, level: Option<Level>, uris: &[(String, String)]) {
+        self.level = self.level.or(level);
+        let places = uris.iter().map(|(own, uri)| (uri.clone(), (server.to_string(), own.clone())));
+        self.subscriptions.extend(places);
+    }
+
+    /// Takes what is to be had of this server: the level, and the URIs likewise.
+    pub(in crate::hub) fn take(&mut self, server: &ServerName) -> (Option<Level>, Vec<(String, String)>) {
+        let of_it = self.subscriptions.extract_if(.., |_, (name, _)| name == server.as_str());
+        let uris = of_it.map(|(uri, (_, own))| (own, uri)).collect();
+        (self.level.take(), uris)
+    }
+
     /// Notes that a request takes the place of what the agent said to an earlier daemon.
     pub(in crate::hub) fn supersede(&mut self, envelope: &Envelope<'_>) {
         match envelope.method {

@@ -33,5 +33,7 @@ pub(super) struct Owner {
     pub initialize: Option<Posted>,
     /// The id of the one that begins it anew.
     pub renewing: Option<u64>,
+    /// The session is lost, and the server has not begun another one yet.
+    pub is_lost: bool,
     pub listening: Option<Listening>,
 }

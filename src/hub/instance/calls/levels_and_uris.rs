@@ -8,10 +8,9 @@ use crate::hub::log_level::Level;
 impl Calls {
     /// The level that the server must log at, raw, if anybody asked for one, and every subscribed URI.
     pub(in crate::hub) fn told(&self) -> (Option<&'static str>, Vec<String>) {
-        let levels = self.members.values().filter_map(|member| member.level);
         let uris = self.members.values().flat_map(|member| &member.uris).map(|(uri, _)| uri.clone());
         let uris: std::collections::BTreeSet<_> = uris.collect();
-        (levels.min().map(Level::raw), uris.into_iter().collect())
+        (self.told_level.map(Level::raw), uris.into_iter().collect())
     }
 
     /// Whether somebody is subscribed to `uri`.

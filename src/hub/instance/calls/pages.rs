@@ -4,6 +4,9 @@
 use crate::hub::ids::SessionId;
 use crate::hub::instance::calls::remembered::Remembered;
 
+/// How many agents may be asked for one page.
+const MOST: usize = 256;
+
 #[derive(Debug, Default)]
 pub(in crate::hub) struct Pages(Remembered<Vec<SessionId>>);
 
@@ -12,6 +15,7 @@ impl Pages {
     /// several for the same one.
     pub(in crate::hub) fn note(&mut self, id: &str, session: Option<SessionId>) {
         match self.0.get_mut(id) {
+            Some(asked) if asked.len() >= MOST => {}
             Some(asked) => asked.extend(session.filter(|session| !asked.contains(session))),
             None => self.0.insert(id, session.into_iter().collect()),
         }

@@ -191,6 +191,13 @@ impl Suspension {
     }
 }
 
+/// Levels before one was set: the session's own, and what the server was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    pub own: Option<Level>,
+    pub told: Option<Level>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::hub) enum Parked {
     Yes,
@@ -254,9 +261,7 @@ pub enum OnReply {
     /// The same once more, of the next process: the agent need not hear again that it is heard.
     ListenAgain,
     /// The level counts from when it was asked for; `before` comes back if the server refuses.
-    SetLevel {
-        before: Option<Level>,
-    },
+    SetLevel(Before),
     /// The URI, as the server knows it, of one that the agent was not subscribed to before.
     Subscribe(String),
     /// A request about a task of the agent's, by its id.

@@ -57,10 +57,10 @@ impl<T> Remembered<T> {
         Some(value)
     }
 
-    /// Remembers what another one does, the younger ones last.
+    /// Remembers what another one does, the younger ones last; what is known already stays.
     pub(super) fn inherit(&mut self, other: &Self, as_inherited: impl Fn(&T) -> T) {
         for id in &other.oldest {
-            if let Some(value) = other.known.get(id) {
+            if let Some(value) = other.known.get(id).filter(|_| !self.known.contains_key(id)) {
                 self.insert(id, as_inherited(value));
             }
         }
@@ -100,6 +100,7 @@ mod tests {
     fn another_instance_inherits() {
         let (mut new, mut old) = (Remembered::default(), Remembered::default());
         old.insert("a", 1);
+        old.insert("b", 1);
         new.insert("b", 2);
         new.inherit(&old, |value| value + 10);
         assert_eq!((new.get("a"), new.get("b"), old.get("a")), (Some(&11), Some(&2), Some(&1)));

@@ -46,7 +46,7 @@ impl Tasks {
 
     /// Notes a task that was begun for an agent that does not wait for it any more: it is nobody else's.
     pub(in crate::hub) fn note_left(&mut self, id: &str, session: SessionId) {
-        if self.known.get(id).is_none() {
+        if self.known.get(id).is_none_or(|task| task.inherited) {
             self.known.insert(
                 id,
                 Task { whose: Principal::Session(session), session, inherited: false, runs: None, progress: None },
@@ -61,8 +61,8 @@ impl Tasks {
 
     /// Notes that the server has said something of a task.
     pub(in crate::hub) fn note_heard(&mut self, id: &str) {
-        if let Some(runs) = self.known.get_mut(id).and_then(|task| task.runs.as_mut()) {
-            *runs = Instant::now();
+        if let Some(task) = self.known.get_mut(id).filter(|task| !task.inherited) {
+            task.runs = Some(Instant::now());
         }
     }
 
