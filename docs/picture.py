@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes pictures from what the real programs print: docs/picture.svg of `trunkline demo` and `status` with three servers,
-docs/picture-init.svg of `trunkline init` with the files of two agents, and `doctor` after it; docs/picture-watch.svg of `watch` in
-tmux, and docs/picture-dashboard.png of `dashboard` in Debian's Chromium (`tests/run` installs both).
+docs/picture-init.svg of `trunkline init` with the files of two agents, and `doctor` after it; docs/picture-tools.svg of `tools`;
+docs/picture-watch.svg of `watch` in tmux, and docs/picture-dashboard.png of `dashboard` in Debian's Chromium (`tests/run` installs both).
 
     cargo build --release && docs/picture.py target/release/trunkline
 """
@@ -46,8 +46,14 @@ def used(program, look):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def status(program):
-    return used(program, lambda env, agents: subprocess.run([program, "status"], env=env, capture_output=True, text=True, check=True).stdout)
+def printed(program, *commands):
+    """What commands print beside three servers and three agents, and the commands."""
+
+    def look(env, agents):
+        run = lambda words: subprocess.run([program, *words], env={**env, "TRUNKLINE_WIDTH": str(WIDTH)}, capture_output=True, text=True, check=True).stdout
+        return "\0".join(map(run, commands))
+
+    return list(zip((" ".join(["trunkline", *words]) for words in commands), used(program, look).split("\0")))
 
 
 def work(agents):
@@ -153,8 +159,14 @@ def drawing(parts):
 <style>
 text {{ font: {SIZE}px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre; fill: #d8dee9 }}
 .prompt {{ fill: #8fbcbb }}
+.ground {{ fill: #20242c }}
+@media (prefers-color-scheme: light) {{
+  text {{ fill: #24292f }}
+  .prompt {{ fill: #0a6b6a }}
+  .ground {{ fill: #f4f5f7 }}
+}}
 </style>
-<rect width="100%" height="100%" rx="10" fill="#20242c"/>
+<rect class="ground" width="100%" height="100%" rx="10"/>
 <circle cx="20" cy="20" r="6" fill="#bf616a"/><circle cx="40" cy="20" r="6" fill="#ebcb8b"/><circle cx="60" cy="20" r="6" fill="#a3be8c"/>
 {chr(10).join(rows)}
 </svg>
@@ -164,9 +176,10 @@ text {{ font: {SIZE}px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
 def main():
     program = os.path.abspath(sys.argv[1])
     demo = subprocess.run([program, "demo"], capture_output=True, text=True, check=True).stdout
-    picture = drawing([("trunkline demo", demo), ("trunkline status", status(program))])
+    picture = drawing([("trunkline demo", demo), *printed(program, ["status"])])
     pathlib.Path(__file__).with_name("picture.svg").write_text(picture)
     pathlib.Path(__file__).with_name("picture-init.svg").write_text(drawing(set_up(program)))
+    pathlib.Path(__file__).with_name("picture-tools.svg").write_text(drawing(printed(program, ["tools"], ["tools", "calendar", "add"])))
     pathlib.Path(__file__).with_name("picture-watch.svg").write_text(drawing([("trunkline watch", watch(program))]))
     with tempfile.TemporaryDirectory() as folder:
         dashboard(program, folder)
