@@ -44,6 +44,7 @@
 //! | suspended call | a call of a modern agent whose legacy server asks something: it waits until the agent resumes it |
 //! | input round | what a modern server asks instead of answering, put to a legacy agent; then the call is retried |
 //! | open request | what an agent is asked, and has not answered |
+//! | page | what a person is asked to open (elicitation by URL): that it is done is told to whom was asked |
 //! | task polling | a call that a server of the other era made a task of: trunkline polls the task in the agent's place |
 //! | agent file | where an agent keeps its MCP servers: one row of `config/agents.toml` for each agent (`setup::agent`) |
 //! | attachment | what `attach` wrote into an agent's file, and the text that it had before: the way back |

@@ -261,8 +261,7 @@ impl Hub {
                     Some(raw) if envelope.method != Some(Method::UpdateTask) => {
                         Plan::Send(Vec::new(), OnReply::Task(text(raw).unwrap_or_default().into()))
                     }
-                    Some(_) => Plan::Send(Vec::new(), OnReply::Nothing),
-                    None => Plan::Send(Vec::new(), OnReply::Nothing),
+                    Some(_) | None => Plan::Send(Vec::new(), OnReply::Nothing),
                 }
             }
             Some(Method::Listen) => Plan::Send(Vec::new(), OnReply::Listen),

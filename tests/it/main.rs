@@ -33,6 +33,7 @@ mod imports;
 mod isolation;
 mod lists;
 mod logins;
+mod lost_sessions;
 mod matrix;
 mod oauth;
 mod owners;

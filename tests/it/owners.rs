@@ -41,6 +41,15 @@ fn hears(agent: &mut Agent, what: &[Value]) -> Vec<String> {
     }
 }
 
+/// Has the server ask this agent something, which shows what it is to be promised.
+fn is_asked(agent: &mut Agent) {
+    agent.send_call("3", "ask", r#"{"id":3,"method":"elicitation/create","params":{"message":"m"}}"#);
+    let question = agent.line();
+    let id = id_of(&question).expect("an id");
+    agent.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"decline"}}}}"#));
+    agent.answer("3");
+}
+
 #[test]
 fn a_task_of_an_agent_that_left_before_it_was_told_is_nobodys() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -223,13 +232,7 @@ fn what_an_agent_wants_goes_with_it_to_another_process() {
     let first = silent.server_pid();
     assert_eq!(asked.server_pid(), first, "they share a process");
     // Now the server is one that asks: who declared something else gets a process of its own.
-    asked.send_call("3", "ask", r#"{"id":3,"method":"elicitation/create","params":{"message":"m"}}"#);
-    let question = asked.line();
-    asked.send(&format!(
-        r#"{{"jsonrpc":"2.0","id":{},"result":{{"action":"decline"}}}}"#,
-        id_of(&question).expect("an id")
-    ));
-    asked.answer("3");
+    is_asked(&mut asked);
     eventually("it has another process", || silent.server_pid() != first);
     assert_eq!(seen(&mut silent, "setLevel")[0]["params"]["level"], "debug");
     assert_eq!(seen(&mut silent, "resources/subscribe")[0]["params"]["uri"], "x://kept");
@@ -244,11 +247,7 @@ fn who_waits_for_news_gets_them_from_another_process() {
     silent.greet("{}");
     silent.ask(r#"{"jsonrpc":"2.0","id":2,"method":"resources/subscribe","params":{"uri":"x://kept"}}"#);
     assert_eq!(silent.server_pid(), asked.server_pid());
-    asked.send_call("3", "ask", r#"{"id":3,"method":"elicitation/create","params":{"message":"m"}}"#);
-    let question = asked.line();
-    let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id_of(&question).expect("an id"));
-    asked.send(&answer);
-    asked.answer("3");
+    is_asked(&mut asked);
     // It says nothing more, and is moved all the same.
     let instances = || daemon.server("t")["instances"].as_array().cloned().unwrap_or_default();
     eventually("it has a process", || {
@@ -266,13 +265,7 @@ fn a_task_is_asked_for_where_it_runs() {
     let first = silent.server_pid();
     let call = json!({ "name": "job", "arguments": { "key": "k" }, "task": { "ttl": 60000 } });
     silent.ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call }).to_string());
-    asked.send_call("3", "ask", r#"{"id":3,"method":"elicitation/create","params":{"message":"m"}}"#);
-    let question = asked.line();
-    asked.send(&format!(
-        r#"{{"jsonrpc":"2.0","id":{},"result":{{"action":"decline"}}}}"#,
-        id_of(&question).expect("an id")
-    ));
-    asked.answer("3");
+    is_asked(&mut asked);
     eventually("it has another process", || silent.server_pid() != first);
     let get = r#"{"jsonrpc":"2.0","id":9,"method":"tasks/get","params":{"taskId":"k"}}"#;
     let answer = silent.ask(get);

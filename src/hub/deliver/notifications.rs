@@ -207,13 +207,10 @@ impl Site {
             }
             return;
         }
-        let (whose, call) = match (task, call, calls.at_work()) {
-            (Some(TaskOf::Agent(id)), _, _) => (Whose::One(id), None),
-            (Some(TaskOf::Call(call)), _, _) => (calls.whose_on(Some(call)), Some(call)),
-            (Some(TaskOf::Unknown), call, _) => (being_begun(calls, call), call),
+        let (whose, call) = match (&task, call, calls.at_work()) {
             // Only the calls that somebody waits for count: one that was cancelled may never be answered.
             (None, None, Some(id)) => (Whose::One(id), None),
-            (None, call, _) => (calls.whose_on(call), call),
+            _ => whose(calls, task, call),
         };
         match whose {
             Whose::One(id) if calls.session(id).is_some() => self.log_to(calls, id, level, envelope, call),
@@ -263,12 +260,7 @@ impl Site {
             return session.tell(To::Agent, envelope.frame);
         }
         let mut sessions = calls.sessions();
-        let (whose, call) = match task {
-            Some(TaskOf::Agent(id)) => (Whose::One(id), None),
-            Some(TaskOf::Call(call)) => (calls.whose_on(Some(call)), Some(call)),
-            Some(TaskOf::Unknown) => (being_begun(calls, call), call),
-            None => (calls.whose_on(call), call),
-        };
+        let (whose, call) = whose(calls, task, call);
         let session = match (whose, sessions.next(), sessions.next()) {
             (Whose::One(id), _, _) => calls.session(id),
             (Whose::Idle, Some(only), None) => Some(only),
@@ -285,11 +277,14 @@ impl Site {
     }
 }
 
-/// Whose a task is that is not known: an agent's that has a call in flight, which may be beginning it, and else nobody's.
-fn being_begun(calls: &Calls, call: Option<u64>) -> Whose {
-    match calls.whose_on(call) {
-        Whose::Idle => Whose::Nobody,
-        whose @ (Whose::One(_) | Whose::Several | Whose::Nobody) => whose,
+/// Whose a message is that names no agent, and of which call: by the task that it names, else by the calls in flight.
+fn whose(calls: &Calls, task: Option<TaskOf>, call: Option<u64>) -> (Whose, Option<u64>) {
+    match (task, calls.whose_on(call)) {
+        (Some(TaskOf::Agent(id)), _) => (Whose::One(id), None),
+        (Some(TaskOf::Call(call)), _) => (calls.whose_on(Some(call)), Some(call)),
+        // A call in flight may be beginning it.
+        (Some(TaskOf::Unknown), Whose::Idle) => (Whose::Nobody, None),
+        (Some(TaskOf::Unknown) | None, whose) => (whose, call),
     }
 }
 

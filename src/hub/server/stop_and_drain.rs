@@ -14,10 +14,14 @@ use crate::hub::sharing::share_key::ShareKey;
 use crate::upstream::state::{Event, State};
 
 impl Server {
-    /// An agent has left, which nobody comes back for: its tasks keep no process.
+    /// An agent has left, which nobody comes back for: its tasks keep no process, and the ids of those that it made are free.
     pub(in crate::hub) fn forget_tasks_of(&self, session: &Session) {
         if session.stay == Lifetime::Lasting {
-            self.all_instances().iter().for_each(|instance| instance.calls.lock().tasks.note_gone(session.id));
+            for instance in self.all_instances() {
+                let mut calls = instance.calls.lock();
+                calls.tasks.note_gone(session.id);
+                calls.agents_tasks.note_gone(session.id);
+            }
         }
     }
 
