@@ -6,7 +6,7 @@ use crate::hub::ids::SessionId;
 use crate::names::ServerName;
 
 /// What an agent looks at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum View {
     /// One server, with its own names.
     One(ServerName),
@@ -17,7 +17,7 @@ pub enum View {
 }
 
 /// Who may come back for what a session left behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::hub) enum Principal {
     /// The session itself.
     Session(SessionId),

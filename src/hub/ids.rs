@@ -13,6 +13,11 @@ impl SessionId {
     pub const STRANGERS: Self = Self(u64::MAX);
 }
 
+/// By which the calls of one agent are told from those of others: its session's number, or where each request is a session by itself, a
+/// number for all requests that may be of one agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::hub) struct PrincipalId(pub u64);
+
 /// Numbers instances, over all servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(u64);

@@ -15,6 +15,7 @@ pub(in crate::hub) mod subscription_state;
 pub(in crate::hub) mod task_tools;
 mod traced;
 pub(in crate::hub) mod translate;
+mod turns;
 pub(in crate::hub) mod usage;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +37,7 @@ use crate::hub::instance::calls::tool::subject_of;
 use crate::hub::instance::change_storms::Storms;
 use crate::hub::instance::lists::Lists;
 use crate::hub::instance::one_at_a_time::OneAtATime;
-use crate::hub::instance::order::stays_in_order;
+use crate::hub::instance::order::{may_wait, stays_in_order};
 use crate::hub::instance::recorded::{Records, ended};
 use crate::hub::instance::subscription_state::OwnSubscription;
 use crate::hub::instance::task_tools::TaskTools;
@@ -219,7 +220,7 @@ impl Instance {
 
     /// Sends an agent's request on, under an id of this instance's own. `edits` are the view's: a name, a URI.
     pub fn request(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
@@ -233,7 +234,7 @@ impl Instance {
     }
 
     fn request_with(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
@@ -262,10 +263,10 @@ impl Instance {
         let owner = Caller::Agent { session: session.clone(), id: envelope.id.into(), token: token.map(Into::into) };
         let tool = subject.filter(|_| envelope.method == Some(Method::CallTool));
         let pending = PendingCall { translation, tool, begun, ..PendingCall::new(owner, on_reply, repeat) };
-        self.calls.lock().insert(id, pending);
+        let waits = self.begin_call(id, pending, may_wait(envelope));
         let sending = session.sending();
         let by = if stays_in_order(envelope) { self.link.outbox.account() } else { &sending };
-        match self.link.push_edited(Sent { by, request: Some(id) }, envelope, &mut edits) {
+        match self.link.push_edited(Sent { by, request: Some(id), waits }, envelope, &mut edits) {
             // Where it was taken out already, the instance ended meanwhile, and the agent knows.
             Err(_) if self.calls.lock().remove(id).is_none() => Ok(()),
             sent => sent,
@@ -274,7 +275,7 @@ impl Instance {
 
     /// Like [`Instance::request`], but waits for room and answers the agent itself if the request cannot be sent.
     pub async fn request_patiently(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<Session>,
         envelope: &Envelope<'_>,
         edits: Vec<Edit<'_>>,
@@ -301,7 +302,7 @@ impl Instance {
     }
 
     /// Sends what another instance did not live to answer; but for a subscription, it is not sent a third time.
-    pub(in crate::hub) fn request_again(&self, session: &Arc<Session>, repeat: &Repeat) {
+    pub(in crate::hub) fn request_again(self: &Arc<Self>, session: &Arc<Session>, repeat: &Repeat) {
         let Ok(envelope) = Envelope::parse(repeat.frame.as_bytes()) else { return };
         let listens = matches!(repeat.on_reply, OnReply::Listen | OnReply::ListenAgain);
         let again = listens.then(|| Box::new(repeat.clone()));
@@ -341,7 +342,7 @@ impl Instance {
         self.link.note_notice();
         let sending = session.sending();
         let by = if stays_in_order(envelope) { self.link.outbox.account() } else { &sending };
-        let sent = self.link.push_edited(Sent { by, request: None }, envelope, edits);
+        let sent = self.link.push_edited(Sent { by, request: None, waits: false }, envelope, edits);
         if let Err(refused) = sent {
             tracing::debug!(server = %self.name, ?refused, method = %envelope.method_name, "message to the server dropped");
         }

@@ -16,13 +16,14 @@ pub(in crate::hub) mod subscription;
 pub(in crate::hub) mod waiting_requests;
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use crate::agent::Agent;
 use crate::era::{ClientProfile, Era};
 use crate::hub::agent::{Lifetime, Principal, View};
-use crate::hub::ids::{InstanceId, SessionId};
+use crate::hub::ids::{InstanceId, PrincipalId, SessionId};
 use crate::hub::session::change_notice_rate::Announced;
 use crate::hub::session::open_request::{Accepted, OpenRequest};
 use crate::hub::session::place::Place;
@@ -254,6 +255,14 @@ impl Session {
         match self.stay {
             Lifetime::Lasting => Principal::Session(self.id),
             Lifetime::OneRequest => Principal::Http(self.view.clone(), self.client_info()),
+        }
+    }
+
+    pub(in crate::hub) fn principal_id(&self) -> PrincipalId {
+        match self.stay {
+            Lifetime::Lasting => PrincipalId(self.id.0),
+            // Numbers of sessions are not that high.
+            Lifetime::OneRequest => PrincipalId(FxBuildHasher.hash_one(self.principal()) | 1 << 63),
         }
     }
 

@@ -82,7 +82,7 @@ impl Outbox {
     }
 
     fn own(&self) -> Sent<'_> {
-        Sent { by: &self.0.account, request: None }
+        Sent { by: &self.0.account, request: None, waits: false }
     }
 
     fn queue(&self, append: impl FnOnce(&mut Queue) -> Result<(), Refused>) -> Result<(), Refused> {
@@ -102,6 +102,17 @@ impl Outbox {
     /// Whether what waits is written in the order in which it came.
     pub fn is_in_order(&self) -> bool {
         self.0.queue.lock().is_in_order()
+    }
+
+    /// Whether all that may be written is.
+    pub fn is_written(&self) -> bool {
+        self.0.queue.lock().is_written()
+    }
+
+    /// Lets a request be written that waits for that.
+    pub fn let_go(&self, request: u64) {
+        self.0.queue.lock().let_go(request);
+        self.0.filled.notify_one();
     }
 
     /// Takes out a request that was not written; false if it may have been.

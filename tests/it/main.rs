@@ -56,6 +56,7 @@ mod survival;
 mod tasks;
 mod tidy;
 mod traces;
+mod turns;
 mod upgrade;
 mod views;
 mod way_in;

@@ -97,7 +97,7 @@ impl Site {
 
 /// The call at which a process ended, if it is one agent's and of one tool, however often made: nothing else can have ended it.
 fn blamed(pending: &[PendingCall]) -> Option<(Principal, Box<str>)> {
-    let mut calls = pending.iter().filter(|pending| pending.caller().is_some());
+    let mut calls = pending.iter().filter(|pending| pending.caller().is_some() && !pending.turn.held);
     let call =
         |pending: &PendingCall| Some((pending.owner.agent()?.0.principal(), Box::from(pending.tool.as_deref()?)));
     let first = call(calls.next()?)?;

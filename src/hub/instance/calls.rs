@@ -5,8 +5,10 @@ pub(in crate::hub) mod at_end;
 mod begun;
 pub(in crate::hub) mod cancelled;
 pub(in crate::hub) mod counts;
+mod deadlines;
 pub(in crate::hub) mod levels_and_uris;
 pub(in crate::hub) mod member;
+mod pace;
 pub(in crate::hub) mod pages;
 pub(in crate::hub) mod pending_call;
 mod remembered;
@@ -14,11 +16,12 @@ mod suspending;
 pub(in crate::hub) mod task_of;
 pub(in crate::hub) mod tasks;
 pub(in crate::hub) mod tool;
+mod turns;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
@@ -30,6 +33,7 @@ use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pages::Pages;
 use crate::hub::instance::calls::pending_call::{Caller, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
+use crate::hub::instance::calls::turns::Turns;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 
@@ -73,6 +77,7 @@ pub(in crate::hub) struct Calls {
     pub served: bool,
     /// One of these calls was answered with a result.
     pub answered_calls: bool,
+    pub turns: Turns,
 }
 
 impl Default for Calls {
@@ -94,12 +99,13 @@ impl Default for Calls {
             strays: 0,
             served: false,
             answered_calls: false,
+            turns: Turns::default(),
         }
     }
 }
 
 impl Calls {
-    pub(in crate::hub) fn insert(&mut self, id: u64, pending: PendingCall) {
+    pub(in crate::hub) fn insert(&mut self, id: u64, mut pending: PendingCall) {
         // A subscription is no call: nobody waits for its end.
         if !pending.is_listen() {
             if let Caller::Agent { session, .. } = &pending.owner {
@@ -112,6 +118,7 @@ impl Calls {
         if let Some(session) = pending.caller() {
             self.members.entry(session).or_default().in_flight += 1;
         }
+        self.turns.begins(id, &mut pending.turn);
         self.pending.insert(id, pending);
     }
 
@@ -139,7 +146,8 @@ impl Calls {
             let is_its = |pending: &PendingCall| pending.caller() == Some(session);
             return Some(told).filter(|told| self.pending.get(told).is_some_and(is_its));
         }
-        let mut calls = self.pending.iter().filter(|(_, pending)| pending.caller() == Some(session));
+        let is_its = |pending: &PendingCall| pending.caller() == Some(session) && !pending.turn.held;
+        let mut calls = self.pending.iter().filter(|(_, pending)| is_its(pending));
         match (calls.next(), calls.next()) {
             (Some((id, _)), None) => Some(*id),
             (_, _) => None,
@@ -205,15 +213,21 @@ impl Calls {
     /// Takes a request out because it was answered, with a result or an error.
     pub(in crate::hub) fn answered(&mut self, id: u64, is_result: bool) -> Option<PendingCall> {
         let (unanswered, last) = (self.unanswered, self.unanswered_at);
-        let pending = self.remove(id)?;
+        let now = Instant::now();
+        let pending = self.take_out(id, now)?;
+        let others = self.pending.values().filter(|other| other.is_at_server()).map(|other| &other.turn);
+        self.turns.answers(&pending.turn, now, others);
         (self.unanswered, self.unanswered_at) = (unanswered, last);
         self.answered_calls |= is_result && pending.is_call();
         Some(pending)
     }
 
     pub(in crate::hub) fn remove(&mut self, id: u64) -> Option<PendingCall> {
+        self.take_out(id, Instant::now())
+    }
+
+    fn take_out(&mut self, id: u64, now: Instant) -> Option<PendingCall> {
         let pending = self.pending.remove(&id)?;
-        let now = Instant::now();
         if !pending.is_listen() {
             (self.unanswered, self.unanswered_at) = (self.unanswered + 1, Some(now));
         }
@@ -227,6 +241,7 @@ impl Calls {
         if let Some(session) = pending.caller() {
             self.leave_call(session);
         }
+        self.turns.ends(id, &pending.turn, pending.cancelled.is_none());
         Some(pending)
     }
 
@@ -301,53 +316,6 @@ impl Calls {
         if let Some(pending) = self.pending.get_mut(&id) {
             pending.parked = parked == Parked::Yes;
         }
-    }
-
-    /// Notes that the server is at a call: its time begins anew.
-    pub(in crate::hub) fn note_progress(&mut self, id: u64) {
-        self.hear_of_cancelled(id);
-        if let Some(pending) = self.pending.get_mut(&id) {
-            pending.spent = None;
-            if let Some(begun) = &mut pending.begun {
-                begun.progress += 1;
-                begun.first.get_or_insert_with(Instant::now);
-            }
-        }
-    }
-
-    /// Adds `elapsed` to what each call has taken; returns those that have now taken `limit` or more.
-    pub(in crate::hub) fn overdue(&mut self, elapsed: Duration, limit: Duration) -> Vec<u64> {
-        let mut overdue = Vec::new();
-        for (id, pending) in &mut self.pending {
-            let asked = match &pending.owner {
-                Caller::Agent { session, .. } => self.asked.values().any(|(asked, ..)| asked.id == session.id),
-                Caller::Daemon(_) => false,
-                Caller::Gone(_)
-                | Caller::Suspended(_)
-                | Caller::Hub(_)
-                | Caller::Listener
-                | Caller::Fence(_)
-                | Caller::Nobody => continue,
-            };
-            if asked || pending.parked || pending.cancelled.is_some() || pending.is_listen() {
-                continue;
-            }
-            // Counted from the first look on, so that no call has less time than it was promised.
-            let spent = pending.spent.map_or(Duration::ZERO, |spent| spent + elapsed);
-            pending.spent = Some(spent);
-            if spent >= limit {
-                overdue.push(*id);
-            }
-        }
-        overdue
-    }
-
-    /// Takes a call from the one who waits for it. The server may still be at it.
-    pub(in crate::hub) fn give_up(&mut self, id: u64) -> Option<Caller> {
-        self.note_cancelled(id);
-        let pending = self.pending.get_mut(&id)?;
-        let nobody = Caller::Gone(pending.caller()?);
-        Some(std::mem::replace(&mut pending.owner, nobody))
     }
 
     pub(in crate::hub) fn session(&self, id: SessionId) -> Option<&Arc<Session>> {

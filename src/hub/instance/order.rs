@@ -1,4 +1,5 @@
-//! Which messages of agents are never behind what else their agent has sent, nor given up with it (pure).
+//! Which messages of agents are never behind what else their agent has sent, nor given up with it, and which may wait while other
+//! agents have their turn (pure).
 
 use crate::envelope::{Envelope, Kind};
 use crate::method::{Changes, Method};
@@ -16,6 +17,12 @@ pub(in crate::hub) fn stays_in_order(envelope: &Envelope<'_>) -> bool {
             envelope.frame.len() <= SHARE && matches!(envelope.method, Some(Method::Cancelled | Method::Progress))
         }
     }
+}
+
+/// Whether a request may wait here while the server is at calls of other agents: it is one that costs the server time, and nothing
+/// that is under way waits for it, as a task does.
+pub(in crate::hub) fn may_wait(envelope: &Envelope<'_>) -> bool {
+    envelope.method.is_none_or(|method| method.is_call() && !method.is_about_tasks())
 }
 
 #[cfg(test)]

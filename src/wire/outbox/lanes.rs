@@ -1,5 +1,5 @@
 //! What waits of senders that have much waiting: each has a lane, and the lanes take turns. So whoever sends little waits for one
-//! message of theirs at most, and not for all.
+//! message of theirs at most, and not for all. A request may have to wait in its lane until it is let go.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -36,11 +36,25 @@ pub(super) struct Waiting {
     /// The id of the request, or of the one before it.
     id: u64,
     is_request: bool,
+    /// It has not been let go.
+    waits: bool,
+}
+
+impl Lane {
+    /// Whether something of it may be written, once so many bytes of what waited beside the lanes have gone.
+    fn has_turn(&self, gone: u64) -> bool {
+        self.behind <= gone && self.messages.front().is_some_and(|first| !first.waits)
+    }
 }
 
 impl Lanes {
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.is_empty()
+    }
+
+    /// Whether something may be written.
+    pub(super) fn has_turn(&self, gone: u64) -> bool {
+        self.lanes.iter().any(|lane| lane.has_turn(gone))
     }
 
     /// Bytes that wait here.
@@ -71,7 +85,13 @@ impl Lanes {
         {
             return last.held.join(held);
         }
-        let waiting = Waiting { parts, held, id: sent.request.unwrap_or(before), is_request: sent.request.is_some() };
+        let waiting = Waiting {
+            parts,
+            held,
+            id: sent.request.unwrap_or(before),
+            is_request: sent.request.is_some(),
+            waits: sent.waits,
+        };
         messages.push_back(waiting);
     }
 
@@ -79,10 +99,11 @@ impl Lanes {
     pub(super) fn turn(&mut self, gone: u64) -> Vec<Waiting> {
         let (mut turn, mut bytes) = (Vec::new(), 0);
         while turn.is_empty()
-            && let Some(at) = self.lanes.iter().position(|lane| lane.behind <= gone)
+            && let Some(at) = self.lanes.iter().position(|lane| lane.has_turn(gone))
             && let Some(mut lane) = self.lanes.remove(at)
         {
             while let Some(next) = lane.messages.front()
+                && !next.waits
                 && (turn.is_empty() || bytes + next.held.bytes() <= SHARE)
             {
                 bytes += next.held.bytes();
@@ -96,16 +117,28 @@ impl Lanes {
         turn
     }
 
-    /// Takes a request out; false if it does not wait here.
-    pub(super) fn withdraw(&mut self, request: u64) -> bool {
-        let found = self.lanes.iter_mut().find_map(|lane| {
+    /// The lane of a request, and where in it the request is.
+    fn find(lanes: &mut VecDeque<Lane>, request: u64) -> Option<(&mut Lane, usize)> {
+        lanes.iter_mut().find_map(|lane| {
             let at = lane.messages.partition_point(|message| message.id < request);
             let message = lane.messages.get_mut(at)?;
             let is_it = message.is_request && message.id == request && !message.parts.is_empty();
             is_it.then_some((lane, at))
-        });
-        let Some((lane, at)) = found else { return false };
+        })
+    }
+
+    /// Lets a request be written that waits for that.
+    pub(super) fn let_go(&mut self, request: u64) {
+        if let Some((lane, at)) = Self::find(&mut self.lanes, request) {
+            lane.messages[at].waits = false;
+        }
+    }
+
+    /// Takes a request out; false if it does not wait here.
+    pub(super) fn withdraw(&mut self, request: u64) -> bool {
+        let Some((lane, at)) = Self::find(&mut self.lanes, request) else { return false };
         let message = &mut lane.messages[at];
+        message.waits = false;
         self.waiting -= message.held.bytes();
         message.parts = Vec::new();
         message.held.clear();

@@ -81,7 +81,12 @@ impl Queue {
 
     /// Whether there is nothing that the writer could take out.
     pub(super) fn is_idle(&self) -> bool {
-        self.ahead.is_empty() && self.bytes.is_empty() && self.lanes.is_empty() && self.turn.0.is_empty()
+        self.ahead.is_empty() && self.bytes.is_empty() && !self.lanes.has_turn(self.gone) && self.turn.0.is_empty()
+    }
+
+    /// Whether all that may be written is.
+    pub(super) fn is_written(&self) -> bool {
+        self.is_idle() && self.writing.bytes == 0
     }
 
     /// Whether all is in the order in which it came.
@@ -103,7 +108,8 @@ impl Queue {
             // What it holds bounds it.
             return sent.by.take(size).map(|()| false);
         }
-        let aside = self.lanes.has(sent.by) || sent.by.held() + size > SHARE;
+        let held = sent.by.held();
+        let aside = sent.waits || held + size > SHARE || held > 0 && self.lanes.has(sent.by);
         if !self.fits(if aside { self.lanes.waiting() } else { self.waiting }, size) {
             return Err(Refused::Full);
         }
@@ -246,13 +252,18 @@ impl Queue {
         let taken = self.taken.get_or_insert_with(|| self.own.beside(usize::MAX));
         let mut weights: Vec<_> = self.weights.drain(..).collect();
         weights.iter_mut().filter(|held| held.is_of(&self.own)).for_each(|held| held.move_to(taken));
-        while !self.lanes.is_empty() {
+        while self.lanes.has_turn(self.gone) {
             for message in self.lanes.turn(self.gone) {
                 message.parts.iter().for_each(|part| all.extend_from_slice(part.bytes()));
                 weights.push(message.held);
             }
         }
         (all, weights)
+    }
+
+    /// Lets a request be written that waits for that.
+    pub(super) fn let_go(&mut self, request: u64) {
+        self.lanes.let_go(request);
     }
 
     /// Takes out a request; false if it is not in a lane any more.

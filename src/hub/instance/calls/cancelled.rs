@@ -18,6 +18,7 @@ impl Calls {
                 session.ended();
             }
         }
+        self.turns.gives_up(&pending.turn);
         self.cancelled.push_back(id);
         while self.cancelled.len() > REMEMBERED {
             if let Some(oldest) = self.cancelled.pop_front() {

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use crate::envelope::{Envelope, quoted};
 use crate::era::{ClientProfile, Era};
 use crate::hub::eras::{self, AsTask, Asked};
-use crate::hub::ids::SessionId;
+use crate::hub::ids::{PrincipalId, SessionId};
+use crate::hub::instance::calls::turns::Turn;
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::hub::sharing::ROOTS;
@@ -43,6 +44,7 @@ pub(in crate::hub) struct PendingCall {
     pub tool: Option<Arc<str>>,
     /// What will stand in the record; taken out when the call ends for its agent.
     pub begun: Option<Box<Begun>>,
+    pub turn: Turn,
 }
 
 /// How long a server must have been quiet for a call, once it has read behind its cancellation.
@@ -214,7 +216,9 @@ pub(in crate::hub) struct Repeat {
 
 impl PendingCall {
     pub(in crate::hub) fn new(owner: Caller, on_reply: OnReply, repeat: Option<Box<Repeat>>) -> Self {
+        let whose = owner.principal().filter(|_| !is_listen(&on_reply));
         Self {
+            turn: Turn::of(whose),
             owner,
             on_reply,
             repeat,
@@ -285,6 +289,15 @@ pub(in crate::hub) struct Asker {
 }
 
 impl Caller {
+    /// Among whose calls it is, if it is a call of somebody's who waits for it.
+    fn principal(&self) -> Option<PrincipalId> {
+        match self {
+            Self::Agent { session, .. } => Some(session.principal_id()),
+            Self::Daemon(_) => Some(PrincipalId(SessionId::DAEMON.0)),
+            Self::Gone(_) | Self::Suspended(_) | Self::Hub(_) | Self::Listener | Self::Fence(_) | Self::Nobody => None,
+        }
+    }
+
     /// The agent that waits for it, if one does, and its own id, raw.
     pub(in crate::hub) fn agent(&self) -> Option<(&Arc<Session>, &str)> {
         match self {
@@ -315,7 +328,13 @@ impl PendingCall {
     }
 
     pub(in crate::hub) fn is_listen(&self) -> bool {
-        matches!(self.on_reply, OnReply::Listen | OnReply::ListenAgain)
+        is_listen(&self.on_reply)
+    }
+
+    /// Whether the server has it and must answer it.
+    pub(in crate::hub) fn is_at_server(&self) -> bool {
+        let is_task = self.translation.as_ref().is_some_and(|kept| matches!(kept.task, AsTask::Is(_)));
+        self.caller().is_some() && !self.turn.held && !self.is_cancelled() && !self.parked && !is_task
     }
 
     /// Whether it is a request of an agent's for anything but a list.
@@ -326,4 +345,8 @@ impl PendingCall {
     pub(in crate::hub) fn is_cancelled(&self) -> bool {
         self.cancelled.is_some()
     }
+}
+
+fn is_listen(on_reply: &OnReply) -> bool {
+    matches!(on_reply, OnReply::Listen | OnReply::ListenAgain)
 }

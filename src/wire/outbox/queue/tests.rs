@@ -13,7 +13,12 @@ fn accounts(count: usize) -> (Budget, Vec<Account>) {
 
 /// A message of a sender: its number, its place among those of the sender, and so many letters.
 fn push(queue: &mut Queue, by: (usize, &Account), request: u64, length: usize) {
-    let sent = Sent { by: by.1, request: Some(request) };
+    push_that(queue, by, request, length, false);
+}
+
+/// Likewise, one that waits until it is let go, or not.
+fn push_that(queue: &mut Queue, by: (usize, &Account), request: u64, length: usize, waits: bool) {
+    let sent = Sent { by: by.1, request: Some(request), waits };
     let (begin, letters) = (format!("{}:{request}:", by.0), "x".repeat(length));
     if length > 2 * LARGE {
         let text = Bytes::from(begin + &letters);
@@ -83,12 +88,39 @@ fn a_request_is_withdrawn_until_its_turn() {
 }
 
 #[test]
+fn a_request_waits_until_it_is_let_go() {
+    let (budget, all) = accounts(3);
+    let mut queue = Queue::new(all[0].clone());
+    let mut out = Vec::new();
+    push(&mut queue, (1, &all[1]), 1, 10);
+    for (request, length) in [(2, 10), (3, 3 * LARGE), (4, 10)] {
+        push_that(&mut queue, (1, &all[1]), request, length, true);
+    }
+    // What its sender sends behind it waits as well, what others send does not.
+    push(&mut queue, (1, &all[1]), 5, 10);
+    push(&mut queue, (2, &all[2]), 6, 2 * SHARE);
+    while write(&mut queue, &mut out) {}
+    assert_eq!(order(&out), [(1, 1), (2, 6)]);
+    assert!(queue.is_written() && queue.is_idle() && !queue.is_in_order());
+    assert_eq!(queue.take().0, b"", "one that takes all gets no more");
+    assert!(queue.withdraw(2));
+    queue.let_go(2);
+    queue.let_go(4);
+    assert!(!write(&mut queue, &mut out), "3 comes first");
+    queue.let_go(3);
+    assert!(!queue.is_idle());
+    while write(&mut queue, &mut out) {}
+    assert_eq!(order(&out)[2..], [(1, 3), (1, 4), (1, 5)]);
+    assert_eq!((queue.waiting(), budget.used(), queue.is_in_order()), (0, 0, true));
+}
+
+#[test]
 fn whatever_comes_and_goes_each_sender_is_heard_whole_and_in_order() {
     for seed in 0..60 {
         let mut random = fastrand::Rng::with_seed(seed);
         let (budget, mut all) = accounts(5);
         let mut queue = Queue::new(all[0].clone());
-        let (mut out, mut gone) = (Vec::new(), HashSet::new());
+        let (mut out, mut gone, mut waiting) = (Vec::new(), HashSet::new(), HashSet::new());
         for request in 0..60 {
             let at = random.usize(0..all.len());
             // A long one is rare: it takes a while to look at.
@@ -96,7 +128,9 @@ fn whatever_comes_and_goes_each_sender_is_heard_whole_and_in_order() {
             let length = length
                 .or_else(|| random.choice([5, 300, 300, SHARE / 2, SHARE / 2, 2 * SHARE, 2 * SHARE]))
                 .expect("one");
-            push(&mut queue, (at, &all[at]), request, length);
+            let waits = at > 0 && random.u8(0..5) == 0;
+            push_that(&mut queue, (at, &all[at]), request, length, waits);
+            waiting.extend(Some(request).filter(|_| waits));
             assert_eq!(queue.waiting(), budget.used(), "seed {seed}");
             match random.u32(0..12) {
                 0..6 => drop(write(&mut queue, &mut out)),
@@ -109,9 +143,15 @@ fn whatever_comes_and_goes_each_sender_is_heard_whole_and_in_order() {
                     gone.extend(queue.forget_cut());
                     all[at] = budget.account("a test", usize::MAX, CancellationToken::new());
                 }
+                8 => {
+                    let whole = out.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                    assert!(order(&out[..whole]).iter().all(|(_, request)| !waiting.contains(request)), "seed {seed}");
+                    waiting.drain().for_each(|request| queue.let_go(request));
+                }
                 _ => {}
             }
         }
+        waiting.drain().for_each(|request| queue.let_go(request));
         if random.bool() {
             while write(&mut queue, &mut out) {}
         } else {

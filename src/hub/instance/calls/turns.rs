@@ -1,0 +1,270 @@
+//! Turns: how many calls of one agent a server has at once that does one after the other, while other agents wait for it. Pure.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+
+use crate::hub::ids::PrincipalId;
+use crate::hub::instance::calls::Calls;
+use crate::hub::instance::calls::pace::Pace;
+
+/// So many calls of an agent a server has at once while others wait for it: few enough for the others, and enough that the server is
+/// never without work.
+pub(in crate::hub) const AT_ONCE: usize = 4;
+
+/// Whose turn it is at one instance.
+#[derive(Debug, Default)]
+pub(in crate::hub) struct Turns {
+    shares: FxHashMap<PrincipalId, Share>,
+    /// Calls that somebody waits for.
+    waited_for: usize,
+    /// How many requests the server was given.
+    sent: u64,
+    pace: Pace,
+    /// It is looked from time to time whether the calls that are held still have to be.
+    pub looked_at: bool,
+}
+
+/// The calls of one agent.
+#[derive(Debug, Default)]
+struct Share {
+    in_flight: usize,
+    waited_for: usize,
+    /// Those that wait here for their turn.
+    held: VecDeque<u64>,
+}
+
+/// What is known of a request at its server.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub) struct Turn {
+    /// Nobody's, if it is no call.
+    pub whose: Option<PrincipalId>,
+    /// It waits here for its turn.
+    pub held: bool,
+    /// How many requests the server had been given with it.
+    sent: u64,
+    /// The server had been given all of them before this one.
+    pub follows: bool,
+}
+
+impl Turn {
+    pub(in crate::hub) fn of(whose: Option<PrincipalId>) -> Self {
+        Self { whose, held: false, sent: 0, follows: false }
+    }
+}
+
+impl Share {
+    /// The calls that the server was given, and may be at.
+    fn at_server(&self) -> usize {
+        self.in_flight - self.held.len()
+    }
+}
+
+impl Turns {
+    /// Whether another call of this agent's waits here for its turn.
+    pub(in crate::hub) fn must_wait(&self, whose: PrincipalId, now: impl FnOnce() -> Instant) -> bool {
+        self.shares
+            .get(&whose)
+            .is_some_and(|share| !share.held.is_empty() || share.at_server() >= AT_ONCE && self.are_taken(share, now()))
+    }
+
+    /// Whether others wait for the server, and would wait for more calls of this agent as well.
+    fn are_taken(&self, own: &Share, now: Instant) -> bool {
+        self.waited_for > own.waited_for && self.pace.is_one_after_the_other(now)
+    }
+
+    pub(in crate::hub) fn begins(&mut self, id: u64, turn: &mut Turn) {
+        if let Some(whose) = turn.whose {
+            if self.waited_for == 0 {
+                self.pace.begins(Instant::now());
+            }
+            self.waited_for += 1;
+            let share = self.shares.entry(whose).or_default();
+            share.in_flight += 1;
+            share.waited_for += 1;
+            share.held.extend(Some(id).filter(|_| turn.held));
+        }
+        if !turn.held {
+            self.sent += 1;
+            turn.sent = self.sent;
+        }
+    }
+
+    /// Nobody waits for a call any more.
+    pub(in crate::hub) fn gives_up(&mut self, turn: &Turn) {
+        if let Some(share) = turn.whose.and_then(|whose| self.shares.get_mut(&whose)) {
+            self.waited_for -= 1;
+            share.waited_for -= 1;
+        }
+    }
+
+    /// A call is in flight no more; `is_waited_for` until now.
+    pub(in crate::hub) fn ends(&mut self, id: u64, turn: &Turn, is_waited_for: bool) {
+        if is_waited_for {
+            self.gives_up(turn);
+        }
+        let Some(whose) = turn.whose else { return };
+        let Some(share) = self.shares.get_mut(&whose) else { return };
+        share.in_flight -= 1;
+        if let Ok(at) = share.held.binary_search(&id) {
+            share.held.remove(at);
+        }
+        if share.in_flight == 0 {
+            self.shares.remove(&whose);
+        }
+    }
+
+    /// A call was answered; `others` are those that the server has, each with its turn.
+    pub(in crate::hub) fn answers<'a>(
+        &mut self,
+        turn: &Turn,
+        now: Instant,
+        mut others: impl Iterator<Item = &'a Turn>,
+    ) {
+        if turn.whose.is_some() {
+            self.pace.answers(now, || turn.follows && others.any(|other| other.sent < turn.sent));
+        }
+    }
+
+    /// Takes out the calls of an agent whose turn it is: their ids, in their order.
+    fn next(&mut self, whose: PrincipalId, now: Instant) -> Vec<u64> {
+        let Some(share) = self.shares.get(&whose).filter(|share| !share.held.is_empty()) else { return Vec::new() };
+        let waits = self.are_taken(share, now) && !self.pace.is_stuck(now);
+        let most = if waits { AT_ONCE.saturating_sub(share.at_server()) } else { usize::MAX };
+        let Some(share) = self.shares.get_mut(&whose) else { return Vec::new() };
+        share.held.drain(..most.min(share.held.len())).collect()
+    }
+
+    fn has_held(&self) -> bool {
+        self.shares.values().any(|share| !share.held.is_empty())
+    }
+}
+
+impl Calls {
+    /// The calls whose turn it is, of one agent or of all: their ids, in their order. `follows` says that the server has been given all
+    /// that it was sent.
+    pub(in crate::hub) fn next_turns(&mut self, whose: Option<PrincipalId>, now: Instant, follows: bool) -> Vec<u64> {
+        let next = match whose {
+            Some(whose) => self.turns.next(whose, now),
+            None => {
+                let all: Vec<_> = self.turns.shares.keys().copied().collect();
+                let next = all.into_iter().flat_map(|whose| self.turns.next(whose, now)).collect();
+                self.turns.looked_at = self.turns.has_held();
+                next
+            }
+        };
+        for (index, id) in next.iter().enumerate() {
+            self.turns.sent += 1;
+            if let Some(pending) = self.pending.get_mut(id) {
+                let follows = follows && index == 0;
+                pending.turn = Turn { held: false, sent: self.turns.sent, follows, ..pending.turn };
+            }
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall};
+    use crate::hub::session::Session;
+
+    /// Two agents at a server that has been silent for a while.
+    struct Slow {
+        calls: Calls,
+        agents: [Arc<Session>; 2],
+        now: Instant,
+    }
+
+    impl Slow {
+        /// Where the other one has call 1.
+        fn beside() -> Self {
+            let mut slow = Self {
+                calls: Calls::default(),
+                agents: [Session::for_test(1, None), Session::for_test(2, None)],
+                now: Instant::now(),
+            };
+            assert_eq!(slow.begin(1, 1..2), [0; 0]);
+            slow.now += Duration::from_millis(100);
+            slow
+        }
+
+        /// Returns those that are held.
+        fn begin(&mut self, agent: usize, ids: Range<u64>) -> Vec<u64> {
+            let mut held = Vec::new();
+            for id in ids {
+                let session = self.agents[agent].clone();
+                let waits = self.calls.turns.must_wait(session.principal_id(), || self.now);
+                held.extend(Some(id).filter(|_| waits));
+                let owner = Caller::Agent { session, id: id.to_string().into(), token: None };
+                let mut pending = PendingCall::new(owner, OnReply::Nothing, None);
+                (pending.turn.held, pending.turn.follows) = (waits, true);
+                self.calls.insert(id, pending);
+            }
+            held
+        }
+
+        fn next(&mut self) -> Vec<u64> {
+            let whose = self.agents[0].principal_id();
+            self.calls.next_turns(Some(whose), self.now, true)
+        }
+
+        fn all_next(&mut self, later: Duration) -> Vec<u64> {
+            self.calls.next_turns(None, self.now + later, true)
+        }
+    }
+
+    #[test]
+    fn an_agent_has_so_many_calls_at_once_while_others_wait() {
+        let mut slow = Slow::beside();
+        assert_eq!(slow.begin(0, 10..20), [14, 15, 16, 17, 18, 19]);
+        assert_eq!(slow.next(), [0; 0]);
+        slow.calls.answered(10, true);
+        assert_eq!(slow.next(), [14]);
+        slow.calls.note_cancelled(11);
+        assert_eq!(slow.next(), [0; 0], "the server may still be at it");
+        slow.calls.remove(11);
+        slow.calls.note_cancelled(15);
+        slow.calls.remove(15);
+        assert_eq!(slow.next(), [16], "one that was cancelled is not sent");
+        slow.calls.answered(1, true);
+        assert_eq!(slow.all_next(Duration::ZERO), [17, 18, 19], "nobody else waits any more");
+        assert_eq!(slow.begin(0, 20..40), [0; 0]);
+        (12..40).for_each(|id| drop(slow.calls.remove(id)));
+        assert_eq!((slow.calls.turns.waited_for, slow.calls.turns.shares.len()), (0, 0));
+    }
+
+    #[test]
+    fn who_has_given_up_waits_no_more() {
+        let mut slow = Slow::beside();
+        slow.calls.note_cancelled(1);
+        assert_eq!(slow.begin(0, 10..20), [0; 0]);
+    }
+
+    #[test]
+    fn what_waits_for_a_stuck_server_goes_to_it() {
+        let mut slow = Slow::beside();
+        let held = slow.begin(0, 10..20);
+        assert_eq!(slow.all_next(Duration::from_millis(4_800)), [0; 0]);
+        assert!(slow.calls.turns.looked_at, "it is looked again");
+        assert_eq!(slow.all_next(Duration::from_secs(5)), held);
+        assert!(!slow.calls.turns.looked_at);
+    }
+
+    #[test]
+    fn nobody_waits_at_a_server_that_is_at_several_calls() {
+        let mut slow = Slow::beside();
+        assert_eq!(slow.begin(0, 10..16), [14, 15]);
+        // It had the other one's call first.
+        slow.calls.turns.pace.begins(Instant::now() - Duration::from_millis(100));
+        slow.calls.answered(10, true);
+        assert_eq!(slow.next(), [14, 15]);
+        assert_eq!(slow.begin(0, 20..30), [0; 0]);
+    }
+}
