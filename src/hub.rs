@@ -40,7 +40,7 @@ pub use agent::{Lifetime, View};
 pub use eras::{incomplete, not_modern};
 pub use events::{Event, Events, Reloaded};
 pub use failure::Failure;
-pub use ids::{InstanceId, SessionId};
+pub use ids::{InstanceId, PrincipalId, SessionId};
 pub use instance::Instance;
 pub use instance::calls::counts::OpenCall;
 pub use routed::{Later, Routed};

@@ -25,7 +25,10 @@
 //! | share key | what an agent needs of an instance: terms, project, roots, owner |
 //! | place | where an agent works: its folder, and its roots |
 //! | signpost | where the user's daemon says where it listens, for programs that know little of the environment |
+//! | principal | whose things are: a session, or where each request is a session by itself, whoever says that it is the same client |
 //! | one at a time | the rule for servers whose questions name no call: an instance is busy while it has a call |
+//! | turn | where a slow server does one call after the other, an agent's next call is given to it when one of its others is over |
+//! | pace | what an instance has shown of how it answers: slowly or not, in order or not |
 //! | wire | moves whole JSON-RPC messages as raw text, NDJSON over bytes or HTTP |
 //! | quirk | what a server does against the specification, and that is put up with: told once |
 //! | misconfigured | of a server whose entry is wrong: it is there, and cannot be used |
@@ -164,6 +167,10 @@
 //! queue and its requests that wait, and another one for what it has sent and no server has taken (`Session::sending`), a link for what is asked and not
 //! answered, what is read of a server by itself, a server for its catalogs. A queue knows who each message is of, has a lane for whoever has much waiting (`wire::outbox::lanes`), and gives back by itself; what else is kept holds a
 //! `Held` for as long. Where all of it is `max_memory`, `Bound::make_room` finds the heaviest: it is refused, or its token is cancelled, and its owner (the connection, `Frames`, `Hub::keep_to_budget`) drops what it has.
+//!
+//! **Turns.** `Instance::begin_call` asks the pure `Turns` whether the call must wait -> if so, it is put into its agent's lane as one that waits
+//! (`Sent::waits`) -> each call that is over frees a turn (`Instance::next_turns`), and a look every quarter of a second finds those that need not wait
+//! any more -> `Outbox::let_go` lets the writer have it. Where one call at a time is the rule, each agent has one `Waiter` in front instead.
 //!
 //! **A death.** The connection's owner task sees the process end -> `Site::inbound(Closed)` (`hub::deliver::closing`) fails its calls, or repeats a list
 //! -> the slot hears `Failed`, pauses and starts again if somebody is attached -> `Instance::take_over` moves the agents over.

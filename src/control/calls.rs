@@ -25,7 +25,7 @@ use crate::config::{Config, Examined, LoadError, Problem, located};
 use crate::credentials::Vault;
 use crate::envelope::quoted;
 use crate::envelope::reply::code;
-use crate::hub::{Failure, Hub, Reloaded, Server};
+use crate::hub::{Failure, Hub, PrincipalId, Reloaded, Server};
 use crate::lines::Lines;
 use crate::method::Method;
 use crate::oauth::{Afresh, Keeper, Keepers};
@@ -196,12 +196,13 @@ impl DaemonServer for Api {
         if let Some(failure) = upstream.refuses(&tool) {
             return Err(refuse(failure));
         }
-        let line = upstream.free_instance(&upstream.own_key(cwd)).await.map_err(refuse)?;
+        let key = upstream.own_key(cwd);
+        let (line, waiter) = upstream.free_instance(&key, PrincipalId::DAEMON).await.map_err(refuse)?;
         let text = arguments.as_deref().map_or("{}", RawValue::get);
         let params = line.own_params(Some(format!(r#""name":{},"arguments":{text}"#, quoted(&tool))));
         drop(arguments);
         let mut call = line.call(Method::CallTool, &tool, &params);
-        drop(params);
+        drop((params, waiter));
         let frame = match (&mut call.answer).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(reason)) => return Err(refused(code::CONNECTION_CLOSED, &*reason)),

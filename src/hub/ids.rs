@@ -16,7 +16,11 @@ impl SessionId {
 /// By which the calls of one agent are told from those of others: its session's number, or where each request is a session by itself, a
 /// number for all requests that may be of one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::hub) struct PrincipalId(pub u64);
+pub struct PrincipalId(pub u64);
+
+impl PrincipalId {
+    pub const DAEMON: Self = Self(SessionId::DAEMON.0);
+}
 
 /// Numbers instances, over all servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -314,8 +314,8 @@ impl Instance {
 
     pub(in crate::hub) fn not_sent(&self, id: &str, refused: Refused) -> String {
         match refused {
-            Refused::Full if self.link.outbox.waiting() > 0 => {
-                let waiting = self.link.outbox.waiting();
+            Refused::Full if self.link.outbox.unread() > 0 => {
+                let waiting = self.link.outbox.unread();
                 let message = format!("server `{}` does not read its input: {waiting} bytes wait for it", self.name);
                 reply::error(id, code::INTERNAL, &message)
             }

@@ -97,25 +97,14 @@ impl Hub {
         });
     }
 
-    /// Sets a level and subscribes, until all of it is done.
+    /// Has a session join the servers that it had something at, until it has got all of it back.
     async fn ask_again(self: &Arc<Self>, session: &Arc<Session>, terms: &AgentTerms) {
         let mut tries = 0;
         loop {
-            let wanted = session.missing.lock().level.is_some();
-            if let View::One(server) = &session.view
-                && wanted
-                && let Ok(Site { instance, .. }) = self.instance(session, server.as_str(), terms).await
-            {
-                // The lock is held until it is done: the agent may say something else.
-                let mut missing = session.missing.lock();
-                missing.level.take().iter().for_each(|level| instance.tell_level(session.id, *level));
-            }
-            let wanted = session.missing.lock().subscriptions.clone();
-            for (uri, (server, own)) in wanted {
-                let Ok(Site { instance, .. }) = self.instance(session, &server, terms).await else { continue };
-                let mut missing = session.missing.lock();
-                if missing.subscriptions.remove(&uri).is_some() {
-                    instance.begin_subscription(session, &own, &uri);
+            let servers = session.missing.lock().servers(&session.view);
+            for server in servers {
+                if let Ok(Site { instance, .. }) = self.instance(session, &server, terms).await {
+                    instance.bring_back(session);
                 }
             }
             {

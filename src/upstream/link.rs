@@ -48,12 +48,17 @@ impl Link {
 
     /// Queues one message of about `size` bytes, written by `fill`.
     pub fn push(&self, size: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
+        self.push_of(Sent { by: self.outbox.account(), request: None, waits: false }, size, fill)
+    }
+
+    /// Likewise, one that is weighed for another account.
+    pub fn push_of(&self, sent: Sent<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
         if !self.tee.is_watched() {
-            return self.outbox.push(size, fill);
+            return self.outbox.push_of(sent, size, fill);
         }
         let mut message = Vec::with_capacity(size);
         fill(&mut message);
-        self.outbox.push(message.len(), |out| out.extend_from_slice(&message))?;
+        self.outbox.push_of(sent, message.len(), |out| out.extend_from_slice(&message))?;
         self.hear(Direction::ToServer, &String::from_utf8_lossy(&message));
         Ok(())
     }

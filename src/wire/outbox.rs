@@ -59,7 +59,12 @@ impl Outbox {
 
     /// Appends one frame of about `size` bytes, written by `fill`, and the line end.
     pub fn push(&self, size: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
-        self.queue(|queue| queue.append(self.own(), size, fill))
+        self.push_of(self.own(), size, fill)
+    }
+
+    /// Likewise, one that is weighed for another account.
+    pub fn push_of(&self, sent: Sent<'_>, size: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), Refused> {
+        self.queue(|queue| queue.append(sent, size, fill))
     }
 
     /// Appends a message with edits, and the line end. A long one is not copied.
@@ -152,6 +157,11 @@ impl Outbox {
     /// Bytes that wait or are being written.
     pub fn waiting(&self) -> usize {
         self.0.queue.lock().waiting()
+    }
+
+    /// Those of them that the reader could have taken.
+    pub fn unread(&self) -> usize {
+        self.0.queue.lock().unread()
     }
 
     /// Whether it is time to wait for [`Outbox::room`].

@@ -188,3 +188,64 @@ fn what_nobody_waits_for_any_more_is_not_sent() {
     expected.sort_unstable();
     assert_eq!(got, expected);
 }
+
+#[test]
+fn agents_take_turns_at_a_server_that_carries_one_call_at_a_time() {
+    let daemon = Daemon::start(&format!("{}share = \"all\"\nmax_instances = 1\n", own_server("t", &[])));
+    let [mut greedy, mut modest, mut working] = [(); 3].map(|()| daemon.agent("t"));
+    // It asks while two have a call, and from then on carries one.
+    working.send_call("1", "hold", r#"{"key":"k"}"#);
+    eventually("a call is in flight", || in_flight(&daemon) == 1);
+    let both =
+        [("0", "ask", r#"{"id":1,"method":"sampling/createMessage","params":{}}"#), ("1", "release", r#"{"key":"k"}"#)];
+    let both = both.map(|(id, tool, arguments)| {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#)
+    });
+    modest.send(&both.join("\n"));
+    modest.answers(2);
+    working.answer("1");
+    working.send_call("2", "get", "{}");
+    working.answer("2");
+    signal(&daemon, Signal::STOP);
+    let names: Vec<_> = (0..8).map(|number| format!("greedy {number}")).collect();
+    send_all(&mut greedy, names.iter().cloned());
+    let of_session = |count: u64| {
+        let status = daemon.status();
+        status["sessions"].as_array().expect("a list").iter().filter(|session| session["in_flight"] == count).count()
+    };
+    eventually("all wait", || of_session(8) == 1);
+    send_all(&mut modest, (0..2).map(|number| format!("modest {number}")));
+    eventually("all wait", || of_session(2) == 1);
+    signal(&daemon, Signal::CONT);
+    eventually("all are answered", || of_session(0) == 3);
+    let order = words_of(&text_of(&working.call("3", "seen", r#"{"what":"\"echo\""}"#)));
+    let ends = [0, 1].map(|number| order.iter().position(|word| *word == format!("modest {number}")));
+    assert!(ends[0] <= Some(2) && ends[1] <= Some(4), "{order:?}");
+    let of_one: Vec<_> = order.into_iter().filter(|word| word.starts_with("greedy")).collect();
+    assert_eq!(of_one, names, "its own are carried in their order");
+}
+
+#[test]
+fn calls_of_scripts_take_turns_too() {
+    let daemon = Daemon::start(&own_server("t", &[]));
+    let mut script = Agent::socket(&daemon.socket());
+    let call = |id: u64, word: &str| {
+        let params = json!({ "server": "t", "tool": "echo", "arguments": { "word": word } });
+        json!({ "jsonrpc": "2.0", "id": id, "method": "daemon.call_tool", "params": params }).to_string()
+    };
+    script.ask(&call(100, "first"));
+    let [mut working, mut modest] = [(); 2].map(|()| daemon.agent("t"));
+    working.call("1", "sleep", r#"{"ms":60}"#);
+    assert_eq!(daemon.server("t")["instances"].as_array().map(Vec::len), Some(1));
+    signal(&daemon, Signal::STOP);
+    working.send_call("2", "get", "{}");
+    eventually("the server is at work", || in_flight(&daemon) == 1);
+    (0..10).for_each(|number| script.send(&call(number, &format!("script {number}"))));
+    eventually("all are there", || in_flight(&daemon) == 11);
+    modest.send_call("3", "echo", r#"{"word":"modest"}"#);
+    eventually("all are there", || in_flight(&daemon) == 12);
+    signal(&daemon, Signal::CONT);
+    assert_eq!(script.answers(10).values().filter(|answer| answer.contains("\"result\"")).count(), 10);
+    let order = words_of(&text_of(&working.call("4", "seen", r#"{"what":"\"echo\""}"#)));
+    assert_eq!(order.iter().position(|word| word == "modest"), Some(1 + AT_ONCE), "{order:?}");
+}

@@ -24,12 +24,17 @@ impl Instance {
         member.profile = Some(profile.clone());
         member.visiting = false;
         drop(calls);
+        self.bring_back(session);
+        self.renew_own_subscription();
+    }
+
+    /// Gives a session what it had at another process of this server, or at an earlier daemon: its level and its subscriptions.
+    pub(in crate::hub) fn bring_back(self: &Arc<Self>, session: &Session) {
         let (level, uris) = session.missing.lock().take(&self.name);
         uris.iter().for_each(|(uri, agent_uri)| self.begin_subscription(session, uri, agent_uri));
         if let Some(level) = level {
             self.want_level(session.id, level);
         }
-        self.renew_own_subscription();
     }
 
     /// Lets a session in for one call.
@@ -52,7 +57,8 @@ impl Instance {
         let mut taken_over = Vec::new();
         for member in old.members.values_mut() {
             if let Some(session) = member.session.clone().filter(|session| takes(session) && !member.visiting) {
-                taken_over.push((session, member.profile.clone(), std::mem::take(&mut member.uris), member.level));
+                session.missing.lock().add(&self.name, member.level, &std::mem::take(&mut member.uris));
+                taken_over.push((session, member.profile.clone()));
                 // Its calls are still answered there.
                 member.visiting = true;
             }
@@ -62,27 +68,13 @@ impl Instance {
             old.members.retain(|_, member| member.visiting);
         }
         drop(old);
-        let mut subscribed: Vec<String> = Vec::new();
-        let legacy = self.era() == Era::Legacy;
-        for (session, profile, uris, level) in taken_over {
+        for (session, profile) in taken_over {
             previous.release(&session);
-            let Some(profile) = profile.or_else(|| Some(session.last_terms()?.profile().clone())) else { continue };
-            self.attach(&session, &profile);
-            for (uri, agent_uri) in uris {
-                self.subscribe(session.id, &uri, &agent_uri);
-                subscribed.push(uri);
-            }
-            if let Some(level) = level {
-                self.tell_level(session.id, level);
+            if let Some(profile) = profile.or_else(|| Some(session.last_terms()?.profile().clone())) {
+                self.attach(&session, &profile);
             }
         }
         self.renew_own_subscription();
-        subscribed.sort_unstable();
-        subscribed.dedup();
-        for uri in subscribed.into_iter().filter(|_| legacy) {
-            let params = format!(r#"{{"uri":{}}}"#, crate::envelope::quoted(&uri));
-            self.send_own(Method::Subscribe, &params, Caller::Nobody);
-        }
     }
 
     /// Gives a session no more calls; those in flight are still answered. What it wants goes with it to the next instance.

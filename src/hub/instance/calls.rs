@@ -27,7 +27,7 @@ use rustc_hash::FxHashMap;
 
 use crate::era::Era;
 use crate::hub::eras::{AsTask, Task};
-use crate::hub::ids::SessionId;
+use crate::hub::ids::{PrincipalId, SessionId};
 use crate::hub::instance::calls::agents_tasks::AgentsTasks;
 use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pages::Pages;
@@ -208,6 +208,23 @@ impl Calls {
             AsTask::Never | AsTask::IfNeeded | AsTask::Allowed => None,
         };
         self.pending.iter().find(|(_, pending)| task(pending) == Some(true)).map(|(id, _)| *id)
+    }
+
+    /// The calls whose turn it is, of one agent or of all: their ids, in their order. `follows` says that the server has been given all
+    /// that it was sent.
+    pub(in crate::hub) fn next_turns(
+        &mut self,
+        whose: Option<PrincipalId>,
+        now: Instant,
+        mut follows: bool,
+    ) -> Vec<u64> {
+        let next = self.turns.take_next(whose, now);
+        for id in &next {
+            if let Some(pending) = self.pending.get_mut(id) {
+                self.turns.lets_go(&mut pending.turn, std::mem::take(&mut follows));
+            }
+        }
+        next
     }
 
     /// Takes a request out because it was answered, with a result or an error.

@@ -125,16 +125,15 @@ impl Instance {
 
     /// A call is over: whoever waits for a free instance, or for this one to be done, may go on.
     pub(in crate::hub) fn answered(&self, caller: Option<&Session>) {
-        if let Some(session) = caller {
-            let calls = self.calls.lock();
-            let (stays, looks) = (calls.members.contains_key(&session.id), calls.turns.looked_at);
-            drop(calls);
-            if !stays {
-                session.note_left(&self.name, self.id);
-            }
-            if looks {
-                self.next_turns(Some(session.principal_id()));
-            }
+        let calls = self.calls.lock();
+        let left = caller.filter(|session| !calls.members.contains_key(&session.id));
+        let some_wait = calls.turns.looked_at;
+        drop(calls);
+        if let Some(session) = left {
+            session.note_left(&self.name, self.id);
+        }
+        if some_wait {
+            self.next_turns(caller.map(Session::principal_id));
         }
         self.one_at_a_time.free();
         if self.is_draining() {

@@ -9,7 +9,8 @@ use crate::era::{self, Era};
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::pending_call::{Answer, Caller, OnReply, PendingCall};
 use crate::method::Method;
-use crate::record::{Begun, Outcome};
+use crate::record::Outcome;
+use crate::wire::Sent;
 
 impl Instance {
     /// Parameters of a request of trunkline's own: `members` and, in the modern era, who asks.
@@ -29,20 +30,26 @@ impl Instance {
     /// Calls the server for the daemon: counts as a call in flight, so that nobody else is asked its questions.
     pub fn call(self: &Arc<Self>, method: Method, subject: &str, params: &str) -> Call {
         let (sender, answer) = oneshot::channel();
-        let begun = self.records().begin_own(method, subject, params);
-        let id = self.send(method, params, Caller::Daemon(sender), Some(begun));
+        let begun = Some(self.records().begin_own(method, subject, params));
+        let id = self.link.next_id();
+        let pending = PendingCall { begun, ..PendingCall::new(Caller::Daemon(sender), OnReply::Nothing, None) };
+        let waits = self.begin_call(id, pending, true);
+        let own = self.link.outbox.account();
+        // Where it waits for its turn, it is in nobody's way.
+        let apart = waits.then(|| own.apart(usize::MAX));
+        let frame = reply::request(id, method, params);
+        let sent = Sent { by: apart.as_ref().unwrap_or(own), request: Some(id), waits };
+        if self.link.push_of(sent, frame.len(), |out| out.extend_from_slice(frame.as_bytes())).is_err() {
+            self.calls.lock().remove(id);
+        }
         Call { instance: self.clone(), id, answer }
     }
 
     /// Sends a request of trunkline's own. If it cannot be sent, its owner is dropped, which tells who waits.
     pub(in crate::hub) fn send_own(&self, method: Method, params: &str, owner: Caller) -> u64 {
-        self.send(method, params, owner, None)
-    }
-
-    fn send(&self, method: Method, params: &str, owner: Caller, begun: Option<Box<Begun>>) -> u64 {
         let id = self.link.next_id();
         let on_reply = if matches!(owner, Caller::Listener) { OnReply::Listen } else { OnReply::Nothing };
-        self.calls.lock().insert(id, PendingCall { begun, ..PendingCall::new(owner, on_reply, None) });
+        self.calls.lock().insert(id, PendingCall::new(owner, on_reply, None));
         if self.push(&reply::request(id, method, params)).is_err() {
             self.calls.lock().remove(id);
         }

@@ -96,7 +96,7 @@ impl Instance {
     }
 
     /// Begins what a session subscribes to, at a server of whichever era.
-    pub(in crate::hub) fn begin_subscription(self: &Arc<Self>, session: &Arc<Session>, uri: &str, agent_uri: &str) {
+    pub(in crate::hub) fn begin_subscription(self: &Arc<Self>, session: &Session, uri: &str, agent_uri: &str) {
         let known = self.calls.lock().is_subscribed(uri);
         self.subscribe(session.id, uri, agent_uri);
         match self.era() {

@@ -34,7 +34,9 @@ impl Instance {
         let instance = self.clone();
         self.around.later(LOOK, move || {
             instance.next_turns(None);
-            if instance.calls.lock().turns.looked_at {
+            let mut calls = instance.calls.lock();
+            calls.turns.looked_at = calls.turns.has_held();
+            if calls.turns.looked_at {
                 instance.look_again();
             }
         });

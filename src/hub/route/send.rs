@@ -9,6 +9,7 @@ use crate::hub::failure::Failure;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::pending_call::OnReply;
 use crate::hub::instance::calls::tool::tool_of;
+use crate::hub::instance::one_at_a_time::Waiter;
 use crate::hub::route::refuse::foreign_task;
 use crate::hub::routed::{Routed, cancellable};
 use crate::hub::session::Session;
@@ -78,13 +79,18 @@ impl Hub {
         edits: Vec<Edit<'_>>,
         on_reply: OnReply,
     ) {
+        // Until it is sent, so that the next call of this agent finds the process taken.
+        let mut waiter = None;
         let site = match session.terms(envelope) {
             // It was not sent, so that another one may have it.
             Some(terms) if site.instance.is_closed() => {
                 self.instance(session, site.instance.name.as_str(), &terms).await
             }
             Some(_) if is_call(envelope) && site.instance.is_busy(Some(session.id)) => {
-                self.overflow(session, &site.instance).await
+                self.overflow(session, &site.instance).await.map(|(site, own)| {
+                    waiter = own;
+                    site
+                })
             }
             Some(_) | None => Ok(site),
         };
@@ -99,21 +105,26 @@ impl Hub {
             },
             Err(failure) => self.refuse_request(session, envelope, &failure),
         }
+        drop(waiter);
     }
 
     /// An instance for one call of a session whose own is taken.
-    async fn overflow(self: &Arc<Self>, session: &Arc<Session>, taken: &Instance) -> Result<Site, Failure> {
+    async fn overflow(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        taken: &Instance,
+    ) -> Result<(Site, Option<Waiter>), Failure> {
         let server = self.server(taken.name.as_str())?;
         let (Some(instance_terms), Some(terms)) = (taken.instance_terms(), session.last_terms()) else {
             return Err(server.unavailable("it is starting"));
         };
         let key = server.key(session, &terms, instance_terms.era()).await;
-        let instance = server.free_instance(&key).await?;
+        let (instance, waiter) = server.free_instance(&key, session.principal_id()).await?;
         instance.borrow(session);
         if let Some(level) = taken.level_asked_for(session.id) {
             instance.want_level(session.id, level);
         }
-        Ok(Site { hub: self.clone(), server, instance })
+        Ok((Site { hub: self.clone(), server, instance }, waiter))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a session had at an earlier daemon, or at an instance that it was taken from, and must get back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::envelope::{Envelope, text};
 use crate::era::ClientProfile;
+use crate::hub::agent::View;
 use crate::hub::log_level::Level;
 use crate::method::Method;
 use crate::names::ServerName;
@@ -51,6 +52,15 @@ impl PendingRestore {
         self.level = self.level.or(level);
         let places = uris.iter().map(|(own, uri)| (uri.clone(), (server.to_string(), own.clone())));
         self.subscriptions.extend(places);
+    }
+
+    /// The servers at which it had something; a level is the one server's of its view.
+    pub(in crate::hub) fn servers(&self, view: &View) -> BTreeSet<String> {
+        let own = match view {
+            View::One(server) if self.level.is_some() => Some(server.to_string()),
+            View::One(_) | View::All | View::Profile(_) => None,
+        };
+        self.subscriptions.values().map(|(server, _)| server.clone()).chain(own).collect()
     }
 
     /// Takes what is to be had of this server: the level, and the URIs likewise.

@@ -17,6 +17,8 @@ pub(super) struct Lanes {
     /// The one whose turn is next comes first.
     lanes: VecDeque<Lane>,
     waiting: usize,
+    /// What of it has not been let go.
+    held_back: usize,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,13 @@ pub(super) struct Waiting {
     is_request: bool,
     /// It has not been let go.
     waits: bool,
+}
+
+impl Waiting {
+    /// Returns how many bytes of it waited for that until now.
+    fn let_go(&mut self) -> usize {
+        if mem::take(&mut self.waits) { self.held.bytes() } else { 0 }
+    }
 }
 
 impl Lane {
@@ -62,6 +71,11 @@ impl Lanes {
         self.waiting
     }
 
+    /// Bytes that wait here for the reader alone.
+    pub(super) fn let_through(&self) -> usize {
+        self.waiting - self.held_back
+    }
+
     pub(super) fn has(&self, whose: &Account) -> bool {
         self.lanes.iter().any(|lane| lane.whose.is(whose))
     }
@@ -70,6 +84,7 @@ impl Lanes {
     /// lanes have gone.
     pub(super) fn push(&mut self, sent: Sent<'_>, behind: u64, parts: Vec<Part>, held: Held) {
         self.waiting += held.bytes();
+        self.held_back += if sent.waits { held.bytes() } else { 0 };
         let at = self.lanes.iter().position(|lane| lane.whose.is(sent.by)).unwrap_or_else(|| {
             self.lanes.push_back(Lane { whose: sent.by.clone(), behind, messages: VecDeque::new() });
             self.lanes.len() - 1
@@ -130,7 +145,7 @@ impl Lanes {
     /// Lets a request be written that waits for that.
     pub(super) fn let_go(&mut self, request: u64) {
         if let Some((lane, at)) = Self::find(&mut self.lanes, request) {
-            lane.messages[at].waits = false;
+            self.held_back -= lane.messages[at].let_go();
         }
     }
 
@@ -138,7 +153,7 @@ impl Lanes {
     pub(super) fn withdraw(&mut self, request: u64) -> bool {
         let Some((lane, at)) = Self::find(&mut self.lanes, request) else { return false };
         let message = &mut lane.messages[at];
-        message.waits = false;
+        self.held_back -= message.let_go();
         self.waiting -= message.held.bytes();
         message.parts = Vec::new();
         message.held.clear();
@@ -152,8 +167,9 @@ impl Lanes {
         let mut requests = Vec::new();
         for lane in &mut self.lanes {
             if lane.whose.cut().is_cancelled() {
-                for message in mem::take(&mut lane.messages) {
+                for mut message in mem::take(&mut lane.messages) {
                     self.waiting -= message.held.bytes();
+                    self.held_back -= message.let_go();
                     requests.extend(Some(message.id).filter(|_| message.is_request && !message.parts.is_empty()));
                 }
             }

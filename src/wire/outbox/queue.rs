@@ -79,6 +79,11 @@ impl Queue {
         self.waiting + self.lanes.waiting() + self.turn.1.iter().map(Held::bytes).sum::<usize>()
     }
 
+    /// Those of them that the reader could have taken.
+    pub(super) fn unread(&self) -> usize {
+        self.waiting() - self.lanes.waiting() + self.lanes.let_through()
+    }
+
     /// Whether there is nothing that the writer could take out.
     pub(super) fn is_idle(&self) -> bool {
         self.ahead.is_empty() && self.bytes.is_empty() && !self.lanes.has_turn(self.gone) && self.turn.0.is_empty()
@@ -95,7 +100,7 @@ impl Queue {
     }
 
     pub(super) fn has_room_for(&self, size: usize) -> bool {
-        [self.waiting, self.lanes.waiting()].iter().all(|waiting| self.fits(*waiting, size))
+        [self.waiting, self.lanes.let_through()].iter().all(|waiting| self.fits(*waiting, size))
     }
 
     fn fits(&self, waiting: usize, size: usize) -> bool {
@@ -110,7 +115,8 @@ impl Queue {
         }
         let held = sent.by.held();
         let aside = sent.waits || held + size > SHARE || held > 0 && self.lanes.has(sent.by);
-        if !self.fits(if aside { self.lanes.waiting() } else { self.waiting }, size) {
+        // What is held back for its sender is bounded by what the sender may have waiting.
+        if !sent.waits && !self.fits(if aside { self.lanes.let_through() } else { self.waiting }, size) {
             return Err(Refused::Full);
         }
         // One that is stuck is no reason to keep what is small from the others.

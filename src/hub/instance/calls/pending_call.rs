@@ -293,7 +293,7 @@ impl Caller {
     fn principal(&self) -> Option<PrincipalId> {
         match self {
             Self::Agent { session, .. } => Some(session.principal_id()),
-            Self::Daemon(_) => Some(PrincipalId(SessionId::DAEMON.0)),
+            Self::Daemon(_) => Some(PrincipalId::DAEMON),
             Self::Gone(_) | Self::Suspended(_) | Self::Hub(_) | Self::Listener | Self::Fence(_) | Self::Nobody => None,
         }
     }

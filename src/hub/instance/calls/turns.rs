@@ -6,7 +6,6 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use crate::hub::ids::PrincipalId;
-use crate::hub::instance::calls::Calls;
 use crate::hub::instance::calls::pace::Pace;
 
 /// So many calls of an agent a server has at once while others wait for it: few enough for the others, and enough that the server is
@@ -74,6 +73,12 @@ impl Turns {
         self.waited_for > own.waited_for && self.pace.is_one_after_the_other(now)
     }
 
+    /// Notes that a call that was held is given to the server; `follows` as of a turn.
+    pub(in crate::hub) fn lets_go(&mut self, turn: &mut Turn, follows: bool) {
+        self.sent += 1;
+        *turn = Turn { held: false, sent: self.sent, follows, ..*turn };
+    }
+
     pub(in crate::hub) fn begins(&mut self, id: u64, turn: &mut Turn) {
         if let Some(whose) = turn.whose {
             if self.waited_for == 0 {
@@ -127,7 +132,17 @@ impl Turns {
         }
     }
 
-    /// Takes out the calls of an agent whose turn it is: their ids, in their order.
+    /// Takes out the calls of one agent, or of all, whose turn it is: their ids, in their order.
+    pub(in crate::hub) fn take_next(&mut self, whose: Option<PrincipalId>, now: Instant) -> Vec<u64> {
+        match whose {
+            Some(whose) => self.next(whose, now),
+            None => {
+                let all: Vec<_> = self.shares.keys().copied().collect();
+                all.into_iter().flat_map(|whose| self.next(whose, now)).collect()
+            }
+        }
+    }
+
     fn next(&mut self, whose: PrincipalId, now: Instant) -> Vec<u64> {
         let Some(share) = self.shares.get(&whose).filter(|share| !share.held.is_empty()) else { return Vec::new() };
         let waits = self.are_taken(share, now) && !self.pace.is_stuck(now);
@@ -136,32 +151,8 @@ impl Turns {
         share.held.drain(..most.min(share.held.len())).collect()
     }
 
-    fn has_held(&self) -> bool {
+    pub(in crate::hub) fn has_held(&self) -> bool {
         self.shares.values().any(|share| !share.held.is_empty())
-    }
-}
-
-impl Calls {
-    /// The calls whose turn it is, of one agent or of all: their ids, in their order. `follows` says that the server has been given all
-    /// that it was sent.
-    pub(in crate::hub) fn next_turns(&mut self, whose: Option<PrincipalId>, now: Instant, follows: bool) -> Vec<u64> {
-        let next = match whose {
-            Some(whose) => self.turns.next(whose, now),
-            None => {
-                let all: Vec<_> = self.turns.shares.keys().copied().collect();
-                let next = all.into_iter().flat_map(|whose| self.turns.next(whose, now)).collect();
-                self.turns.looked_at = self.turns.has_held();
-                next
-            }
-        };
-        for (index, id) in next.iter().enumerate() {
-            self.turns.sent += 1;
-            if let Some(pending) = self.pending.get_mut(id) {
-                let follows = follows && index == 0;
-                pending.turn = Turn { held: false, sent: self.turns.sent, follows, ..pending.turn };
-            }
-        }
-        next
     }
 }
 
@@ -172,6 +163,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::hub::instance::calls::Calls;
     use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall};
     use crate::hub::session::Session;
 
@@ -252,9 +244,9 @@ mod tests {
         let mut slow = Slow::beside();
         let held = slow.begin(0, 10..20);
         assert_eq!(slow.all_next(Duration::from_millis(4_800)), [0; 0]);
-        assert!(slow.calls.turns.looked_at, "it is looked again");
+        assert!(slow.calls.turns.has_held());
         assert_eq!(slow.all_next(Duration::from_secs(5)), held);
-        assert!(!slow.calls.turns.looked_at);
+        assert!(!slow.calls.turns.has_held());
     }
 
     #[test]

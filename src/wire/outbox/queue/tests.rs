@@ -103,6 +103,7 @@ fn a_request_waits_until_it_is_let_go() {
     assert_eq!(order(&out), [(1, 1), (2, 6)]);
     assert!(queue.is_written() && queue.is_idle() && !queue.is_in_order());
     assert_eq!(queue.take().0, b"", "one that takes all gets no more");
+    assert_eq!(queue.unread(), "1:5:\n".len() + 10, "what is held back is in nobody's way");
     assert!(queue.withdraw(2));
     queue.let_go(2);
     queue.let_go(4);
