@@ -6,10 +6,13 @@ use crate::method::{Changes, Method};
 use crate::wire::SHARE;
 
 /// Whether a message goes to its server in the order in which the messages of all agents came: the server waits for it (an answer), or
-/// it goes before an answer (progress), or it is the last word on a call (a cancellation), or it changes what the server keeps for all
-/// (levels and subscriptions). But for the answer, it is a short one.
+/// it goes before an answer (progress), or it is the last word on a call or a task (a cancellation), or a task waits for it, or it changes
+/// what the server keeps for all (levels and subscriptions). But for the answer, it is a short one.
 pub(in crate::hub) fn stays_in_order(envelope: &Envelope<'_>) -> bool {
-    let changes = |method: Method| matches!(method.changes(), Changes::Level | Changes::Subscriptions);
+    let changes = |method: Method| {
+        matches!(method.changes(), Changes::Level | Changes::Subscriptions)
+            || matches!(method, Method::CancelTask | Method::UpdateTask)
+    };
     match envelope.kind {
         Kind::Response => true,
         Kind::Request => envelope.frame.len() <= SHARE && envelope.method.is_some_and(changes),
@@ -37,6 +40,9 @@ mod tests {
             (r#""id":1,"method":"resources/subscribe""#, true, false),
             (r#""id":1,"method":"resources/unsubscribe""#, true, false),
             (r#""id":1,"method":"logging/setLevel""#, true, false),
+            (r#""id":1,"method":"tasks/cancel""#, true, false),
+            (r#""id":1,"method":"tasks/update""#, true, false),
+            (r#""id":1,"method":"tasks/result""#, false, false),
             (r#""id":1,"method":"tools/call""#, false, false),
             (r#""id":1,"method":"x/y""#, false, false),
             (r#""method":"notifications/cancelled""#, true, false),
@@ -48,6 +54,26 @@ mod tests {
                 let envelope = Envelope::parse(frame.as_bytes()).expect("valid");
                 assert_eq!(stays_in_order(&envelope), expected, "{members} of {} bytes", frame.len());
             }
+        }
+    }
+
+    #[test]
+    fn what_may_wait_for_its_turn() {
+        for (method, expected) in [
+            ("tools/call", true),
+            ("tools/list", true),
+            ("resources/read", true),
+            ("x/y", true),
+            ("ping", false),
+            ("logging/setLevel", false),
+            ("resources/subscribe", false),
+            ("subscriptions/listen", false),
+            ("tasks/get", false),
+            ("tasks/result", false),
+            ("tasks/cancel", false),
+        ] {
+            let frame = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
+            assert_eq!(may_wait(&Envelope::parse(frame.as_bytes()).expect("valid")), expected, "{method}");
         }
     }
 }
