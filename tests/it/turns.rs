@@ -42,7 +42,7 @@ fn send_all(agent: &mut Agent, words: impl Iterator<Item = String>) -> usize {
 /// An agent at whose call the server is, and stands still; it has shown that it is slow.
 fn at_work(daemon: &Daemon) -> Agent {
     let mut agent = daemon.agent("t");
-    agent.call("1", "sleep", r#"{"ms":60}"#);
+    agent.call("1", "sleep", r#"{"ms":300}"#);
     signal(daemon, Signal::STOP);
     agent.send_call("2", "get", "{}");
     eventually("the server is at work", || in_flight(daemon) == 1);
@@ -100,7 +100,7 @@ fn who_asks_little_is_served_before_the_rest_of_who_asks_much() {
         let [mut working, mut modest] = [(); 2].map(|()| Caller::attach(&daemon, era, Face::Socket));
         for caller in [&mut greedy, &mut modest, &mut working] {
             // It has shown that it is slow.
-            caller.call("1", "sleep", &json!({ "ms": 60 }));
+            caller.call("1", "sleep", &json!({ "ms": 300 }));
         }
         signal(&daemon, Signal::STOP);
         working.send("2", "get", &json!({}));
@@ -133,7 +133,7 @@ fn who_asks_little_is_served_before_the_rest_of_who_asks_much() {
 fn who_is_alone_waits_for_nobody() {
     let daemon = daemon(&[]);
     let mut agent = daemon.agent("t");
-    agent.call("1", "sleep", r#"{"ms":60}"#);
+    agent.call("1", "sleep", r#"{"ms":300}"#);
     for number in 0..20 {
         agent.send_call(&format!("\"h{number}\""), "hold", r#"{"key":"h"}"#);
     }
@@ -146,7 +146,7 @@ fn who_is_alone_waits_for_nobody() {
 fn calls_that_wait_for_one_another_are_all_given_to_the_server() {
     let daemon = daemon(&[]);
     let (mut other, mut agent) = (daemon.agent("t"), daemon.agent("t"));
-    other.call("1", "sleep", r#"{"ms":60}"#);
+    other.call("1", "sleep", r#"{"ms":300}"#);
     other.send_call("3", "hold", r#"{"key":"other"}"#);
     eventually("somebody waits", || in_flight(&daemon) == 1);
     for _ in 0..2 {
@@ -235,7 +235,7 @@ fn calls_of_scripts_take_turns_too() {
     };
     script.ask(&call(100, "first"));
     let [mut working, mut modest] = [(); 2].map(|()| daemon.agent("t"));
-    working.call("1", "sleep", r#"{"ms":60}"#);
+    working.call("1", "sleep", r#"{"ms":300}"#);
     assert_eq!(daemon.server("t")["instances"].as_array().map(Vec::len), Some(1));
     signal(&daemon, Signal::STOP);
     working.send_call("2", "get", "{}");

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 const SLOW: Duration = Duration::from_millis(50);
 /// For how long it counts what a server has shown.
 const LATELY: Duration = Duration::from_secs(10);
+/// How much of a server's time at calls is looked back on, more or less.
+const REMEMBERED: Duration = Duration::from_secs(2);
 /// How long a server may be silent, at least and at most, however long it takes for an answer.
 const SILENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
@@ -15,13 +17,16 @@ pub(in crate::hub) struct Pace {
     since: Instant,
     /// When it last took long for an answer, and how long: longer ones before that count by half.
     slow: Option<(Instant, Duration)>,
+    /// How long it has been at calls, and how much of that it took for answers that took long; what was earlier counts by half.
+    at_work: Duration,
+    slowly: Duration,
     /// When it last answered a call before one that it had got earlier.
     overtook: Option<Instant>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { since: Instant::now(), slow: None, overtook: None }
+        Self { since: Instant::now(), slow: None, at_work: Duration::ZERO, slowly: Duration::ZERO, overtook: None }
     }
 }
 
@@ -35,9 +40,14 @@ impl Pace {
     pub(in crate::hub) fn answers(&mut self, now: Instant, overtakes: impl FnOnce() -> bool) {
         let took = now.saturating_duration_since(self.since);
         self.since = now;
+        self.at_work += took;
         if took >= SLOW {
+            self.slowly += took;
             let before = self.slow.filter(|(at, _)| is_within(Some(*at), now, LATELY));
             self.slow = Some((now, before.map_or(took, |(_, before)| took.max(before / 2))));
+        }
+        if self.at_work > REMEMBERED {
+            (self.at_work, self.slowly) = (self.at_work / 2, self.slowly / 2);
         }
         // What was seen in this second need not be looked for again.
         let is_known = is_within(self.overtook, now, Duration::from_secs(1));
@@ -47,7 +57,11 @@ impl Pace {
     }
 
     fn is_slow(&self, now: Instant) -> bool {
-        is_within(self.slow.map(|(at, _)| at), now, LATELY) || now.saturating_duration_since(self.since) >= SLOW
+        let silent = now.saturating_duration_since(self.since);
+        let long = Some(silent).filter(|silent| *silent >= SLOW);
+        // A fast server that falters once is still a fast one.
+        let mostly = (self.slowly + long.unwrap_or_default()) * 2 > self.at_work + silent;
+        mostly && (long.is_some() || is_within(self.slow.map(|(at, _)| at), now, LATELY))
     }
 
     /// Whether a call waits for the calls before it, for a time that is felt. Asked while the server has a call.
@@ -87,23 +101,37 @@ mod tests {
             ("silence", &[], 60, true),
             ("fast answers", &[(10, false), (20, false)], 30, false),
             ("a slow answer", &[(60, false), (61, false)], 62, true),
-            ("a slow answer, a while ago", &[(60, false), (10_000, false), (10_060, false)], 20_061, true),
-            ("fast since", &[(60, false), (10_049, false), (10_070, false)], 10_075, false),
+            (
+                "one after the other, each of them slow",
+                &[(60, false), (130, false), (131, false), (200, false)],
+                201,
+                true,
+            ),
+            ("slow among fast ones", &[(20, false), (40, false), (60, false), (120, false)], 125, false),
+            ("slow for most of the time", &[(20, false), (40, false), (140, false)], 145, true),
+            ("silence behind fast ones", &[(20, false), (40, false), (60, false)], 125, true),
             ("one before an earlier one", &[(60, false), (120, true)], 130, false),
             ("one before an earlier one, a while ago", &[(60, true), (10_000, false)], 10_061, true),
             ("one before an earlier one, and fast", &[(10, true), (20, true)], 80, true),
         ] {
-            // From one answer to the next, it has nothing to do.
-            let (start, mut pace) = shown(&[]);
-            for (index, (answered, overtakes)) in answers.iter().enumerate() {
-                let answered = start + Duration::from_millis(*answered);
-                if what == "fast since" && index > 0 {
-                    pace.begins(answered - Duration::from_millis(5));
-                }
-                pace.answers(answered, || *overtakes);
-            }
+            let (start, pace) = shown(answers);
             assert_eq!(pace.is_one_after_the_other(start + Duration::from_millis(at)), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn what_was_shown_a_while_ago_counts_no_more() {
+        for (overtakes, later, expected) in [(false, 9_990, true), (false, 10_010, false), (true, 9_990, false)] {
+            let (start, mut pace) = shown(&[(60, overtakes)]);
+            // It has nothing to do until then.
+            let later = start + Duration::from_millis(60 + later);
+            pace.begins(later);
+            assert_eq!(pace.is_one_after_the_other(later), expected, "{overtakes} {later:?}");
+        }
+        let (start, mut pace) = shown(&[(60, true)]);
+        let later = start + Duration::from_secs(11);
+        pace.begins(later);
+        assert!(pace.is_one_after_the_other(later + SLOW), "it overtook too long ago");
     }
 
     #[test]
