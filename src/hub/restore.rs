@@ -105,6 +105,7 @@ impl Hub {
             for server in servers {
                 if let Ok(Site { instance, .. }) = self.instance(session, &server, terms).await {
                     instance.bring_back(session);
+                    instance.renew_own_subscription();
                 }
             }
             {

@@ -26,7 +26,7 @@ impl Site {
     /// Goes on with a call that the server has made a task of, or must make one of; false if this is its answer.
     pub(in crate::hub) fn follow(&self, id: u64, response: &Envelope<'_>) -> bool {
         let mut calls = self.instance.calls.lock();
-        let Some(pending) = calls.get_mut(id) else { return false };
+        let Some(pending) = calls.get_mut(id).filter(|pending| !pending.turn.is_held()) else { return false };
         let over = pending.cancelled.is_some();
         let Some(translation) = pending.translation.as_mut() else { return false };
         let Some(step) = translation.task.step(translation.agent, response) else { return false };

@@ -29,7 +29,7 @@ impl Site {
         let greeted = if self.instance.connection().is_some() { Greeted::Yes } else { Greeted::No };
         for mut pending in pending {
             let at_end = pending.at_end(greeted);
-            let repeat = pending.repeat.take();
+            let (repeat, held) = (pending.repeat.take(), pending.turn.is_held());
             if matches!(at_end, AtEnd::Fail | AtEnd::KeepForReturn) {
                 self.instance.records().end(pending.begun.take(), Outcome::ServerDied, None);
             }
@@ -42,7 +42,7 @@ impl Site {
                     }
                     match repeat.filter(|_| at_end == AtEnd::Repeat) {
                         Some(repeat) => self.repeat(&session, *repeat, &reason),
-                        None => session.reply(&id, &self.died(&id, &reason)),
+                        None => session.reply(&id, &self.died(&id, &reason, held)),
                     }
                 }
                 (AtEnd::Fail, Caller::Daemon(sender)) => {
@@ -52,7 +52,7 @@ impl Site {
                 (AtEnd::Fail, Caller::Hub(sender)) => drop(sender.send(Err(reason.clone()))),
                 (AtEnd::KeepForReturn, _) => {
                     if let (Some(translation), Some(suspension)) = (pending.translation, pending.suspension) {
-                        let died = self.died("0", &reason);
+                        let died = self.died("0", &reason, held);
                         let died = Envelope::parse(died.as_bytes());
                         died.iter().for_each(|died| self.keep_answer(&translation, &suspension, died));
                     }
@@ -68,11 +68,10 @@ impl Site {
         self.server.instance_closed(&self.instance, &reason, blamed.as_ref());
     }
 
-    fn died(&self, id: &str, reason: &str) -> String {
-        let message = format!(
-            "server `{}` stopped before it answered: {reason}; the request was not repeated",
-            self.instance.name
-        );
+    fn died(&self, id: &str, reason: &str, held: bool) -> String {
+        let what = if held { "was given this request" } else { "answered" };
+        let message =
+            format!("server `{}` stopped before it {what}: {reason}; the request was not repeated", self.instance.name);
         reply::error(id, code::CONNECTION_CLOSED, &message)
     }
 
@@ -97,7 +96,7 @@ impl Site {
 
 /// The call at which a process ended, if it is one agent's and of one tool, however often made: nothing else can have ended it.
 fn blamed(pending: &[PendingCall]) -> Option<(Principal, Box<str>)> {
-    let mut calls = pending.iter().filter(|pending| pending.caller().is_some() && !pending.turn.held);
+    let mut calls = pending.iter().filter(|pending| pending.caller().is_some() && !pending.turn.is_held());
     let call =
         |pending: &PendingCall| Some((pending.owner.agent()?.0.principal(), Box::from(pending.tool.as_deref()?)));
     let first = call(calls.next()?)?;

@@ -10,7 +10,10 @@ impl Site {
     pub(in crate::hub) fn give_up(&self) {
         let message = format!("server `{}` was not given this request: {GIVEN_UP}", self.instance.name);
         for id in self.instance.link.outbox.forget_cut() {
-            let is_open = self.instance.calls.lock().is_waited_for(id);
+            let mut calls = self.instance.calls.lock();
+            calls.let_go(id, false);
+            let is_open = calls.is_waited_for(id);
+            drop(calls);
             let answer = reply::error(&id.to_string(), code::INTERNAL, &message);
             if let Ok(envelope) = Envelope::parse(answer.as_bytes())
                 && is_open

@@ -17,6 +17,11 @@ use crate::wire::Refused;
 impl Instance {
     /// Lets a session use the instance for what it says as one of this profile.
     pub fn attach(self: &Arc<Self>, session: &Arc<Session>, profile: &Arc<ClientProfile>) {
+        self.join(session, profile);
+        self.renew_own_subscription();
+    }
+
+    fn join(&self, session: &Arc<Session>, profile: &Arc<ClientProfile>) {
         session.note_joined(&self.name, self.id, profile);
         let mut calls = self.calls.lock();
         let member = calls.members.entry(session.id).or_default();
@@ -25,13 +30,13 @@ impl Instance {
         member.visiting = false;
         drop(calls);
         self.bring_back(session);
-        self.renew_own_subscription();
     }
 
-    /// Gives a session what it had at another process of this server, or at an earlier daemon: its level and its subscriptions.
-    pub(in crate::hub) fn bring_back(self: &Arc<Self>, session: &Session) {
+    /// Gives a session what it had at another process of this server, or at an earlier daemon: its level, and its subscriptions. In
+    /// the modern era, these are asked for in one with those of others.
+    pub(in crate::hub) fn bring_back(&self, session: &Session) {
         let (level, uris) = session.missing.lock().take(&self.name);
-        uris.iter().for_each(|(uri, agent_uri)| self.begin_subscription(session, uri, agent_uri));
+        uris.iter().for_each(|(uri, agent_uri)| self.note_subscription(session, uri, agent_uri));
         if let Some(level) = level {
             self.want_level(session.id, level);
         }
@@ -71,7 +76,7 @@ impl Instance {
         for (session, profile) in taken_over {
             previous.release(&session);
             if let Some(profile) = profile.or_else(|| Some(session.last_terms()?.profile().clone())) {
-                self.attach(&session, &profile);
+                self.join(&session, &profile);
             }
         }
         self.renew_own_subscription();

@@ -16,7 +16,7 @@ mod suspending;
 pub(in crate::hub) mod task_of;
 pub(in crate::hub) mod tasks;
 pub(in crate::hub) mod tool;
-mod turns;
+pub(in crate::hub) mod turns;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pages::Pages;
 use crate::hub::instance::calls::pending_call::{Caller, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
-use crate::hub::instance::calls::turns::Turns;
+use crate::hub::instance::calls::turns::{Standing, Turns};
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 
@@ -146,7 +146,7 @@ impl Calls {
             let is_its = |pending: &PendingCall| pending.caller() == Some(session);
             return Some(told).filter(|told| self.pending.get(told).is_some_and(is_its));
         }
-        let is_its = |pending: &PendingCall| pending.caller() == Some(session) && !pending.turn.held;
+        let is_its = |pending: &PendingCall| pending.caller() == Some(session) && !pending.turn.is_held();
         let mut calls = self.pending.iter().filter(|(_, pending)| is_its(pending));
         match (calls.next(), calls.next()) {
             (Some((id, _)), None) => Some(*id),
@@ -195,8 +195,10 @@ impl Calls {
 
     /// The same call goes on under another id.
     pub(in crate::hub) fn go_on_as(&mut self, id: u64, next: u64) {
-        if let Some(pending) = self.pending.remove(&id) {
+        if let Some(mut pending) = self.pending.remove(&id) {
             pending.suspension.iter().for_each(|rest| rest.call.store(next, Ordering::Relaxed));
+            let (standing, waits) = (pending.standing(), pending.cancelled.is_none());
+            self.turns.goes_on((id, next), &mut pending.turn, standing, waits, false);
             self.pending.insert(next, pending);
         }
     }
@@ -210,27 +212,33 @@ impl Calls {
         self.pending.iter().find(|(_, pending)| task(pending) == Some(true)).map(|(id, _)| *id)
     }
 
-    /// The calls whose turn it is, of one agent or of all: their ids, in their order. `follows` says that the server has been given all
-    /// that it was sent.
+    /// Lets the calls go whose turn it is, of one agent or of all: their ids, in their order. `follows` says that the server has been
+    /// given all that it was sent.
     pub(in crate::hub) fn next_turns(
         &mut self,
         whose: Option<PrincipalId>,
         now: Instant,
         mut follows: bool,
     ) -> Vec<u64> {
-        let next = self.turns.take_next(whose, now);
-        for id in &next {
-            if let Some(pending) = self.pending.get_mut(id) {
-                self.turns.lets_go(&mut pending.turn, std::mem::take(&mut follows));
-            }
-        }
+        let next = self.turns.next(whose, now);
+        next.iter().for_each(|id| self.let_go(*id, std::mem::take(&mut follows)));
         next
+    }
+
+    /// A call that was held is held no more.
+    pub(in crate::hub) fn let_go(&mut self, id: u64, follows: bool) {
+        if let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.turn.is_held()) {
+            let waits = pending.cancelled.is_none();
+            self.turns.goes_on((id, id), &mut pending.turn, Standing::AtServer, waits, follows);
+        }
     }
 
     /// Takes a request out because it was answered, with a result or an error.
     pub(in crate::hub) fn answered(&mut self, id: u64, is_result: bool) -> Option<PendingCall> {
         let (unanswered, last) = (self.unanswered, self.unanswered_at);
         let now = Instant::now();
+        // What it was not given, it has not answered.
+        self.pending.get(&id).filter(|pending| !pending.turn.is_held())?;
         let pending = self.take_out(id, now)?;
         let others = self.pending.values().filter(|other| other.is_at_server()).map(|other| &other.turn);
         self.turns.answers(&pending.turn, now, others);
@@ -245,7 +253,7 @@ impl Calls {
 
     fn take_out(&mut self, id: u64, now: Instant) -> Option<PendingCall> {
         let pending = self.pending.remove(&id)?;
-        if !pending.is_listen() {
+        if !pending.is_listen() && !pending.turn.is_held() {
             (self.unanswered, self.unanswered_at) = (self.unanswered + 1, Some(now));
         }
         if pending.cancelled.is_none() && !pending.is_listen() {
@@ -332,6 +340,8 @@ impl Calls {
     pub(in crate::hub) fn set_parked(&mut self, id: u64, parked: Parked) {
         if let Some(pending) = self.pending.get_mut(&id) {
             pending.parked = parked == Parked::Yes;
+            let (standing, waits) = (pending.standing(), pending.cancelled.is_none());
+            self.turns.goes_on((id, id), &mut pending.turn, standing, waits, false);
         }
     }
 

@@ -28,11 +28,11 @@ pub(in crate::hub) struct OneAtATime {
     alone: Mutex<Option<Instant>>,
 }
 
-/// A call that waits for an instance. Of each agent's, one at a time is told when one is free; and the agents take turns.
+/// A call that waits for an instance. Of each agent's, one at a time listens when one is free; and the agents take turns.
 #[derive(Debug)]
 pub struct Waiter {
     of: Arc<OneAtATime>,
-    whose: PrincipalId,
+    line: (PrincipalId, u64),
     /// Set if it is the first of its agent's.
     first: Option<OwnedSemaphorePermit>,
     number: u64,
@@ -46,8 +46,7 @@ impl Waiter {
 
     /// Waits until it is the first of its agent's; others that are the first of theirs go before it.
     pub(in crate::hub) async fn become_first(&mut self) {
-        let line =
-            self.of.waiting.lock().lines.entry(self.whose).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
+        let line = self.of.waiting.lock().lines.entry(self.line).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
         // It is never closed.
         self.first = line.acquire_owned().await.ok();
         let mut waiting = self.of.waiting.lock();
@@ -66,8 +65,8 @@ impl Drop for Waiter {
         self.first = None;
         let mut waiting = self.of.waiting.lock();
         waiting.told.remove(&self.number);
-        if waiting.lines.get(&self.whose).is_some_and(|line| Arc::strong_count(line) == 1) {
-            waiting.lines.remove(&self.whose);
+        if waiting.lines.get(&self.line).is_some_and(|line| Arc::strong_count(line) == 1) {
+            waiting.lines.remove(&self.line);
         }
     }
 }
@@ -78,8 +77,8 @@ struct Waiting {
     last: u64,
     /// In the order in which they are told.
     told: BTreeMap<u64, Arc<Notify>>,
-    /// In which the calls of one agent wait for one another.
-    lines: FxHashMap<PrincipalId, Arc<Semaphore>>,
+    /// In which the calls of one agent wait for one another that the same processes fit.
+    lines: FxHashMap<(PrincipalId, u64), Arc<Semaphore>>,
 }
 
 impl Waiting {
@@ -117,11 +116,11 @@ impl OneAtATime {
         *self.alone.lock() = Some(Instant::now() + ALONE);
     }
 
-    /// A waiter for a call that may have to wait.
-    pub(in crate::hub) fn waiter(self: &Arc<Self>, whose: PrincipalId) -> Waiter {
+    /// A waiter for a call of this agent's, for one of these processes ([`ShareKey::kind`](crate::hub::sharing::share_key::ShareKey)).
+    pub(in crate::hub) fn waiter(self: &Arc<Self>, whose: PrincipalId, kind: u64) -> Waiter {
         let freed = Arc::new(Notify::new());
         let number = self.waiting.lock().number(&freed);
-        Waiter { of: self.clone(), whose, first: None, number, freed }
+        Waiter { of: self.clone(), line: (whose, kind), first: None, number, freed }
     }
 
     /// Whether it is too early to start one beside those that are up.

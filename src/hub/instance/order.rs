@@ -6,24 +6,23 @@ use crate::method::{Changes, Method};
 use crate::wire::SHARE;
 
 /// Whether a message goes to its server in the order in which the messages of all agents came: the server waits for it (an answer), or
-/// it goes before an answer (progress), or it is the last word on a call or a task (a cancellation), or a task waits for it, or it changes
-/// what the server keeps for all (levels and subscriptions). But for the answer, it is a short one.
+/// it goes before an answer (progress), or it is the last word on a call (a cancellation), or it is about a task, which goes on beside the
+/// calls, or it changes what the server keeps for all (levels and subscriptions). But for the answer, it is a short one.
 pub(in crate::hub) fn stays_in_order(envelope: &Envelope<'_>) -> bool {
-    let changes = |method: Method| {
-        matches!(method.changes(), Changes::Level | Changes::Subscriptions)
-            || matches!(method, Method::CancelTask | Method::UpdateTask)
-    };
+    let changes =
+        |method: Method| matches!(method.changes(), Changes::Level | Changes::Subscriptions) || method.is_about_tasks();
     match envelope.kind {
         Kind::Response => true,
         Kind::Request => envelope.frame.len() <= SHARE && envelope.method.is_some_and(changes),
         Kind::Notification => {
-            envelope.frame.len() <= SHARE && matches!(envelope.method, Some(Method::Cancelled | Method::Progress))
+            envelope.frame.len() <= SHARE
+                && matches!(envelope.method, Some(Method::Cancelled | Method::Progress | Method::TaskStatus))
         }
     }
 }
 
-/// Whether a request may wait here while the server is at calls of other agents: it is one that costs the server time, and nothing
-/// that is under way waits for it, as a task does.
+/// Whether a request may wait here while the server is at calls of other agents: it is one that costs the server time. A task may wait
+/// for what is said about it.
 pub(in crate::hub) fn may_wait(envelope: &Envelope<'_>) -> bool {
     envelope.method.is_none_or(|method| method.is_call() && !method.is_about_tasks())
 }
@@ -42,11 +41,12 @@ mod tests {
             (r#""id":1,"method":"logging/setLevel""#, true, false),
             (r#""id":1,"method":"tasks/cancel""#, true, false),
             (r#""id":1,"method":"tasks/update""#, true, false),
-            (r#""id":1,"method":"tasks/result""#, false, false),
+            (r#""id":1,"method":"tasks/result""#, true, false),
             (r#""id":1,"method":"tools/call""#, false, false),
             (r#""id":1,"method":"x/y""#, false, false),
             (r#""method":"notifications/cancelled""#, true, false),
             (r#""method":"notifications/progress""#, true, false),
+            (r#""method":"notifications/tasks/status""#, true, false),
             (r#""method":"notifications/roots/list_changed""#, false, false),
         ] {
             for (more, expected) in [("", short), (long.as_str(), when_long)] {

@@ -97,14 +97,16 @@ impl Instance {
 
     /// Begins what a session subscribes to, at a server of whichever era.
     pub(in crate::hub) fn begin_subscription(self: &Arc<Self>, session: &Session, uri: &str, agent_uri: &str) {
+        self.note_subscription(session, uri, agent_uri);
+        self.renew_own_subscription();
+    }
+
+    /// Notes a subscription; a server of the legacy era is told of it.
+    pub(in crate::hub) fn note_subscription(&self, session: &Session, uri: &str, agent_uri: &str) {
         let known = self.calls.lock().is_subscribed(uri);
         self.subscribe(session.id, uri, agent_uri);
-        match self.era() {
-            Era::Modern => self.renew_own_subscription(),
-            Era::Legacy if !known => {
-                self.send_own(Method::Subscribe, &format!(r#"{{"uri":{}}}"#, quoted(uri)), Caller::Nobody);
-            }
-            Era::Legacy => {}
+        if self.era() == Era::Legacy && !known {
+            self.send_own(Method::Subscribe, &format!(r#"{{"uri":{}}}"#, quoted(uri)), Caller::Nobody);
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::hub::ids::PrincipalId;
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::pending_call::PendingCall;
+use crate::hub::instance::calls::turns::Standing;
 
 /// How long from one look at the calls that wait here to the next.
 const LOOK: Duration = Duration::from_millis(250);
@@ -18,9 +19,12 @@ impl Instance {
     pub(in crate::hub) fn begin_call(self: &Arc<Self>, id: u64, mut pending: PendingCall, may_wait: bool) -> bool {
         let follows = self.link.outbox.is_written();
         let mut calls = self.calls.lock();
-        let whose = pending.turn.whose.filter(|_| may_wait);
-        let held = whose.is_some_and(|whose| calls.turns.must_wait(whose, Instant::now));
-        (pending.turn.held, pending.turn.follows) = (held, follows);
+        pending.turn.whose = pending.turn.whose.filter(|_| may_wait);
+        let held = pending.turn.whose.is_some_and(|whose| calls.turns.must_wait(whose, Instant::now));
+        pending.turn.follows = follows;
+        if held {
+            pending.turn.standing = Standing::Held;
+        }
         calls.insert(id, pending);
         let looks = held && !std::mem::replace(&mut calls.turns.looked_at, true);
         drop(calls);

@@ -1,6 +1,6 @@
 //! What can be told of an instance: who uses it, and what it is at.
 
-use crate::hub::ids::SessionId;
+use crate::hub::ids::{PrincipalId, SessionId};
 use crate::hub::instance::Instance;
 use crate::hub::instance::calls::counts::OpenCall;
 use crate::lists::ListKind;
@@ -19,6 +19,11 @@ impl Instance {
 
     pub fn in_flight(&self) -> usize {
         self.calls.lock().in_flight()
+    }
+
+    /// Calls of others that wait here for their turn.
+    pub(in crate::hub) fn held_of_others(&self, whose: PrincipalId) -> usize {
+        self.calls.lock().turns.held_of_others(whose)
     }
 
     /// Whether it has no call, and no task that somebody may wait for.

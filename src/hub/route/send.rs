@@ -19,9 +19,11 @@ use crate::wire::Message;
 
 impl Hub {
     /// Why an instance may not take a request now.
-    fn refusal(Site { server, instance, .. }: &Site) -> Option<Failure> {
+    fn refusal(session: &Session, Site { server, instance, .. }: &Site) -> Option<Failure> {
         let most = server.settings().max_calls;
-        (instance.in_flight() >= most).then(|| Failure::Busy { server: instance.name.clone(), most })
+        // Calls of others that wait here keep the process from nothing.
+        let is_full = || instance.in_flight() - instance.held_of_others(session.principal_id()) >= most;
+        (instance.in_flight() >= most && is_full()).then(|| Failure::Busy { server: instance.name.clone(), most })
     }
 
     /// Why an instance may not take this call of this agent any more.
@@ -49,7 +51,8 @@ impl Hub {
             session.reply(envelope.id, &refusal);
             return Routed::Done;
         }
-        if let Some(failure) = Self::refusal(site).or_else(|| Self::crashing(session, site, envelope, &edits)) {
+        if let Some(failure) = Self::refusal(session, site).or_else(|| Self::crashing(session, site, envelope, &edits))
+        {
             self.refuse_request(session, envelope, &failure);
             return Routed::Done;
         }

@@ -25,7 +25,7 @@ impl Server {
             return Ok((self.instance(key).await?, None));
         }
         let until = Instant::now() + LANE_WAIT;
-        let mut waiter = self.one_at_a_time.waiter(whose);
+        let mut waiter = self.one_at_a_time.waiter(whose, key.kind());
         loop {
             if let Some(phase) = self.want_free(key)? {
                 let found = tokio::select! {

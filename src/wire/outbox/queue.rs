@@ -120,7 +120,7 @@ impl Queue {
             return Err(Refused::Full);
         }
         // One that is stuck is no reason to keep what is small from the others.
-        let taken = if size <= SHARE { sent.by.take_beyond(size) } else { sent.by.take(size) };
+        let taken = if size <= SHARE && !sent.waits { sent.by.take_beyond(size) } else { sent.by.take(size) };
         taken.map(|()| aside)
     }
 

@@ -38,13 +38,13 @@ impl Calls {
 
     /// What the server may still answer.
     pub(in crate::hub) fn requests(&self) -> Vec<u64> {
-        let requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen() && !pending.turn.held);
+        let requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen() && !pending.turn.is_held());
         requests.map(|(id, _)| *id).collect()
     }
 
     /// The only request that the server may still answer, if there is only one.
     pub(in crate::hub) fn only(&self) -> Option<u64> {
-        let mut requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen() && !pending.turn.held);
+        let mut requests = self.pending.iter().filter(|(_, pending)| !pending.is_listen() && !pending.turn.is_held());
         requests.next().map(|(id, _)| *id).filter(|_| requests.next().is_none())
     }
 

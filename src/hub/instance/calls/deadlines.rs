@@ -32,7 +32,7 @@ impl Calls {
                 | Caller::Fence(_)
                 | Caller::Nobody => continue,
             };
-            if asked || pending.parked || pending.turn.held || pending.cancelled.is_some() || pending.is_listen() {
+            if asked || pending.parked || pending.turn.is_held() || pending.cancelled.is_some() || pending.is_listen() {
                 continue;
             }
             // Counted from the first look on, so that no call has less time than it was promised.

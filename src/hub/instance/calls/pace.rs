@@ -71,7 +71,8 @@ impl Pace {
 
     /// Whether it has answered nothing for longer than it takes for calls one after the other: it may wait for another call.
     pub(in crate::hub) fn is_stuck(&self, now: Instant) -> bool {
-        let took = self.slow.map_or(Duration::ZERO, |(_, took)| took);
+        let late = self.slow.filter(|(at, _)| is_within(Some(*at), self.since, LATELY));
+        let took = late.map_or(Duration::ZERO, |(_, took)| took);
         now.saturating_duration_since(self.since) >= (took * 4).clamp(SILENCE.0, SILENCE.1)
     }
 }

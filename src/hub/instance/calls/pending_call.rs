@@ -11,7 +11,7 @@ use crate::envelope::{Envelope, quoted};
 use crate::era::{ClientProfile, Era};
 use crate::hub::eras::{self, AsTask, Asked};
 use crate::hub::ids::{PrincipalId, SessionId};
-use crate::hub::instance::calls::turns::Turn;
+use crate::hub::instance::calls::turns::{Standing, Turn};
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 use crate::hub::sharing::ROOTS;
@@ -333,8 +333,13 @@ impl PendingCall {
 
     /// Whether the server has it and must answer it.
     pub(in crate::hub) fn is_at_server(&self) -> bool {
+        self.turn.whose.is_some() && self.turn.standing == Standing::AtServer && !self.is_cancelled()
+    }
+
+    /// Where it is, if it is not held.
+    pub(in crate::hub) fn standing(&self) -> Standing {
         let is_task = self.translation.as_ref().is_some_and(|kept| matches!(kept.task, AsTask::Is(_)));
-        self.caller().is_some() && !self.turn.held && !self.is_cancelled() && !self.parked && !is_task
+        if self.parked || is_task { Standing::Elsewhere } else { Standing::AtServer }
     }
 
     /// Whether it is a request of an agent's for anything but a list.

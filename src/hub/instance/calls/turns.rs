@@ -28,20 +28,32 @@ pub(in crate::hub) struct Turns {
 /// The calls of one agent.
 #[derive(Debug, Default)]
 struct Share {
-    in_flight: usize,
-    waited_for: usize,
     /// Those that wait here for their turn.
     held: VecDeque<u64>,
+    at_server: usize,
+    elsewhere: usize,
+    /// Calls that the agent waits for, and that wait for the server.
+    waited_for: usize,
 }
 
-/// What is known of a request at its server.
+/// Where a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Standing {
+    /// It waits here for its turn.
+    Held,
+    /// The server was given it, and may be at it.
+    AtServer,
+    /// It keeps the server from nothing: it waits for a person, or has become a task.
+    Elsewhere,
+}
+
+/// What is known of a request that takes its turn.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::hub) struct Turn {
-    /// Nobody's, if it is no call.
+    /// Nobody's, if it takes no turn.
     pub whose: Option<PrincipalId>,
-    /// It waits here for its turn.
-    pub held: bool,
-    /// How many requests the server had been given with it.
+    pub standing: Standing,
+    /// How many calls the server had been given with it.
     sent: u64,
     /// The server had been given all of them before this one.
     pub follows: bool,
@@ -49,14 +61,37 @@ pub(in crate::hub) struct Turn {
 
 impl Turn {
     pub(in crate::hub) fn of(whose: Option<PrincipalId>) -> Self {
-        Self { whose, held: false, sent: 0, follows: false }
+        Self { whose, standing: Standing::AtServer, sent: 0, follows: false }
+    }
+
+    pub(in crate::hub) fn is_held(&self) -> bool {
+        self.standing == Standing::Held
     }
 }
 
 impl Share {
-    /// The calls that the server was given, and may be at.
-    fn at_server(&self) -> usize {
-        self.in_flight - self.held.len()
+    fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.at_server == 0 && self.elsewhere == 0
+    }
+
+    fn enter(&mut self, id: u64, standing: Standing) {
+        match standing {
+            Standing::Held => self.held.push_back(id),
+            Standing::AtServer => self.at_server += 1,
+            Standing::Elsewhere => self.elsewhere += 1,
+        }
+    }
+
+    fn leave(&mut self, id: u64, standing: Standing) {
+        match standing {
+            Standing::Held => {
+                if let Ok(at) = self.held.binary_search(&id) {
+                    self.held.remove(at);
+                }
+            }
+            Standing::AtServer => self.at_server -= 1,
+            Standing::Elsewhere => self.elsewhere -= 1,
+        }
     }
 }
 
@@ -65,7 +100,7 @@ impl Turns {
     pub(in crate::hub) fn must_wait(&self, whose: PrincipalId, now: impl FnOnce() -> Instant) -> bool {
         self.shares
             .get(&whose)
-            .is_some_and(|share| !share.held.is_empty() || share.at_server() >= AT_ONCE && self.are_taken(share, now()))
+            .is_some_and(|share| !share.held.is_empty() || share.at_server >= AT_ONCE && self.are_taken(share, now()))
     }
 
     /// Whether others wait for the server, and would wait for more calls of this agent as well.
@@ -73,34 +108,68 @@ impl Turns {
         self.waited_for > own.waited_for && self.pace.is_one_after_the_other(now)
     }
 
-    /// Notes that a call that was held is given to the server; `follows` as of a turn.
-    pub(in crate::hub) fn lets_go(&mut self, turn: &mut Turn, follows: bool) {
-        self.sent += 1;
-        *turn = Turn { held: false, sent: self.sent, follows, ..*turn };
+    /// How many calls of others wait here.
+    pub(in crate::hub) fn held_of_others(&self, whose: PrincipalId) -> usize {
+        self.shares.iter().filter(|(other, _)| **other != whose).map(|(_, share)| share.held.len()).sum()
     }
 
     pub(in crate::hub) fn begins(&mut self, id: u64, turn: &mut Turn) {
         if let Some(whose) = turn.whose {
-            if self.waited_for == 0 {
-                self.pace.begins(Instant::now());
-            }
-            self.waited_for += 1;
-            let share = self.shares.entry(whose).or_default();
-            share.in_flight += 1;
-            share.waited_for += 1;
-            share.held.extend(Some(id).filter(|_| turn.held));
+            self.shares.entry(whose).or_default().enter(id, turn.standing);
+            self.is_waited_for(turn);
+            self.number(turn);
         }
-        if !turn.held {
+    }
+
+    fn number(&mut self, turn: &mut Turn) {
+        if turn.standing == Standing::AtServer {
             self.sent += 1;
             turn.sent = self.sent;
         }
     }
 
+    fn is_waited_for(&mut self, turn: &Turn) {
+        if let Some(share) = turn.whose.and_then(|whose| self.shares.get_mut(&whose))
+            && turn.standing != Standing::Elsewhere
+        {
+            if self.waited_for == 0 {
+                self.pace.begins(Instant::now());
+            }
+            self.waited_for += 1;
+            share.waited_for += 1;
+        }
+    }
+
     /// Nobody waits for a call any more.
     pub(in crate::hub) fn gives_up(&mut self, turn: &Turn) {
-        if let Some(share) = turn.whose.and_then(|whose| self.shares.get_mut(&whose)) {
+        if let Some(share) = turn.whose.and_then(|whose| self.shares.get_mut(&whose))
+            && turn.standing != Standing::Elsewhere
+        {
             self.waited_for -= 1;
             share.waited_for -= 1;
+        }
+    }
+
+    /// A call goes on, under the id `next`, and perhaps elsewhere, or at the server again; `follows` as of a turn.
+    pub(in crate::hub) fn goes_on(
+        &mut self,
+        (id, next): (u64, u64),
+        turn: &mut Turn,
+        standing: Standing,
+        is_waited_for: bool,
+        follows: bool,
+    ) {
+        let Some(whose) = turn.whose else { return };
+        if is_waited_for {
+            self.gives_up(turn);
+        }
+        let share = self.shares.entry(whose).or_default();
+        share.leave(id, turn.standing);
+        share.enter(next, standing);
+        (turn.standing, turn.follows) = (standing, follows);
+        self.number(turn);
+        if is_waited_for {
+            self.is_waited_for(turn);
         }
     }
 
@@ -111,11 +180,8 @@ impl Turns {
         }
         let Some(whose) = turn.whose else { return };
         let Some(share) = self.shares.get_mut(&whose) else { return };
-        share.in_flight -= 1;
-        if let Ok(at) = share.held.binary_search(&id) {
-            share.held.remove(at);
-        }
-        if share.in_flight == 0 {
+        share.leave(id, turn.standing);
+        if share.is_empty() {
             self.shares.remove(&whose);
         }
     }
@@ -127,28 +193,26 @@ impl Turns {
         now: Instant,
         mut others: impl Iterator<Item = &'a Turn>,
     ) {
-        if turn.whose.is_some() {
+        if turn.whose.is_some() && turn.standing == Standing::AtServer {
             self.pace.answers(now, || turn.follows && others.any(|other| other.sent < turn.sent));
         }
     }
 
-    /// Takes out the calls of one agent, or of all, whose turn it is: their ids, in their order.
-    pub(in crate::hub) fn take_next(&mut self, whose: Option<PrincipalId>, now: Instant) -> Vec<u64> {
+    /// The calls of one agent, or of all, whose turn it is: their ids, in their order.
+    pub(in crate::hub) fn next(&self, whose: Option<PrincipalId>, now: Instant) -> Vec<u64> {
         match whose {
-            Some(whose) => self.next(whose, now),
-            None => {
-                let all: Vec<_> = self.shares.keys().copied().collect();
-                all.into_iter().flat_map(|whose| self.next(whose, now)).collect()
-            }
+            Some(whose) => self.shares.get(&whose).map(|share| self.next_of(share, now)).unwrap_or_default(),
+            None => self.shares.values().flat_map(|share| self.next_of(share, now)).collect(),
         }
     }
 
-    fn next(&mut self, whose: PrincipalId, now: Instant) -> Vec<u64> {
-        let Some(share) = self.shares.get(&whose).filter(|share| !share.held.is_empty()) else { return Vec::new() };
+    fn next_of(&self, share: &Share, now: Instant) -> Vec<u64> {
+        if share.held.is_empty() {
+            return Vec::new();
+        }
         let waits = self.are_taken(share, now) && !self.pace.is_stuck(now);
-        let most = if waits { AT_ONCE.saturating_sub(share.at_server()) } else { usize::MAX };
-        let Some(share) = self.shares.get_mut(&whose) else { return Vec::new() };
-        share.held.drain(..most.min(share.held.len())).collect()
+        let most = if waits { AT_ONCE.saturating_sub(share.at_server) } else { usize::MAX };
+        share.held.iter().take(most).copied().collect()
     }
 
     pub(in crate::hub) fn has_held(&self) -> bool {
@@ -164,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::hub::instance::calls::Calls;
-    use crate::hub::instance::calls::pending_call::{Caller, OnReply, PendingCall};
+    use crate::hub::instance::calls::pending_call::{Caller, OnReply, Parked, PendingCall};
     use crate::hub::session::Session;
 
     /// Two agents at a server that has been silent for a while.
@@ -196,7 +260,8 @@ mod tests {
                 held.extend(Some(id).filter(|_| waits));
                 let owner = Caller::Agent { session, id: id.to_string().into(), token: None };
                 let mut pending = PendingCall::new(owner, OnReply::Nothing, None);
-                (pending.turn.held, pending.turn.follows) = (waits, true);
+                (pending.turn.standing, pending.turn.follows) =
+                    (if waits { Standing::Held } else { Standing::AtServer }, true);
                 self.calls.insert(id, pending);
             }
             held
@@ -217,6 +282,7 @@ mod tests {
         let mut slow = Slow::beside();
         assert_eq!(slow.begin(0, 10..20), [14, 15, 16, 17, 18, 19]);
         assert_eq!(slow.next(), [0; 0]);
+        assert!(slow.calls.answered(14, true).is_none(), "the server cannot have answered what it was not given");
         slow.calls.answered(10, true);
         assert_eq!(slow.next(), [14]);
         slow.calls.note_cancelled(11);
@@ -229,6 +295,22 @@ mod tests {
         assert_eq!(slow.all_next(Duration::ZERO), [17, 18, 19], "nobody else waits any more");
         assert_eq!(slow.begin(0, 20..40), [0; 0]);
         (12..40).for_each(|id| drop(slow.calls.remove(id)));
+        assert_eq!((slow.calls.turns.waited_for, slow.calls.turns.shares.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_waits_for_a_person_is_no_call_at_the_server() {
+        let mut slow = Slow::beside();
+        slow.begin(0, 10..14);
+        slow.calls.set_parked(10, Parked::Yes);
+        assert_eq!(slow.begin(0, 14..16), [15]);
+        slow.calls.set_parked(10, Parked::No);
+        slow.calls.answered(11, true);
+        assert_eq!(slow.next(), [0; 0], "it is at the server again");
+        // Nor does anybody wait for the server by it.
+        slow.calls.set_parked(1, Parked::Yes);
+        assert_eq!(slow.next(), [15]);
+        [1, 10, 12, 13, 14, 15].into_iter().for_each(|id| drop(slow.calls.remove(id)));
         assert_eq!((slow.calls.turns.waited_for, slow.calls.turns.shares.len()), (0, 0));
     }
 
