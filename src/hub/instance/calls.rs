@@ -106,11 +106,12 @@ impl Default for Calls {
 
 impl Calls {
     pub(in crate::hub) fn insert(&mut self, id: u64, mut pending: PendingCall) {
+        let now = Instant::now();
         // A subscription is no call: nobody waits for its end.
         if !pending.is_listen() {
             if let Caller::Agent { session, .. } = &pending.owner {
                 session.began();
-                self.used = Instant::now();
+                self.used = now;
                 self.served |= pending.is_call();
             }
             self.waited_for += 1;
@@ -118,7 +119,7 @@ impl Calls {
         if let Some(session) = pending.caller() {
             self.members.entry(session).or_default().in_flight += 1;
         }
-        self.turns.begins(id, &mut pending.turn);
+        self.turns.begins(id, &mut pending.turn, now);
         self.pending.insert(id, pending);
     }
 
@@ -238,7 +239,9 @@ impl Calls {
         let (unanswered, last) = (self.unanswered, self.unanswered_at);
         let now = Instant::now();
         // What it was not given, it has not answered.
-        self.pending.get(&id).filter(|pending| !pending.turn.is_held())?;
+        if self.turns.looked_at && self.get(id).is_some_and(|pending| pending.turn.is_held()) {
+            return None;
+        }
         let pending = self.take_out(id, now)?;
         let others = self.pending.values().filter(|other| other.is_at_server()).map(|other| &other.turn);
         self.turns.answers(&pending.turn, now, others);

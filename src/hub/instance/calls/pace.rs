@@ -51,7 +51,7 @@ impl Pace {
         }
         // What was seen in this second need not be looked for again.
         let is_known = is_within(self.overtook, now, Duration::from_secs(1));
-        if self.is_slow(now) && !is_known && overtakes() {
+        if !self.slowly.is_zero() && !is_known && self.is_slow(now) && overtakes() {
             self.overtook = Some(now);
         }
     }

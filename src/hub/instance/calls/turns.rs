@@ -1,6 +1,7 @@
 //! Turns: how many calls of one agent a server has at once that does one after the other, while other agents wait for it. Pure.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
@@ -98,9 +99,10 @@ impl Share {
 impl Turns {
     /// Whether another call of this agent's waits here for its turn.
     pub(in crate::hub) fn must_wait(&self, whose: PrincipalId, now: impl FnOnce() -> Instant) -> bool {
-        self.shares
-            .get(&whose)
-            .is_some_and(|share| !share.held.is_empty() || share.at_server >= AT_ONCE && self.are_taken(share, now()))
+        // Most agents are alone.
+        let other =
+            |share: &Share| !share.held.is_empty() || share.at_server >= AT_ONCE && self.are_taken(share, now());
+        (self.shares.len() > 1 || self.looked_at) && self.shares.get(&whose).is_some_and(other)
     }
 
     /// Whether others wait for the server, and would wait for more calls of this agent as well.
@@ -113,30 +115,20 @@ impl Turns {
         self.shares.iter().filter(|(other, _)| **other != whose).map(|(_, share)| share.held.len()).sum()
     }
 
-    pub(in crate::hub) fn begins(&mut self, id: u64, turn: &mut Turn) {
-        if let Some(whose) = turn.whose {
-            self.shares.entry(whose).or_default().enter(id, turn.standing);
-            self.is_waited_for(turn);
-            self.number(turn);
+    pub(in crate::hub) fn begins(&mut self, id: u64, turn: &mut Turn, now: Instant) {
+        let Some(whose) = turn.whose else { return };
+        let share = self.shares.entry(whose).or_default();
+        share.enter(id, turn.standing);
+        if turn.standing != Standing::Elsewhere {
+            share.waited_for += 1;
+            if self.waited_for == 0 {
+                self.pace.begins(now);
+            }
+            self.waited_for += 1;
         }
-    }
-
-    fn number(&mut self, turn: &mut Turn) {
         if turn.standing == Standing::AtServer {
             self.sent += 1;
             turn.sent = self.sent;
-        }
-    }
-
-    fn is_waited_for(&mut self, turn: &Turn) {
-        if let Some(share) = turn.whose.and_then(|whose| self.shares.get_mut(&whose))
-            && turn.standing != Standing::Elsewhere
-        {
-            if self.waited_for == 0 {
-                self.pace.begins(Instant::now());
-            }
-            self.waited_for += 1;
-            share.waited_for += 1;
         }
     }
 
@@ -150,7 +142,20 @@ impl Turns {
         }
     }
 
-    /// A call goes on, under the id `next`, and perhaps elsewhere, or at the server again; `follows` as of a turn.
+    /// A call is in flight no more; `is_waited_for` until now.
+    pub(in crate::hub) fn ends(&mut self, id: u64, turn: &Turn, is_waited_for: bool) {
+        let Some(Entry::Occupied(mut share)) = turn.whose.map(|whose| self.shares.entry(whose)) else { return };
+        if is_waited_for && turn.standing != Standing::Elsewhere {
+            self.waited_for -= 1;
+            share.get_mut().waited_for -= 1;
+        }
+        share.get_mut().leave(id, turn.standing);
+        if share.get().is_empty() {
+            share.remove();
+        }
+    }
+
+    /// A call goes on under the id `next`, and perhaps elsewhere, or at the server again; `follows` as of a turn.
     pub(in crate::hub) fn goes_on(
         &mut self,
         (id, next): (u64, u64),
@@ -159,30 +164,11 @@ impl Turns {
         is_waited_for: bool,
         follows: bool,
     ) {
-        let Some(whose) = turn.whose else { return };
-        if is_waited_for {
-            self.gives_up(turn);
-        }
-        let share = self.shares.entry(whose).or_default();
-        share.leave(id, turn.standing);
-        share.enter(next, standing);
+        self.ends(id, turn, is_waited_for);
         (turn.standing, turn.follows) = (standing, follows);
-        self.number(turn);
-        if is_waited_for {
-            self.is_waited_for(turn);
-        }
-    }
-
-    /// A call is in flight no more; `is_waited_for` until now.
-    pub(in crate::hub) fn ends(&mut self, id: u64, turn: &Turn, is_waited_for: bool) {
-        if is_waited_for {
+        self.begins(next, turn, Instant::now());
+        if !is_waited_for {
             self.gives_up(turn);
-        }
-        let Some(whose) = turn.whose else { return };
-        let Some(share) = self.shares.get_mut(&whose) else { return };
-        share.leave(id, turn.standing);
-        if share.is_empty() {
-            self.shares.remove(&whose);
         }
     }
 
@@ -258,6 +244,7 @@ mod tests {
                 let session = self.agents[agent].clone();
                 let waits = self.calls.turns.must_wait(session.principal_id(), || self.now);
                 held.extend(Some(id).filter(|_| waits));
+                self.calls.turns.looked_at |= waits;
                 let owner = Caller::Agent { session, id: id.to_string().into(), token: None };
                 let mut pending = PendingCall::new(owner, OnReply::Nothing, None);
                 (pending.turn.standing, pending.turn.follows) =
