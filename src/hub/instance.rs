@@ -288,6 +288,7 @@ impl Instance {
                     let room = async {
                         self.link.outbox.room_for(envelope.frame.len()).await;
                         session.sending().room_for(envelope.frame.len()).await;
+                        self.link.outbox.account().room_for(envelope.frame.len()).await;
                     };
                     waited = tokio::time::timeout(ROOM_WAIT, room).await;
                 }

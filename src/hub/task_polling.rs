@@ -47,6 +47,7 @@ impl Site {
         }
         // It waits for a person.
         pending.parked = matches!(next, Next::Ask(_));
+        let whose = pending.turn.whose;
         calls.go_on_as(id, number);
         match next {
             Next::Send(frame) => {
@@ -59,6 +60,7 @@ impl Site {
             }
             Next::Ask(required) => self.ask_for_task(calls, number, required),
         }
+        self.instance.next_turns(whose);
         true
     }
 

@@ -3,6 +3,7 @@
 use crate::envelope::Envelope;
 use crate::envelope::reply::{self, code};
 use crate::hub::Site;
+use crate::hub::instance::calls::turns::Standing;
 use crate::wire::GIVEN_UP;
 
 impl Site {
@@ -11,7 +12,7 @@ impl Site {
         let message = format!("server `{}` was not given this request: {GIVEN_UP}", self.instance.name);
         for id in self.instance.link.outbox.forget_cut() {
             let mut calls = self.instance.calls.lock();
-            calls.let_go(id, false);
+            calls.moves(id, Standing::Elsewhere, false);
             let is_open = calls.is_waited_for(id);
             drop(calls);
             let answer = reply::error(&id.to_string(), code::INTERNAL, &message);

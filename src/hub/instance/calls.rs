@@ -33,7 +33,7 @@ use crate::hub::instance::calls::member::Member;
 use crate::hub::instance::calls::pages::Pages;
 use crate::hub::instance::calls::pending_call::{Caller, Parked, PendingCall};
 use crate::hub::instance::calls::tasks::Tasks;
-use crate::hub::instance::calls::turns::{Standing, Turns};
+use crate::hub::instance::calls::turns::{Standing, Turn, Turns};
 use crate::hub::log_level::Level;
 use crate::hub::session::Session;
 
@@ -194,10 +194,11 @@ impl Calls {
         own
     }
 
-    /// The same call goes on under another id.
+    /// The server has answered a call, which goes on under another id.
     pub(in crate::hub) fn go_on_as(&mut self, id: u64, next: u64) {
         if let Some(mut pending) = self.pending.remove(&id) {
             pending.suspension.iter().for_each(|rest| rest.call.store(next, Ordering::Relaxed));
+            self.note_pace(&pending.turn, Instant::now());
             let (standing, waits) = (pending.standing(), pending.cancelled.is_none());
             self.turns.goes_on((id, next), &mut pending.turn, standing, waits, false);
             self.pending.insert(next, pending);
@@ -222,16 +223,22 @@ impl Calls {
         mut follows: bool,
     ) -> Vec<u64> {
         let next = self.turns.next(whose, now);
-        next.iter().for_each(|id| self.let_go(*id, std::mem::take(&mut follows)));
+        next.iter().for_each(|id| self.moves(*id, Standing::AtServer, std::mem::take(&mut follows)));
         next
     }
 
-    /// A call that was held is held no more.
-    pub(in crate::hub) fn let_go(&mut self, id: u64, follows: bool) {
-        if let Some(pending) = self.pending.get_mut(&id).filter(|pending| pending.turn.is_held()) {
+    /// A call is elsewhere now than it was, or at the server; `follows` as of a turn.
+    pub(in crate::hub) fn moves(&mut self, id: u64, standing: Standing, follows: bool) {
+        if let Some(pending) = self.pending.get_mut(&id) {
             let waits = pending.cancelled.is_none();
-            self.turns.goes_on((id, id), &mut pending.turn, Standing::AtServer, waits, follows);
+            self.turns.goes_on((id, id), &mut pending.turn, standing, waits, follows);
         }
+    }
+
+    /// The server has answered what had this turn.
+    fn note_pace(&mut self, turn: &Turn, now: Instant) {
+        let others = self.pending.values().filter(|other| other.is_at_server()).map(|other| &other.turn);
+        self.turns.answers(turn, now, others);
     }
 
     /// Takes a request out because it was answered, with a result or an error.
@@ -243,8 +250,7 @@ impl Calls {
             return None;
         }
         let pending = self.take_out(id, now)?;
-        let others = self.pending.values().filter(|other| other.is_at_server()).map(|other| &other.turn);
-        self.turns.answers(&pending.turn, now, others);
+        self.note_pace(&pending.turn, now);
         (self.unanswered, self.unanswered_at) = (unanswered, last);
         self.answered_calls |= is_result && pending.is_call();
         Some(pending)
@@ -343,8 +349,8 @@ impl Calls {
     pub(in crate::hub) fn set_parked(&mut self, id: u64, parked: Parked) {
         if let Some(pending) = self.pending.get_mut(&id) {
             pending.parked = parked == Parked::Yes;
-            let (standing, waits) = (pending.standing(), pending.cancelled.is_none());
-            self.turns.goes_on((id, id), &mut pending.turn, standing, waits, false);
+            let standing = pending.standing();
+            self.moves(id, standing, false);
         }
     }
 

@@ -5,15 +5,21 @@ use crate::envelope::{Envelope, Kind};
 use crate::method::{Changes, Method};
 use crate::wire::SHARE;
 
+/// How long a request about a task may be that goes before its agent's calls, in bytes.
+const SHORT: usize = 4 << 10;
+
 /// Whether a message goes to its server in the order in which the messages of all agents came: the server waits for it (an answer), or
 /// it goes before an answer (progress), or it is the last word on a call (a cancellation), or it is about a task, which goes on beside the
 /// calls, or it changes what the server keeps for all (levels and subscriptions). But for the answer, it is a short one.
 pub(in crate::hub) fn stays_in_order(envelope: &Envelope<'_>) -> bool {
-    let changes =
-        |method: Method| matches!(method.changes(), Changes::Level | Changes::Subscriptions) || method.is_about_tasks();
+    let goes_before = |method: Method| {
+        matches!(method.changes(), Changes::Level | Changes::Subscriptions)
+            || method == Method::Ping
+            || method.is_about_tasks() && envelope.frame.len() <= SHORT
+    };
     match envelope.kind {
         Kind::Response => true,
-        Kind::Request => envelope.frame.len() <= SHARE && envelope.method.is_some_and(changes),
+        Kind::Request => envelope.frame.len() <= SHARE && envelope.method.is_some_and(goes_before),
         Kind::Notification => {
             envelope.frame.len() <= SHARE
                 && matches!(envelope.method, Some(Method::Cancelled | Method::Progress | Method::TaskStatus))
@@ -39,6 +45,7 @@ mod tests {
             (r#""id":1,"method":"resources/subscribe""#, true, false),
             (r#""id":1,"method":"resources/unsubscribe""#, true, false),
             (r#""id":1,"method":"logging/setLevel""#, true, false),
+            (r#""id":1,"method":"ping""#, true, false),
             (r#""id":1,"method":"tasks/cancel""#, true, false),
             (r#""id":1,"method":"tasks/update""#, true, false),
             (r#""id":1,"method":"tasks/result""#, true, false),

@@ -22,7 +22,7 @@ impl Hub {
     fn refusal(session: &Session, Site { server, instance, .. }: &Site) -> Option<Failure> {
         let most = server.settings().max_calls;
         // Calls of others that wait here keep the process from nothing.
-        let is_full = || instance.in_flight() - instance.held_of_others(session.principal_id()) >= most;
+        let is_full = || instance.in_flight().saturating_sub(instance.held_of_others(session.principal_id())) >= most;
         (instance.in_flight() >= most && is_full()).then(|| Failure::Busy { server: instance.name.clone(), most })
     }
 

@@ -77,7 +77,10 @@ impl Share {
 
     fn enter(&mut self, id: u64, standing: Standing) {
         match standing {
-            Standing::Held => self.held.push_back(id),
+            Standing::Held => {
+                debug_assert!(self.held.back().is_none_or(|last| *last < id), "in the order of their ids");
+                self.held.push_back(id);
+            }
             Standing::AtServer => self.at_server += 1,
             Standing::Elsewhere => self.elsewhere += 1,
         }
