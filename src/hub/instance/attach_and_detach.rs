@@ -1,5 +1,6 @@
 //! Who uses an instance: agents join it, visit it for one call, leave it, and move on to the next.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::era::{ClientProfile, Era};
@@ -53,27 +54,32 @@ impl Instance {
 
     /// Takes over from an instance that ended or is to end: its agents, their log levels and subscriptions.
     pub(in crate::hub) fn take_over(self: &Arc<Self>, previous: &Arc<Self>, takes: impl Fn(&Session) -> bool) {
-        let mut old = previous.calls.lock();
-        {
-            let mut new = self.calls.lock();
-            new.tasks.inherit(&old.tasks);
-            new.pages.inherit(&old.pages);
-        }
+        let is_closed = previous.is_closed();
+        let wanted: HashSet<_> =
+            previous.sessions().into_iter().filter(|session| takes(session)).map(|session| session.id).collect();
         let mut taken_over = Vec::new();
-        for member in old.members.values_mut() {
-            if let Some(session) = member.session.clone().filter(|session| takes(session) && !member.visiting) {
-                session.missing.lock().add(&self.name, member.level, &std::mem::take(&mut member.uris));
-                taken_over.push((session, member.profile.clone()));
+        let mut calls = previous.calls.lock();
+        for member in calls.members.values_mut() {
+            if let Some(session) =
+                member.session.clone().filter(|session| wanted.contains(&session.id) && !member.visiting)
+            {
+                taken_over.push((session, member.profile.clone(), member.level, std::mem::take(&mut member.uris)));
                 // Its calls are still answered there.
                 member.visiting = true;
             }
         }
         // Who is not taken over has gone, or needs another one now.
-        if previous.is_closed() {
-            old.members.retain(|_, member| member.visiting);
+        if is_closed {
+            calls.members.retain(|_, member| member.visiting);
         }
-        drop(old);
-        for (session, profile) in taken_over {
+        let (tasks, pages) = (calls.tasks.clone(), calls.pages.clone());
+        drop(calls);
+        let mut calls = self.calls.lock();
+        calls.tasks.inherit(&tasks);
+        calls.pages.inherit(&pages);
+        drop(calls);
+        for (session, profile, level, uris) in taken_over {
+            session.missing.lock().add(&self.name, level, &uris);
             previous.release(&session);
             if let Some(profile) = profile.or_else(|| Some(session.last_terms()?.profile().clone())) {
                 self.join(&session, &profile);

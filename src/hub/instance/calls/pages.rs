@@ -7,7 +7,7 @@ use crate::hub::instance::calls::remembered::Remembered;
 /// How many agents may be asked for one page.
 const MOST: usize = 256;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(in crate::hub) struct Pages(Remembered<Vec<SessionId>>);
 
 impl Pages {

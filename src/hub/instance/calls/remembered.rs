@@ -7,7 +7,7 @@ const MOST: usize = 4096;
 const MOST_BYTES: usize = 1 << 20;
 
 /// Values by ids that a server has made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Remembered<T> {
     known: HashMap<Box<str>, T>,
     oldest: VecDeque<Box<str>>,

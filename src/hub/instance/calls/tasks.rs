@@ -12,7 +12,7 @@ use crate::hub::session::Session;
 const SILENT: Duration = Duration::from_secs(3600);
 
 /// The tasks that an instance has begun.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(in crate::hub) struct Tasks {
     known: Remembered<Task>,
 }
