@@ -104,6 +104,7 @@ impl Hub {
             let servers = session.missing.lock().servers(&session.view);
             for server in servers {
                 if let Ok(Site { instance, .. }) = self.instance(session, &server, terms).await {
+                    // It has this already, unless it had joined the server before.
                     instance.bring_back(session);
                     instance.renew_own_subscription();
                 }

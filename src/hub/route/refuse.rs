@@ -1,4 +1,5 @@
-//! What an agent may not ask of a server: tools that are kept back, and what is another agent's. A server may read what a check cannot, so that what cannot be checked is refused.
+//! What an agent may not ask of a server: tools that are kept back, and what is another agent's. A server may read what a check
+//! cannot, so that what cannot be checked is refused.
 
 use serde::Deserialize;
 

@@ -21,9 +21,11 @@ impl Hub {
     /// Why an instance may not take a request now.
     fn refusal(session: &Session, Site { server, instance, .. }: &Site) -> Option<Failure> {
         let most = server.settings().max_calls;
+        let in_flight = instance.in_flight();
         // Calls of others that wait here keep the process from nothing.
-        let is_full = || instance.in_flight().saturating_sub(instance.held_of_others(session.principal_id())) >= most;
-        (instance.in_flight() >= most && is_full()).then(|| Failure::Busy { server: instance.name.clone(), most })
+        let is_full =
+            in_flight >= most && in_flight.saturating_sub(instance.held_of_others(session.principal_id())) >= most;
+        is_full.then(|| Failure::Busy { server: instance.name.clone(), most })
     }
 
     /// Why an instance may not take this call of this agent any more.

@@ -11,7 +11,7 @@ use crate::hub::instance::calls::pace::Pace;
 
 /// So many calls of an agent a server has at once while others wait for it: few enough for the others, and enough that the server is
 /// never without work.
-pub(in crate::hub) const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 4;
 
 /// Whose turn it is at one instance.
 #[derive(Debug, Default)]
